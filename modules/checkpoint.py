@@ -1,0 +1,68 @@
+"""Checkpoints: one file each, written atomically, the last few kept, read without running pickled code."""
+
+import os
+import pickle
+import re
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from modules.spec import UsageError
+
+FORMAT = "recall-checkpoint"
+VERSION = 1
+PATTERN = re.compile(r"frames_(\d+)\.pt")
+
+
+def save(directory: Path, frames: int, state: Mapping[str, Any], *, keep: int) -> Path:
+    """Write `state` as the checkpoint of `frames` and delete all but the newest `keep`.
+
+    The file appears under its name only when it is complete and on disk: a kill leaves the previous one intact.
+    """
+    path = directory / f"frames_{frames:012d}.pt"
+    write(path, state)
+    for old in found(directory)[:-keep]:
+        old.unlink()
+    return path
+
+
+def write(path: Path, state: Mapping[str, Any]) -> None:
+    """Write one checkpoint file atomically."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_suffix(".part")
+    with part.open("wb") as file:
+        torch.save({"format": FORMAT, "version": VERSION, **state}, file)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(part, path)
+
+
+def found(directory: Path) -> list[Path]:
+    """List the checkpoints in `directory`, oldest first."""
+    return sorted(path for path in directory.glob("frames_*.pt") if PATTERN.fullmatch(path.name))
+
+
+def latest(directory: Path) -> Path:
+    """Find the newest checkpoint, or raise `UsageError`."""
+    paths = found(directory)
+    if not paths:
+        raise UsageError(f"{directory}: no checkpoint here; expected files named frames_<count>.pt")
+    return paths[-1]
+
+
+def load(path: Path) -> dict[str, Any]:
+    """Read a checkpoint; raises `UsageError` if it is missing, truncated or not ours."""
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError as error:
+        raise UsageError(f"{path}: no such checkpoint") from error
+    except (RuntimeError, EOFError, OSError, ValueError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
+        raise UsageError(f"{path}: not a readable checkpoint (truncated, or written by another program)") from error
+    if not isinstance(state, dict) or state.get("format") != FORMAT:
+        raise UsageError(f"{path}: not a checkpoint of this program")
+    if state["version"] != VERSION:
+        raise UsageError(f"{path}: checkpoint version {state['version']}, but this program reads version {VERSION}")
+    return state

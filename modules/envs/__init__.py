@@ -1,0 +1,1 @@
+"""Environments, vectorised, with what acting needs."""

@@ -1,0 +1,128 @@
+"""Any Gymnasium id with discrete actions and vector or image observations, vectorised in one process."""
+
+import difflib
+from typing import Any
+
+import gymnasium
+import numpy as np
+import torch
+from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
+from torchrl.envs import DoubleToFloat, EnvBase, GymWrapper, Transform, TransformedEnv
+
+from modules import keys
+from modules.envs.base import EnvSpec, transformed
+from modules.keys import Spaces
+from modules.spec import UsageError, spec
+
+
+def make_vec(env_id: str, num_envs: int, kwargs: dict[str, Any]) -> VectorEnv:
+    """Make a synchronous vector environment whose episodes are reset one by one, by the caller."""
+    return gymnasium.make_vec(
+        env_id,
+        num_envs=num_envs,
+        vectorization_mode="sync",
+        vector_kwargs={"autoreset_mode": AutoresetMode.DISABLED},
+        **kwargs,
+    )
+
+
+def check_id(env_id: str) -> None:
+    """Raise `UsageError` if Gymnasium does not know `env_id`."""
+    try:
+        gymnasium.spec(env_id)
+    except (gymnasium.error.Error, ModuleNotFoundError) as error:
+        near = difflib.get_close_matches(env_id, list(gymnasium.registry), n=3)
+        hint = f"; did you mean {' or '.join(near)}?" if near else ""
+        raise UsageError(f"env.id: Gymnasium knows no environment {env_id!r}{hint or f' ({error})'}") from error
+
+
+def make_one(env_id: str, kwargs: dict[str, Any]) -> gymnasium.Env:
+    """Make one environment, or raise `UsageError` with what its constructor said."""
+    check_id(env_id)
+    try:
+        return gymnasium.make(env_id, **kwargs)
+    except Exception as error:
+        text = " ".join(str(error).split())
+        raise UsageError(f"env: {env_id} cannot be made with kwargs {kwargs}: {text}") from error
+
+
+def action_count(env: gymnasium.Env, env_id: str) -> int:
+    """Count the actions, or raise `UsageError` if they are not discrete from 0."""
+    space = env.action_space
+    if not isinstance(space, gymnasium.spaces.Discrete) or space.start != 0:
+        raise UsageError(f"env.id: Q-learning needs discrete actions counted from 0, but {env_id} has {space}")
+    return int(space.n)
+
+
+@spec
+class GymSpec(EnvSpec):
+    """A registered Gymnasium environment with Box observations.
+
+    `keep` selects entries of a vector observation (null: all); leaving out velocities makes memory necessary.
+    """
+
+    id: str
+    kwargs: dict[str, Any]
+    keep: tuple[int, ...] | None
+
+    def spaces(self) -> Spaces:
+        """Look the spaces up in one environment, made and closed at once."""
+        env = make_one(self.id, self.kwargs)
+        space, n_actions = env.observation_space, action_count(env, self.id)
+        env.close()
+        if not isinstance(space, gymnasium.spaces.Box):
+            raise UsageError(f"env.id: observations must be a Box, but {self.id} has {space}")
+        shape = space.shape
+        if self.keep is not None:
+            if len(shape) != 1 or not self.keep or not all(0 <= i < shape[0] for i in self.keep):
+                raise UsageError(
+                    f"env.keep: {list(self.keep)} must list entries of the observation of {self.id}, whose shape is {list(shape)}"
+                )
+            shape = (len(self.keep),)
+        dtype = torch.uint8 if space.dtype == np.uint8 else torch.float32
+        return Spaces(observation_shape=shape, observation_dtype=dtype, n_actions=n_actions)
+
+    def build(self, num_envs: int, primer: Transform | None, *, video: bool = False) -> TransformedEnv:
+        """Make the vector environment."""
+        envs = make_vec(self.id, num_envs, {**self.kwargs, **({"render_mode": "rgb_array"} if video else {})})
+        if self.keep is not None:
+            envs = Keep(envs, self.keep)
+        wrapped = GymWrapper(envs, categorical_action_encoding=True)
+        env = transformed(wrapped, primer)
+        if wrapped.observation_spec[keys.OBSERVATION].dtype == torch.float64:
+            env.append_transform(DoubleToFloat(in_keys=[keys.OBSERVATION]))
+        return env
+
+    def picture(self, env: EnvBase) -> np.ndarray:
+        """Ask the environment's own renderer."""
+        return first_frame(env)
+
+
+class Keep(gymnasium.vector.VectorObservationWrapper):
+    """Keep only some entries of vector observations."""
+
+    def __init__(self, env: VectorEnv, keep: tuple[int, ...]) -> None:
+        super().__init__(env)
+        self.autoreset_mode = AutoresetMode.DISABLED  # TorchRL looks for it on the outermost wrapper
+        self.keep = np.asarray(keep)
+        whole = env.single_observation_space
+        assert isinstance(whole, gymnasium.spaces.Box)
+        self.single_observation_space = gymnasium.spaces.Box(whole.low[self.keep], whole.high[self.keep])
+        self.observation_space = gymnasium.vector.utils.batch_space(self.single_observation_space, self.num_envs)
+
+    def observations(self, observations: np.ndarray) -> np.ndarray:
+        """[N, all] → [N, kept]."""
+        return observations[:, self.keep]
+
+
+def vector_env(env: EnvBase) -> SyncVectorEnv:
+    """Find the Gymnasium vector environment inside TorchRL's wrappers."""
+    base = env.base_env if isinstance(env, TransformedEnv) else env
+    return base._env.unwrapped  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def first_frame(env: EnvBase) -> np.ndarray:
+    """Render the first of the vectorised environments, [H, W, 3], uint8."""
+    frame = vector_env(env).envs[0].render()
+    assert isinstance(frame, np.ndarray)
+    return frame

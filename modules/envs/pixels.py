@@ -1,0 +1,112 @@
+"""Gymnasium environments seen through their own renderer: grey, cropped, resized `uint8` frames."""
+
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Annotated, Any
+
+import cv2
+import gymnasium
+import numpy as np
+import torch
+from gymnasium.vector import AutoresetMode, VectorEnv
+from pydantic import Field
+from torchrl.envs import EnvBase, GymWrapper, Transform, TransformedEnv
+
+from modules.envs.base import EnvSpec, transformed
+from modules.envs.gym import action_count, first_frame, make_one, make_vec
+from modules.keys import Spaces
+from modules.spec import UsageError, spec
+
+# Before the first render: draw without a screen, and leave SIGINT and SIGTERM to us (SDL would swallow them).
+os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
+os.environ["SDL_NO_SIGNAL_HANDLERS"] = "1"
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+PositiveInt = Annotated[int, Field(gt=0)]
+
+
+@spec
+class PixelsSpec(EnvSpec):
+    """A Gymnasium environment whose observation is its rendered frame, [1, height, width], uint8.
+
+    `crop` is (top, bottom, left, right) as fractions of the rendered frame. `render_threads` threads draw the
+    frames of the environments side by side: most of a frame's cost is a copy that frees the interpreter.
+    """
+
+    id: str
+    kwargs: dict[str, Any]
+    height: PositiveInt
+    width: PositiveInt
+    crop: tuple[Fraction, Fraction, Fraction, Fraction]
+    render_threads: PositiveInt
+
+    def needs(self, run: Any) -> Iterator[str]:
+        """The crop must not be empty."""
+        del run
+        top, bottom, left, right = self.crop
+        if top >= bottom or left >= right:
+            yield f"env.crop: {list(self.crop)} must be [top, bottom, left, right] with top < bottom and left < right"
+
+    def spaces(self) -> Spaces:
+        """Look up the actions; the observation follows from the settings."""
+        env = make_one(self.id, {**self.kwargs, "render_mode": "rgb_array"})
+        if "rgb_array" not in env.metadata.get("render_modes", ()):
+            raise UsageError(f"env.id: {self.id} cannot render to pixels (its render modes have no rgb_array)")
+        n_actions = action_count(env, self.id)
+        env.close()
+        return Spaces(
+            observation_shape=(1, self.height, self.width), observation_dtype=torch.uint8, n_actions=n_actions
+        )
+
+    def build(self, num_envs: int, primer: Transform | None, *, video: bool = False) -> TransformedEnv:
+        """Make the vector environment; it renders anyway, so `video` changes nothing."""
+        del video
+        envs = make_vec(self.id, num_envs, {**self.kwargs, "render_mode": "rgb_array"})
+        return transformed(GymWrapper(Pixels(envs, self), categorical_action_encoding=True), primer)
+
+    def picture(self, env: EnvBase) -> np.ndarray:
+        """The full colour frame, not the agent's view of it."""
+        return first_frame(env)
+
+
+class Pixels(gymnasium.vector.VectorWrapper):
+    """Replace observations by rendered frames, drawn by a small pool of threads."""
+
+    def __init__(self, env: VectorEnv, spec: PixelsSpec) -> None:
+        super().__init__(env)
+        self.autoreset_mode = AutoresetMode.DISABLED  # TorchRL looks for it on the outermost wrapper
+        self._settings = spec
+        self._pool = ThreadPoolExecutor(spec.render_threads)
+        shape = (1, spec.height, spec.width)
+        self.single_observation_space = gymnasium.spaces.Box(0, 255, shape, np.uint8)
+        self.observation_space = gymnasium.vector.utils.batch_space(self.single_observation_space, self.num_envs)
+        self._frames = np.zeros((self.num_envs, *shape), np.uint8)
+
+    def _frame(self, index: int) -> None:
+        settings = self._settings
+        picture = self.env.unwrapped.envs[index].render()  # pyright: ignore[reportAttributeAccessIssue]
+        height, width = picture.shape[:2]
+        top, bottom, left, right = settings.crop
+        cut = picture[int(top * height) : int(bottom * height), int(left * width) : int(right * width)]
+        grey = cv2.cvtColor(cut, cv2.COLOR_RGB2GRAY)
+        cv2.resize(grey, (settings.width, settings.height), dst=self._frames[index, 0], interpolation=cv2.INTER_AREA)
+
+    def _observe(self) -> np.ndarray:
+        list(self._pool.map(self._frame, range(self.num_envs)))
+        return self._frames.copy()
+
+    def reset(self, *, seed: Any = None, options: Any = None) -> tuple[np.ndarray, dict[str, Any]]:
+        """Reset (some of) the environments and draw."""
+        _, info = self.env.reset(seed=seed, options=options)
+        return self._observe(), info
+
+    def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
+        """Step all environments and draw."""
+        _, reward, terminated, truncated, info = self.env.step(actions)
+        return self._observe(), reward, terminated, truncated, info
+
+    def close(self, **kwargs: Any) -> None:
+        """Close the environments and the pool."""
+        self._pool.shutdown(wait=True)
+        super().close(**kwargs)

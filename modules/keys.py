@@ -1,0 +1,73 @@
+"""The data's vocabulary: every TensorDict entry's name, shape, dtype, writer and readers, once.
+
+B: rows in a batch, N: environments, T: steps, A: actions, H: units of the memory, layers: its layers.
+"""
+
+from dataclasses import dataclass
+from math import prod
+
+import torch
+
+OBSERVATION = "observation"
+ACTION = "action"
+ACTION_VALUE = "action_value"
+REWARD = "reward"
+DONE = "done"
+TERMINATED = "terminated"
+TRUNCATED = "truncated"
+IS_INIT = "is_init"
+STEP_COUNT = "step_count"
+EPISODE_RETURN = "episode_return"
+EMBED = "embed"
+MEMORY = "memory"
+MASK = "mask"
+LSTM_STATE = ("recurrent_state_h", "recurrent_state_c")
+GRU_STATE = ("recurrent_state",)
+
+
+@dataclass(frozen=True)
+class Key:
+    """One entry of the TensorDict: `shape` while acting; in a replay row time replaces N as first axis."""
+
+    name: str
+    shape: str
+    dtype: str
+    writer: str
+    readers: str
+
+
+KEYS = (
+    Key(OBSERVATION, "[N, *shape]; row: [T+1, *shape]", "uint8 or float32", "envs", "networks.torsos, replay"),
+    Key(ACTION, "[N]", "int64", "QValueModule, exploration", "envs, replay, losses"),
+    Key(ACTION_VALUE, "[N, A]", "float32", "networks.heads", "QValueModule, losses"),
+    Key(REWARD, "[N, 1]; row: [T]", "float32", "envs (in next)", "replay, losses"),
+    Key(DONE, "[N, 1]", "bool", "envs (in next): terminated or truncated", "replay, evaluation"),
+    Key(TERMINATED, "[N, 1]; row: [T]", "bool", "envs (in next)", "replay, losses"),
+    Key(TRUNCATED, "[N, 1]", "bool", "envs (in next)", "collector"),
+    Key(IS_INIT, "[N, 1]", "bool", "InitTracker", "networks.memory"),
+    Key(STEP_COUNT, "[N, 1]", "int64", "StepCounter", "loop, evaluation"),
+    Key(EPISODE_RETURN, "[N, 1]", "float32", "RewardSum (in next)", "loop, evaluation"),
+    Key(EMBED, "[N, features]", "float32", "networks.torsos", "networks.memory"),
+    Key(MEMORY, "[N, H]", "float32", "networks.memory", "networks.heads"),
+    Key(MASK, "row: [T]", "bool", "replay: True on real steps, False on padding", "losses"),
+    Key(LSTM_STATE[0], "[N, layers, H]; row: first step's", "float32", "networks.memory", "replay, losses"),
+    Key(LSTM_STATE[1], "[N, layers, H]; row: first step's", "float32", "networks.memory", "replay, losses"),
+    Key(GRU_STATE[0], "[N, layers, H]; row: first step's", "float32", "networks.memory", "replay, losses"),
+)
+
+
+@dataclass(frozen=True)
+class Spaces:
+    """What a network and a replay must know of an environment.
+
+    `observation_shape` is channel first for images; `n_actions` counts the discrete actions.
+    """
+
+    observation_shape: tuple[int, ...]
+    observation_dtype: torch.dtype
+    n_actions: int
+
+    @property
+    def observation_size(self) -> int:
+        """Number of scalars in one observation."""
+        return prod(self.observation_shape)

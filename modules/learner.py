@@ -1,0 +1,73 @@
+"""The learner: loss, backward, clip, optimiser, target update; the same lines for every algorithm."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from tensordict import TensorDictBase
+from torchrl.objectives import LossModule, SoftUpdate
+
+from modules.optim import AdamSpec
+from modules.schedule import linear
+
+
+class NonFiniteError(ArithmeticError):
+    """The loss or its gradient is NaN or infinite; nothing was changed by the step that raised."""
+
+
+class Learner:
+    """Owns the loss with both networks, the optimiser and the target update."""
+
+    def __init__(self, loss: LossModule, settings: AdamSpec) -> None:
+        self.loss = loss
+        self.updates = 0
+        self._settings = settings
+        self._parameters = [p for p in loss.parameters() if p.requires_grad]
+        self._optimiser = settings.build(self._parameters)
+        self._target = SoftUpdate(loss, tau=settings.tau)
+
+    def anneal(self, frames: int) -> float:
+        """Set the step size for frame `frames` and return it."""
+        s = self._settings
+        lr = linear(frames, start=s.lr, end=s.lr_end, over=s.lr_anneal_frames)
+        for group in self._optimiser.param_groups:
+            group["lr"] = lr
+        return lr
+
+    def step(self, rows: TensorDictBase) -> dict[str, torch.Tensor]:
+        """Learn from one batch.
+
+        Returns:
+            The loss's detached scalars and the gradient's norm before clipping.
+
+        Raises:
+            NonFiniteError: names what was not finite; parameters, moments and target are as before.
+        """
+        out = self.loss(rows)
+        self._optimiser.zero_grad()
+        out["loss"].backward()
+        grad_norm = torch.nn.utils.clip_grad_norm_(self._parameters, self._settings.max_grad_norm)
+        measures = {"loss/q": out["loss"].detach(), "loss/grad_norm": grad_norm}
+        measures |= {f"loss/{name}": out[name] for name in ("td_error", "q_mean", "target_mean")}
+        if not grad_norm.isfinite() or not measures["loss/q"].isfinite():
+            self._optimiser.zero_grad()
+            bad = [f"{name} = {value.item()}" for name, value in measures.items() if not value.isfinite()]
+            raise NonFiniteError(f"update {self.updates + 1} is not finite: {', '.join(bad)}")
+        self._optimiser.step()
+        self._target.step()
+        self.updates += 1
+        return measures
+
+    def state_dict(self) -> dict[str, Any]:
+        """Parameters, target, moments and count."""
+        return {
+            "loss": self.loss.state_dict(),
+            "optimiser": self._optimiser.state_dict(),
+            "updates": self.updates,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Put back what `state_dict` returned."""
+        self.loss.load_state_dict(state["loss"])
+        self._optimiser.load_state_dict(state["optimiser"])
+        self.updates = state["updates"]

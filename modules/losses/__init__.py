@@ -1,0 +1,1 @@
+"""Losses, and the equations that they are made of."""

@@ -1,0 +1,124 @@
+"""The recurrent Q loss: n-step double Q on rows, both networks unrolled once from the stored state."""
+
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field
+from tensordict import TensorDict, TensorDictBase, TensorDictParams
+from tensordict.nn import TensorDictModule, TensorDictSequential
+from torch import Tensor
+from torchrl.objectives import LossModule
+
+from modules import keys
+from modules.losses import ops
+from modules.spec import Spec, spec
+
+NonNegative = Annotated[float, Field(ge=0)]
+
+
+class LossSpec(Spec):
+    """Settings of a loss; `build` makes the `LossModule` over the network."""
+
+    def build(self, network: TensorDictSequential, states: tuple[str, ...]) -> LossModule:
+        """Make the loss; it shares the network's parameters and owns the target's."""
+        raise NotImplementedError
+
+
+@spec
+class QLossSpec(LossSpec):
+    """n-step Q-learning (Watkins 1989; Mnih et al. 2015; Hausknecht & Stone 2015; Kapturowski et al. 2019).
+
+    Attributes:
+        gamma: discount per step.
+        n_step: steps of reward before the bootstrap; shorter where a row ends.
+        double: choose the bootstrap action with the online network (van Hasselt et al. 2016).
+        huber_delta: |δ| beyond which the loss is linear; 0 means squared error.
+        rescale_eps: ε of the value rescaling h (R2D2, section 2.3); 0 means none.
+    """
+
+    gamma: Annotated[float, Field(ge=0, le=1)]
+    n_step: Annotated[int, Field(ge=1)]
+    double: bool
+    huber_delta: NonNegative
+    rescale_eps: NonNegative
+
+    def needs(self, run: Any) -> Iterator[str]:
+        """The horizon of the target must fit a row."""
+        if self.n_step > run.replay.length:
+            yield f"loss.n_step={self.n_step} must not exceed replay.length={run.replay.length}"
+
+    def build(self, network: TensorDictSequential, states: tuple[str, ...]) -> LossModule:
+        """Make the loss."""
+        return QLoss(network, self, states)
+
+
+class QLoss(LossModule):
+    """Double, n-step, optionally rescaled Q loss on rows of T steps and T+1 observations.
+
+    Why not TorchRL's `DQNLoss`: it computes recurrent targets from a zero state (see `loss=torchrl_dqn`).
+    """
+
+    value_network: TensorDictModule
+    value_network_params: TensorDictParams
+    target_value_network_params: TensorDictParams
+
+    def __init__(self, network: TensorDictSequential, settings: QLossSpec, states: tuple[str, ...]) -> None:
+        super().__init__()
+        self.convert_to_functional(network, "value_network", create_target_params=True)
+        self.settings = settings
+        self.states = states
+
+    def unroll(self, rows: TensorDictBase, params: TensorDictParams) -> Tensor:
+        """Action values of every observation of the rows, [B, T+1, A], from the stored state of the first."""
+        observation = rows[keys.OBSERVATION]
+        batch = observation.shape[:2]
+        # Rows hold one episode each, so only the state at the first step is read: the rest is a view of it.
+        td = TensorDict(
+            {
+                keys.OBSERVATION: observation,
+                keys.IS_INIT: torch.zeros(*batch, 1, dtype=torch.bool, device=observation.device),
+                **{key: rows[key].unsqueeze(1).expand(*batch, *rows[key].shape[1:]) for key in self.states},
+            },
+            batch_size=batch,
+        )
+        with params.to_module(self.value_network):
+            return self.value_network(td)[keys.ACTION_VALUE]
+
+    def targets(self, rows: TensorDictBase, q_online: Tensor, q_target: Tensor) -> Tensor:
+        """Targets of the T steps, [B, T], in the network's (rescaled) value space, without gradient."""
+        s = self.settings
+        select = q_online if s.double else q_target
+        v_t = ops.double_q_value(q_target[:, 1:], select[:, 1:].detach())
+        if s.rescale_eps:
+            v_t = ops.signed_parabolic(v_t, s.rescale_eps)
+        mask = rows[keys.MASK]
+        continues = torch.cat((mask[:, 1:], torch.zeros_like(mask[:, :1])), 1)
+        discount_t = s.gamma * (~rows[keys.TERMINATED]).to(v_t.dtype)
+        target = ops.n_step_return(rows[keys.REWARD], discount_t, v_t, continues, s.n_step)
+        return ops.signed_hyperbolic(target, s.rescale_eps) if s.rescale_eps else target
+
+    def forward(self, rows: TensorDictBase) -> TensorDict:
+        """Loss and measures of one batch of rows.
+
+        Args:
+            rows: [B] with observation [B, T+1, …], action, reward, terminated, mask [B, T], and the recurrent
+                state of the first step [B, layers, H].
+
+        Returns:
+            `loss` (scalar with gradient) and the detached scalars td_error, q_mean, target_mean.
+        """
+        mask = rows[keys.MASK]
+        q = self.unroll(rows, self.value_network_params)
+        with torch.no_grad():
+            target = self.targets(rows, q, self.unroll(rows, self.target_value_network_params))
+        q_tm1 = q[:, :-1].gather(-1, rows[keys.ACTION].unsqueeze(-1)).squeeze(-1)
+        delta = self.settings.huber_delta
+        errors = F.huber_loss(q_tm1, target, reduction="none", delta=delta) if delta else 0.5 * (q_tm1 - target) ** 2
+        with torch.no_grad():
+            td_error = ops.masked_mean((q_tm1 - target).abs(), mask)
+            q_mean, target_mean = ops.masked_mean(q_tm1, mask), ops.masked_mean(target, mask)
+        return TensorDict(
+            {"loss": ops.masked_mean(errors, mask), "td_error": td_error, "q_mean": q_mean, "target_mean": target_mean}
+        )

@@ -1,0 +1,1 @@
+"""Networks: torso, memory and head, each swappable."""

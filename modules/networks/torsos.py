@@ -1,0 +1,110 @@
+"""Torsos: observation → embedding."""
+
+from typing import Annotated, Literal
+
+import torch
+from pydantic import Field
+from tensordict.nn import TensorDictModule
+from torch import Tensor, nn
+from torchrl.modules import MLP, ConvNet
+
+from modules import keys
+from modules.keys import Spaces
+from modules.spec import Spec, spec
+
+PositiveInt = Annotated[int, Field(gt=0)]
+ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "tanh": nn.Tanh, "elu": nn.ELU, "silu": nn.SiLU}
+Activation = Literal["relu", "tanh", "elu", "silu"]
+
+
+class TorsoSpec(Spec):
+    """Settings of a torso; `build` makes the module that writes `embed`, [..., out_features]."""
+
+    out_features: int
+
+    def build(self, spaces: Spaces) -> TensorDictModule:
+        """Make the torso for these observations."""
+        raise NotImplementedError
+
+
+class Scaled(nn.Module):
+    """Turn raw observations into floats near 0: (x − offset) · scale, then the network."""
+
+    def __init__(self, network: nn.Module, *, offset: float, scale: float) -> None:
+        super().__init__()
+        self.network, self.offset, self.scale = network, offset, scale
+
+    def forward(self, observation: Tensor) -> Tensor:
+        """[..., *shape] of any number type → [..., out_features]."""
+        return self.network((observation.float() - self.offset) * self.scale)
+
+
+@spec
+class MlpSpec(TorsoSpec):
+    """Fully connected layers on vector observations; an activation follows each, the last included."""
+
+    out_features: PositiveInt
+    hidden: tuple[PositiveInt, ...]
+    activation: Activation
+
+    def build(self, spaces: Spaces) -> TensorDictModule:
+        """Make the torso; observations of more than one axis are refused by `needs` of the network."""
+        act = ACTIVATIONS[self.activation]
+        mlp = MLP(
+            in_features=spaces.observation_size,
+            out_features=self.out_features,
+            num_cells=list(self.hidden),
+            activation_class=act,
+            activate_last_layer=True,
+        )
+        return TensorDictModule(Scaled(mlp, offset=0.0, scale=1.0), [keys.OBSERVATION], [keys.EMBED])
+
+
+@spec
+class ConvSpec(TorsoSpec):
+    """Convolutions on `uint8` images [C, H, W], flattened, then one fully connected layer.
+
+    `background` is the grey value that becomes 0: an empty scene then excites no unit.
+    """
+
+    channels: tuple[PositiveInt, ...]
+    kernels: tuple[tuple[PositiveInt, PositiveInt], ...]
+    strides: tuple[tuple[PositiveInt, PositiveInt], ...]
+    out_features: PositiveInt
+    activation: Activation
+    background: Annotated[int, Field(ge=0, le=255)]
+
+    def layers_agree(self) -> bool:
+        """Tell whether channels, kernels and strides describe the same number of layers."""
+        return len(self.channels) == len(self.kernels) == len(self.strides)
+
+    def output_size(self, height: int, width: int) -> tuple[int, int]:
+        """Height and width behind the last convolution; not positive if the image is too small."""
+        for (kh, kw), (sh, sw) in zip(self.kernels, self.strides, strict=True):
+            height, width = (height - kh) // sh + 1, (width - kw) // sw + 1
+            if min(height, width) < 1:
+                return 0, 0
+        return height, width
+
+    def build(self, spaces: Spaces) -> TensorDictModule:
+        """Make the torso for images of `spaces.observation_shape` = [C, H, W]."""
+        depth, height, width = spaces.observation_shape
+        act = ACTIVATIONS[self.activation]
+        conv = ConvNet(
+            in_features=depth,
+            num_cells=list(self.channels),
+            kernel_sizes=list(self.kernels),
+            strides=list(self.strides),
+            activation_class=act,
+        )
+        rows, columns = self.output_size(height, width)
+        flat = nn.Linear(self.channels[-1] * rows * columns, self.out_features)
+        body = nn.Sequential(conv, flat, act())
+        return TensorDictModule(
+            Scaled(body, offset=float(self.background), scale=1 / 255), [keys.OBSERVATION], [keys.EMBED]
+        )
+
+
+def is_image(spaces: Spaces) -> bool:
+    """Tell whether observations are `uint8` images [C, H, W]."""
+    return len(spaces.observation_shape) == 3 and spaces.observation_dtype == torch.uint8

@@ -1,0 +1,37 @@
+"""Optimisers."""
+
+from collections.abc import Iterable
+from typing import Annotated
+
+import torch
+from pydantic import Field
+
+from modules.spec import Spec, spec
+
+Beta = Annotated[float, Field(ge=0, lt=1)]
+
+
+@spec
+class AdamSpec(Spec):
+    """Adam (Kingma & Ba 2015) with gradient clipping and a soft target update.
+
+    Attributes:
+        lr: step size.
+        lr_end: step size from frame `lr_anneal_frames` on; the way there is a straight line.
+        eps: added to the root of the second moment.
+        betas: decay of the two moments.
+        max_grad_norm: norm to which the whole gradient is clipped.
+        tau: share of the online network that enters the target at each update (Polyak averaging).
+    """
+
+    lr: Annotated[float, Field(gt=0)]
+    lr_end: Annotated[float, Field(gt=0)]
+    lr_anneal_frames: Annotated[int, Field(gt=0)]
+    eps: Annotated[float, Field(gt=0)]
+    betas: tuple[Beta, Beta]
+    max_grad_norm: Annotated[float, Field(gt=0)]
+    tau: Annotated[float, Field(gt=0, le=1)]
+
+    def build(self, parameters: Iterable[torch.nn.Parameter]) -> torch.optim.Adam:
+        """Make the optimiser over `parameters`; one fused kernel instead of a loop over tensors."""
+        return torch.optim.Adam(parameters, lr=self.lr, eps=self.eps, betas=self.betas, fused=True)

@@ -1,0 +1,1 @@
+"""Replay: what was experienced, kept for learning."""

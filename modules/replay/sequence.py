@@ -1,0 +1,169 @@
+"""Replay of fixed-length rows in one memory-mapped ring on disk, sampled uniformly."""
+
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import psutil
+import torch
+from pydantic import Field
+from tensordict import TensorDict, TensorDictBase
+from torchrl.data import LazyMemmapStorage
+
+from modules.keys import Spaces
+from modules.replay.rows import RowCutter, row_template
+from modules.spec import Spec, UsageError, spec
+
+PositiveInt = Annotated[int, Field(gt=0)]
+GIB = 2**30
+
+
+@spec
+class SequenceSpec(Spec):
+    """Settings of the sequence replay.
+
+    Attributes:
+        capacity: steps that the sampler can draw from (rows · steps that neighbours do not share).
+        length: steps of a row, T.
+        overlap: steps that neighbouring rows of an episode share.
+        batch_rows: rows of a batch, B.
+        ratio: learned steps per collected step.
+    """
+
+    capacity: PositiveInt
+    length: PositiveInt
+    overlap: Annotated[int, Field(ge=0)]
+    batch_rows: PositiveInt
+    ratio: Annotated[float, Field(gt=0)]
+
+    @property
+    def capacity_rows(self) -> int:
+        """Rows that the sampler can draw from."""
+        return self.capacity // (self.length - self.overlap)
+
+    def needs(self, run: Any) -> Iterator[str]:
+        """Rows must advance, and the ring must hold a batch."""
+        if self.overlap >= self.length:
+            yield f"replay.overlap={self.overlap} must be smaller than replay.length={self.length}"
+        elif self.capacity_rows < self.batch_rows:
+            yield (
+                f"replay.capacity={self.capacity} steps hold {self.capacity_rows} rows, "
+                f"fewer than replay.batch_rows={self.batch_rows}"
+            )
+        if run.warmup_frames > self.capacity:
+            yield f"warmup_frames={run.warmup_frames} must not exceed replay.capacity={self.capacity}"
+
+    def spare_rows(self, save_every: int) -> int:
+        """Rows beyond the capacity that hold what is overwritten between two saves."""
+        return 2 * -(-save_every // (self.length - self.overlap)) + self.batch_rows
+
+    def footprint(self, spaces: Spaces, states: Mapping[str, tuple[int, ...]], save_every: int) -> int:
+        """Bytes on disk of the full ring; the page cache holds as much of it as memory allows."""
+        row = row_template(spaces, states, self.length)
+        return row.bytes() * (self.capacity_rows + self.spare_rows(save_every))
+
+    def build(
+        self, directory: Path, spaces: Spaces, states: Mapping[str, tuple[int, ...]], *, save_every: int, seed: int
+    ) -> "SequenceReplay":
+        """Make the replay, or open the ring that an interrupted run left in `directory`."""
+        return SequenceReplay(self, directory, spaces, states, save_every=save_every, seed=seed)
+
+
+def refuse_what_does_not_fit(needed: int, directory: Path) -> None:
+    """Raise `UsageError` if `needed` bytes fit neither the disk of `directory` nor memory."""
+    existing = next(path for path in (directory, *directory.parents) if path.exists())
+    disk, memory = shutil.disk_usage(existing).free, psutil.virtual_memory().available
+    if needed > disk:
+        raise UsageError(
+            f"replay.capacity: the replay takes {needed / GIB:.1f} GiB, but {existing} has {disk / GIB:.1f} GiB of disk "
+            f"and the machine {memory / GIB:.1f} GiB of memory left: lower replay.capacity or choose another hydra.run.dir"
+        )
+
+
+class SequenceReplay:
+    """Ring of rows on disk that is its own snapshot.
+
+    The ring is longer than what the sampler draws from: what a save saw is still there until the next one, so a
+    checkpoint stores only the count of rows written (and the rows of running episodes never cross a save).
+    """
+
+    def __init__(
+        self,
+        settings: SequenceSpec,
+        directory: Path,
+        spaces: Spaces,
+        states: Mapping[str, tuple[int, ...]],
+        *,
+        save_every: int,
+        seed: int,
+    ) -> None:
+        self.settings = settings
+        self._cutter = RowCutter(length=settings.length, overlap=settings.overlap, states=tuple(states))
+        self._ring = settings.capacity_rows + settings.spare_rows(save_every)
+        self._generator = torch.Generator().manual_seed(seed)
+        self._written = 0
+        self._saved = 0
+        self._storage = open_ring(directory, row_template(spaces, states, settings.length), self._ring)
+
+    def __len__(self) -> int:
+        """Rows that the sampler can draw."""
+        return min(self._written, self.settings.capacity_rows)
+
+    @property
+    def must_save(self) -> bool:
+        """Tell whether the next batches could overwrite rows that the last save refers to."""
+        spare = self._ring - self.settings.capacity_rows
+        return self._written - self._saved > spare // 2
+
+    def extend(self, batch: TensorDictBase) -> None:
+        """Cut a batch [N, T] into rows and store those that it completes."""
+        self._write(self._cutter.push(batch))
+
+    def truncate(self) -> None:
+        """End all running episodes here and store their tails."""
+        rows = self._cutter.flush()
+        if rows is not None:
+            self._write(rows)
+
+    def updates_owed(self, frames: int) -> float:
+        """Optimiser steps that `frames` collected steps call for; 0 while there are too few rows for a batch."""
+        s = self.settings
+        return frames * s.ratio / (s.batch_rows * s.length) if len(self) >= s.batch_rows else 0.0
+
+    def sample(self) -> TensorDict:
+        """Draw a batch of rows [B] uniformly, with replacement."""
+        oldest = self._written - len(self)
+        index = torch.randint(oldest, self._written, (self.settings.batch_rows,), generator=self._generator)
+        return self._storage.get(index % self._ring)
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint needs of the replay; taking it marks the rows written so far as saved."""
+        self._saved = self._written
+        return {"written": self._written, "generator": self._generator.get_state()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Move the cursor back to where the checkpoint saw it."""
+        self._written = self._saved = state["written"]
+        self._generator.set_state(state["generator"])
+
+    def _write(self, rows: TensorDict) -> None:
+        count = rows.shape[0]
+        if count:
+            index = torch.arange(self._written, self._written + count) % self._ring
+            self._storage.set(index, rows)
+            self._written += count
+
+
+def open_ring(directory: Path, template: TensorDict, rows: int) -> LazyMemmapStorage:
+    """Open the ring in `directory`, or create it there with `rows` rows like `template`."""
+    existing = (directory / "meta.json").exists()
+    storage = LazyMemmapStorage(rows, scratch_dir=directory, existsok=existing)
+    if existing:
+        ring = TensorDict.load_memmap(directory)
+        if ring.shape[0] != rows:
+            raise UsageError(f"{directory}: the replay holds {ring.shape[0]} rows, but the configuration asks for {rows}")
+        storage._storage, storage.initialized, storage._len = ring, True, rows
+    else:
+        storage.set(range(1), template.unsqueeze(0))
+    return storage

@@ -1,0 +1,77 @@
+"""Statistics over runs: mean, interquartile mean, bootstrap intervals, probability of improvement.
+
+Source: Agarwal et al. (2021), "Deep reinforcement learning at the edge of the statistical precipice", section 4.
+"""
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+SEED = 0  # of the bootstrap: equal numbers give equal intervals
+RESAMPLES = 10_000
+
+Statistic = Callable[[np.ndarray], np.ndarray]
+
+
+class Estimate(NamedTuple):
+    """A statistic over runs with its confidence interval; `low` and `high` are NaN for a single run."""
+
+    value: float
+    low: float
+    high: float
+
+
+def mean(values: np.ndarray) -> np.ndarray:
+    """Average `values` [n, ...] over the runs."""
+    return values.mean(axis=0)
+
+
+def iqm(values: np.ndarray) -> np.ndarray:
+    """Average the middle 50 % of `values` [n, ...] over the runs.
+
+    Of n values, int(n / 4) are cut off at either end, as in scipy.stats.trim_mean(values, 0.25): for n < 4 it is
+    the mean.
+    """
+    runs = len(values)
+    return np.sort(values, axis=0)[runs // 4 : runs - runs // 4].mean(axis=0)
+
+
+def estimate(
+    values: np.ndarray, statistic: Statistic, *, resamples: int = RESAMPLES, seed: int = SEED
+) -> Estimate:
+    """Return `statistic` of `values` [n], n ≥ 1, with its 95 % percentile bootstrap interval over the n runs."""
+    draws = statistic(_resample(values, resamples, np.random.default_rng(seed)))
+    return _interval(statistic(values), draws, len(values))
+
+
+def difference(a: np.ndarray, b: np.ndarray, statistic: Statistic, *, seed: int = SEED) -> Estimate:
+    """Return statistic(`a` [n]) − statistic(`b` [m]) with its 95 % interval.
+
+    The bootstrap is stratified: each side is resampled by itself.
+    """
+    rng = np.random.default_rng(seed)
+    draws = statistic(_resample(a, RESAMPLES, rng)) - statistic(_resample(b, RESAMPLES, rng))
+    return _interval(statistic(a) - statistic(b), draws, min(len(a), len(b)))
+
+
+def improvement(a: np.ndarray, b: np.ndarray, *, seed: int = SEED) -> Estimate:
+    """Return P(A > B) of one random run of `a` [n] and one of `b` [m], with its 95 % interval; a tie counts 1/2."""
+    a, b = np.sort(a), np.sort(b)
+    wins = (a[:, None] > b) + 0.5 * (a[:, None] == b)
+    rng = np.random.default_rng(seed)
+    rows, columns = (_resample(np.arange(len(side)), RESAMPLES, rng) for side in (a, b))
+    draws = np.array([wins[np.ix_(i, j)].mean() for i, j in zip(rows.T, columns.T, strict=True)])
+    return _interval(wins.mean(), draws, min(len(a), len(b)))
+
+
+def _resample(values: np.ndarray, resamples: int, rng: np.random.Generator) -> np.ndarray:
+    """Draw [n, resamples] with replacement from `values` [n]; sorted, so that their order does not matter."""
+    return np.sort(values)[rng.integers(len(values), size=(len(values), resamples))]
+
+
+def _interval(value: np.ndarray, draws: np.ndarray, runs: int) -> Estimate:
+    # One run says nothing about the spread over runs: no interval instead of one of width 0.
+    low, high = np.percentile(draws, (2.5, 97.5)) if runs > 1 else (math.nan, math.nan)
+    return Estimate(float(value), float(low), float(high))
