@@ -112,7 +112,7 @@ def load_run(path: Path, metric: str) -> Run:
     """Read one run directory.
 
     Raises:
-        UsageError: if a file is missing or unreadable, the metric unknown, or a finished run never measured it.
+        UsageError: if a file is missing or unreadable, or the metric is unknown or, in a finished run, empty.
     """
     summary = _read_json(path / SUMMARY)
     kinds = {"exp": str, "memory": str, "seed": int, "status": str}

@@ -1,16 +1,17 @@
 """Statistics over runs: mean, interquartile mean, bootstrap intervals, probability of improvement.
 
-Source: Agarwal et al. (2021), "Deep reinforcement learning at the edge of the statistical precipice", section 4.
+Source: Agarwal et al. (2021), "Deep reinforcement learning at the edge of the statistical precipice".
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 SEED = 0  # of the bootstrap: equal numbers give equal intervals
 RESAMPLES = 10_000
+GRID_POINTS = 200
 
 Statistic = Callable[[np.ndarray], np.ndarray]
 
@@ -31,8 +32,7 @@ def mean(values: np.ndarray) -> np.ndarray:
 def iqm(values: np.ndarray) -> np.ndarray:
     """Average the middle 50 % of `values` [n, ...] over the runs.
 
-    Of n values, int(n / 4) are cut off at either end, as in scipy.stats.trim_mean(values, 0.25): for n < 4 it is
-    the mean.
+    The n // 4 lowest and highest are cut off, as by scipy.stats.trim_mean(values, 0.25): for n < 4 none.
     """
     runs = len(values)
     return np.sort(values, axis=0)[runs // 4 : runs - runs // 4].mean(axis=0)
@@ -41,7 +41,7 @@ def iqm(values: np.ndarray) -> np.ndarray:
 def estimate(
     values: np.ndarray, statistic: Statistic, *, resamples: int = RESAMPLES, seed: int = SEED
 ) -> Estimate:
-    """Return `statistic` of `values` [n], n ≥ 1, with its 95 % percentile bootstrap interval over the n runs."""
+    """Return `statistic` of `values` [n ≥ 1] with its 95 % percentile bootstrap interval over the runs."""
     draws = statistic(_resample(values, resamples, np.random.default_rng(seed)))
     return _interval(statistic(values), draws, len(values))
 
@@ -57,13 +57,30 @@ def difference(a: np.ndarray, b: np.ndarray, statistic: Statistic, *, seed: int 
 
 
 def improvement(a: np.ndarray, b: np.ndarray, *, seed: int = SEED) -> Estimate:
-    """Return P(A > B) of one random run of `a` [n] and one of `b` [m], with its 95 % interval; a tie counts 1/2."""
+    """Return P(A > B) of a random run of `a` [n] and one of `b` [m], with its interval; a tie counts 1/2."""
     a, b = np.sort(a), np.sort(b)
     wins = (a[:, None] > b) + 0.5 * (a[:, None] == b)
     rng = np.random.default_rng(seed)
     rows, columns = (_resample(np.arange(len(side)), RESAMPLES, rng) for side in (a, b))
     draws = np.array([wins[np.ix_(i, j)].mean() for i, j in zip(rows.T, columns.T, strict=True)])
     return _interval(wins.mean(), draws, min(len(a), len(b)))
+
+
+def common_curve(curves: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
+    """Interpolate n curves (frames [M], values [M]) where all have data; return grid [G] and values [n, G].
+
+    The grid is made of the measured frames themselves, or of evenly spaced ones where these are too many.
+    Empty curves do not count; curves that share no frames give an empty grid.
+    """
+    curves = [(frames, values) for frames, values in curves if frames.size]
+    start = max((frames[0] for frames, _ in curves), default=math.inf)
+    end = min((frames[-1] for frames, _ in curves), default=-math.inf)
+    grid = np.unique(np.concatenate([np.empty(0), *(frames for frames, _ in curves)]))
+    grid = grid[(grid >= start) & (grid <= end)]
+    if grid.size > GRID_POINTS:
+        grid = np.linspace(start, end, GRID_POINTS)
+    values = [np.interp(grid, *curve) for curve in curves]
+    return grid, np.array(values).reshape(len(curves), grid.size)
 
 
 def _resample(values: np.ndarray, resamples: int, rng: np.random.Generator) -> np.ndarray:

@@ -1,0 +1,23 @@
+"""The second phase: do the parts fit each other and this machine? All breaches in one message."""
+
+from dataclasses import fields
+from pathlib import Path
+
+from modules.replay.sequence import refuse_what_does_not_fit
+from modules.spec import Spec, UsageError
+from pipelines.schema import Run
+
+
+def specs(part: Spec) -> list[Spec]:
+    """List `part` and every spec inside it."""
+    inner = [getattr(part, field.name) for field in fields(part)]  # pyright: ignore[reportArgumentType]
+    return [part, *(found for child in inner if isinstance(child, Spec) for found in specs(child))]
+
+
+def check(run: Run, run_dir: Path) -> None:
+    """Raise `UsageError` with every relation that does not hold; nothing has been allocated by then."""
+    _ = run.spaces  # an environment that cannot work would only produce more sentences about itself
+    problems = [sentence for part in specs(run) for sentence in part.needs(run)]
+    if problems:
+        raise UsageError("; ".join(problems))
+    refuse_what_does_not_fit(run.replay_bytes, run_dir)

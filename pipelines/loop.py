@@ -1,0 +1,205 @@
+"""The one training loop: collect, store, learn, evaluate, log, save."""
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import torch
+from tensordict import TensorDictBase
+
+from modules import checkpoint, keys
+from modules.evaluation import run_episodes
+from modules.loggers import Progress
+from modules.schedule import crossed
+from modules.seeding import random_state, seed_for, set_random_state
+from pipelines.build import Parts
+
+
+@dataclass
+class Counters:
+    """What the loop must remember, besides its parts, to go on exactly."""
+
+    frames: int = 0
+    episodes: int = 0
+    restarts: int = 0  # how often the environments were started afresh; selects their seed
+    owed: float = 0.0  # optimiser steps that collected frames still call for
+    wall_s: float = 0.0
+    evaluated_at: int = -1  # frames
+    score: dict[str, float] = field(default_factory=dict)  # the last evaluation
+    best_score: float | None = None
+    sums: dict[str, float] = field(default_factory=dict)  # of measures since the last log
+    counts: dict[str, int] = field(default_factory=dict)
+
+
+class Stop(Exception):  # noqa: N818 - no error: somebody asked the run to end
+    """Raised between two batches after a signal asked for the end; carries the signal's number."""
+
+    def __init__(self, signum: int) -> None:
+        super().__init__(signum)
+        self.signum = signum
+
+
+class Loop:
+    """Runs built parts to the end, to an early stop or to a signal; its checkpoint holds everything."""
+
+    def __init__(self, parts: Parts, progress: Progress) -> None:
+        self.parts = parts
+        self.run = parts.run
+        self.counters = Counters()
+        self.stop_signal = 0  # set by a signal handler
+        self._progress = progress
+        self._resumed = False
+        self._clock = time.perf_counter()
+        self._busy_s: dict[str, float] = {}  # per phase since the last log
+        self._mark = (0, 0, self._clock)  # frames, updates and time at the last log
+
+    def train(self) -> None:
+        """Run until `total_frames`, or until an evaluation reaches `stop_at_score`.
+
+        Raises:
+            Stop: a signal came; state is that after the last whole batch.
+        """
+        parts, run, c = self.parts, self.run, self.counters
+        if not self._resumed:
+            self.save()
+        parts.collection.restart(seed_for(run.seed, "env", c.restarts))
+        self._push_weights()
+        self._mark = (c.frames, parts.learner.updates, time.perf_counter())
+        batches = iter(parts.collection)
+        while c.frames < run.total_frames and not self._good_enough():
+            if self.stop_signal:
+                raise Stop(self.stop_signal)
+            before = c.frames
+            with self._phase("collect"):
+                batch = next(batches)
+                c.frames += batch.numel()
+                self._record_episodes(batch)
+                parts.replay.extend(batch)
+            if c.frames > run.warmup_frames:
+                c.owed += parts.replay.updates_owed(batch.numel())
+            with self._phase("learn"):
+                self._learn()
+            self._progress.advance(batch.numel())
+            self._when_due(before)
+        if c.evaluated_at != c.frames:
+            self._log(self._evaluate())
+
+    def save(self) -> None:
+        """Write a checkpoint of everything."""
+        parts, c = self.parts, self.counters
+        c.wall_s, self._clock = self.wall_s(), time.perf_counter()
+        state = {
+            "frames": c.frames,
+            "counters": asdict(c),
+            "learner": parts.learner.state_dict(),
+            "replay": parts.replay.state_dict(),
+            "logger": parts.logger.state(),
+            "random": random_state(),
+        }
+        checkpoint.save(parts.run_dir / "checkpoints", c.frames, state, keep=self.run.keep_checkpoints)
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Continue from a checkpoint; call it right before `train`."""
+        self.counters = Counters(**state["counters"])
+        self.parts.learner.load_state_dict(state["learner"])
+        self.parts.replay.load_state_dict(state["replay"])
+        set_random_state(state["random"])
+        self._resumed = True
+
+    def wall_s(self) -> float:
+        """Seconds spent so far, over all sittings."""
+        return self.counters.wall_s + time.perf_counter() - self._clock
+
+    def truncate(self) -> None:
+        """End the running episodes here, so that nothing unsaved is left; the next start has its own seed."""
+        self.parts.replay.truncate()
+        self.counters.restarts += 1
+
+    def _learn(self) -> None:
+        parts, c = self.parts, self.counters
+        self._add({"train/epsilon": parts.exploration.anneal(c.frames)})
+        parts.learner.anneal(c.frames)
+        while c.owed >= 1:
+            c.owed -= 1
+            rows = parts.replay.sample()
+            self._add({"replay/padding": 1 - rows[keys.MASK].float().mean()})
+            self._add(parts.learner.step(rows.to(self.run.torch_device)))
+        self._push_weights()
+
+    def _push_weights(self) -> None:
+        source, target = self.parts.network.parameters(), self.parts.acting.parameters()
+        torch._foreach_copy_(list(target), [p.detach() for p in source])
+
+    def _record_episodes(self, batch: TensorDictBase) -> None:
+        done = batch["next", keys.DONE]
+        ended = int(done.sum())
+        if ended:
+            self.counters.episodes += ended
+            returns, lengths = (batch["next", key][done] for key in (keys.EPISODE_RETURN, keys.STEP_COUNT))
+            self._add({"train/return_mean": returns.sum(), "train/length_mean": lengths.sum()}, ended)
+
+    def _when_due(self, before: int) -> None:
+        run, c = self.run, self.counters
+        evaluation = self._evaluate() if crossed(run.eval_every, before, c.frames) else {}
+        if evaluation or crossed(run.log_every, before, c.frames):
+            self._log(evaluation)
+        if crossed(run.save_every, before, c.frames) or self.parts.replay.must_save:
+            self.truncate()
+            self.save()
+            self.parts.collection.restart(seed_for(run.seed, "env", c.restarts))
+
+    def _evaluate(self) -> dict[str, float]:
+        parts, run, c = self.parts, self.run, self.counters
+        with self._phase("eval"), torch.random.fork_rng(devices=[]):
+            seed = seed_for(run.seed, "evaluation", c.frames)
+            episodes = run_episodes(parts.eval_env, parts.greedy, episodes=run.eval_episodes, seed=seed)
+        c.score, c.evaluated_at = episodes.metrics(), c.frames
+        mean = c.score["eval/return_mean"]
+        if c.best_score is None or mean >= c.best_score:
+            c.best_score = mean
+            state = {"frames": c.frames, "network": parts.network.state_dict()}
+            checkpoint.write(parts.run_dir / "checkpoints" / "best.pt", state)
+        return c.score
+
+    def _log(self, evaluation: Mapping[str, float]) -> None:
+        parts, c = self.parts, self.counters
+        metrics = {name: total / c.counts[name] for name, total in c.sums.items()}
+        c.sums, c.counts = {}, {}
+        metrics |= {
+            "train/episodes": c.episodes,
+            "train/updates": parts.learner.updates,
+            "replay/rows": len(parts.replay),
+            "replay/fill": len(parts.replay) / parts.replay.settings.capacity_rows,
+            **evaluation,
+            **self._speed(),
+        }
+        parts.logger.log(c.frames, metrics)
+        self._progress.show(metrics)
+
+    def _speed(self) -> dict[str, float]:
+        frames, updates, now = self.counters.frames, self.parts.learner.updates, time.perf_counter()
+        seconds = now - self._mark[2]
+        speed = {f"perf/{phase}_share": self._busy_s.get(phase, 0) / seconds for phase in ("collect", "learn", "eval")}
+        speed["perf/frames_per_s"] = (frames - self._mark[0]) / seconds
+        speed["perf/updates_per_s"] = (updates - self._mark[1]) / seconds
+        speed["perf/wall_s"] = self.wall_s()
+        self._mark, self._busy_s = (frames, updates, now), {}
+        return speed
+
+    def _good_enough(self) -> bool:
+        target, score = self.run.stop_at_score, self.counters.score
+        return target is not None and bool(score) and score["eval/return_mean"] >= target
+
+    def _add(self, measures: Mapping[str, Any], count: int = 1) -> None:
+        c = self.counters
+        for name, value in measures.items():
+            c.sums[name] = c.sums.get(name, 0.0) + float(value)
+            c.counts[name] = c.counts.get(name, 0) + count
+
+    @contextmanager
+    def _phase(self, name: str) -> Iterator[None]:
+        start = time.perf_counter()
+        yield
+        self._busy_s[name] = self._busy_s.get(name, 0) + time.perf_counter() - start

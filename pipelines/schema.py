@@ -1,0 +1,161 @@
+"""The top level of the configuration, and how YAML becomes checked settings."""
+
+from collections.abc import Iterator
+from functools import cached_property
+from typing import Annotated, Any, Literal
+
+import torch
+from hydra.utils import get_class
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from pydantic import Field, InstanceOf, ValidationError
+
+from modules.collect import SyncSpec
+from modules.envs.base import EnvSpec
+from modules.exploration import EpsGreedySpec
+from modules.keys import Spaces
+from modules.loggers import LoggerSpec
+from modules.losses.q import LossSpec
+from modules.networks.nets import NetworkSpec
+from modules.optim import AdamSpec
+from modules.replay.sequence import SequenceSpec
+from modules.spec import Spec, UsageError, spec
+
+Count = Annotated[int, Field(ge=0)]
+Positive = Annotated[int, Field(gt=0)]
+
+
+@spec
+class Run(Spec):
+    """One training run; everything is counted in env frames.
+
+    Attributes:
+        name: of the experiment; names the output folder.
+        seed: of every random stream.
+        device: where the networks live; auto takes CUDA if there is one.
+        threads: CPU threads of PyTorch; 0 leaves its default.
+        total_frames: length of the run.
+        warmup_frames: frames collected before the first update.
+        eval_every: frames between greedy evaluations; 0 means only at the end.
+        eval_episodes: episodes of an evaluation.
+        log_every: frames between rows of metrics.
+        save_every: frames between checkpoints; each restarts the environments.
+        keep_checkpoints: how many of the newest checkpoints stay.
+        stop_at_score: mean greedy return at which the run ends early; null means never.
+        video: whether to record a greedy episode at the end.
+        dry: stop after all checks.
+    """
+
+    name: Annotated[str, Field(min_length=1, pattern=r"^[\w.-]+$")]
+    seed: Count
+    device: Literal["auto", "cpu", "cuda"]
+    threads: Count
+    total_frames: Positive
+    warmup_frames: Count
+    eval_every: Count
+    eval_episodes: Positive
+    log_every: Positive
+    save_every: Positive
+    keep_checkpoints: Positive
+    stop_at_score: float | None
+    video: bool
+    dry: bool
+    env: InstanceOf[EnvSpec]
+    network: InstanceOf[NetworkSpec]
+    collector: InstanceOf[SyncSpec]
+    replay: InstanceOf[SequenceSpec]
+    loss: InstanceOf[LossSpec]
+    exploration: InstanceOf[EpsGreedySpec]
+    optim: InstanceOf[AdamSpec]
+    logger: InstanceOf[LoggerSpec]
+
+    @cached_property
+    def spaces(self) -> Spaces:
+        """Spaces of the environment; raises `UsageError` if it cannot be trained on."""
+        return self.env.spaces()
+
+    @property
+    def torch_device(self) -> torch.device:
+        """The device that `device` stands for on this machine."""
+        auto = "cuda" if torch.cuda.is_available() else "cpu"
+        return torch.device(auto if self.device == "auto" else self.device)
+
+    @property
+    def replay_bytes(self) -> int:
+        """Disk that the full replay takes."""
+        rows = self.replay.ring_rows(self.save_every, self.collector.frames_per_batch)
+        return self.replay.footprint(self.spaces, self.network.memory.states(), rows)
+
+    def needs(self, run: "Run") -> Iterator[str]:
+        """Budgets and cadences must fit each other and the machine."""
+        del run
+        if self.device == "cuda" and not torch.cuda.is_available():
+            yield "device=cuda needs a CUDA device, and PyTorch finds none: use device=cpu or device=auto"
+        if self.warmup_frames >= self.total_frames:
+            yield f"warmup_frames={self.warmup_frames} must be smaller than total_frames={self.total_frames}"
+        batch = self.collector.frames_per_batch
+        for setting in ("total_frames", "log_every", "save_every", "eval_every"):
+            value = getattr(self, setting)
+            if 0 < value < batch:
+                yield f"{setting}={value} must not be smaller than one batch of {batch} frames (collector.num_envs x collector.steps)"
+
+
+def read(cfg: DictConfig) -> Run:
+    """Turn a composed configuration into a `Run`, or raise `UsageError` with everything that is wrong in it."""
+    try:
+        plain = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+    except OmegaConfBaseException as error:
+        raise UsageError(f"configuration: {first_line(error)}") from error
+    problems: list[str] = []
+    run = make(plain, "", problems)
+    if problems:
+        raise UsageError("; ".join(problems))
+    if not isinstance(run, Run):
+        raise UsageError("configuration: the top level must have _target_: pipelines.schema.Run")
+    return run
+
+
+def make(node: Any, path: str, problems: list[str]) -> Any:
+    """Build the spec that `node` describes, children first; append to `problems` instead of raising."""
+    if isinstance(node, list):
+        return [make(item, f"{path}[{i}]", problems) for i, item in enumerate(node)]
+    if not isinstance(node, dict):
+        return node
+    found = len(problems)
+    values = {key: make(value, f"{path}.{key}".lstrip("."), problems) for key, value in node.items()}
+    if "_target_" not in values or len(problems) > found:
+        return values
+    target = values.pop("_target_")
+    where = f"{path}." if path else ""
+    try:
+        kind = get_class(target)
+    except Exception as error:
+        problems.append(f"{where}_target_: there is no class {target!r} ({first_line(error)})")
+        return values
+    if not (isinstance(kind, type) and issubclass(kind, Spec)):
+        problems.append(f"{where}_target_: {target} is no spec; only settings can be configured")
+        return values
+    try:
+        return kind(**values)
+    except ValidationError as error:
+        fields = ", ".join(getattr(kind, "__dataclass_fields__", {}))
+        problems += [f"{where}{sentence(item, fields)}" for item in error.errors()]
+        return values
+
+
+def sentence(error: Any, fields: str) -> str:
+    """Say one pydantic error as: where, what is allowed, what was given."""
+    where = ".".join(str(part) for part in error["loc"])
+    match error["type"]:
+        case "unexpected_keyword_argument":
+            return f"{where}: no such setting here; there are {fields}"
+        case "missing_keyword_only_argument" | "missing" | "missing_argument":
+            return f"{where}: this setting is missing"
+        case "is_instance_of":
+            return f"{where}: {error['msg'].replace('Input', 'it')}; choose an option of this group"
+    return f"{where}: {error['msg'].replace('Input', 'it')}, not {error['input']!r}"
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's text."""
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

@@ -1,0 +1,188 @@
+"""One sitting of a run, fresh or resumed: signals, summary, pictures, and an orderly end whatever happens."""
+
+import contextlib
+import json
+import logging
+import os
+import signal
+import subprocess
+import threading
+import traceback
+from collections.abc import Iterator, Mapping
+from importlib.metadata import version
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from modules.learner import NonFiniteError
+from modules.loggers import Progress
+from modules.plots import learning_curve
+from modules.seeding import seed_for
+from modules.video import record
+from pipelines.build import Parts, build
+from pipelines.check import check
+from pipelines.command import refuse_existing
+from pipelines.loop import Loop, Stop
+from pipelines.schema import Run, read
+
+log = logging.getLogger("recall")
+PACKAGES = ("torch", "torchrl", "tensordict", "gymnasium", "hydra-core", "numpy")
+
+
+def start(cfg: DictConfig, run_dir: Path, *, bar: bool) -> float | None:
+    """Begin a run in `run_dir`; returns its score, or None for a dry run."""
+    run = read(cfg)
+    refuse_existing(run_dir)
+    check(run, run_dir)
+    if run.dry:
+        log.info("dry run: the configuration is sound")
+        return None
+    run_dir.mkdir(parents=True, exist_ok=True)
+    (run_dir / "config.yaml").write_text(OmegaConf.to_yaml(cfg, resolve=True))
+    return execute(run, run_dir, config_of(cfg), None, bar=bar)
+
+
+def config_of(cfg: DictConfig) -> dict[str, Any]:
+    """The configuration as plain values."""
+    config = OmegaConf.to_container(cfg, resolve=True)
+    assert isinstance(config, dict)
+    return {str(key): value for key, value in config.items()}
+
+
+def execute(
+    run: Run, run_dir: Path, config: Mapping[str, Any], checkpoint: Mapping[str, Any] | None, *, bar: bool
+) -> float | None:
+    """Train until the end, a signal or an error; everything is saved and closed in each case.
+
+    Returns:
+        The score.
+
+    Raises:
+        SystemExit: 128 + signal number after a signal, 1 after an error, which has been reported.
+    """
+    parts = build(run, run_dir, config, checkpoint)
+    progress = Progress(run.total_frames, checkpoint["frames"] if checkpoint else 0, bar=bar)
+    loop = Loop(parts, progress)
+    if checkpoint:
+        loop.load(checkpoint)
+    write_summary(loop, "running")
+    status, code, sentence = "failed", 1, ""
+    try:
+        with signals_to(loop):
+            loop.train()
+            loop.truncate()
+            loop.save()
+        status, code = "finished", 0
+    except Stop as stop:
+        loop.truncate()
+        loop.save()
+        status, code = "interrupted", 128 + stop.signum
+        sentence = f"stopped by {signal.Signals(stop.signum).name} at frame {loop.counters.frames}, all saved"
+    except NonFiniteError as error:
+        sentence = f"stopped at frame {loop.counters.frames}: {error}; the checkpoint before it is kept"
+    except Exception as error:
+        (run_dir / "error.txt").write_text(traceback.format_exc())
+        sentence = f"failed at frame {loop.counters.frames}: {type(error).__name__}: {error} (traceback in {run_dir / 'error.txt'})"
+        loop.truncate()
+        loop.save()
+    finally:
+        finish(loop, status, progress)
+    if code:
+        log.error("%s; go on with `python -m pipelines.resume run=%s`", sentence, run_dir)
+        raise SystemExit(code)
+    report(loop)
+    return loop.counters.score["eval/return_mean"]
+
+
+def finish(loop: Loop, status: str, progress: Progress) -> None:
+    """Write summary and pictures, and close everything; one failure does not keep the rest from closing."""
+    parts = loop.parts
+    with contextlib.ExitStack() as stack:
+        stack.callback(progress.close)
+        stack.callback(parts.close)
+        summary = write_summary(loop, status)
+        stack.callback(parts.logger.finish, summary)
+        learning_curve(parts.run_dir)
+        if status == "finished" and parts.run.video:
+            film(parts, loop.counters.frames)
+
+
+def film(parts: Parts, frames: int) -> None:
+    """Record one greedy episode of the final policy."""
+    run = parts.run
+    path = parts.run_dir / "videos" / f"frames_{frames:012d}.mp4"
+    env = run.env.build(1, run.network.primer(), video=True)
+    record(run.env, env, parts.greedy, seed=seed_for(run.seed, "video", frames), path=path)
+    env.close()
+    parts.logger.video(frames, path)
+
+
+def report(loop: Loop) -> None:
+    """Say where the result is."""
+    score, run_dir = loop.counters.score, loop.parts.run_dir
+    log.info(
+        "finished: greedy return %.1f ± %.1f over %d episodes (best evaluation %.1f); curve, video, checkpoint in %s",
+        score["eval/return_mean"], score["eval/return_std"], score["eval/episodes"], loop.counters.best_score, run_dir,
+    )  # fmt: skip
+
+
+def write_summary(loop: Loop, status: str) -> dict[str, Any]:
+    """Write summary.json, atomically, and return what it says."""
+    c, run = loop.counters, loop.run
+    summary = {
+        "exp": run.name,
+        "seed": run.seed,
+        "memory": run.network.memory.name,
+        "env": run.env.id,
+        "status": status,
+        "frames": c.frames,
+        "updates": loop.parts.learner.updates,
+        "train_episodes": c.episodes,
+        "wall_s": round(loop.wall_s(), 2),
+        "score": c.score.get("eval/return_mean"),
+        "score_std": c.score.get("eval/return_std"),
+        "score_min": c.score.get("eval/return_min"),
+        "episodes": c.score.get("eval/episodes"),
+        "best_score": c.best_score,
+        "device": str(run.torch_device),
+        "commit": commit(),
+        "versions": {name: version(name) for name in PACKAGES},
+    }
+    path = loop.parts.run_dir / "summary.json"
+    part = path.with_suffix(".part")
+    part.write_text(json.dumps(summary, indent=2) + "\n")
+    os.replace(part, path)
+    return summary
+
+
+def commit() -> str | None:
+    """The commit of the checkout that this code runs from; None outside one."""
+    here = Path(__file__).resolve().parent
+    try:
+        done = subprocess.run(["git", "describe", "--always", "--dirty", "--abbrev=40"], cwd=here, capture_output=True, text=True, check=False)  # fmt: skip
+    except OSError:
+        return None
+    return done.stdout.strip() or None
+
+
+@contextlib.contextmanager
+def signals_to(loop: Loop) -> Iterator[None]:
+    """Let SIGINT and SIGTERM end the loop after the batch in hand; a second one ends it at once."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def ask(signum: int, frame: FrameType | None) -> None:
+        del frame
+        if loop.stop_signal:
+            raise Stop(signum)
+        loop.stop_signal = signum
+
+    before = {s: signal.signal(s, ask) for s in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for signum, handler in before.items():
+            signal.signal(signum, handler)
