@@ -1,0 +1,31 @@
+"""The interface that every logger has."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Protocol
+
+State = dict[str, str | int]
+
+
+class Logger(Protocol):
+    """One destination of a run's numbers; the x of everything is the environment frames collected so far."""
+
+    def log(self, frames: int, metrics: Mapping[str, float]) -> None:
+        """Write one log event.
+
+        Raises:
+            KeyError: a name that is not in `modules.loggers.metrics.METRICS`.
+        """
+        ...
+
+    def video(self, frames: int, path: Path) -> None:
+        """Show the video file at `path` (inside the run directory; mp4, gif or webm)."""
+        ...
+
+    def finish(self, summary: Mapping[str, object]) -> None:
+        """Hand over the summary (JSON values, with `status`) and close; a second call does nothing."""
+        ...
+
+    def state(self) -> State:
+        """Return what a resumed run needs to continue the same log, with everything logged so far on disk."""
+        ...

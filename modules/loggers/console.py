@@ -1,0 +1,88 @@
+"""The live view of a run: a bar on a terminal, log lines elsewhere."""
+
+import logging
+import os
+import sys
+import time
+from collections.abc import Mapping
+
+from tqdm import tqdm
+
+_LOG = logging.getLogger("recall")
+
+# Metric → how it is shown.
+_SHOWN = {
+    "eval/return_mean": "score {:.1f}",
+    "loss/q": "loss {:.2g}",
+    "train/epsilon": "ε {:.2f}",
+    "perf/frames_per_s": "{:.0f} frames/s",
+    "perf/updates_per_s": "{:.0f} updates/s",
+}
+
+
+class Progress:
+    """Show how far a run is and how well it does.
+
+    Args:
+        total_frames: the frames at which the run ends.
+        start_frames: the frames at which it starts (resumed runs).
+        bar: draw a bar if stderr is a terminal; otherwise `show` writes a line through the logger "recall".
+            Bars of parallel jobs overwrite each other, so a multirun passes False.
+    """
+
+    def __init__(self, total_frames: int, start_frames: int, *, bar: bool) -> None:
+        self._total = total_frames
+        self._start = start_frames
+        self._frames = start_frames
+        self._began_s = time.perf_counter()
+        self._latest: dict[str, float] = {}
+        self._bar = tqdm(
+            total=total_frames,
+            initial=start_frames,
+            disable=not (bar and _drawable()),
+            file=sys.stderr,
+            unit_scale=True,
+            dynamic_ncols=True,
+            mininterval=0.5,  # seconds
+            bar_format="{bar} {n_fmt}/{total_fmt} {remaining} left {desc}",  # fits 80 columns
+        )
+
+    def advance(self, frames: int) -> None:
+        """Count `frames` more; redraws at most twice per second."""
+        self._frames += frames
+        # The last batch may pass the total, and tqdm drops the bar when it does.
+        self._bar.update(min(self._frames, self._total) - self._bar.n)
+
+    def show(self, metrics: Mapping[str, float]) -> None:
+        """Show the view with the values in `metrics`; one that is not in it keeps its last value."""
+        self._latest.update({name: float(metrics[name]) for name in _SHOWN if name in metrics})
+        values = [text.format(self._latest[name]) for name, text in _SHOWN.items() if name in self._latest]
+        if self._bar.disable:
+            share = f"{self._frames:,}/{self._total:,} frames ({self._frames / self._total:.0%})"
+            _LOG.info("%s", ", ".join([share, *values, f"{self._left()} left"]))
+        else:
+            self._bar.set_description_str(" ".join(values))
+
+    def note(self, text: str) -> None:
+        """Log a message without breaking the bar."""
+        if self._bar.disable:
+            _LOG.info("%s", text)
+        else:
+            with tqdm.external_write_mode(file=sys.stderr):
+                _LOG.info("%s", text)
+
+    def close(self) -> None:
+        """Leave the bar as it is and release the terminal; a second call does nothing."""
+        self._bar.close()
+
+    def _left(self) -> str:
+        done = self._frames - self._start
+        if done <= 0:
+            return "?"
+        seconds = (time.perf_counter() - self._began_s) / done * max(0, self._total - self._frames)
+        return tqdm.format_interval(seconds)
+
+
+def _drawable() -> bool:
+    """Return whether stderr is a terminal of known size; in one of 0 columns tqdm draws nothing."""
+    return sys.stderr.isatty() and os.get_terminal_size(sys.stderr.fileno()).columns > 0

@@ -1,0 +1,113 @@
+"""CSV: `metrics.csv`, reproducible byte for byte, and `timing.csv`, which depends on the clock."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from modules.loggers.base import State
+from modules.loggers.metrics import check, columns
+from modules.spec import UsageError
+
+# Key of the state → file, and whether it holds the timing metrics. They are apart so that a resumed run's
+# metrics.csv can be compared byte for byte with an uninterrupted run's.
+_FILES = {"metrics_csv": ("metrics.csv", False), "timing_csv": ("timing.csv", True)}
+
+
+class _Table:
+    """One CSV file, its rows on disk as soon as they are written.
+
+    Args:
+        path: the file; it must not exist, or hold at least `offset` bytes under the same header.
+        names: the columns after `frames`.
+        offset: its length in bytes when the checkpoint was saved; None starts the file.
+
+    Raises:
+        UsageError: the file exists, is missing, is too short or has other columns.
+    """
+
+    def __init__(self, path: Path, names: tuple[str, ...], offset: int | None) -> None:
+        self._names = names
+        header = (",".join(("frames", *names)) + "\n").encode()
+        if offset is None:
+            if path.exists():
+                raise UsageError(f"{path} exists already: resume that run or choose another run directory.")
+            self._file = path.open("xb", buffering=0)
+            self._file.write(header)
+            return
+        if not path.is_file() or path.stat().st_size < offset:
+            raise UsageError(
+                f"{path} is missing or shorter than the {offset} bytes that the checkpoint expects: "
+                "restore it from a copy."
+            )
+        self._file = path.open("r+b", buffering=0)
+        if self._file.readline() != header:
+            self._file.close()
+            raise UsageError(
+                f"{path} has other columns than this version writes: resume with the commit of the run."
+            )
+        # Rows after the checkpoint are written again by the resumed run.
+        self._file.truncate(offset)
+        self._file.seek(offset)
+
+    def append(self, frames: int, metrics: Mapping[str, float]) -> None:
+        """Write one row, in one system call, so that a kill leaves no half row; not measured = empty cell."""
+        # repr of a float is the shortest text that reads back as the same number.
+        cells = [repr(float(metrics[name])) if name in metrics else "" for name in self._names]
+        self._file.write((",".join((str(frames), *cells)) + "\n").encode())
+
+    def sync(self) -> int:
+        """Force the rows to the disk; returns the length in bytes."""
+        os.fsync(self._file.fileno())
+        return self._file.tell()
+
+    def close(self) -> None:
+        self._file.close()
+
+
+class CsvLogger:
+    """One row per log event in each of the two files of `run_dir`; `pipelines.report` reads them.
+
+    Args:
+        run_dir: an existing folder.
+        state: what `state()` gave at the checkpoint that the run resumes from; None, or without the keys of
+            this logger, starts new files.
+
+    Raises:
+        UsageError: files that exist already, or that do not fit `state`.
+    """
+
+    def __init__(self, run_dir: Path, *, state: Mapping[str, str | int] | None) -> None:
+        self._tables: dict[str, _Table] = {}
+        self._state: State | None = None
+        try:
+            for key, (file, timing) in _FILES.items():
+                offset = (state or {}).get(key)
+                names = columns(timing=timing)
+                self._tables[key] = _Table(run_dir / file, names, None if offset is None else int(offset))
+        except UsageError:
+            self._close()
+            raise
+
+    def log(self, frames: int, metrics: Mapping[str, float]) -> None:
+        """Append one row to each file."""
+        check(metrics)
+        for table in self._tables.values():
+            table.append(frames, metrics)
+
+    def video(self, frames: int, path: Path) -> None:
+        """Do nothing: the file itself is in the run directory."""
+
+    def finish(self, summary: Mapping[str, object]) -> None:
+        """Close the files; the summary is a file of its own."""
+        del summary
+        if self._state is None:
+            self._state = self.state()
+            self._close()
+
+    def state(self) -> State:
+        """Return the length of each file in bytes."""
+        return self._state or {key: table.sync() for key, table in self._tables.items()}
+
+    def _close(self) -> None:
+        for table in self._tables.values():
+            table.close()

@@ -1,0 +1,114 @@
+"""Name, unit and meaning of every metric: the one schema of all logs."""
+
+from collections.abc import Iterable
+from dataclasses import KW_ONLY, dataclass
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One measured number; what depends on the clock is `timing` and never stands in metrics.csv."""
+
+    name: str
+    unit: str
+    meaning: str
+    _: KW_ONLY
+    timing: bool
+
+
+METRICS: tuple[Metric, ...] = (
+    Metric(
+        "train/return_mean",
+        "reward",
+        "mean undiscounted return of the training episodes that ended since the last log event",
+        timing=False,
+    ),
+    Metric("train/length_mean", "frames", "mean length of the same episodes", timing=False),
+    Metric("train/episodes", "count", "training episodes ended so far", timing=False),
+    Metric("train/updates", "count", "optimiser steps so far", timing=False),
+    Metric("train/epsilon", "share", "probability of a random action (ε-greedy)", timing=False),
+    Metric("loss/q", "loss", "mean loss over the updates since the last log event", timing=False),
+    Metric("loss/td_error", "value", "mean absolute TD error |δ| over the same updates", timing=False),
+    Metric(
+        "loss/q_mean", "value", "mean predicted Q of the taken actions over the same updates", timing=False
+    ),
+    Metric("loss/target_mean", "value", "mean target of that Q over the same updates", timing=False),
+    Metric(
+        "loss/grad_norm",
+        "norm",
+        "mean norm of the gradient before clipping over the same updates",
+        timing=False,
+    ),
+    Metric("replay/rows", "count", "rows in the replay", timing=False),
+    Metric("replay/fill", "share", "rows in the replay / its capacity", timing=False),
+    Metric("replay/padding", "share", "padded steps in the sampled rows", timing=False),
+    Metric(
+        "eval/return_mean",
+        "reward",
+        "mean undiscounted return of the greedy evaluation: the score",
+        timing=False,
+    ),
+    Metric("eval/return_std", "reward", "standard deviation of its returns", timing=False),
+    Metric("eval/return_min", "reward", "lowest of its returns", timing=False),
+    Metric("eval/return_max", "reward", "highest of its returns", timing=False),
+    Metric("eval/length_mean", "frames", "mean length of its episodes", timing=False),
+    Metric("eval/episodes", "count", "number of its episodes", timing=False),
+    Metric(
+        "perf/frames_per_s",
+        "frames/s",
+        "frames collected since the last log event / time since then",
+        timing=True,
+    ),
+    Metric("perf/updates_per_s", "1/s", "updates since the last log event / time since then", timing=True),
+    Metric("perf/collect_share", "share", "share of that time spent on acting", timing=True),
+    Metric("perf/learn_share", "share", "share of that time spent on sampling and learning", timing=True),
+    Metric("perf/eval_share", "share", "share of that time spent on evaluation", timing=True),
+    Metric("perf/wall_s", "s", "wall time of the run so far", timing=True),
+)
+
+_NAMES = frozenset(metric.name for metric in METRICS)
+
+
+def columns(*, timing: bool = False) -> tuple[str, ...]:
+    """Return the names of metrics.csv (or of timing.csv) after `frames`, in the order of the table."""
+    return tuple(metric.name for metric in METRICS if metric.timing == timing)
+
+
+def check(names: Iterable[str]) -> None:
+    """Raise KeyError for a name that is not in `METRICS`: a typo must not become an empty curve."""
+    if unknown := sorted(set(names) - _NAMES):
+        raise KeyError(
+            f"unknown metric {', '.join(unknown)}: METRICS in modules/loggers/metrics.py has no such name"
+        )
+
+
+def markdown() -> str:
+    """Return docs/metrics.md."""
+    return f"""# Metrics
+
+Generated from `modules/loggers/metrics.py` with `python -m modules.loggers > docs/metrics.md`; do not edit.
+
+The x of everything is `frames`: the environment steps collected so far, over all environments. `metrics.csv`
+and `timing.csv` have the column `frames`, then one column per metric in the order below, and one row per log
+event; a cell is empty where a metric was not measured at that event. TensorBoard and W&B use the same names.
+
+## metrics.csv
+
+The same bytes whenever a run is repeated, or interrupted and resumed, on the CPU.
+
+{_table(timing=False)}
+
+## timing.csv
+
+Everything that depends on the clock.
+
+{_table(timing=True)}
+"""
+
+
+def _table(*, timing: bool) -> str:
+    rows = [
+        f"| `{m.name}` | {m.unit} | {m.meaning.replace('|', chr(92) + '|')} |"
+        for m in METRICS
+        if m.timing == timing
+    ]
+    return "\n".join(["| metric | unit | meaning |", "|---|---|---|", *rows])

@@ -1,0 +1,120 @@
+"""The settings of logging."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, Field
+
+from modules.loggers.base import Logger
+from modules.loggers.csv import CsvLogger
+from modules.loggers.many import ManyLoggers
+from modules.loggers.none import NoLogger
+from modules.spec import Spec, UsageError, spec
+
+Sink = Literal["csv", "tensorboard", "wandb"]
+
+
+def _distinct(to: tuple[str, ...]) -> tuple[str, ...]:
+    if len(set(to)) < len(to):
+        raise ValueError("each of csv, tensorboard and wandb at most once")
+    return to
+
+
+@spec
+class LoggerSpec(Spec):
+    """Where a run's numbers go."""
+
+    to: Annotated[tuple[Sink, ...], AfterValidator(_distinct)]
+    """The destinations; empty: nowhere."""
+    mode: Literal["offline", "online", "disabled"]
+    """Of W&B: offline writes into the run directory, disabled leaves W&B out."""
+    project: Annotated[str, Field(pattern=r"^[^/\\#?%:]{1,128}$")]
+    """Of W&B, which forbids / \\ # ? % :"""
+    group: str | None
+    """Of W&B; null: none."""
+    name: str | None
+    """Of W&B; null: the name that the pipeline gives."""
+    tags: tuple[Annotated[str, Field(min_length=1, max_length=64)], ...]
+    """Of W&B."""
+
+    def needs(self, run: Any) -> Iterable[str]:
+        """Yield what stands against mode=online, so that a dry run tells it too."""
+        del run
+        if "wandb" in self.to and self.mode == "online":
+            from modules.loggers.wandb import login_problem  # slow import
+
+            if problem := login_problem():
+                yield problem
+
+    def build(
+        self,
+        run_dir: Path,
+        *,
+        config: Mapping[str, object],
+        name: str,
+        frames: int,
+        state: Mapping[str, str | int] | None,
+    ) -> Logger:
+        """Open the log of a run, in an existing `run_dir`.
+
+        Args:
+            run_dir: the run directory.
+            config: the composed settings, for W&B.
+            name: the name of the W&B run where `self.name` is null.
+            frames: those of the checkpoint that the run resumes from; 0 for a new run.
+            state: what `Logger.state()` gave at that checkpoint; None for a new run.
+
+        Raises:
+            UsageError: no W&B login (before anything is created); a log that exists or does not fit `state`.
+        """
+        for problem in self.needs(None):
+            raise UsageError(problem)
+        loggers: list[Logger] = []
+        try:
+            for sink in self.to:
+                loggers.append(
+                    self._open(sink, run_dir, config=config, name=name, frames=frames, state=state)
+                )
+        except BaseException:
+            ManyLoggers(loggers).finish({"status": "failed"})
+            raise
+        match loggers:
+            case []:
+                return NoLogger()
+            case [logger]:
+                return logger
+            case _:
+                return ManyLoggers(loggers)
+
+    def _open(
+        self,
+        sink: Sink,
+        run_dir: Path,
+        *,
+        config: Mapping[str, object],
+        name: str,
+        frames: int,
+        state: Mapping[str, str | int] | None,
+    ) -> Logger:
+        """Open one destination; TensorBoard and W&B are imported here because they are slow to import."""
+        if sink == "csv":
+            return CsvLogger(run_dir, state=state)
+        if sink == "tensorboard":
+            from modules.loggers.tensorboard import TensorboardLogger
+
+            return TensorboardLogger(run_dir, frames=frames)
+        if self.mode == "disabled":
+            return NoLogger()
+        from modules.loggers.wandb import WandbLogger
+
+        return WandbLogger(
+            run_dir,
+            mode=self.mode,
+            project=self.project,
+            group=self.group,
+            name=self.name or name,
+            tags=self.tags,
+            config=config,
+            state=state,
+        )

@@ -1,0 +1,53 @@
+"""TensorBoard event files; imported only where TensorBoard is wanted, since the import takes long."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+from torch.utils.tensorboard import SummaryWriter
+
+from modules.loggers.base import State
+from modules.loggers.metrics import check
+
+
+class TensorboardLogger:
+    """Scalars with step = frames in `run_dir/tensorboard`.
+
+    Args:
+        run_dir: the run directory.
+        frames: those of the checkpoint that the run resumes from; 0 for a new run. What an interrupted run
+            wrote after them is hidden by TensorBoard (it stays in the old event file).
+    """
+
+    def __init__(self, run_dir: Path, *, frames: int) -> None:
+        self._run_dir = run_dir
+        self._frames = frames
+        # Purging hides the steps from purge_step on; the checkpoint's own log event comes before it is saved.
+        self._writer = SummaryWriter(run_dir / "tensorboard", purge_step=frames + 1 if frames else None)
+        self._open = True
+
+    def log(self, frames: int, metrics: Mapping[str, float]) -> None:
+        """Write one point per metric and flush, so that a killed run keeps them."""
+        check(metrics)
+        self._frames = frames
+        for name, value in metrics.items():
+            self._writer.add_scalar(name, float(value), frames)
+        self._writer.flush()
+
+    def video(self, frames: int, path: Path) -> None:
+        """Name the file: an event file can only hold a video that is encoded again, as a GIF."""
+        place = path.relative_to(self._run_dir) if path.is_relative_to(self._run_dir) else path
+        self._writer.add_text("video", str(place), frames)
+        self._writer.flush()
+
+    def finish(self, summary: Mapping[str, object]) -> None:
+        """Write the summary as text at the last frames logged and close."""
+        if self._open:
+            self._open = False
+            text = json.dumps(summary, indent=2, default=str).replace("\n", "\n    ")
+            self._writer.add_text("summary", f"    {text}", self._frames)
+            self._writer.close()
+
+    def state(self) -> State:
+        """Return nothing: the frames of the checkpoint are enough."""
+        return {}

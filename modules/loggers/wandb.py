@@ -1,0 +1,122 @@
+"""Weights & Biases, offline or online; the only module that imports wandb (slowly, so import it late)."""
+
+import logging
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+import wandb
+
+from modules.loggers.base import State
+from modules.loggers.metrics import check
+from modules.spec import UsageError
+
+# What W&B shows for a status: 0 finished, 255 killed, anything else failed.
+_EXIT_CODES = {"finished": 0, "interrupted": 255}
+_OTHERWISE = "log in with `wandb login` or WANDB_API_KEY, or use logger.mode=offline"
+
+
+def login_problem() -> str | None:
+    """Return why mode=online cannot work, in one sentence, or None; asks nothing and uses no network."""
+    try:
+        if wandb.login(prompt=False, verify=False):
+            return None
+    except wandb.Error as error:
+        return f"logger.mode=online: the W&B login cannot be used ({str(error).rstrip('.')}); {_OTHERWISE}."
+    return f"logger.mode=online needs a W&B login and there is none (or WANDB_MODE forbids it): {_OTHERWISE}."
+
+
+class WandbLogger:
+    """One W&B run in `run_dir/wandb`, with `frames` as the x-axis of every metric.
+
+    Offline runs are uploaded later with `wandb sync RUN_DIR/wandb/offline-run-*`. A resumed offline run is a
+    second folder with the same id, uploaded after the first. Rows that an interrupted run wrote after its
+    last checkpoint stay in W&B; metrics.csv is the exact record.
+
+    Args:
+        run_dir: an existing folder.
+        mode: offline or online.
+        project, group, name, tags: as in W&B.
+        config: the composed settings of the run.
+        state: what `state()` gave at the checkpoint that the run resumes from, or None.
+
+    Raises:
+        UsageError: W&B refused the run.
+    """
+
+    def __init__(
+        self,
+        run_dir: Path,
+        *,
+        mode: Literal["offline", "online"],
+        project: str,
+        group: str | None,
+        name: str,
+        tags: tuple[str, ...],
+        config: Mapping[str, object],
+        state: Mapping[str, str | int] | None,
+    ) -> None:
+        run_id = (state or {}).get("wandb_id")
+        # wandb wraps both to learn the exit code, which finish() is told; in a multirun the wraps pile up.
+        hooks = sys.excepthook, sys.exit
+        try:
+            self._run = wandb.init(
+                dir=run_dir,
+                mode=mode,
+                project=project,
+                group=group,
+                name=name,
+                tags=tags,
+                config=dict(config),
+                id=None if run_id is None else str(run_id),
+                resume="allow" if mode == "online" else None,  # offline cannot, and warns
+                reinit="create_new",  # jobs of one process must not share a run
+                settings=_settings(),
+            )
+        except wandb.Error as error:
+            raise UsageError(
+                f"logger.mode={mode}: W&B refused the run ({str(error).rstrip('.')}); {_OTHERWISE}."
+            ) from error
+        finally:
+            sys.excepthook, sys.exit = hooks
+        self._open = True
+        self._run.define_metric("frames", hidden=True)
+        self._run.define_metric("*", step_metric="frames")
+        if mode == "online":
+            logging.getLogger("recall").info("W&B run: %s", self._run.url)
+
+    def log(self, frames: int, metrics: Mapping[str, float]) -> None:
+        """Write one row."""
+        check(metrics)
+        self._run.log({"frames": frames, **{name: float(value) for name, value in metrics.items()}})
+
+    def video(self, frames: int, path: Path) -> None:
+        """Copy the video into the run."""
+        self._run.log({"frames": frames, "video": wandb.Video(path)})
+
+    def finish(self, summary: Mapping[str, object]) -> None:
+        """Set the summary and close; online this waits for the upload."""
+        if self._open:
+            self._open = False
+            try:
+                self._run.summary.update(dict(summary))
+            finally:
+                self._run.finish(exit_code=_EXIT_CODES.get(str(summary.get("status")), 1))
+
+    def state(self) -> State:
+        """Return the id of the run."""
+        return {"wandb_id": self._run.id}
+
+
+def _settings() -> wandb.Settings:
+    """Return what keeps wandb to itself: no console capture, no code, no package list, no messages."""
+    return wandb.Settings(
+        console="off",
+        save_code=False,
+        disable_code=True,
+        disable_git=True,  # it would upload the uncommitted changes; the commit stands in the summary
+        disable_job_creation=True,
+        x_save_requirements=False,
+        silent=True,
+    )

@@ -1,0 +1,90 @@
+"""W&B without network and account."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+
+from modules.loggers import LoggerSpec
+from modules.spec import UsageError
+
+
+@pytest.fixture(autouse=True)
+def _no_account(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    home = tmp_path_factory.mktemp("home")
+    for name in ("WANDB_API_KEY", "WANDB_IDENTITY_TOKEN_FILE", "WANDB_MODE"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("HOME", "WANDB_CONFIG_DIR", "WANDB_CACHE_DIR", "WANDB_DATA_DIR"):
+        monkeypatch.setenv(name, str(home))
+    monkeypatch.setenv("NETRC", str(home / "netrc"))
+    monkeypatch.setenv("WANDB_ERROR_REPORTING", "false")
+
+
+def _spec(mode: Literal["offline", "online"]) -> LoggerSpec:
+    return LoggerSpec(to=("csv", "wandb"), mode=mode, project="recall", group="g", name=None, tags=("t",))
+
+
+def _records(file: Path) -> list[dict[str, Any]]:
+    """Read a .wandb file with the viewer that wandb ships."""
+    command = [sys.executable, "-m", "wandb", "leet", "inspect", "--json", str(file)]
+    lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+    return [json.loads(line) for line in lines]
+
+
+def test_online_without_a_login_is_refused_before_anything_is_created(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = _spec("online")
+    problem = next(iter(spec.needs(None)))
+    assert "wandb login" in problem
+    assert "logger.mode=offline" in problem
+    with pytest.raises(UsageError, match="needs a W&B login"):
+        spec.build(tmp_path, config={}, name="n", frames=0, state=None)
+    monkeypatch.setenv("WANDB_API_KEY", "short")
+    with pytest.raises(
+        UsageError, match=r"login cannot be used \(WANDB_API_KEY invalid: .*logger\.mode=offline"
+    ):
+        spec.build(tmp_path, config={}, name="n", frames=0, state=None)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_offline_run_has_config_frames_as_its_x_axis_video_and_summary(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    hooks = sys.excepthook, sys.exit
+    log = _spec("offline").build(tmp_path, config={"seed": 3}, name="n", frames=0, state=None)
+    assert (sys.excepthook, sys.exit) == hooks
+    log.log(64, {"loss/q": 0.5})
+    (tmp_path / "v.mp4").write_bytes(b"video")
+    log.video(64, tmp_path / "v.mp4")
+    state = log.state()
+    log.finish({"status": "interrupted", "score": 7.0, "versions": {"torch": "2"}})
+    log.finish({})
+    resumed = _spec("offline").build(tmp_path, config={"seed": 3}, name="n", frames=64, state=state)
+    assert resumed.state()["wandb_id"] == state["wandb_id"]
+    resumed.finish({"status": "finished"})
+    assert capfd.readouterr() == ("", "")
+
+    first, _second = sorted((tmp_path / "wandb").glob(f"offline-run-*/run-{state['wandb_id']}.wandb"))
+    records = _records(first)
+    run = next(r["run"] for r in records if r["type"] == "run")
+    assert run["config"]["update"]["seed"] == 3
+    assert (run["project"], run["run_group"], run["display_name"], run["tags"]) == ("recall", "g", "n", ["t"])
+    axes = [
+        (r["metric"]["glob_name"], r["metric"]["step_metric"])
+        for r in records
+        if "glob_name" in r.get("metric", {})
+    ]
+    assert axes == [("*", "frames")]
+    rows = [r["history"]["item"] for r in records if r["type"] == "history"]
+    assert [row["frames"] for row in rows] == [64, 64]
+    assert rows[0]["loss/q"] == 0.5
+    assert (first.parent / "files" / rows[1]["video.path"]).read_bytes() == b"video"
+    summaries = [r["summary"].get("update", {}) for r in records if r["type"] == "summary"]
+    assert any(s.get("score") == 7.0 and s["versions"] == {"torch": "2"} for s in summaries)
+    assert [r["exit"]["exit_code"] for r in records if r["type"] == "exit"] == [255]
+    files = {path.name for path in first.parent.rglob("*")}
+    assert not files & {"requirements.txt", "output.log", "diff.patch", "test_wandb.py"}
