@@ -1,0 +1,59 @@
+import subprocess
+import sys
+
+import matplotlib.image
+import numpy as np
+import pytest
+
+from modules.plots import learning_curve
+from modules.spec import UsageError
+
+HEADER = "frames,train/return_mean,train/epsilon,loss/q,eval/return_mean,eval/return_min,eval/return_max\n"
+
+
+def colours(path):
+    """Return the set of colours in the picture; it must be a PNG of a readable size."""
+    picture = matplotlib.image.imread(path)
+    assert min(picture.shape[:2]) > 300
+    return {tuple(colour) for colour in np.unique(np.round(picture[..., :3] * 255).reshape(-1, 3), axis=0)}
+
+
+def test_learning_curve_draws_every_series(tmp_path):
+    rows = "100,9.5,1.0,0.1,,,\n200,20.0,0.5,0.2,30.0,10.0,50.0\n300,40.0,0.1,0.1,60.0,20.0,90.0\n"
+    (tmp_path / "metrics.csv").write_text(HEADER + rows)
+    path = learning_curve(tmp_path)
+    assert path == tmp_path / "learning_curve.png"
+    okabe_ito = {
+        "greedy": (0, 114, 178),
+        "training": (230, 159, 0),
+        "loss": (204, 121, 167),
+        "ε": (0, 158, 115),
+    }
+    drawn = colours(path)
+    assert {name for name, colour in okabe_ito.items() if colour in drawn} == set(okabe_ito)
+
+
+def test_learning_curve_of_a_run_without_evaluation(tmp_path):
+    (tmp_path / "metrics.csv").write_text(HEADER + "100,9.5,1.0,,,,\n200,30.0,0.9,0.0,,,\n")
+    path = learning_curve(tmp_path)
+    assert path is not None
+    assert (230, 159, 0) in colours(path)
+
+
+@pytest.mark.parametrize("content", [None, "", HEADER, HEADER + "100,,,,,,\n", HEADER + "100,1.0,1.0,0."])
+def test_nothing_to_draw(tmp_path, content):
+    if content is not None:
+        (tmp_path / "metrics.csv").write_text(content)
+    assert learning_curve(tmp_path) is None
+    assert not (tmp_path / "learning_curve.png").exists()
+
+
+def test_foreign_csv_is_refused(tmp_path):
+    (tmp_path / "metrics.csv").write_text("step,loss\n1,2\n")
+    with pytest.raises(UsageError, match="first column must be 'frames'"):
+        learning_curve(tmp_path)
+
+
+def test_import_does_not_load_matplotlib():
+    code = "import sys, modules.plots; raise SystemExit('matplotlib' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
