@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from tensordict.nn import TensorDictSequential
 from torchrl.envs import EnvBase
 
@@ -16,6 +15,7 @@ from modules.exploration import EpsGreedy
 from modules.learner import Learner
 from modules.loggers import Logger
 from modules.networks.nets import greedy
+from modules.process import tune
 from modules.replay.sequence import GIB, SequenceReplay
 from modules.seeding import seed_everything, seed_for
 from pipelines.schema import Run
@@ -53,8 +53,7 @@ class Parts:
 
 def build(run: Run, run_dir: Path, config: Mapping[str, Any], checkpoint: Mapping[str, Any] | None) -> Parts:
     """Make all parts of a checked run; `checkpoint` is that of the run to go on with, or None."""
-    if run.threads:
-        torch.set_num_threads(run.threads)
+    tune(run.threads)
     seed_everything(run.seed)
     device, spaces, states = run.torch_device, run.spaces, run.network.memory.states()
     log.info("replay: %.2f GiB on disk at most, %d rows of %d steps; page cache as memory allows",

@@ -54,20 +54,17 @@ class SequenceSpec(Spec):
         if run.warmup_frames > self.capacity:
             yield f"warmup_frames={run.warmup_frames} must not exceed replay.capacity={self.capacity}"
 
-    def spare_rows(self, save_every: int) -> int:
-        """Rows beyond the capacity that hold what is overwritten between two saves."""
-        return 2 * -(-save_every // (self.length - self.overlap)) + self.batch_rows
+    def interval_rows(self, save_every: int, batch_frames: int) -> int:
+        """Rows that may be written between two saves; episodes shorter than a row make more rows of a frame."""
+        return -(-save_every // (self.length - self.overlap)) + 2 * batch_frames
 
-    def footprint(self, spaces: Spaces, states: Mapping[str, tuple[int, ...]], save_every: int) -> int:
+    def ring_rows(self, save_every: int, batch_frames: int) -> int:
+        """Rows on disk: the capacity, and what the two newest checkpoints may still refer to."""
+        return self.capacity_rows + 2 * self.interval_rows(save_every, batch_frames)
+
+    def footprint(self, spaces: Spaces, states: Mapping[str, tuple[int, ...]], ring_rows: int) -> int:
         """Bytes on disk of the full ring; the page cache holds as much of it as memory allows."""
-        row = row_template(spaces, states, self.length)
-        return row.bytes() * (self.capacity_rows + self.spare_rows(save_every))
-
-    def build(
-        self, directory: Path, spaces: Spaces, states: Mapping[str, tuple[int, ...]], *, save_every: int, seed: int
-    ) -> "SequenceReplay":
-        """Make the replay, or open the ring that an interrupted run left in `directory`."""
-        return SequenceReplay(self, directory, spaces, states, save_every=save_every, seed=seed)
+        return row_template(spaces, states, self.length).bytes() * ring_rows
 
 
 def refuse_what_does_not_fit(needed: int, directory: Path) -> None:
@@ -96,11 +93,14 @@ class SequenceReplay:
         states: Mapping[str, tuple[int, ...]],
         *,
         save_every: int,
+        batch_frames: int,
         seed: int,
     ) -> None:
         self.settings = settings
         self._cutter = RowCutter(length=settings.length, overlap=settings.overlap, states=tuple(states))
-        self._ring = settings.capacity_rows + settings.spare_rows(save_every)
+        self._ring = settings.ring_rows(save_every, batch_frames)
+        # One batch of one-step episodes, with the tails of those that run, must still fit the interval.
+        self._save_at = settings.interval_rows(save_every, batch_frames) - 2 * batch_frames
         self._generator = torch.Generator().manual_seed(seed)
         self._written = 0
         self._saved = 0
@@ -112,9 +112,8 @@ class SequenceReplay:
 
     @property
     def must_save(self) -> bool:
-        """Tell whether the next batches could overwrite rows that the last save refers to."""
-        spare = self._ring - self.settings.capacity_rows
-        return self._written - self._saved > spare // 2
+        """Tell whether so many rows were written since the last save that the next one must not wait."""
+        return self._written - self._saved > self._save_at
 
     def extend(self, batch: TensorDictBase) -> None:
         """Cut a batch [N, T] into rows and store those that it completes."""
