@@ -29,7 +29,7 @@ class Learner:
     def anneal(self, frames: int) -> float:
         """Set the step size for frame `frames` and return it."""
         s = self._settings
-        lr = linear(frames, start=s.lr, end=s.lr_end, over=s.lr_anneal_frames)
+        lr = s.lr * linear(frames, start=1.0, end=s.lr_decay, over=s.lr_decay_frames)
         for group in self._optimiser.param_groups:
             group["lr"] = lr
         return lr

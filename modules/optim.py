@@ -17,7 +17,8 @@ class AdamSpec(Spec):
 
     Attributes:
         lr: step size.
-        lr_end: step size from frame `lr_anneal_frames` on; the way there is a straight line.
+        lr_decay: share of `lr` that is left from frame `lr_decay_frames` on; the way there is a straight line.
+        lr_decay_frames: length of that line, in env frames.
         eps: added to the root of the second moment.
         betas: decay of the two moments.
         max_grad_norm: norm to which the whole gradient is clipped.
@@ -25,8 +26,8 @@ class AdamSpec(Spec):
     """
 
     lr: Annotated[float, Field(gt=0)]
-    lr_end: Annotated[float, Field(gt=0)]
-    lr_anneal_frames: Annotated[int, Field(gt=0)]
+    lr_decay: Annotated[float, Field(gt=0, le=1)]
+    lr_decay_frames: Annotated[int, Field(gt=0)]
     eps: Annotated[float, Field(gt=0)]
     betas: tuple[Beta, Beta]
     max_grad_norm: Annotated[float, Field(gt=0)]

@@ -93,6 +93,7 @@ class Loop:
         state = {
             "frames": c.frames,
             "counters": asdict(c),
+            "network": parts.network.state_dict(),
             "learner": parts.learner.state_dict(),
             "replay": parts.replay.state_dict(),
             "logger": parts.logger.state(),

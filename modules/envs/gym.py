@@ -22,6 +22,7 @@ def make_vec(env_id: str, num_envs: int, kwargs: dict[str, Any]) -> VectorEnv:
         num_envs=num_envs,
         vectorization_mode="sync",
         vector_kwargs={"autoreset_mode": AutoresetMode.DISABLED},
+        disable_env_checker=True,  # it checks every step of every environment
         **kwargs,
     )
 

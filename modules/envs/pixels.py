@@ -9,7 +9,7 @@ import cv2
 import gymnasium
 import numpy as np
 import torch
-from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 from pydantic import Field
 from torchrl.envs import EnvBase, GymWrapper, Transform, TransformedEnv
 
@@ -22,6 +22,8 @@ from modules.spec import UsageError, spec
 os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
 os.environ["SDL_NO_SIGNAL_HANDLERS"] = "1"
 
+BGR_MASKS = (0xFF0000, 0xFF00, 0xFF)  # of red, green and blue in a little-endian pixel: bytes B, G, R
+
 Fraction = Annotated[float, Field(ge=0, le=1)]
 PositiveInt = Annotated[int, Field(gt=0)]
 
@@ -31,7 +33,7 @@ class PixelsSpec(EnvSpec):
     """A Gymnasium environment whose observation is its rendered frame, [1, height, width], uint8.
 
     `crop` is (top, bottom, left, right) as fractions of the rendered frame. `render_threads` threads draw the
-    frames of the environments side by side: most of a frame's cost is a copy that frees the interpreter.
+    frames of the environments side by side: OpenCV and NumPy free the interpreter while they work.
     """
 
     id: str
@@ -70,6 +72,27 @@ class PixelsSpec(EnvSpec):
         return first_frame(env)
 
 
+def drawn(env: gymnasium.Env) -> tuple[np.ndarray, int]:
+    """Let `env` draw itself; return the picture and OpenCV's code for turning it grey.
+
+    The classic-control renderers draw on a pygame surface and then copy it pixel by pixel, which takes three
+    times as long as drawing. Where such a surface exists, this is a view of it, [H, W, 4] as B, G, R, unused;
+    elsewhere it is what `render` returns, [H, W, 3] as R, G, B. Both give the same grey picture.
+    """
+    screen = getattr(env, "screen", None)
+    if screen is None or tuple(screen.get_masks()[:3]) != BGR_MASKS or screen.get_bitsize() != 32:
+        picture = env.render()
+        assert isinstance(picture, np.ndarray)
+        return picture, cv2.COLOR_RGB2GRAY
+    mode, env.render_mode = env.render_mode, "surface"  # draws like rgb_array, but returns nothing
+    try:
+        env.render()
+    finally:
+        env.render_mode = mode
+    width, height = screen.get_size()
+    return np.frombuffer(screen.get_view("0"), np.uint8).reshape(height, width, 4), cv2.COLOR_BGRA2GRAY
+
+
 class Pixels(gymnasium.vector.VectorWrapper):
     """Replace observations by rendered frames, drawn by a small pool of threads."""
 
@@ -77,6 +100,8 @@ class Pixels(gymnasium.vector.VectorWrapper):
         super().__init__(env)
         self.autoreset_mode = AutoresetMode.DISABLED  # TorchRL looks for it on the outermost wrapper
         self._settings = spec
+        assert isinstance(env.unwrapped, SyncVectorEnv)
+        self._envs = [single.unwrapped for single in env.unwrapped.envs]
         self._pool = ThreadPoolExecutor(spec.render_threads)
         shape = (1, spec.height, spec.width)
         self.single_observation_space = gymnasium.spaces.Box(0, 255, shape, np.uint8)
@@ -85,11 +110,12 @@ class Pixels(gymnasium.vector.VectorWrapper):
 
     def _frame(self, index: int) -> None:
         settings = self._settings
-        picture = self.env.unwrapped.envs[index].render()  # pyright: ignore[reportAttributeAccessIssue]
+        picture, to_grey = drawn(self._envs[index])
         height, width = picture.shape[:2]
         top, bottom, left, right = settings.crop
         cut = picture[int(top * height) : int(bottom * height), int(left * width) : int(right * width)]
-        grey = cv2.cvtColor(cut, cv2.COLOR_RGB2GRAY)
+        grey = cv2.cvtColor(cut, to_grey)
+        del picture, cut  # a view of a pygame surface locks it against the next drawing
         cv2.resize(grey, (settings.width, settings.height), dst=self._frames[index, 0], interpolation=cv2.INTER_AREA)
 
     def _observe(self) -> np.ndarray:

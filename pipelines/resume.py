@@ -1,0 +1,62 @@
+"""Resume: `python -m pipelines.resume run=DIR [total_frames=N]` goes on where the newest checkpoint left off."""
+
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+from omegaconf import OmegaConf
+from pydantic import Field
+
+from modules import checkpoint
+from modules.spec import Spec, UsageError, spec
+from pipelines.check import check
+from pipelines.command import command
+from pipelines.evaluate import load_run
+from pipelines.schema import read
+from pipelines.session import execute
+from pipelines.settings import parse
+
+DEFAULTS = {"run": None, "total_frames": None}
+USAGE = """python -m pipelines.resume run=DIR [total_frames=N]
+  run=DIR          run directory to go on with (required)
+  total_frames=N   new end of the run, in env frames; default: the end that it was started with"""
+
+
+@spec
+class Resume(Spec):
+    """Settings of a resumed run."""
+
+    run: Path
+    total_frames: Annotated[int, Field(gt=0)] | None
+
+
+def resume(settings: Resume, *, bar: bool) -> float | None:
+    """Go on with a run in its own directory; returns its score."""
+    run_dir = settings.run
+    run, config = load_run(run_dir)
+    state = checkpoint.load(checkpoint.latest(run_dir / "checkpoints"))
+    if settings.total_frames is not None:
+        config["total_frames"] = settings.total_frames
+        run = read(OmegaConf.create(config))
+    if state["frames"] >= run.total_frames:
+        raise UsageError(
+            f"total_frames={run.total_frames}: {run_dir} is at frame {state['frames']} already; "
+            f"give a larger total_frames to train on"
+        )
+    check(run, run_dir)
+    (run_dir / "config.yaml").write_text(OmegaConf.to_yaml(OmegaConf.create(config)))
+    return execute(run, run_dir, config, state, bar=bar)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Resume and train to the end."""
+    logging.basicConfig(level=logging.INFO, format="[%(asctime)s][%(name)s][%(levelname)s] - %(message)s")
+    with command():
+        resume(parse(Resume, DEFAULTS, arguments, USAGE), bar=True)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))

@@ -1,0 +1,33 @@
+"""`setting=value` arguments of the entry points that need no composition (evaluate, resume)."""
+
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
+
+from omegaconf import OmegaConf
+from pydantic import ValidationError
+
+from modules.spec import Spec, UsageError
+from pipelines.schema import sentence
+
+SpecT = TypeVar("SpecT", bound=Spec)
+
+
+def parse(kind: type[SpecT], defaults: Mapping[str, Any], arguments: Sequence[str], usage: str) -> SpecT:
+    """Read `setting=value` words over `defaults` into a spec; `--help` writes `usage` and ends.
+
+    Raises:
+        UsageError: a word that is no setting, or a value that is not allowed.
+    """
+    if any(word in ("-h", "--help") for word in arguments):
+        sys.stdout.write(usage + "\n")
+        raise SystemExit(0)
+    for word in arguments:
+        if "=" not in word:
+            raise UsageError(f"{word}: not of the form setting=value; settings are {', '.join(defaults)}")
+    given = OmegaConf.to_container(OmegaConf.from_dotlist(list(arguments)))
+    assert isinstance(given, dict)
+    try:
+        return kind(**{**defaults, **{str(key): value for key, value in given.items()}})
+    except ValidationError as error:
+        raise UsageError("; ".join(sentence(item, ", ".join(defaults)) for item in error.errors())) from error
