@@ -1,0 +1,1 @@
+"""Sections of `pipelines.benchmark`, and the bare loops that they compare with."""

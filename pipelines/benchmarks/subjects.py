@@ -1,0 +1,152 @@
+"""What is measured: the runs that users start, and data of the shapes that these runs produce."""
+
+import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import torch
+from hydra import compose, initialize_config_dir
+from tensordict import TensorDict, TensorDictParams
+from tensordict.nn import TensorDictSequential
+from torch import Tensor
+
+from modules import keys
+from modules.learner import Learner
+from modules.process import tune
+from modules.replay.rows import row_template
+from modules.replay.sequence import SequenceReplay, refuse_what_does_not_fit
+from modules.seeding import seed_everything, seed_for
+from pipelines.check import check
+from pipelines.command import CONF
+from pipelines.schema import Run, read
+
+PIXELS, STATE, TUTORIAL = "drqn_cartpole", "drqn_cartpole_masked", "drqn_cartpole_tutorial"
+
+
+def exists(exp: str) -> bool:
+    """Tell whether there is a configuration of this name."""
+    return (Path(CONF) / "exp" / f"{exp}.yaml").exists()
+
+
+def run_of(exp: str, *overrides: str) -> Run:
+    """Compose, read and check `+exp=<exp>` as `pipelines.train` does."""
+    with initialize_config_dir(CONF, version_base="1.3"):
+        run = read(compose("config", [f"+exp={exp}", "logger=none", *overrides]))
+    check(run, Path.cwd())
+    return run
+
+
+@contextmanager
+def process_of(run: Run) -> Iterator[None]:
+    """Give this process the settings of the run's own, so that both sides have them; and its seed."""
+    before = torch.get_num_threads()
+    tune(run.threads)
+    seed_everything(run.seed)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@dataclass(frozen=True)
+class Learning:
+    """A learner with its network."""
+
+    network: TensorDictSequential
+    learner: Learner
+
+
+def learning(run: Run) -> Learning:
+    """Make a run's learner as `pipelines.build` does, without environments and replay."""
+    network = run.network.build(run.spaces).to(run.torch_device)
+    return Learning(network, Learner(run.loss.build(network, tuple(run.network.memory.states())), run.optim))
+
+
+def set_apart(ours: Learning) -> TensorDictSequential:
+    """Let the target prefer what the online network likes least, so that it matters which one is asked; return it."""
+    target = copy.deepcopy(ours.network).requires_grad_(False)
+    for last in list(target.parameters())[-2:]:
+        last.neg_()
+    held = ours.learner.loss.target_value_network_params
+    assert isinstance(held, TensorDictParams)
+    held.data.update_(TensorDict.from_module(target).data)  # pyright: ignore[reportAttributeAccessIssue]
+    return target
+
+
+def observations(run: Run, *shape: int) -> Tensor:
+    """Draw observations [*shape, …] of the run's dtype."""
+    spaces = run.spaces
+    if spaces.observation_dtype == torch.uint8:
+        return torch.randint(0, 256, (*shape, *spaces.observation_shape), dtype=torch.uint8)
+    return torch.randn(*shape, *spaces.observation_shape)
+
+
+def random_rows(run: Run) -> TensorDict:
+    """Draw one batch of replay rows [B] with every case: padded tails, terminated and running episodes."""
+    states, length, batch = run.network.memory.states(), run.replay.length, run.replay.batch_rows
+    rows = row_template(run.spaces, states, length).expand(batch).clone()
+    steps = torch.where(torch.arange(batch) % 4 == 3, (length + 1) // 2, length)  # every fourth row is padded
+    rows[keys.OBSERVATION] = observations(run, batch, length + 1)
+    rows[keys.ACTION] = torch.randint(run.spaces.n_actions, (batch, length))
+    rows[keys.REWARD] = torch.rand(batch, length)
+    rows[keys.MASK] = torch.arange(length) < steps[:, None]
+    ends = torch.arange(length) == steps[:, None] - 1
+    rows[keys.TERMINATED] = ends & (torch.arange(batch) % 2 == 1)[:, None]
+    for key, shape in states.items():
+        rows[key] = 0.1 * torch.randn(batch, *shape)
+    return rows.to(run.torch_device)
+
+
+def random_stream(run: Run, num_envs: int, steps: int, *, episode: int) -> TensorDict:
+    """Draw a batch [N, T] as collectors yield it, with episodes of `episode` steps."""
+    sight = observations(run, num_envs, steps + 1)
+    column = torch.arange(steps).expand(num_envs, steps).unsqueeze(-1)
+    done = column % episode == episode - 1
+    states = {key: 0.1 * torch.randn(num_envs, steps, *s) for key, s in run.network.memory.states().items()}
+    first = column % episode == 0
+    for value in states.values():
+        value[first.squeeze(-1)] = 0
+    return TensorDict(
+        {
+            keys.OBSERVATION: sight[:, :-1],
+            keys.ACTION: torch.randint(run.spaces.n_actions, (num_envs, steps)),
+            keys.IS_INIT: first,
+            **states,
+            "next": {
+                keys.OBSERVATION: sight[:, 1:],
+                keys.REWARD: torch.rand(num_envs, steps, 1),
+                keys.DONE: done,
+                keys.TERMINATED: done.clone(),
+                keys.TRUNCATED: torch.zeros_like(done),
+                keys.IS_INIT: torch.zeros_like(done),
+            },
+        },
+        batch_size=[num_envs, steps],
+    )
+
+
+@contextmanager
+def open_replay(run: Run) -> Iterator[SequenceReplay]:
+    """Make the run's replay, empty, in a directory that vanishes."""
+    with TemporaryDirectory(prefix="recall_benchmark_") as directory:
+        refuse_what_does_not_fit(run.replay_bytes, Path(directory))
+        yield SequenceReplay(
+            run.replay,
+            Path(directory) / "replay",
+            run.spaces,
+            run.network.memory.states(),
+            save_every=run.save_every,
+            batch_frames=run.collector.frames_per_batch,
+            seed=seed_for(run.seed, "replay"),
+        )
+
+
+def fill(replay: SequenceReplay, run: Run) -> None:
+    """Write full rows until the sampler can draw from its whole capacity."""
+    envs = 256
+    chunk = random_stream(run, envs, run.replay.length, episode=run.replay.length)
+    while len(replay) < replay.settings.capacity_rows:
+        replay.extend(chunk)
