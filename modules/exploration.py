@@ -46,9 +46,13 @@ class EpsGreedy:
     def __init__(self, settings: EpsGreedySpec, greedy: TensorDictSequential, n_actions: int) -> None:
         self._settings = settings
         self._module = EGreedyModule(
-            spec=Categorical(n_actions), eps_init=1.0, eps_end=0.0, annealing_num_steps=1, action_key=keys.ACTION
+            spec=Categorical(n_actions),
+            eps_init=1.0,
+            eps_end=0.0,
+            annealing_num_steps=1,
+            action_key=keys.ACTION,
         )
-        self.policy = TensorDictSequential(greedy, self._module)
+        self.policy = TensorDictSequential([greedy, self._module])
         self.anneal(0)
 
     def anneal(self, frames: int) -> float:

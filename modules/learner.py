@@ -47,8 +47,8 @@ class Learner:
         self._optimiser.zero_grad()
         out["loss"].backward()
         grad_norm = torch.nn.utils.clip_grad_norm_(self._parameters, self._settings.max_grad_norm)
-        measures = {"loss/q": out["loss"].detach(), "loss/grad_norm": grad_norm}
-        measures |= {f"loss/{name}": out[name] for name in ("td_error", "q_mean", "target_mean")}
+        measures = {f"loss/{name}": value for name, value in out.items() if name != "loss"}
+        measures |= {"loss/q": out["loss"].detach(), "loss/grad_norm": grad_norm}
         if not grad_norm.isfinite() or not measures["loss/q"].isfinite():
             self._optimiser.zero_grad()
             bad = [f"{name} = {value.item()}" for name, value in measures.items() if not value.isfinite()]

@@ -262,9 +262,7 @@ def _rows(axes: Axes, labels: Sequence[str], results: Sequence[str]) -> None:
     axes.set_ylim(len(labels) - 0.5, -0.5)
     axes.grid(visible=False, axis="y")
     for i, result in enumerate(results):
-        axes.annotate(
-            result, (1.01, i), xycoords=("axes fraction", "data"), va="center", annotation_clip=False
-        )
+        axes.annotate(result, (1.01, i), xycoords=("axes fraction", "data"), va="center", annotation_clip=False)
 
 
 def _interval_legend(axes: Axes, runs: Mapping[str, str]) -> None:

@@ -38,9 +38,7 @@ def iqm(values: np.ndarray) -> np.ndarray:
     return np.sort(values, axis=0)[runs // 4 : runs - runs // 4].mean(axis=0)
 
 
-def estimate(
-    values: np.ndarray, statistic: Statistic, *, resamples: int = RESAMPLES, seed: int = SEED
-) -> Estimate:
+def estimate(values: np.ndarray, statistic: Statistic, *, resamples: int = RESAMPLES, seed: int = SEED) -> Estimate:
     """Return `statistic` of `values` [n ≥ 1] with its 95 % percentile bootstrap interval over the runs."""
     values = np.sort(values)  # here and below: the order of the runs must not matter, to the last bit
     draws = statistic(_resample(values, resamples, np.random.default_rng(seed)))

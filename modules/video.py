@@ -27,7 +27,9 @@ def write(path: Path, frames: list[np.ndarray]) -> None:
     """Write frames [H, W, 3] of uint8 as a video; odd sizes are padded to even ones, which H.264 needs."""
     even = [cv2.copyMakeBorder(f, 0, f.shape[0] % 2, 0, f.shape[1] % 2, cv2.BORDER_REPLICATE) for f in frames]
     height, width = even[0].shape[:2]
-    writer = imageio_ffmpeg.write_frames(str(path), (width, height), fps=FPS, macro_block_size=2, ffmpeg_log_level="error")
+    writer = imageio_ffmpeg.write_frames(
+        str(path), (width, height), fps=FPS, macro_block_size=2, ffmpeg_log_level="error"
+    )
     writer.send(None)
     for frame in even:
         writer.send(np.ascontiguousarray(frame))

@@ -114,7 +114,10 @@ def main(arguments: Sequence[str]) -> int:
         settings = parse(Evaluation, DEFAULTS, arguments, USAGE)
         result = write(settings, *evaluate(settings))
     shown = ("mean", "std", "min", "max", "episodes", "length_mean", "checkpoint", "frames", "seed")
-    rows = [f"{name:<12} {result[name]:.2f}" if isinstance(result[name], float) else f"{name:<12} {result[name]}" for name in shown]
+    rows = [
+        f"{name:<12} {result[name]:.2f}" if isinstance(result[name], float) else f"{name:<12} {result[name]}"
+        for name in shown
+    ]
     sys.stdout.write("\n".join(rows) + "\n")
     return 0
 

@@ -131,7 +131,7 @@ class Loop:
 
     def _push_weights(self) -> None:
         source, target = self.parts.network.parameters(), self.parts.acting.parameters()
-        torch._foreach_copy_(list(target), [p.detach() for p in source])
+        torch._foreach_copy_(list(target), [p.detach() for p in source])  # pyright: ignore[reportPrivateImportUsage]
 
     def _record_episodes(self, batch: TensorDictBase) -> None:
         done = batch["next", keys.DONE]

@@ -20,8 +20,7 @@ from modules.statistics import Estimate, Statistic, common_curve, difference, es
 
 CURVE_RESAMPLES = 1_000
 METHOD = (
-    "Intervals: 95 %, percentile bootstrap over runs. "
-    "IQM: mean of the middle 50 % of the runs (Agarwal et al. 2021)."
+    "Intervals: 95 %, percentile bootstrap over runs. IQM: mean of the middle 50 % of the runs (Agarwal et al. 2021)."
 )
 
 
@@ -112,10 +111,7 @@ def _table(header: Sequence[str], rows: Sequence[Sequence[str]], *, names: int) 
     widths = [max(3, *map(len, column)) for column in zip(header, *rows, strict=True)]
 
     def line(cells: Sequence[str]) -> str:
-        padded = (
-            c.ljust(w) if i < names else c.rjust(w)
-            for i, (c, w) in enumerate(zip(cells, widths, strict=True))
-        )
+        padded = (c.ljust(w) if i < names else c.rjust(w) for i, (c, w) in enumerate(zip(cells, widths, strict=True)))
         return f"| {' | '.join(padded)} |"
 
     rule = ["-" * w if i < names else "-" * (w - 1) + ":" for i, w in enumerate(widths)]
@@ -168,9 +164,7 @@ def notes(groups: Sequence[Group], curves: Sequence[GroupCurve], quantity: str) 
     found = [METHOD]
     runs = [run for group in groups for run in group.runs]
     if unfinished := sum(not run.curve.finished for run in runs):
-        found.append(
-            f"{unfinished} of {len(runs)} runs did not finish (bold): they count as far as they came."
-        )
+        found.append(f"{unfinished} of {len(runs)} runs did not finish (bold): they count as far as they came.")
     for group, curve in zip(groups, curves, strict=True):
         found += [f"{group.label}: {text}." for text in _limits(group, curve, quantity)]
     found.append(f"Commits: {', '.join(sorted({run.commit for run in runs}))}.")

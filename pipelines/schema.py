@@ -97,7 +97,10 @@ class Run(Spec):
         for setting in ("total_frames", "log_every", "save_every", "eval_every"):
             value = getattr(self, setting)
             if 0 < value < batch:
-                yield f"{setting}={value} must not be smaller than one batch of {batch} frames (collector.num_envs x collector.steps)"
+                yield (
+                    f"{setting}={value} must not be smaller than one batch of {batch} frames "
+                    "(collector.num_envs x collector.steps)"
+                )
 
 
 def read(cfg: DictConfig) -> Run:

@@ -84,7 +84,8 @@ def execute(
         sentence = f"stopped at frame {loop.counters.frames}: {error}; the checkpoint before it is kept"
     except Exception as error:
         (run_dir / "error.txt").write_text(traceback.format_exc())
-        sentence = f"failed at frame {loop.counters.frames}: {type(error).__name__}: {error} (traceback in {run_dir / 'error.txt'})"
+        where = run_dir / "error.txt"
+        sentence = f"failed at frame {loop.counters.frames}: {type(error).__name__}: {error} (traceback in {where})"
         loop.truncate()
         loop.save()
     finally:
@@ -135,7 +136,6 @@ def write_summary(loop: Loop, status: str) -> dict[str, Any]:
         "exp": run.name,
         "seed": run.seed,
         "memory": run.network.memory.name,
-        "env": run.env.id,
         "status": status,
         "frames": c.frames,
         "updates": loop.parts.learner.updates,
@@ -161,7 +161,8 @@ def commit() -> str | None:
     """The commit of the checkout that this code runs from; None outside one."""
     here = Path(__file__).resolve().parent
     try:
-        done = subprocess.run(["git", "describe", "--always", "--dirty", "--abbrev=40"], cwd=here, capture_output=True, text=True, check=False)  # fmt: skip
+        command = ["git", "describe", "--always", "--dirty", "--abbrev=40"]
+        done = subprocess.run(command, cwd=here, capture_output=True, text=True, check=False)
     except OSError:
         return None
     return done.stdout.strip() or None

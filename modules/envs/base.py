@@ -31,4 +31,6 @@ def transformed(env: EnvBase, primer: Transform | None) -> TransformedEnv:
         StepCounter(),
         RewardSum(in_keys=[keys.REWARD], out_keys=[keys.EPISODE_RETURN]),
     ]
-    return TransformedEnv(env, Compose(*transforms, *([primer] if primer is not None else [])))
+    if primer is not None:
+        transforms.append(primer)
+    return TransformedEnv(env, Compose(transforms))

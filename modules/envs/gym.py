@@ -77,7 +77,8 @@ class GymSpec(EnvSpec):
         if self.keep is not None:
             if len(shape) != 1 or not self.keep or not all(0 <= i < shape[0] for i in self.keep):
                 raise UsageError(
-                    f"env.keep: {list(self.keep)} must list entries of the observation of {self.id}, whose shape is {list(shape)}"
+                    f"env.keep: {list(self.keep)} must list entries of {self.id}'s observation, "
+                    f"whose shape is {list(shape)}"
                 )
             shape = (len(self.keep),)
         dtype = torch.uint8 if space.dtype == np.uint8 else torch.float32
@@ -119,7 +120,9 @@ class Keep(gymnasium.vector.VectorObservationWrapper):
 def vector_env(env: EnvBase) -> SyncVectorEnv:
     """Find the Gymnasium vector environment inside TorchRL's wrappers."""
     base = env.base_env if isinstance(env, TransformedEnv) else env
-    return base._env.unwrapped  # pyright: ignore[reportAttributeAccessIssue]
+    inner = base._env.unwrapped  # pyright: ignore[reportAttributeAccessIssue, reportOptionalMemberAccess]
+    assert isinstance(inner, SyncVectorEnv)
+    return inner
 
 
 def first_frame(env: EnvBase) -> np.ndarray:

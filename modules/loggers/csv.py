@@ -42,9 +42,7 @@ class _Table:
         self._file = path.open("r+b", buffering=0)
         if self._file.readline() != header:
             self._file.close()
-            raise UsageError(
-                f"{path} has other columns than this version writes: resume with the commit of the run."
-            )
+            raise UsageError(f"{path} has other columns than this version writes: resume with the commit of the run.")
         # Rows after the checkpoint are written again by the resumed run.
         self._file.truncate(offset)
         self._file.seek(offset)

@@ -28,9 +28,7 @@ METRICS: tuple[Metric, ...] = (
     Metric("train/epsilon", "share", "probability of a random action (ε-greedy)", timing=False),
     Metric("loss/q", "loss", "mean loss over the updates since the last log event", timing=False),
     Metric("loss/td_error", "value", "mean absolute TD error |δ| over the same updates", timing=False),
-    Metric(
-        "loss/q_mean", "value", "mean predicted Q of the taken actions over the same updates", timing=False
-    ),
+    Metric("loss/q_mean", "value", "mean predicted Q of the taken actions over the same updates", timing=False),
     Metric("loss/target_mean", "value", "mean target of that Q over the same updates", timing=False),
     Metric(
         "loss/grad_norm",
@@ -76,9 +74,7 @@ def columns(*, timing: bool = False) -> tuple[str, ...]:
 def check(names: Iterable[str]) -> None:
     """Raise KeyError for a name that is not in `METRICS`: a typo must not become an empty curve."""
     if unknown := sorted(set(names) - _NAMES):
-        raise KeyError(
-            f"unknown metric {', '.join(unknown)}: METRICS in modules/loggers/metrics.py has no such name"
-        )
+        raise KeyError(f"unknown metric {', '.join(unknown)}: METRICS in modules/loggers/metrics.py has no such name")
 
 
 def markdown() -> str:
@@ -107,8 +103,6 @@ Everything that depends on the clock.
 
 def _table(*, timing: bool) -> str:
     rows = [
-        f"| `{m.name}` | {m.unit} | {m.meaning.replace('|', chr(92) + '|')} |"
-        for m in METRICS
-        if m.timing == timing
+        f"| `{m.name}` | {m.unit} | {m.meaning.replace('|', chr(92) + '|')} |" for m in METRICS if m.timing == timing
     ]
     return "\n".join(["| metric | unit | meaning |", "|---|---|---|", *rows])

@@ -73,9 +73,7 @@ class LoggerSpec(Spec):
         loggers: list[Logger] = []
         try:
             for sink in self.to:
-                loggers.append(
-                    self._open(sink, run_dir, config=config, name=name, frames=frames, state=state)
-                )
+                loggers.append(self._open(sink, run_dir, config=config, name=name, frames=frames, state=state))
         except BaseException:
             ManyLoggers(loggers).finish({"status": "failed"})
             raise

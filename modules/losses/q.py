@@ -1,7 +1,7 @@
 """The recurrent Q loss: n-step double Q on rows, both networks unrolled once from the stored state."""
 
 from collections.abc import Iterator
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import torch
 import torch.nn.functional as F
@@ -95,7 +95,7 @@ class QLoss(LossModule):
             v_t = ops.signed_parabolic(v_t, s.rescale_eps)
         mask = rows[keys.MASK]
         continues = torch.cat((mask[:, 1:], torch.zeros_like(mask[:, :1])), 1)
-        discount_t = s.gamma * (~rows[keys.TERMINATED]).to(v_t.dtype)
+        discount_t = (~rows[keys.TERMINATED]).to(v_t.dtype).mul(s.gamma)
         target = ops.n_step_return(rows[keys.REWARD], discount_t, v_t, continues, s.n_step)
         return ops.signed_hyperbolic(target, s.rescale_eps) if s.rescale_eps else target
 
@@ -120,5 +120,10 @@ class QLoss(LossModule):
             td_error = ops.masked_mean((q_tm1 - target).abs(), mask)
             q_mean, target_mean = ops.masked_mean(q_tm1, mask), ops.masked_mean(target, mask)
         return TensorDict(
-            {"loss": ops.masked_mean(errors, mask), "td_error": td_error, "q_mean": q_mean, "target_mean": target_mean}
+            {
+                "loss": ops.masked_mean(errors, mask),
+                "td_error": td_error,
+                "q_mean": q_mean,
+                "target_mean": target_mean,
+            }
         )

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
+import torch
 from pydantic import InstanceOf
 from tensordict.nn import TensorDictSequential
 from torchrl.data import Categorical, Unbounded
@@ -33,7 +34,10 @@ class NetworkSpec(Spec):
             if not self.torso.layers_agree():
                 yield "network.torso: channels, kernels and strides must have one entry per layer each"
             elif not is_image(spaces):
-                yield f"network/torso=conv needs uint8 images [C, H, W], but observations are {shape}: use network/torso=mlp"
+                yield (
+                    f"network/torso=conv needs uint8 images [C, H, W], "
+                    f"but observations are {shape}: use network/torso=mlp"
+                )
             elif min(self.torso.output_size(*spaces.observation_shape[1:])) < 1:
                 yield f"network.torso: images of {shape} are too small for these kernels and strides"
         if isinstance(self.torso, MlpSpec) and len(shape) != 1:
@@ -42,16 +46,18 @@ class NetworkSpec(Spec):
     def build(self, spaces: Spaces) -> TensorDictSequential:
         """Make the network: observation [..., *shape] (and recurrent state) → action_value [..., A]."""
         memory, features = self.memory.build(self.torso.out_features)
-        return TensorDictSequential(self.torso.build(spaces), memory, self.head.build(features, spaces.n_actions))
+        return TensorDictSequential([self.torso.build(spaces), memory, self.head.build(features, spaces.n_actions)])
 
     def primer(self) -> TensorDictPrimer:
-        """Make the transform that provides the zero recurrent state at each reset (torchrl.md, section 0.5)."""
-        return TensorDictPrimer({key: Unbounded(shape) for key, shape in self.memory.states().items()}, expand_specs=True)
+        """Make the transform that provides the zero recurrent state at each reset: without it a policy forgets."""
+        return TensorDictPrimer(
+            {key: Unbounded(torch.Size(shape)) for key, shape in self.memory.states().items()}, expand_specs=True
+        )
 
 
 def greedy(network: TensorDictSequential, n_actions: int) -> TensorDictSequential:
     """Append the choice of the best action; only the action and the next recurrent state leave the policy."""
     choose = QValueModule(action_space="categorical", spec=Categorical(n_actions))
-    policy = TensorDictSequential(*network, choose)
+    policy = TensorDictSequential([*network, choose])
     states = [key for key in policy.out_keys if isinstance(key, tuple)]
     return policy.select_out_keys(keys.ACTION, *states)  # pyright: ignore[reportReturnType]

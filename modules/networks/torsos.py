@@ -61,16 +61,31 @@ class MlpSpec(TorsoSpec):
         return TensorDictModule(Scaled(mlp, offset=0.0, scale=1.0), [keys.OBSERVATION], [keys.EMBED])
 
 
+class Pool(nn.Sequential):
+    """Average over the image: [..., C, H, W] → [..., C]."""
+
+    def __init__(self) -> None:
+        super().__init__(nn.AdaptiveAvgPool2d(1), nn.Flatten(-3))
+
+
 @spec
 class ConvSpec(TorsoSpec):
     """Convolutions on `uint8` images [C, H, W], flattened, then one fully connected layer.
 
-    `background` is the grey value that becomes 0: an empty scene then excites no unit.
+    Attributes:
+        channels: filters of each layer.
+        kernels: height and width of each layer's kernel.
+        strides: vertical and horizontal step of each layer's kernel.
+        pool: average each filter over the whole image before the fully connected layer; loses where things are.
+        out_features: size of the embedding.
+        activation: behind every layer.
+        background: grey value that becomes 0; an empty scene then excites no unit.
     """
 
     channels: tuple[PositiveInt, ...]
     kernels: tuple[tuple[PositiveInt, PositiveInt], ...]
     strides: tuple[tuple[PositiveInt, PositiveInt], ...]
+    pool: bool
     out_features: PositiveInt
     activation: Activation
     background: Annotated[int, Field(ge=0, le=255)]
@@ -91,14 +106,16 @@ class ConvSpec(TorsoSpec):
         """Make the torso for images of `spaces.observation_shape` = [C, H, W]."""
         depth, height, width = spaces.observation_shape
         act = ACTIVATIONS[self.activation]
+        pooling = {"aggregator_class": Pool, "aggregator_kwargs": {}} if self.pool else {}
         conv = ConvNet(
             in_features=depth,
             num_cells=list(self.channels),
-            kernel_sizes=list(self.kernels),
-            strides=list(self.strides),
+            kernel_sizes=list(self.kernels),  # pyright: ignore[reportArgumentType]
+            strides=list(self.strides),  # pyright: ignore[reportArgumentType]
             activation_class=act,
+            **pooling,
         )
-        rows, columns = self.output_size(height, width)
+        rows, columns = (1, 1) if self.pool else self.output_size(height, width)
         flat = nn.Linear(self.channels[-1] * rows * columns, self.out_features)
         body = nn.Sequential(conv, flat, act())
         return TensorDictModule(

@@ -43,10 +43,9 @@ class RowCutter:
 
     def push(self, batch: TensorDictBase) -> TensorDict:
         """Add a batch [N, T] as the collector yields it; return the rows that it completed, [R]."""
-        seen = self._extend(batch)
-        stream = self._stream
-        assert stream is not None
-        done = stream["next", keys.DONE].squeeze(-1).cpu().numpy()
+        seen = 0 if self._stream is None else self._stream.shape[1]
+        stream = self._extend(batch)
+        done = np.asarray(stream["next", keys.DONE].squeeze(-1).cpu())
         cuts: list[Cut] = []
         for env in range(done.shape[0]):
             for end in seen + np.flatnonzero(done[env, seen:]) + 1:
@@ -68,18 +67,15 @@ class RowCutter:
             self._cut(cuts, env, stream.shape[1], closed=True)
         return self._gather(stream, cuts)
 
-    def _extend(self, batch: TensorDictBase) -> int:
+    def _extend(self, batch: TensorDictBase) -> TensorDictBase:
         fields = [keys.OBSERVATION, keys.ACTION, *self._states]
         fields += [("next", key) for key in (keys.OBSERVATION, keys.REWARD, keys.TERMINATED, keys.DONE)]
         new = batch.select(*fields)
         if self._stream is None:
-            self._stream = new
             self._start = np.zeros(batch.shape[0], int)
             self._fresh = np.ones(batch.shape[0], bool)
-            return 0
-        seen = self._stream.shape[1]
-        self._stream = torch.cat([self._stream, new], 1)  # pyright: ignore[reportArgumentType, reportCallIssue]
-        return seen
+            return new
+        return torch.cat([self._stream, new], 1)  # pyright: ignore[reportArgumentType, reportCallIssue, reportReturnType]
 
     def _cut(self, cuts: list[Cut], env: int, end: int, *, closed: bool) -> None:
         """Cut environment `env` up to column `end`; `closed` means that its episode ends there."""

@@ -73,8 +73,9 @@ def refuse_what_does_not_fit(needed: int, directory: Path) -> None:
     disk, memory = shutil.disk_usage(existing).free, psutil.virtual_memory().available
     if needed > disk:
         raise UsageError(
-            f"replay.capacity: the replay takes {needed / GIB:.1f} GiB, but {existing} has {disk / GIB:.1f} GiB of disk "
-            f"and the machine {memory / GIB:.1f} GiB of memory left: lower replay.capacity or choose another hydra.run.dir"
+            f"replay.capacity: the replay takes {needed / GIB:.1f} GiB, but {existing} has {disk / GIB:.1f} GiB "
+            f"of disk and the machine {memory / GIB:.1f} GiB of memory left: lower replay.capacity or choose "
+            "another hydra.run.dir"
         )
 
 
@@ -134,7 +135,7 @@ class SequenceReplay:
         """Draw a batch of rows [B] uniformly, with replacement."""
         oldest = self._written - len(self)
         index = torch.randint(oldest, self._written, (self.settings.batch_rows,), generator=self._generator)
-        return self._storage.get(index % self._ring)
+        return self._storage.get(index % self._ring)  # pyright: ignore[reportArgumentType]
 
     def state_dict(self) -> dict[str, Any]:
         """What a checkpoint needs of the replay; taking it marks the rows written so far as saved."""
@@ -150,8 +151,13 @@ class SequenceReplay:
         count = rows.shape[0]
         if count:
             index = torch.arange(self._written, self._written + count) % self._ring
-            self._storage.set(index, rows)
+            self._storage.set(index, rows)  # pyright: ignore[reportArgumentType]
             self._written += count
+
+
+def schema(rows: TensorDictBase) -> dict[str, str]:
+    """Name, type and shape of everything in `rows`."""
+    return {str(key): f"{str(v.dtype).removeprefix('torch.')}{list(v.shape)}" for key, v in sorted(rows.items())}
 
 
 def open_ring(directory: Path, template: TensorDict, rows: int) -> LazyMemmapStorage:
@@ -160,8 +166,11 @@ def open_ring(directory: Path, template: TensorDict, rows: int) -> LazyMemmapSto
     storage = LazyMemmapStorage(rows, scratch_dir=directory, existsok=existing)
     if existing:
         ring = TensorDict.load_memmap(directory)
-        if ring.shape[0] != rows:
-            raise UsageError(f"{directory}: the replay holds {ring.shape[0]} rows, but the configuration asks for {rows}")
+        expected = template.unsqueeze(0).expand(rows)
+        if schema(ring) != schema(expected):
+            raise UsageError(
+                f"{directory}: the replay there holds {schema(ring)}, but the configuration asks for {schema(expected)}"
+            )
         storage._storage, storage.initialized, storage._len = ring, True, rows
     else:
         storage.set(range(1), template.unsqueeze(0))
