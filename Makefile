@@ -1,0 +1,51 @@
+# Two commands do everything: `make run` and `make test`; both set up .venv first.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+BIN := .venv/bin
+READY := .venv/.ready
+EXP ?= drqn_cartpole
+RUN ?= outputs/$(EXP)/$(shell date +%Y-%m-%d_%H-%M-%S)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run test test-slow test-gpu lint format docs clean
+
+help: ## list the commands
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+setup: $(READY) ## make .venv with the pinned packages
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
+	$(BIN)/pyright --version >/dev/null  # fetches its type checker now, so that tests need no network
+	touch $@
+
+run: $(READY) ## train DRQN on pixel CartPole, evaluate it on 100 fresh episodes, show where the pictures are
+	$(BIN)/python -m pipelines.train +exp=$(EXP) hydra.run.dir=$(RUN)
+	$(BIN)/python -m pipelines.evaluate run=$(RUN) episodes=100
+	@echo "learning curve: $(RUN)/learning_curve.png"
+	@ls $(RUN)/videos/*.mp4 $(RUN)/checkpoints/*.pt
+
+test: $(READY) lint ## lint, types and the default tests
+	$(BIN)/python -m pytest -n 2
+
+test-slow: $(READY) ## the learning tests (minutes each)
+	$(BIN)/python -m pytest -m slow
+
+test-gpu: $(READY) ## the tests that need a CUDA device
+	$(BIN)/python -m pytest -m gpu
+
+lint: $(READY) ## style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+
+format: $(READY) ## mend what can be mended
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+docs: $(READY) ## write the generated pages anew
+	$(BIN)/python -m modules.loggers > docs/metrics.md
+	$(BIN)/python -m tests.pipelines.bad_input > docs/bad_input.md
+
+clean: ## remove .venv and caches, keep outputs
+	rm -rf .venv .pytest_cache .ruff_cache build dist
