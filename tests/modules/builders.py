@@ -1,0 +1,159 @@
+"""Small parts that several tests of the core share."""
+
+from collections.abc import Sequence
+
+import gymnasium
+import numpy as np
+import torch
+from tensordict import TensorDict
+from tensordict.nn import TensorDictModule
+
+from modules import keys
+from modules.envs.gym import GymSpec
+from modules.keys import Spaces
+from modules.losses.q import QLossSpec
+from modules.networks.heads import QSpec
+from modules.networks.memory import GruSpec, LstmSpec, MemorySpec, NoMemorySpec
+from modules.networks.nets import NetworkSpec
+from modules.networks.torsos import MlpSpec
+from modules.optim import AdamSpec
+
+MEMORIES: dict[str, MemorySpec] = {
+    "lstm": LstmSpec(name="lstm", hidden_size=5, layers=1),
+    "gru": GruSpec(name="gru", hidden_size=4, layers=2),
+    "none": NoMemorySpec(name="none"),
+}
+
+
+def network_spec(memory: str) -> NetworkSpec:
+    torso = MlpSpec(out_features=6, hidden=(), activation="tanh")
+    return NetworkSpec(torso=torso, memory=MEMORIES[memory], head=QSpec(hidden=(7,)))
+
+
+def sharpen(network: torch.nn.Module) -> None:
+    """Make the weights so large that each input, and what is remembered of it, shows in the values."""
+    with torch.no_grad():
+        for p in network.parameters():
+            p.mul_(2.0)
+
+
+def q_settings(
+    *, gamma: float = 0.9, n_step: int = 1, double: bool = True, huber_delta: float = 1.0, rescale_eps: float = 0.0
+) -> QLossSpec:
+    return QLossSpec(gamma=gamma, n_step=n_step, double=double, huber_delta=huber_delta, rescale_eps=rescale_eps)
+
+
+def adam(*, lr: float = 1e-2, tau: float = 0.1, max_grad_norm: float = 10.0, lr_decay: float = 1.0) -> AdamSpec:
+    return AdamSpec(
+        lr=lr,
+        lr_decay=lr_decay,
+        lr_decay_frames=100,
+        eps=1e-8,
+        betas=(0.9, 0.999),
+        max_grad_norm=max_grad_norm,
+        tau=tau,
+    )
+
+
+def random_rows(steps: Sequence[int], length: int, spaces: Spaces, memory: str) -> TensorDict:
+    """Rows [B] as the replay yields them: `steps[b]` real steps, the last one terminal in every second row."""
+    batch = len(steps)
+    counts = torch.tensor(steps)
+    mask = torch.arange(length) < counts[:, None]
+    observation = torch.randn(batch, length + 1, *spaces.observation_shape)
+    terminated = torch.zeros(batch, length, dtype=torch.bool)
+    for b, count in enumerate(steps):
+        observation[b, count + 1 :] = observation[b, count]
+        terminated[b, count - 1 :] = b % 2 == 0
+    return TensorDict(
+        {
+            keys.OBSERVATION: observation,
+            keys.ACTION: torch.randint(spaces.n_actions, (batch, length)),
+            keys.REWARD: 3 * torch.randn(batch, length),
+            keys.TERMINATED: terminated,
+            keys.MASK: mask,
+            **{key: torch.randn(batch, *shape) for key, shape in MEMORIES[memory].states().items()},
+        },
+        batch_size=[batch],
+    )
+
+
+STATE = keys.GRU_STATE[0]
+
+
+def stream(episodes: Sequence[Sequence[int]]) -> TensorDict:
+    """Make a batch [N, S] like the collector's from the lengths of each environment's episodes.
+
+    Observations tell where they come from: 10 000 · environment + 100 · episode + step; the reward is the
+    observation's negative, and the state that the agent had at a step its observation plus a half. Episodes with
+    an odd number terminate, the others are truncated; the last one still runs.
+    """
+    columns = min(map(sum, episodes))
+    data = torch.zeros(len(episodes), columns, 4)  # observation, next observation, terminated, done
+    for env, lengths in enumerate(episodes):
+        steps = [(number, i, i + 1 == n) for number, n in enumerate(lengths) for i in range(n)][:columns]
+        running = steps[-1][0]
+        for t, (number, i, last) in enumerate(steps):
+            here = 10_000 * env + 100 * number + i
+            ended = last and number != running
+            data[env, t] = torch.tensor([here, here + 1, ended and number % 2 == 1, ended])
+    observation, after, terminated, done = data.unsqueeze(-1).unbind(2)
+    return TensorDict(
+        {
+            keys.OBSERVATION: observation,
+            keys.ACTION: observation.squeeze(-1).long() % 7,
+            STATE: (observation + 0.5).unsqueeze(-1),
+            "next": {
+                keys.OBSERVATION: after,
+                keys.REWARD: -observation,
+                keys.TERMINATED: terminated.bool(),
+                keys.TRUNCATED: done.bool() & ~terminated.bool(),
+                keys.DONE: done.bool(),
+            },
+        },
+        batch_size=[len(episodes), columns],
+    )
+
+
+STREAM_SPACES = Spaces(observation_shape=(1,), observation_dtype=torch.float32, n_actions=7)
+STREAM_STATES = {STATE: (1, 1)}
+
+
+class Parity(gymnasium.Env):
+    """Episodes of 1 step under an even seed, of 10 under an odd one; the return is the length.
+
+    Vectorised environments get consecutive seeds, so every second one is ten times as slow.
+    """
+
+    observation_space = gymnasium.spaces.Box(-np.inf, np.inf, (2,), np.float64)
+    action_space = gymnasium.spaces.Discrete(2)
+
+    def __init__(self) -> None:
+        self.length = 1
+        self.left = 0
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        if seed is not None:
+            self.length = 10 if seed % 2 else 1
+        self.left = self.length
+        return np.array([self.left, 0.1]), {}
+
+    def step(self, action):
+        self.left -= 1
+        return np.array([self.left, 0.1]), 1.0, self.left == 0, False, {}
+
+
+if "Parity-v0" not in gymnasium.registry:
+    gymnasium.register("Parity-v0", Parity)
+
+
+def gym_spec(env_id: str, keep: tuple[int, ...] | None = None, **kwargs: object) -> GymSpec:
+    return GymSpec(id=env_id, kwargs=kwargs, keep=keep)
+
+
+def always(action: int) -> TensorDictModule:
+    """Make a policy that ignores what it sees."""
+    return TensorDictModule(
+        lambda observation: torch.full(observation.shape[:1], action), [keys.OBSERVATION], [keys.ACTION]
+    )

@@ -1,0 +1,125 @@
+import pytest
+import torch
+from torchrl.envs import check_env_specs
+
+from modules import keys
+from modules.envs.gym import vector_env
+from modules.keys import Spaces
+from modules.spec import UsageError
+from tests.modules.builders import MEMORIES, gym_spec, network_spec
+
+CARTPOLE = gym_spec("CartPole-v1")
+MASKED = gym_spec("CartPole-v1", keep=(0, 2))
+
+
+@pytest.mark.parametrize("spec", [CARTPOLE, MASKED, gym_spec("Parity-v0"), gym_spec("Parity-v0", keep=(1,))], ids=str)
+@pytest.mark.parametrize("memory", MEMORIES)
+def test_environment_keeps_torchrls_contract(spec, memory):
+    env = spec.build(2, network_spec(memory).primer())
+    check_env_specs(env, seed=0)
+    spaces = spec.spaces()
+    td = env.reset()
+    assert td[keys.OBSERVATION].shape == (2, *spaces.observation_shape)
+    assert td[keys.OBSERVATION].dtype == spaces.observation_dtype == torch.float32
+    assert env.action_spec_unbatched.n == spaces.n_actions
+    primed = {key: td[key] for key in keys.LSTM_STATE + keys.GRU_STATE if key in td}
+    expected = {key: (2, *shape) for key, shape in MEMORIES[memory].states().items()}
+    assert {key: value.shape for key, value in primed.items()} == expected
+    assert not any(value.any() for value in primed.values())
+    env.close()
+
+
+def test_masked_observations_are_the_kept_entries():
+    whole, masked = CARTPOLE.build(3, None), MASKED.build(3, None)
+    for env in (whole, masked):
+        env.set_seed(3)
+    a, b = whole.reset(), masked.reset()
+    for _ in range(5):
+        assert torch.equal(a[keys.OBSERVATION][:, [0, 2]], b[keys.OBSERVATION])
+        action = torch.tensor([0, 1, 1])
+        (sa, a), (sb, b) = (e.step_and_maybe_reset(td.set(keys.ACTION, action)) for e, td in ((whole, a), (masked, b)))
+        assert torch.equal(sa["next", keys.OBSERVATION][:, [0, 2]], sb["next", keys.OBSERVATION])
+
+
+def test_one_environment_ends_and_the_others_go_on():
+    env = MASKED.build(3, network_spec("lstm").primer())
+    env.set_seed(0)
+    td = env.reset()
+    singles = [single.unwrapped for single in vector_env(env).envs]
+    for t in range(3):
+        if t == 2:
+            singles[1].state = (3.0, 0.0, 0.0, 0.0)  # beyond the end of the track
+        td[keys.ACTION] = torch.tensor([0, 1, 0])
+        td["next"] = {key: td[key] + 1 for key in keys.LSTM_STATE}
+        step, td = env.step_and_maybe_reset(td)
+    assert step["next", keys.DONE].flatten().tolist() == [False, True, False]
+    assert step["next", keys.TERMINATED].flatten().tolist() == [False, True, False]
+    # The ended one shows its real final observation, and starts anew behind it.
+    assert step["next", keys.OBSERVATION][1, 0] > 2.4
+    assert td[keys.OBSERVATION][1].abs().max() <= 0.05
+    assert torch.equal(td[keys.OBSERVATION][[0, 2]], step["next", keys.OBSERVATION][[0, 2]])
+    assert td[keys.IS_INIT].flatten().tolist() == [False, True, False]
+    assert td[keys.STEP_COUNT].flatten().tolist() == [3, 0, 3]
+    assert step["next", keys.EPISODE_RETURN].flatten().tolist() == [3, 3, 3]
+    assert td[keys.LSTM_STATE[0]].flatten(1).unique(dim=1).flatten().tolist() == [3, 0, 3]
+    step, _ = env.step_and_maybe_reset(td.set(keys.ACTION, torch.tensor([0, 1, 0])))
+    assert step["next", keys.EPISODE_RETURN].flatten().tolist() == [4, 1, 4]
+
+
+def test_time_limit_truncates_and_does_not_terminate():
+    env = gym_spec("CartPole-v1", max_episode_steps=3).build(2, None)
+    td = env.reset()
+    for _ in range(3):
+        step, td = env.step_and_maybe_reset(td.set(keys.ACTION, torch.tensor([0, 1])))
+    assert step["next", keys.TRUNCATED].all()
+    assert not step["next", keys.TERMINATED].any()
+    assert step["next", keys.DONE].all()
+
+
+def test_seed_decides_the_episode_and_environments_differ():
+    def first(seed):
+        env = CARTPOLE.build(3, None)
+        env.set_seed(seed)
+        return env.reset()[keys.OBSERVATION]
+
+    assert torch.equal(first(5), first(5))
+    assert not torch.equal(first(5), first(50))
+    assert first(5).unique(dim=0).shape[0] == 3
+
+
+def test_spaces():
+    assert CARTPOLE.spaces() == Spaces(observation_shape=(4,), observation_dtype=torch.float32, n_actions=2)
+    assert MASKED.spaces() == Spaces(observation_shape=(2,), observation_dtype=torch.float32, n_actions=2)
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        (gym_spec("CartPole-v7"), "env.id: Gymnasium knows no environment 'CartPole-v7'; did you mean CartPole-v1"),
+        (gym_spec("CartPol-v1"), "did you mean CartPole-v1"),
+        (gym_spec("nothing like it"), "Gymnasium knows no environment 'nothing like it'"),
+        (gym_spec(""), "Gymnasium knows no environment ''"),
+        (gym_spec("no_such_module:CartPole-v1"), "Gymnasium knows no environment"),
+        (gym_spec("Pendulum-v1"), "needs discrete actions counted from 0, but Pendulum-v1 has Box"),
+        (gym_spec("FrozenLake-v1"), "observations must be a Box, but FrozenLake-v1 has Discrete"),
+        (gym_spec("Blackjack-v1"), "observations must be a Box, but Blackjack-v1 has Tuple"),
+        (gym_spec("CartPole-v1", gravity_constant=1), "CartPole-v1 cannot be made with kwargs"),
+        (gym_spec("CartPole-v1", keep=()), "env.keep: [] must list entries"),
+        (gym_spec("CartPole-v1", keep=(0, 4)), "env.keep: [0, 4] must list entries"),
+        (gym_spec("CartPole-v1", keep=(-1,)), "env.keep: [-1] must list entries"),
+    ],
+)
+def test_what_cannot_be_trained_on_is_refused(spec, message):
+    with pytest.raises(UsageError) as caught:
+        spec.spaces()
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_picture_is_drawn_on_request():
+    env = MASKED.build(1, None, video=True)
+    env.reset()
+    picture = MASKED.picture(env)
+    assert picture.dtype.name == "uint8"
+    assert picture.shape == (400, 600, 3)
+    env.close()

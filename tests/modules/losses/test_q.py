@@ -1,0 +1,221 @@
+import copy
+import math
+
+import pytest
+import torch
+from tensordict import TensorDict
+from torchrl.modules import set_recurrent_mode
+
+from modules import keys
+from modules.keys import Spaces
+from tests.modules.builders import MEMORIES, network_spec, q_settings, random_rows, sharpen
+
+SPACES = Spaces(observation_shape=(3,), observation_dtype=torch.float32, n_actions=3)
+LENGTH = 6
+STEPS = (6, 6, 3, 1, 5)  # real steps of each row; rows 0, 2 and 4 end in a terminal step
+
+
+def make(memory, **settings):
+    """Build a loss, and copies of its online and its (different) target network that it does not know."""
+    online, target = (network_spec(memory).build(SPACES) for _ in range(2))
+    for network in (online, target):
+        sharpen(network)
+    own, other = copy.deepcopy(online), copy.deepcopy(target)
+    loss = q_settings(**settings).build(online, tuple(MEMORIES[memory].states()))
+    with torch.no_grad():
+        for p, q in zip(loss.target_value_network_params.values(True, True), target.parameters(), strict=True):
+            p.copy_(q)
+    return loss, own, other
+
+
+def unroll_one_row(network, row, steps):
+    """Call the network one step at a time, carrying its state by hand; values of steps+1 observations."""
+    state = {key: row[key][None] for key in keys.LSTM_STATE + keys.GRU_STATE if key in row}
+    values = []
+    for t in range(steps + 1):
+        now = TensorDict(
+            {keys.OBSERVATION: row[keys.OBSERVATION][t][None], keys.IS_INIT: torch.zeros(1, 1).bool()}, [1]
+        )
+        with set_recurrent_mode("sequential"):
+            out = network(now.update(state))
+        state = {key: out["next", key] for key in state}
+        values.append(out[keys.ACTION_VALUE][0])
+    return values
+
+
+def h(x, eps):
+    return math.copysign(math.sqrt(abs(x) + 1) - 1, x) + eps * x
+
+
+def h_inverse(y, eps):
+    """Bisect, so as not to trust any closed form."""
+    low, high = -1e6, 1e6
+    for _ in range(100):
+        middle = (low + high) / 2
+        low, high = (middle, high) if h(middle, eps) < y else (low, middle)
+    return low
+
+
+def naive_target(row, t, steps, q_online, q_target, s):
+    """n-step target of step t, in plain Python."""
+    last = min(t + s.n_step, steps) - 1
+    value = 0.0
+    if not row[keys.TERMINATED][last]:
+        chooser = q_online if s.double else q_target
+        value = q_target[last + 1][int(chooser[last + 1].argmax())].item()
+        value = h_inverse(value, s.rescale_eps) if s.rescale_eps else value
+    for k in range(last, t - 1, -1):
+        value = row[keys.REWARD][k].item() + s.gamma * value
+    return h(value, s.rescale_eps) if s.rescale_eps else value
+
+
+def naive_loss(online, target, rows, s):
+    errors = []
+    for row in rows.unbind(0):
+        steps = int(row[keys.MASK].sum())
+        q_online = unroll_one_row(online, row, steps)
+        with torch.no_grad():
+            q_target = unroll_one_row(target, row, steps)
+        for t in range(steps):
+            delta = q_online[t][row[keys.ACTION][t]] - naive_target(row, t, steps, q_online, q_target, s)
+            if s.huber_delta and delta.abs() > s.huber_delta:
+                errors.append(s.huber_delta * (delta.abs() - s.huber_delta / 2))
+            else:
+                errors.append(delta**2 / 2)
+    return torch.stack(errors).mean()
+
+
+def gradients(network):
+    return {name: p.grad for name, p in network.named_parameters()}
+
+
+@pytest.mark.parametrize("rescale_eps", [0.0, 1e-3])
+@pytest.mark.parametrize("double", [True, False])
+@pytest.mark.parametrize("n_step", [1, 3, 5])
+@pytest.mark.parametrize("memory", MEMORIES)
+def test_loss_and_gradients_equal_a_stepwise_loop(memory, n_step, double, rescale_eps):
+    huber_delta = 0.0 if n_step == 3 else 0.5
+    loss, online, target = make(memory, n_step=n_step, double=double, rescale_eps=rescale_eps, huber_delta=huber_delta)
+    rows = random_rows(STEPS, LENGTH, SPACES, memory)
+    expected = naive_loss(online, target, rows, loss.settings)
+    expected.backward()
+    actual = loss(rows)["loss"]
+    actual.backward()
+    torch.testing.assert_close(actual, expected, rtol=1e-5, atol=1e-5)
+    found = {name: p.grad for name, p in loss.value_network_params.flatten_keys(".").items()}
+    assert found.keys() == gradients(online).keys()
+    torch.testing.assert_close(found, gradients(online), rtol=1e-5, atol=1e-5)
+    assert all(p.grad is None for p in loss.target_value_network_params.values(True, True))
+
+
+def test_double_q_matters_here():
+    """The comparison above would not notice a swap of the networks if both chose alike."""
+    _, online, target = make("lstm")
+    rows = random_rows(STEPS, LENGTH, SPACES, "lstm")
+    choices = [[q.argmax() for q in unroll_one_row(net, rows[0], LENGTH)] for net in (online, target)]
+    assert choices[0] != choices[1]
+
+
+def test_measures_count_real_steps_only():
+    loss, online, target = make("lstm", n_step=3)
+    rows = random_rows(STEPS, LENGTH, SPACES, "lstm")
+    out = loss(rows)
+    q_taken, targets = [], []
+    for row in rows.unbind(0):
+        steps = int(row[keys.MASK].sum())
+        with torch.no_grad():
+            q_online, q_target = unroll_one_row(online, row, steps), unroll_one_row(target, row, steps)
+        q_taken += [q_online[t][row[keys.ACTION][t]].item() for t in range(steps)]
+        targets += [naive_target(row, t, steps, q_online, q_target, loss.settings) for t in range(steps)]
+    mean = [sum(x) / len(x) for x in (q_taken, targets, [abs(a - b) for a, b in zip(q_taken, targets, strict=True)])]
+    measured = [out[name].item() for name in ("q_mean", "target_mean", "td_error")]
+    assert measured == pytest.approx(mean, rel=1e-5)
+    assert not any(out[name].requires_grad for name in ("q_mean", "target_mean", "td_error"))
+
+
+def outcome(loss, rows):
+    """Loss and all gradients as one vector."""
+    loss.zero_grad()
+    value = loss(rows)["loss"]
+    value.backward()
+    grads = [p.grad.flatten() for p in loss.value_network_params.values(True, True)]
+    return torch.cat([value.detach().reshape(1), *grads])
+
+
+@pytest.mark.parametrize("memory", MEMORIES)
+def test_padding_changes_nothing(memory):
+    loss, _, _ = make(memory, n_step=3)
+    rows = random_rows(STEPS, LENGTH, SPACES, memory)
+    before = outcome(loss, rows)
+    changed = rows.clone()
+    for b, steps in enumerate(STEPS):
+        changed[keys.OBSERVATION][b, steps + 1 :] += 100.0
+        changed[keys.ACTION][b, steps:] = (changed[keys.ACTION][b, steps:] + 1) % SPACES.n_actions
+        changed[keys.REWARD][b, steps:] += 1e6
+        changed[keys.TERMINATED][b, steps:] ^= True
+    assert not (changed == rows).all()
+    torch.testing.assert_close(outcome(loss, changed), before, rtol=0, atol=0)
+
+
+def test_real_steps_change_something():
+    """The test above would pass on a loss that reads nothing."""
+    loss, _, _ = make("lstm", n_step=3)
+    rows = random_rows(STEPS, LENGTH, SPACES, "lstm")
+    before = outcome(loss, rows)
+    for key, change in ((keys.OBSERVATION, 0.1), (keys.REWARD, 1.0), (keys.ACTION, 1)):
+        changed = rows.clone()
+        last = STEPS[1] - 1
+        changed[key][1, last] = (changed[key][1, last] + change) % SPACES.n_actions
+        assert not torch.equal(outcome(loss, changed), before)
+
+
+@pytest.mark.parametrize("steps", [3, LENGTH])
+@pytest.mark.parametrize("n_step", [1, 5])
+def test_terminated_is_not_truncated(steps, n_step):
+    loss, online, target = make("lstm", n_step=n_step, huber_delta=0.0)
+    rows = random_rows([steps], LENGTH, SPACES, "lstm")
+    rows[keys.TERMINATED][:] = False
+
+    def mean_target(rows):
+        return loss(rows)["target_mean"].item()
+
+    # Truncated: the value of the real final observation counts, γ^k times for the step that is k away from it.
+    with torch.no_grad():
+        choice = unroll_one_row(online, rows[0], steps)[steps].argmax()
+        value = unroll_one_row(target, rows[0], steps)[steps][choice].item()
+    truncated = mean_target(rows)
+    rows[keys.TERMINATED][0, steps - 1 :] = True
+    share = sum(0.9**k for k in range(1, min(n_step, steps) + 1)) / steps
+    assert truncated - mean_target(rows) == pytest.approx(share * value, abs=1e-5)
+    # Terminated: nothing that comes after the last step counts.
+    ended = mean_target(rows)
+    rows[keys.OBSERVATION][0, steps:] += 5.0
+    assert mean_target(rows) == ended
+    rows[keys.TERMINATED][:] = False
+    assert mean_target(rows) != pytest.approx(truncated, abs=1e-4)
+
+
+def test_rows_do_not_touch():
+    loss, _, _ = make("lstm")
+    rows = random_rows(STEPS, LENGTH, SPACES, "lstm")
+    with set_recurrent_mode("recurrent"), torch.no_grad():
+        together = loss.unroll(rows, loss.value_network_params)
+        alone = torch.cat([loss.unroll(rows[b : b + 1], loss.value_network_params) for b in range(len(STEPS))])
+    torch.testing.assert_close(together, alone, rtol=1e-5, atol=1e-6)
+
+
+def test_the_stored_state_counts():
+    loss, _, _ = make("gru")
+    rows = random_rows(STEPS, LENGTH, SPACES, "gru")
+    forgotten = rows.clone()
+    forgotten[keys.GRU_STATE[0]].zero_()
+    assert loss(rows)["loss"] != loss(forgotten)["loss"]
+
+
+def test_the_loss_learns_the_network_that_it_is_given():
+    """Weights are pushed to the acting copy from this network, so the optimiser must step its parameters."""
+    network = network_spec("lstm").build(SPACES)
+    loss = q_settings().build(network, keys.LSTM_STATE)
+    loss(random_rows(STEPS, LENGTH, SPACES, "lstm"))["loss"].backward()
+    shared = {id(p) for p in network.parameters()}
+    assert {id(p) for p in loss.parameters() if p.requires_grad} == shared

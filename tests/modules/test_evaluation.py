@@ -1,0 +1,100 @@
+import gymnasium
+import pytest
+import torch
+
+from modules.evaluation import Episodes, run_episodes
+from modules.exploration import EpsGreedySpec
+from modules.networks.nets import greedy
+from modules.seeding import random_state
+from tests.modules.builders import always, gym_spec, network_spec
+
+PARITY, CARTPOLE = gym_spec("Parity-v0"), gym_spec("CartPole-v1")
+
+
+@pytest.mark.parametrize(
+    ("num_envs", "episodes", "lengths"),
+    [
+        # Under seed 0, every second environment takes 10 steps an episode, the others 1. Whoever takes what ends
+        # first would see hardly any long one.
+        (2, 2, [1, 10]),
+        (2, 6, [1, 1, 1, 10, 10, 10]),
+        (2, 5, [1, 1, 1, 10, 10]),
+        (4, 6, [1, 1, 1, 10, 10, 10]),
+        (4, 3, [1, 10, 1]),
+        (1, 3, [1, 1, 1]),
+    ],
+)
+def test_each_environment_contributes_its_share(num_envs, episodes, lengths):
+    result = run_episodes(PARITY.build(num_envs, None), always(0), episodes=episodes, seed=0)
+    assert sorted(result.lengths) == sorted(lengths)
+    assert result.returns == [float(length) for length in result.lengths]
+
+
+def test_the_long_episodes_come_first_when_the_seed_is_odd():
+    result = run_episodes(PARITY.build(2, None), always(0), episodes=3, seed=1)
+    assert sorted(result.lengths) == [1, 10, 10]
+
+
+def test_returns_are_those_of_gymnasium():
+    """Replay the same actions in bare environments: first episode each, under the seeds 7, 8, 9."""
+    result = run_episodes(CARTPOLE.build(3, None), always(1), episodes=3, seed=7)
+    expected = []
+    for seed in (7, 8, 9):
+        env = gymnasium.make("CartPole-v1")
+        env.reset(seed=seed)
+        env.reset()
+        total, over = 0.0, False
+        while not over:
+            _, reward, terminated, truncated, _ = env.step(1)
+            total, over = total + float(reward), terminated or truncated
+        expected.append(total)
+    assert result.returns == expected
+
+
+def test_same_seed_same_result_whatever_ran_before():
+    env = CARTPOLE.build(3, None)
+    first = run_episodes(env, always(1), episodes=7, seed=3)
+    other = run_episodes(env, always(1), episodes=7, seed=4)
+    assert run_episodes(env, always(1), episodes=7, seed=3) == first
+    assert run_episodes(CARTPOLE.build(3, None), always(1), episodes=7, seed=3) == first
+    assert other != first
+
+
+def test_evaluation_disturbs_no_random_stream():
+    """In a fork of PyTorch's generator, as the loop calls it."""
+
+    def flat(state):
+        return state["python"], state["numpy"][1].tolist(), state["numpy"][2:], state["torch"].tolist()
+
+    before = flat(random_state())
+    with torch.random.fork_rng(devices=[]):
+        run_episodes(CARTPOLE.build(2, None), always(1), episodes=3, seed=0)
+    assert flat(random_state()) == before
+
+
+def test_exploration_is_off_and_no_graph_is_kept():
+    network = network_spec("lstm").build(CARTPOLE.spaces())
+    policy = greedy(network, 2)
+    exploring = EpsGreedySpec(start=1.0, end=1.0, anneal_frames=1).build(policy, 2).policy
+    env = CARTPOLE.build(2, network_spec("lstm").primer())
+    assert run_episodes(env, exploring, episodes=4, seed=0) == run_episodes(env, policy, episodes=4, seed=0)
+    assert all(p.grad is None for p in network.parameters())
+
+
+def test_look_sees_the_reset_and_each_step_but_the_last():
+    seen = []
+    env = PARITY.build(1, None)
+    run_episodes(env, always(0), episodes=1, seed=1, look=seen.append)
+    assert seen == [env] * 10
+
+
+def test_metrics_by_hand():
+    metrics = Episodes(returns=[1.0, 2.0, 6.0], lengths=[1, 2, 6]).metrics()
+    assert metrics == {
+        "eval/return_mean": 3.0,
+        "eval/return_std": pytest.approx((14 / 3) ** 0.5),
+        "eval/return_min": 1.0,
+        "eval/return_max": 6.0,
+        "eval/length_mean": 3.0,
+        "eval/episodes": 3,
+    }

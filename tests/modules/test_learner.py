@@ -1,0 +1,138 @@
+import copy
+import math
+
+import pytest
+import torch
+
+from modules import checkpoint, keys
+from modules.keys import Spaces
+from modules.learner import Learner, NonFiniteError
+from tests.modules.builders import adam, network_spec, q_settings, random_rows
+
+SPACES = Spaces(observation_shape=(3,), observation_dtype=torch.float32, n_actions=3)
+
+
+def make(**settings):
+    network = network_spec("lstm").build(SPACES)
+    return Learner(q_settings().build(network, keys.LSTM_STATE), adam(**settings)), network
+
+
+def batch():
+    return random_rows([5, 3, 4], 5, SPACES, "lstm")
+
+
+def flat(tree):
+    """Every tensor in a nested state, by path."""
+    if isinstance(tree, torch.Tensor):
+        return {"": tree.detach().clone()}
+    pairs = tree.items() if hasattr(tree, "items") else enumerate(tree) if isinstance(tree, list | tuple) else ()
+    return {f"{key}/{path}": value for key, child in pairs for path, value in flat(child).items()}
+
+
+def assert_same(a, b):
+    assert a.keys() == b.keys()
+    assert len(a) >= 20
+    assert all(torch.equal(a[key], b[key]) for key in a)
+
+
+def online_and_target(learner):
+    loss = learner.loss
+    return ([p.detach().clone() for p in params.values(True, True)]
+            for params in (loss.value_network_params, loss.target_value_network_params))  # fmt: skip
+
+
+def test_target_starts_equal_and_follows_by_the_formula():
+    learner, network = make(tau=0.1)
+    first, target = online_and_target(learner)
+    assert all(torch.equal(p, q) for p, q in zip(first, target, strict=True))
+    for _ in range(3):
+        before = target
+        learner.step(batch())
+        online, target = online_and_target(learner)
+        for p, old, new in zip(online, before, target, strict=True):
+            torch.testing.assert_close(new, 0.1 * p + 0.9 * old, rtol=1e-6, atol=1e-7)
+    assert not any(torch.equal(p, q) for p, q in zip(online, first, strict=True))
+    assert [id(p) for p in learner._parameters] == [id(p) for p in network.parameters()]
+    assert learner.updates == 3
+
+
+def test_step_is_adam_on_the_clipped_gradient():
+    learner, network = make(lr=0.01, max_grad_norm=0.05)
+    twin = copy.deepcopy(learner)
+    rows = batch()
+    measures = learner.step(rows)
+
+    loss = twin.loss(rows)["loss"]
+    parameters = [p for p in twin.loss.parameters() if p.requires_grad]
+    grads = torch.autograd.grad(loss, parameters)
+    norm = torch.cat([g.flatten() for g in grads]).norm()
+    assert norm > 0.05
+    torch.testing.assert_close(measures["loss/grad_norm"], norm)
+    torch.testing.assert_close(measures["loss/q"], loss.detach())
+    for p, before, g in zip(network.parameters(), parameters, grads, strict=True):
+        # Adam's first step: m̂ = g and v̂ = g².
+        clipped = g * 0.05 / norm
+        torch.testing.assert_close(p, before - 0.01 * clipped / (clipped.abs() + 1e-8), rtol=1e-4, atol=1e-6)
+
+
+def test_learning_lowers_the_loss():
+    learner, _ = make(tau=1e-3)
+    rows = batch()
+    losses = [learner.step(rows)["loss/q"].item() for _ in range(60)]
+    assert losses[-1] < 0.3 * losses[0]
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("key", [keys.REWARD, keys.OBSERVATION])
+def test_non_finite_changes_nothing(bad, key):
+    learner, _ = make()
+    for _ in range(2):
+        learner.step(batch())
+    before = flat(learner.state_dict())
+    rows = batch()
+    rows[key][1, 2] = bad
+    with pytest.raises(NonFiniteError, match=r"update 3 is not finite: .*loss/q = "):
+        learner.step(rows)
+    assert_same(flat(learner.state_dict()), before)
+    assert learner.updates == 2
+    # No gradient is left behind either: the next step is as if nothing had been.
+    twin, _ = make()
+    twin.load_state_dict(copy.deepcopy(learner.state_dict()))
+    rows = batch()
+    learner.step(rows)
+    twin.step(rows)
+    assert_same(flat(learner.state_dict()), flat(twin.state_dict()))
+
+
+def test_infinite_gradient_of_a_finite_loss_changes_nothing():
+    learner, network = make()
+    before = flat(learner.state_dict())
+    next(network.parameters()).register_hook(lambda grad: grad * math.inf)
+    with pytest.raises(NonFiniteError, match="loss/grad_norm"):
+        learner.step(batch())
+    assert_same(flat(learner.state_dict()), before)
+
+
+def test_state_survives_the_file(tmp_path):
+    """Parameters, target, moments and step size: a restored learner goes on exactly."""
+    learner, _ = make(lr_decay=0.1)
+    for frames in (10, 50):
+        learner.anneal(frames)
+        learner.step(batch())
+    path = checkpoint.save(tmp_path, 1, {"learner": learner.state_dict()}, keep=1)
+    restored, _ = make(lr_decay=0.1)
+    restored.load_state_dict(checkpoint.load(path)["learner"])
+    for frames in (60, 70):
+        rows = batch()
+        for one in (learner, restored):
+            one.anneal(frames)
+        a, b = learner.step(rows), restored.step(rows)
+        assert {k: v.item() for k, v in a.items()} == {k: v.item() for k, v in b.items()}
+    assert restored.updates == 4
+    assert_same(flat(learner.state_dict()), flat(restored.state_dict()))
+
+
+def test_step_size_is_annealed_in_frames():
+    learner, _ = make(lr=0.02, lr_decay=0.25)
+    assert [learner.anneal(f) for f in (0, 50, 100, 900)] == pytest.approx([0.02, 0.0125, 0.005, 0.005])
+    assert learner._optimiser.param_groups[0]["lr"] == pytest.approx(0.005)

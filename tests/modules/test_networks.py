@@ -1,0 +1,165 @@
+import pytest
+import torch
+from tensordict import TensorDict
+from torchrl.modules import set_recurrent_mode
+
+from modules import keys
+from modules.keys import Spaces
+from modules.networks.heads import QSpec
+from modules.networks.nets import NetworkSpec, greedy
+from modules.networks.torsos import ConvSpec, MlpSpec
+from tests.modules.builders import MEMORIES, network_spec
+
+VECTOR = Spaces(observation_shape=(3,), observation_dtype=torch.float32, n_actions=3)
+IMAGE = Spaces(observation_shape=(1, 20, 32), observation_dtype=torch.uint8, n_actions=2)
+
+GAIN = 3.0
+
+
+def conv(*, kernels=((5, 8), (2, 4)), strides=((5, 4), (1, 2)), channels=(4, 5), pool=False):
+    return ConvSpec(
+        channels=channels,
+        kernels=kernels,
+        strides=strides,
+        pool=pool,
+        out_features=6,
+        activation="relu",
+        background=255,
+        gain=GAIN,
+    )
+
+
+def image_network(memory="lstm", torso=None):
+    return NetworkSpec(torso=torso or conv(), memory=MEMORIES[memory], head=QSpec(hidden=(7,)))
+
+
+class RunStub:
+    def __init__(self, spaces):
+        self.spaces = spaces
+
+
+def inputs(spaces, memory, *batch):
+    """Observations, episode starts at none, and a random state, for `batch`."""
+    shape = (*batch, *spaces.observation_shape)
+    observation = torch.randint(255, shape, dtype=torch.uint8) if spaces is IMAGE else torch.randn(shape)
+    return TensorDict(
+        {
+            keys.OBSERVATION: observation,
+            keys.IS_INIT: torch.zeros(*batch, 1, dtype=torch.bool),
+            **{key: torch.randn(*batch, *s) for key, s in MEMORIES[memory].states().items()},
+        },
+        batch_size=batch,
+    )
+
+
+@pytest.mark.parametrize("memory", MEMORIES)
+@pytest.mark.parametrize(
+    ("make", "spaces"),
+    [(network_spec, VECTOR), (image_network, IMAGE), (lambda m: image_network(m, conv(pool=True)), IMAGE)],
+)
+def test_unrolled_equals_stepped(memory, make, spaces):
+    network = make(memory).build(spaces)
+    td = inputs(spaces, memory, 2, 5)
+    with set_recurrent_mode("recurrent"):
+        unrolled = network(td.clone())[keys.ACTION_VALUE]
+    assert unrolled.shape == (2, 5, spaces.n_actions)
+    state = {key: td[key][:, 0] for key in MEMORIES[memory].states()}
+    for t in range(5):
+        out = network(td[:, t].clone().update(state))
+        torch.testing.assert_close(out[keys.ACTION_VALUE], unrolled[:, t], rtol=1e-5, atol=1e-6)
+        state = {key: out["next", key] for key in state}
+
+
+@pytest.mark.parametrize("memory", MEMORIES)
+def test_memory_is_what_makes_the_past_count(memory):
+    network = network_spec(memory).build(VECTOR)
+    td = inputs(VECTOR, memory, 1, 4)
+    other = td.clone()
+    other[keys.OBSERVATION][0, 0] += 5.0
+    with set_recurrent_mode("recurrent"), torch.no_grad():
+        a, b = (network(x)[keys.ACTION_VALUE][0] for x in (td, other))
+    changed = [not torch.equal(x, y) for x, y in zip(a, b, strict=True)]
+    assert changed == [True, *[memory != "none"] * 3]
+
+
+@pytest.mark.parametrize("memory", ["lstm", "gru"])
+def test_an_episode_starts_without_a_past(memory):
+    """Where is_init is set, the state that comes in does not count."""
+    network = network_spec(memory).build(VECTOR)
+    td = inputs(VECTOR, memory, 2)
+    fresh = td.clone()
+    for key in MEMORIES[memory].states():
+        fresh[key].zero_()
+    started = td.clone()
+    started[keys.IS_INIT][0] = True
+    with torch.no_grad():
+        old, new, mixed = (network(x)[keys.ACTION_VALUE] for x in (td, fresh, started))
+    assert torch.equal(mixed[0], new[0])
+    assert torch.equal(mixed[1], old[1])
+    assert not torch.equal(old, new)
+
+
+@pytest.mark.parametrize("memory", MEMORIES)
+def test_greedy_policy_takes_the_best_action_and_writes_only_what_acting_needs(memory):
+    network = network_spec(memory).build(VECTOR)
+    td = inputs(VECTOR, memory, 6)
+    values = network(td.clone())[keys.ACTION_VALUE]
+    out = greedy(network, 3)(td.clone())
+    assert torch.equal(out[keys.ACTION], values.argmax(-1))
+    assert out[keys.ACTION].dtype == torch.int64
+    assert set(out.keys(True, True)) - set(td.keys()) == {
+        keys.ACTION, *(("next", key) for key in MEMORIES[memory].states())
+    }  # fmt: skip
+
+
+def test_background_excites_nothing_and_full_contrast_is_the_gain():
+    torso = conv().build(IMAGE)
+    blank, black = (
+        torso(TensorDict({keys.OBSERVATION: torch.full((1, 1, 20, 32), grey, dtype=torch.uint8)}, [1]))[keys.EMBED]
+        for grey in (255, 0)
+    )
+    zero = torso.module.network(torch.zeros(1, 1, 20, 32))
+    assert torch.equal(blank, zero)
+    torch.testing.assert_close(black, torso.module.network(torch.full((1, 1, 20, 32), -GAIN)))
+
+
+@pytest.mark.parametrize(("height", "width"), [(20, 160), (20, 32), (33, 47), (10, 20)])
+def test_output_size_is_that_of_the_convolutions(height, width):
+    torso = conv()
+    spaces = Spaces(observation_shape=(1, height, width), observation_dtype=torch.uint8, n_actions=2)
+    out = torso.build(spaces).module.network[0](torch.zeros(2, 1, height, width))
+    rows, columns = torso.output_size(height, width)
+    assert out.shape == (2, 5 * rows * columns)
+
+
+def test_pool_averages_each_filter_over_the_image():
+    image = torch.randint(255, (2, 1, 20, 32), dtype=torch.uint8)
+    pooled = conv(pool=True).build(IMAGE).module
+    x = GAIN * (image.float() - 255) / 255
+    body = pooled.network
+    layers = [layer for layer in body[0].modules() if isinstance(layer, torch.nn.Conv2d)]
+    for layer in layers:
+        x = layer(x).relu()
+    expected = body[1](x.mean((-1, -2))).relu()
+    torch.testing.assert_close(pooled(image), expected)
+
+
+@pytest.mark.parametrize(
+    ("spec", "spaces", "message"),
+    [
+        (image_network(), VECTOR, "network/torso=conv needs uint8 images [C, H, W], but observations are [3]"),
+        (network_spec("lstm"), IMAGE, "network/torso=mlp needs vector observations, but they are [1, 20, 32]"),
+        (image_network(torso=conv(strides=((1, 1),))), IMAGE, "must have one entry per layer each"),
+        (image_network(torso=conv(kernels=((21, 8), (2, 4)))), IMAGE, "images of [1, 20, 32] are too small"),
+        (image_network(torso=conv(kernels=((5, 8), (9, 4)))), IMAGE, "images of [1, 20, 32] are too small"),
+    ],
+)
+def test_torso_must_fit_the_observations(spec, spaces, message):
+    (sentence,) = spec.needs(RunStub(spaces))
+    assert message in sentence
+
+
+def test_fitting_torsos_are_accepted():
+    assert not list(image_network().needs(RunStub(IMAGE)))
+    assert not list(network_spec("none").needs(RunStub(VECTOR)))
+    assert isinstance(network_spec("none").torso, MlpSpec)

@@ -1,0 +1,159 @@
+"""The invariant that everything rests on: what the loss recomputes from the replay is what the agent saw.
+
+The parts are wired as in `pipelines.build`, the weights are frozen, and every step is written down as it is acted.
+"""
+
+import copy
+from collections import Counter
+from dataclasses import dataclass, field
+
+import pytest
+import torch
+from torch import Tensor
+from torchrl.modules import set_recurrent_mode
+
+from modules import keys
+from modules.collect import SyncSpec
+from modules.exploration import EpsGreedySpec
+from modules.keys import Spaces
+from modules.networks.nets import greedy
+from modules.replay.sequence import SequenceReplay, SequenceSpec
+from tests.modules.builders import MEMORIES, gym_spec, network_spec, q_settings, sharpen
+
+ENVS, STEPS, LENGTH = 3, 7, 10
+BATCHES = 8  # in each of the two sittings
+
+
+@dataclass
+class Diary:
+    """Every acted step, found by its observation; `at` is (sitting, environment, episode, step)."""
+
+    at: dict[bytes, tuple[int, int, int, int]] = field(default_factory=dict)
+    values: dict[tuple[int, int, int, int], Tensor] = field(default_factory=dict)
+    steps: dict[tuple[int, int, int, int], dict[str, Tensor]] = field(default_factory=dict)
+
+    def write(self, sitting, batch, values, running):
+        for env in range(ENVS):
+            for t in range(STEPS):
+                where = (sitting, env, *running[env])
+                name = batch[keys.OBSERVATION][env, t].numpy().tobytes()
+                assert name not in self.at, "two equal observations: the diary cannot tell steps apart"
+                self.at[name] = where
+                self.values[where] = values[t][env]
+                self.steps[where] = batch[env, t].to_dict()
+                ended = bool(batch["next", keys.DONE][env, t])
+                running[env] = (running[env][0] + 1, 0) if ended else (running[env][0], running[env][1] + 1)
+
+    def look_up(self, observation):
+        return self.at[observation.numpy().tobytes()]
+
+
+def play(memory, overlap, directory):
+    """Collect two sittings with the real parts; returns diary, stored rows and loss."""
+    env_spec = gym_spec("CartPole-v1", keep=(0, 2), max_episode_steps=14)
+    spaces, spec = env_spec.spaces(), network_spec(memory)
+    network = spec.build(spaces)
+    sharpen(network)
+    acting = copy.deepcopy(network).requires_grad_(False)
+    exploration = EpsGreedySpec(start=0.5, end=0.5, anneal_frames=1).build(
+        greedy(acting, spaces.n_actions), spaces.n_actions
+    )
+    values = []
+    acting[-1].register_forward_hook(lambda module, args, out: values.append(out[keys.ACTION_VALUE].clone()))
+    env = env_spec.build(ENVS, spec.primer())
+    collection = SyncSpec(num_envs=ENVS, steps=STEPS).build(env, exploration.policy)
+    states = spec.memory.states()
+    settings = SequenceSpec(capacity=10_000, length=LENGTH, overlap=overlap, batch_rows=4, ratio=1)
+    replay = SequenceReplay(settings, directory, spaces, states, save_every=100, batch_frames=ENVS * STEPS, seed=0)
+    diary = Diary()
+    for sitting in range(2):
+        collection.restart(seed=1000 * sitting)  # environment i takes seed + i
+        running = [(0, 0)] * ENVS
+        for _ in range(BATCHES):
+            values.clear()
+            batch = next(iter(collection))
+            assert len(values) == STEPS
+            diary.write(sitting, batch, values, running)
+            replay.extend(batch)
+        replay.truncate()
+    collection.close()
+    loss = q_settings().build(network, tuple(states))
+    return diary, stored(replay), loss
+
+
+def stored(replay):
+    """All rows of the replay, by sampling until none is new."""
+    rows = torch.cat([replay.sample() for _ in range(40 * len(replay))])
+    starts = [row.numpy().tobytes() for row in rows[keys.OBSERVATION][:, 0]]
+    first = [starts.index(start) for start in dict.fromkeys(starts)]
+    assert len(first) == len(replay)
+    return rows[first]
+
+
+@pytest.mark.parametrize("overlap", [0, 5])
+@pytest.mark.parametrize("memory", MEMORIES)
+def test_replayed_equals_acted(memory, overlap, tmp_path):
+    diary, rows, loss = play(memory, overlap, tmp_path)
+    with set_recurrent_mode("recurrent"), torch.no_grad():
+        replayed = loss.unroll(rows, loss.value_network_params)
+        forgetful = rows.clone()
+        for key in loss.states:
+            forgetful[key].zero_()
+        without_state = loss.unroll(forgetful, loss.value_network_params)
+    covered, followed = Counter(), 0
+    for row, q in zip(rows.unbind(0), replayed, strict=True):
+        steps = int(row[keys.MASK].sum())
+        assert row[keys.MASK][:steps].all()
+        wheres = [diary.look_up(row[keys.OBSERVATION][t]) for t in range(steps)]
+        covered.update(wheres)
+        # One sitting, one environment, one episode, in order.
+        assert wheres == [(*wheres[0][:3], wheres[0][3] + t) for t in range(steps)]
+        for t, where in enumerate(wheres):
+            step = diary.steps[where]
+            torch.testing.assert_close(q[t], diary.values[where], rtol=1e-5, atol=1e-5)
+            assert row[keys.ACTION][t] == step[keys.ACTION]
+            assert row[keys.REWARD][t] == step["next"][keys.REWARD]
+            assert row[keys.TERMINATED][t] == step["next"][keys.TERMINATED]
+        final = diary.steps[wheres[-1]]["next"]
+        assert torch.equal(row[keys.OBSERVATION][steps], final[keys.OBSERVATION])
+        then = (*wheres[-1][:3], wheres[-1][3] + 1)
+        if then in diary.values and not final[keys.DONE]:
+            torch.testing.assert_close(q[steps], diary.values[then], rtol=1e-5, atol=1e-5)
+            followed += 1
+    assert covered.keys() == diary.steps.keys()
+    assert set(covered.values()) == ({1} if overlap == 0 else {1, 2})
+    # The case is a hard one: all kinds of ends are there, and the state makes a difference.
+    assert followed > 5
+    ends = [diary.steps[where]["next"] for where in diary.steps]
+    assert sum(bool(step[keys.TERMINATED]) for step in ends) >= 3
+    assert sum(bool(step[keys.TRUNCATED]) for step in ends) >= 3
+    assert {where[0] for where in diary.steps} == {0, 1}
+    if loss.states:
+        assert (replayed - without_state).abs().max() > 1e-2
+
+
+def test_restart_makes_every_environment_fresh(tmp_path):
+    """Same seed, same start; episodes, step counts and recurrent state begin anew."""
+    spec, env_spec = network_spec("lstm"), gym_spec("CartPole-v1", keep=(0, 2))
+    spaces = env_spec.spaces()
+    assert spaces == Spaces(observation_shape=(2,), observation_dtype=torch.float32, n_actions=2)
+    network = spec.build(spaces)
+    policy = EpsGreedySpec(start=0.5, end=0.5, anneal_frames=1).build(greedy(network, 2), 2).policy
+    collection = SyncSpec(num_envs=ENVS, steps=STEPS).build(env_spec.build(ENVS, spec.primer()), policy)
+    batches = []
+    for seed in (1, 1, 2):
+        collection.restart(seed)
+        torch.manual_seed(0)
+        batches.append([next(iter(collection)).clone() for _ in range(2)])
+    collection.close()
+    for first, second in batches:
+        assert first.shape == (ENVS, STEPS)
+        assert first[keys.IS_INIT][:, 0].all()
+        assert not first[keys.STEP_COUNT][:, 0].any()
+        assert not any(first[key][:, 0].any() for key in keys.LSTM_STATE)
+        assert second[keys.LSTM_STATE[0]][:, 0].any()
+        assert torch.equal(second[keys.OBSERVATION][:, 0], first["next", keys.OBSERVATION][:, -1])
+    assert all((a == b).all() for a, b in zip(batches[0], batches[1], strict=True))
+    assert not torch.equal(batches[0][0][keys.OBSERVATION], batches[2][0][keys.OBSERVATION])
+    # Environments of one collection differ from each other.
+    assert batches[0][0][keys.OBSERVATION][:, 0].unique(dim=0).shape[0] == ENVS
