@@ -15,6 +15,24 @@ class NonFiniteError(ArithmeticError):
     """The loss or its gradient is NaN or infinite; nothing was changed by the step that raised."""
 
 
+class FusedSoftUpdate(SoftUpdate):
+    """TorchRL's `SoftUpdate` in one fused call: its walk over a TensorDict costs as much as a small network's step."""
+
+    def __init__(self, loss: LossModule, *, tau: float) -> None:
+        super().__init__(loss, tau=tau)
+        self._share = tau
+        self._pairs = [
+            (target.data, self._sources[name].data)
+            for prefixed, target in self._targets.items(include_nested=True, leaves_only=True)
+            for name in [(prefixed[0].removeprefix("target_"), *prefixed[1:])]
+        ]
+
+    def step(self) -> None:
+        """Move each target by the share τ towards its source."""
+        targets, sources = (list(side) for side in zip(*self._pairs, strict=True))
+        torch._foreach_lerp_(targets, sources, self._share)  # pyright: ignore[reportPrivateImportUsage]
+
+
 class Learner:
     """Owns the loss with both networks, the optimiser and the target update."""
 
@@ -24,7 +42,7 @@ class Learner:
         self._settings = settings
         self._parameters = [p for p in loss.parameters() if p.requires_grad]
         self._optimiser = settings.build(self._parameters)
-        self._target = SoftUpdate(loss, tau=settings.tau)
+        self._target = FusedSoftUpdate(loss, tau=settings.tau)
 
     def anneal(self, frames: int) -> float:
         """Set the step size for frame `frames` and return it."""

@@ -7,14 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tensordict.nn import TensorDictSequential
 from torchrl.envs import EnvBase
 
 from modules.collect import SyncCollection
 from modules.exploration import EpsGreedy
 from modules.learner import Learner
 from modules.loggers import Logger
-from modules.networks.nets import greedy
+from modules.networks.nets import GreedyPolicy, RecurrentNetwork
 from modules.process import tune
 from modules.replay.sequence import GIB, SequenceReplay
 from modules.seeding import seed_everything, seed_for
@@ -35,9 +34,9 @@ class Parts:
 
     run: Run
     run_dir: Path
-    network: TensorDictSequential
-    acting: TensorDictSequential
-    greedy: TensorDictSequential
+    network: RecurrentNetwork
+    acting: RecurrentNetwork
+    greedy: GreedyPolicy
     exploration: EpsGreedy
     collection: SyncCollection
     eval_env: EnvBase
@@ -61,7 +60,7 @@ def build(run: Run, run_dir: Path, config: Mapping[str, Any], checkpoint: Mappin
 
     network = run.network.build(spaces).to(device)
     acting = copy.deepcopy(network).requires_grad_(False)
-    policy = greedy(acting, spaces.n_actions)
+    policy = GreedyPolicy(acting, spaces.n_actions)
     exploration = run.exploration.build(policy, spaces.n_actions)
     env = run.env.build(run.collector.num_envs, run.network.primer())
     eval_env = run.env.build(min(run.eval_episodes, EVAL_ENVS), run.network.primer())

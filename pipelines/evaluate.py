@@ -13,7 +13,7 @@ from pydantic import Field
 
 from modules import checkpoint
 from modules.evaluation import Episodes, run_episodes
-from modules.networks.nets import greedy
+from modules.networks.nets import GreedyPolicy
 from modules.process import tune
 from modules.seeding import seed_everything, seed_for
 from modules.spec import Spec, UsageError, spec
@@ -74,7 +74,7 @@ def evaluate(settings: Evaluation) -> tuple[Episodes, int]:
     seed_everything(settings.seed)
     network = run.network.build(run.spaces)
     network.load_state_dict(state)
-    policy = greedy(network, run.spaces.n_actions)
+    policy = GreedyPolicy(network, run.spaces.n_actions)
     env = run.env.build(min(settings.episodes, MAX_ENVS), run.network.primer())
     # Another purpose than training's evaluations: no seed here was used to choose the best checkpoint.
     seed = seed_for(settings.seed, "held-out evaluation")

@@ -1,7 +1,7 @@
 """Gymnasium environments seen through their own renderer: grey, cropped, resized `uint8` frames."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Annotated, Any
 
@@ -118,19 +118,20 @@ class Pixels(gymnasium.vector.VectorWrapper):
         del picture, cut  # a view of a pygame surface locks it against the next drawing
         cv2.resize(grey, (settings.width, settings.height), dst=self._frames[index, 0], interpolation=cv2.INTER_AREA)
 
-    def _observe(self) -> np.ndarray:
-        list(self._pool.map(self._frame, range(self.num_envs)))
+    def _observe(self, which: Iterable[int]) -> np.ndarray:
+        list(self._pool.map(self._frame, which))
         return self._frames.copy()
 
     def reset(self, *, seed: Any = None, options: Any = None) -> tuple[np.ndarray, dict[str, Any]]:
         """Reset (some of) the environments and draw."""
         _, info = self.env.reset(seed=seed, options=options)
-        return self._observe(), info
+        some = (options or {}).get("reset_mask")
+        return self._observe(range(self.num_envs) if some is None else np.flatnonzero(some)), info
 
     def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
         """Step all environments and draw."""
         _, reward, terminated, truncated, info = self.env.step(actions)
-        return self._observe(), reward, terminated, truncated, info
+        return self._observe(range(self.num_envs)), reward, terminated, truncated, info
 
     def close(self, **kwargs: Any) -> None:
         """Close the environments and the pool."""

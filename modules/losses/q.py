@@ -1,7 +1,8 @@
 """The recurrent Q loss: n-step double Q on rows, both networks unrolled once from the stored state."""
 
+import copy
 from collections.abc import Iterator
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -69,22 +70,17 @@ class QLoss(LossModule):
         self.convert_to_functional(network, "value_network", create_target_params=True)
         self.settings = settings
         self.states = states
+        # The functional form swaps parameters in and out at each call; a module that keeps the target's need not.
+        target = copy.deepcopy(network).requires_grad_(False)
+        parameters = self._modules["target_value_network_params"]  # the attribute would warn of a missing updater
+        assert isinstance(parameters, TensorDictParams)
+        parameters.to_module(target)
+        self._unrolled = {"online": network, "target": target}  # in a dict: registered once, as parameters above
 
-    def unroll(self, rows: TensorDictBase, params: TensorDictParams) -> Tensor:
+    def unroll(self, rows: TensorDictBase, which: Literal["online", "target"]) -> Tensor:
         """Action values of every observation of the rows, [B, T+1, A], from the stored state of the first."""
-        observation = rows[keys.OBSERVATION]
-        batch = observation.shape[:2]
-        # Rows hold one episode each, so only the state at the first step is read: the rest is a view of it.
-        td = TensorDict(
-            {
-                keys.OBSERVATION: observation,
-                keys.IS_INIT: torch.zeros(*batch, 1, dtype=torch.bool, device=observation.device),
-                **{key: rows[key].unsqueeze(1).expand(*batch, *rows[key].shape[1:]) for key in self.states},
-            },
-            batch_size=batch,
-        )
-        with params.to_module(self.value_network):
-            return self.value_network(td)[keys.ACTION_VALUE]
+        state = tuple(rows[key] for key in self.states)
+        return self._unrolled[which].unroll(rows[keys.OBSERVATION], state)[0]
 
     def targets(self, rows: TensorDictBase, q_online: Tensor, q_target: Tensor) -> Tensor:
         """Targets of the T steps, [B, T], in the network's (rescaled) value space, without gradient."""
@@ -110,9 +106,9 @@ class QLoss(LossModule):
             `loss` (scalar with gradient) and the detached scalars td_error, q_mean, target_mean.
         """
         mask = rows[keys.MASK]
-        q = self.unroll(rows, self.value_network_params)
+        q = self.unroll(rows, "online")
         with torch.no_grad():
-            target = self.targets(rows, q, self.unroll(rows, self.target_value_network_params))
+            target = self.targets(rows, q, self.unroll(rows, "target"))
         q_tm1 = q[:, :-1].gather(-1, rows[keys.ACTION].unsqueeze(-1)).squeeze(-1)
         delta = self.settings.huber_delta
         errors = F.huber_loss(q_tm1, target, reduction="none", delta=delta) if delta else 0.5 * (q_tm1 - target) ** 2

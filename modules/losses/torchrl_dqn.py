@@ -66,7 +66,7 @@ def as_transitions(rows: TensorDictBase, states: tuple[str, ...]) -> TensorDict:
     batch = mask.shape
     no = torch.zeros(*batch, 1, dtype=torch.bool)
     ends = rows[keys.TERMINATED].unsqueeze(-1)
-    state = {key: rows[key].unsqueeze(1).repeat(1, batch[1], 1, 1) for key in states}
+    state = {key: torch.repeat_interleave(rows[key].unsqueeze(1), batch[1], 1) for key in states}
     return TensorDict(
         {
             keys.OBSERVATION: observation[:, :-1],

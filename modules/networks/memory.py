@@ -1,16 +1,27 @@
 """Memories: what the agent carries from step to step; swapped by `network/memory=lstm|gru|none`."""
 
-from typing import Annotated
+from typing import Annotated, Protocol
 
 from pydantic import Field
 from tensordict.nn import TensorDictModule, TensorDictModuleBase
-from torch import nn
+from torch import Tensor, nn
 from torchrl.modules import GRUModule, LSTMModule
 
 from modules import keys
 from modules.spec import Spec, spec
 
 PositiveInt = Annotated[int, Field(gt=0)]
+
+
+State = tuple[Tensor, ...]
+
+
+class Memory(Protocol):
+    """A TensorDict module `embed` → `memory` that also runs on plain tensors, without TensorDict's overhead."""
+
+    def run(self, embed: Tensor, state: State) -> tuple[Tensor, State]:
+        """Unroll over [B, T, features] from `state`, [B, layers, H] each; return [B, T, H] and the last state."""
+        ...
 
 
 class MemorySpec(Spec):
@@ -27,6 +38,35 @@ class MemorySpec(Spec):
         return {}
 
 
+class NoMemory(TensorDictModule):
+    """The embedding passes unchanged."""
+
+    def __init__(self) -> None:
+        super().__init__(nn.Identity(), [keys.EMBED], [keys.MEMORY])
+
+    def run(self, embed: Tensor, state: State) -> tuple[Tensor, State]:
+        """Return what came in."""
+        return embed, state
+
+
+class Lstm(LSTMModule):
+    """TorchRL's LSTM module, with a way past the TensorDict."""
+
+    def run(self, embed: Tensor, state: State) -> tuple[Tensor, State]:
+        """Unroll over [B, T, features]."""
+        out, last = self.lstm(embed, tuple(s.transpose(0, 1).contiguous() for s in state))
+        return out, tuple(s.transpose(0, 1) for s in last)
+
+
+class Gru(GRUModule):
+    """TorchRL's GRU module, with a way past the TensorDict."""
+
+    def run(self, embed: Tensor, state: State) -> tuple[Tensor, State]:
+        """Unroll over [B, T, features]."""
+        out, last = self.gru(embed, state[0].transpose(0, 1).contiguous())
+        return out, (last.transpose(0, 1),)
+
+
 @spec
 class NoMemorySpec(MemorySpec):
     """The feed-forward control: the embedding passes unchanged."""
@@ -35,7 +75,7 @@ class NoMemorySpec(MemorySpec):
 
     def build(self, in_features: int) -> tuple[TensorDictModuleBase, int]:
         """Make the identity."""
-        return TensorDictModule(nn.Identity(), [keys.EMBED], [keys.MEMORY]), in_features
+        return NoMemory(), in_features
 
 
 @spec
@@ -49,7 +89,7 @@ class LstmSpec(MemorySpec):
     def build(self, in_features: int) -> tuple[TensorDictModuleBase, int]:
         """Make the LSTM."""
         h, c = keys.LSTM_STATE
-        module = LSTMModule(
+        module = Lstm(
             input_size=in_features,
             hidden_size=self.hidden_size,
             num_layers=self.layers,
@@ -74,7 +114,7 @@ class GruSpec(MemorySpec):
     def build(self, in_features: int) -> tuple[TensorDictModuleBase, int]:
         """Make the GRU."""
         (state,) = keys.GRU_STATE
-        module = GRUModule(
+        module = Gru(
             input_size=in_features,
             hidden_size=self.hidden_size,
             num_layers=self.layers,

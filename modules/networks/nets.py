@@ -5,7 +5,9 @@ from typing import Any
 
 import torch
 from pydantic import InstanceOf
-from tensordict.nn import TensorDictSequential
+from tensordict import TensorDictBase
+from tensordict.nn import TensorDictModule, TensorDictModuleBase, TensorDictSequential
+from torch import Tensor, nn
 from torchrl.data import Categorical, Unbounded
 from torchrl.envs import TensorDictPrimer
 from torchrl.modules import QValueModule
@@ -13,9 +15,63 @@ from torchrl.modules import QValueModule
 from modules import keys
 from modules.keys import Spaces
 from modules.networks.heads import HeadSpec
-from modules.networks.memory import MemorySpec
+from modules.networks.memory import Memory, MemorySpec, State
 from modules.networks.torsos import ConvSpec, MlpSpec, TorsoSpec, is_image
 from modules.spec import Spec, spec
+
+
+class RecurrentNetwork(TensorDictSequential):
+    """Torso → memory → head.
+
+    It is a TensorDict module for everything that wants one; `unroll` does the same on plain tensors, because on
+    small networks the dispatch of three TensorDict modules costs as much as their arithmetic.
+    """
+
+    def __init__(self, torso: TensorDictModule, memory: TensorDictModuleBase, head: TensorDictModule) -> None:
+        super().__init__([torso, memory, head])
+
+    @property
+    def _parts(self) -> tuple[nn.Module, Memory, nn.Module]:
+        torso, memory, head = self.module
+        return torso.module, memory, head.module  # pyright: ignore[reportReturnType]
+
+    def unroll(self, observation: Tensor, state: State) -> tuple[Tensor, State]:
+        """Run over a stretch of one episode.
+
+        Args:
+            observation: [B, T, *shape].
+            state: recurrent state before the first observation, [B, layers, H] each; empty without memory.
+
+        Returns:
+            Action values [B, T, A] and the state after the last observation.
+        """
+        torso, memory, head = self._parts
+        embed, state = memory.run(torso(observation), state)
+        return head(embed), state
+
+
+class GreedyPolicy(TensorDictSequential):
+    """Network → `QValueModule`, stepped on plain tensors: observation, state → best action, next state."""
+
+    def __init__(self, network: RecurrentNetwork, n_actions: int) -> None:
+        choose = QValueModule(action_space="categorical", spec=Categorical(n_actions))
+        super().__init__([*network, choose])
+        self._network = [network]  # in a list, so that its parameters are not registered twice
+        self._states = [key[1] for key in self.out_keys if isinstance(key, tuple)]
+        self.select_out_keys(keys.ACTION, *(("next", key) for key in self._states))
+
+    def forward(  # pyright: ignore[reportIncompatibleVariableOverride]
+        self, tensordict: TensorDictBase
+    ) -> TensorDictBase:
+        """Act on [N]: writes `action` [N] and the next recurrent state; a state from before a reset is not read."""
+        network = self._network[0]
+        fresh = tensordict[keys.IS_INIT].unsqueeze(-1)
+        state = tuple(tensordict[key].masked_fill(fresh, 0.0) for key in self._states)
+        values, state = network.unroll(tensordict[keys.OBSERVATION].unsqueeze(1), state)
+        tensordict.set(keys.ACTION, values.squeeze(1).argmax(-1))
+        for key, value in zip(self._states, state, strict=True):
+            tensordict.set(("next", key), value)
+        return tensordict
 
 
 @spec
@@ -43,21 +99,13 @@ class NetworkSpec(Spec):
         if isinstance(self.torso, MlpSpec) and len(shape) != 1:
             yield f"network/torso=mlp needs vector observations, but they are {shape}: use network/torso=conv"
 
-    def build(self, spaces: Spaces) -> TensorDictSequential:
+    def build(self, spaces: Spaces) -> "RecurrentNetwork":
         """Make the network: observation [..., *shape] (and recurrent state) → action_value [..., A]."""
         memory, features = self.memory.build(self.torso.out_features)
-        return TensorDictSequential([self.torso.build(spaces), memory, self.head.build(features, spaces.n_actions)])
+        return RecurrentNetwork(self.torso.build(spaces), memory, self.head.build(features, spaces.n_actions))
 
     def primer(self) -> TensorDictPrimer:
         """Make the transform that provides the zero recurrent state at each reset: without it a policy forgets."""
         return TensorDictPrimer(
             {key: Unbounded(torch.Size(shape)) for key, shape in self.memory.states().items()}, expand_specs=True
         )
-
-
-def greedy(network: TensorDictSequential, n_actions: int) -> TensorDictSequential:
-    """Append the choice of the best action; only the action and the next recurrent state leave the policy."""
-    choose = QValueModule(action_space="categorical", spec=Categorical(n_actions))
-    policy = TensorDictSequential([*network, choose])
-    states = [key for key in policy.out_keys if isinstance(key, tuple)]
-    return policy.select_out_keys(keys.ACTION, *states)  # pyright: ignore[reportReturnType]

@@ -80,6 +80,7 @@ class ConvSpec(TorsoSpec):
         out_features: size of the embedding.
         activation: behind every layer.
         background: grey value that becomes 0; an empty scene then excites no unit.
+        gain: what full contrast becomes; thin objects on an empty scene need more than 1 to be seen early.
     """
 
     channels: tuple[PositiveInt, ...]
@@ -89,6 +90,7 @@ class ConvSpec(TorsoSpec):
     out_features: PositiveInt
     activation: Activation
     background: Annotated[int, Field(ge=0, le=255)]
+    gain: Annotated[float, Field(gt=0)]
 
     def layers_agree(self) -> bool:
         """Tell whether channels, kernels and strides describe the same number of layers."""
@@ -119,7 +121,7 @@ class ConvSpec(TorsoSpec):
         flat = nn.Linear(self.channels[-1] * rows * columns, self.out_features)
         body = nn.Sequential(conv, flat, act())
         return TensorDictModule(
-            Scaled(body, offset=float(self.background), scale=1 / 255), [keys.OBSERVATION], [keys.EMBED]
+            Scaled(body, offset=float(self.background), scale=self.gain / 255), [keys.OBSERVATION], [keys.EMBED]
         )
 
 
