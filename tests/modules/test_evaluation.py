@@ -4,7 +4,7 @@ import torch
 
 from modules.evaluation import Episodes, run_episodes
 from modules.exploration import EpsGreedySpec
-from modules.networks.nets import greedy
+from modules.networks.nets import GreedyPolicy
 from modules.seeding import random_state
 from tests.modules.builders import always, gym_spec, network_spec
 
@@ -74,7 +74,7 @@ def test_evaluation_disturbs_no_random_stream():
 
 def test_exploration_is_off_and_no_graph_is_kept():
     network = network_spec("lstm").build(CARTPOLE.spaces())
-    policy = greedy(network, 2)
+    policy = GreedyPolicy(network, 2)
     exploring = EpsGreedySpec(start=1.0, end=1.0, anneal_frames=1).build(policy, 2).policy
     env = CARTPOLE.build(2, network_spec("lstm").primer())
     assert run_episodes(env, exploring, episodes=4, seed=0) == run_episodes(env, policy, episodes=4, seed=0)

@@ -6,7 +6,7 @@ from torchrl.modules import set_recurrent_mode
 from modules import keys
 from modules.keys import Spaces
 from modules.networks.heads import QSpec
-from modules.networks.nets import NetworkSpec, greedy
+from modules.networks.nets import GreedyPolicy, NetworkSpec
 from modules.networks.torsos import ConvSpec, MlpSpec
 from tests.modules.builders import MEMORIES, network_spec
 
@@ -58,16 +58,22 @@ def inputs(spaces, memory, *batch):
     [(network_spec, VECTOR), (image_network, IMAGE), (lambda m: image_network(m, conv(pool=True)), IMAGE)],
 )
 def test_unrolled_equals_stepped(memory, make, spaces):
+    """On plain tensors, as a TensorDict module in recurrent mode, and one step at a time."""
     network = make(memory).build(spaces)
     td = inputs(spaces, memory, 2, 5)
     with set_recurrent_mode("recurrent"):
-        unrolled = network(td.clone())[keys.ACTION_VALUE]
-    assert unrolled.shape == (2, 5, spaces.n_actions)
+        recurrent = network(td.clone())[keys.ACTION_VALUE]
     state = {key: td[key][:, 0] for key in MEMORIES[memory].states()}
+    unrolled, last = network.unroll(td[keys.OBSERVATION], tuple(state.values()))
+    assert unrolled.shape == (2, 5, spaces.n_actions)
+    torch.testing.assert_close(unrolled, recurrent, rtol=1e-5, atol=1e-6)
     for t in range(5):
         out = network(td[:, t].clone().update(state))
         torch.testing.assert_close(out[keys.ACTION_VALUE], unrolled[:, t], rtol=1e-5, atol=1e-6)
         state = {key: out["next", key] for key in state}
+    assert len(last) == len(state)
+    for key, value in zip(state, last, strict=True):
+        torch.testing.assert_close(value, state[key], rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("memory", MEMORIES)
@@ -100,16 +106,35 @@ def test_an_episode_starts_without_a_past(memory):
 
 
 @pytest.mark.parametrize("memory", MEMORIES)
-def test_greedy_policy_takes_the_best_action_and_writes_only_what_acting_needs(memory):
+def test_greedy_policy_acts_like_its_network(memory):
+    """Best action, next state, nothing else; and where an episode starts, the old state is not read."""
     network = network_spec(memory).build(VECTOR)
     td = inputs(VECTOR, memory, 6)
-    values = network(td.clone())[keys.ACTION_VALUE]
-    out = greedy(network, 3)(td.clone())
-    assert torch.equal(out[keys.ACTION], values.argmax(-1))
+    td[keys.IS_INIT][::2] = True
+    expected = network(td.clone())
+    out = GreedyPolicy(network, 3)(td.clone())
+    assert torch.equal(out[keys.ACTION], expected[keys.ACTION_VALUE].argmax(-1))
     assert out[keys.ACTION].dtype == torch.int64
-    assert set(out.keys(True, True)) - set(td.keys()) == {
-        keys.ACTION, *(("next", key) for key in MEMORIES[memory].states())
-    }  # fmt: skip
+    states = {("next", key) for key in MEMORIES[memory].states()}
+    for key in states:
+        torch.testing.assert_close(out[key], expected[key], rtol=1e-5, atol=1e-6)
+    assert set(out.keys(True, True)) - set(td.keys()) == {keys.ACTION, *states}
+
+
+@pytest.mark.parametrize("memory", MEMORIES)
+def test_greedy_policy_follows_its_network(memory):
+    """New weights show at once, and none is registered twice: pushed weights must arrive."""
+    network = network_spec(memory).build(VECTOR)
+    policy = GreedyPolicy(network, 3)
+    assert [id(p) for p in policy.parameters()] == [id(p) for p in network.parameters()]
+    td = inputs(VECTOR, memory, 50)
+    before = policy(td.clone())[keys.ACTION]
+    with torch.no_grad():
+        for p in network.parameters():
+            p.neg_()
+    after = policy(td.clone())[keys.ACTION]
+    assert not torch.equal(before, after)
+    assert torch.equal(after, network(td.clone())[keys.ACTION_VALUE].argmax(-1))
 
 
 def test_background_excites_nothing_and_full_contrast_is_the_gain():

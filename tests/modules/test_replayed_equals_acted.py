@@ -10,13 +10,12 @@ from dataclasses import dataclass, field
 import pytest
 import torch
 from torch import Tensor
-from torchrl.modules import set_recurrent_mode
 
 from modules import keys
 from modules.collect import SyncSpec
 from modules.exploration import EpsGreedySpec
 from modules.keys import Spaces
-from modules.networks.nets import greedy
+from modules.networks.nets import GreedyPolicy
 from modules.replay.sequence import SequenceReplay, SequenceSpec
 from tests.modules.builders import MEMORIES, gym_spec, network_spec, q_settings, sharpen
 
@@ -56,10 +55,10 @@ def play(memory, overlap, directory):
     sharpen(network)
     acting = copy.deepcopy(network).requires_grad_(False)
     exploration = EpsGreedySpec(start=0.5, end=0.5, anneal_frames=1).build(
-        greedy(acting, spaces.n_actions), spaces.n_actions
+        GreedyPolicy(acting, spaces.n_actions), spaces.n_actions
     )
     values = []
-    acting[-1].register_forward_hook(lambda module, args, out: values.append(out[keys.ACTION_VALUE].clone()))
+    acting[-1].module.register_forward_hook(lambda module, args, out: values.append(out.reshape(ENVS, -1).clone()))
     env = env_spec.build(ENVS, spec.primer())
     collection = SyncSpec(num_envs=ENVS, steps=STEPS).build(env, exploration.policy)
     states = spec.memory.states()
@@ -94,12 +93,12 @@ def stored(replay):
 @pytest.mark.parametrize("memory", MEMORIES)
 def test_replayed_equals_acted(memory, overlap, tmp_path):
     diary, rows, loss = play(memory, overlap, tmp_path)
-    with set_recurrent_mode("recurrent"), torch.no_grad():
-        replayed = loss.unroll(rows, loss.value_network_params)
+    with torch.no_grad():
+        replayed = loss.unroll(rows, "online")
         forgetful = rows.clone()
         for key in loss.states:
             forgetful[key].zero_()
-        without_state = loss.unroll(forgetful, loss.value_network_params)
+        without_state = loss.unroll(forgetful, "online")
     covered, followed = Counter(), 0
     for row, q in zip(rows.unbind(0), replayed, strict=True):
         steps = int(row[keys.MASK].sum())
@@ -138,7 +137,7 @@ def test_restart_makes_every_environment_fresh(tmp_path):
     spaces = env_spec.spaces()
     assert spaces == Spaces(observation_shape=(2,), observation_dtype=torch.float32, n_actions=2)
     network = spec.build(spaces)
-    policy = EpsGreedySpec(start=0.5, end=0.5, anneal_frames=1).build(greedy(network, 2), 2).policy
+    policy = EpsGreedySpec(start=0.5, end=0.5, anneal_frames=1).build(GreedyPolicy(network, 2), 2).policy
     collection = SyncSpec(num_envs=ENVS, steps=STEPS).build(env_spec.build(ENVS, spec.primer()), policy)
     batches = []
     for seed in (1, 1, 2):
