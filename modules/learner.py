@@ -5,6 +5,8 @@ from typing import Any
 
 import torch
 from tensordict import TensorDictBase
+from torch import nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torchrl.objectives import LossModule, SoftUpdate
 
 from modules.optim import AdamSpec
@@ -34,10 +36,12 @@ class FusedSoftUpdate(SoftUpdate):
 
 
 class Learner:
-    """Owns the loss with both networks, the optimiser and the target update."""
+    """Owns the loss with both networks, the optimiser, the target update and the average of the weights."""
 
-    def __init__(self, loss: LossModule, settings: AdamSpec) -> None:
+    def __init__(self, network: nn.Module, loss: LossModule, settings: AdamSpec) -> None:
+        self.network = network
         self.loss = loss
+        self._average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(settings.average))
         self.updates = 0
         self._settings = settings
         self._parameters = [p for p in loss.parameters() if p.requires_grad]
@@ -73,12 +77,19 @@ class Learner:
             raise NonFiniteError(f"update {self.updates + 1} is not finite: {', '.join(bad)}")
         self._optimiser.step()
         self._target.step()
+        self._average.update_parameters(self.network)
         self.updates += 1
         return measures
 
+    @property
+    def average(self) -> nn.Module:
+        """The network with averaged weights, which is what evaluations see."""
+        return self._average.module
+
     def state_dict(self) -> dict[str, Any]:
-        """Parameters, target, moments and count."""
+        """Parameters, target, average, moments and count."""
         return {
+            "average": self._average.state_dict(),
             "loss": self.loss.state_dict(),
             "optimiser": self._optimiser.state_dict(),
             "updates": self.updates,
@@ -87,5 +98,6 @@ class Learner:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Put back what `state_dict` returned."""
         self.loss.load_state_dict(state["loss"])
+        self._average.load_state_dict(state["average"])
         self._optimiser.load_state_dict(state["optimiser"])
         self.updates = state["updates"]

@@ -13,7 +13,7 @@ Beta = Annotated[float, Field(ge=0, lt=1)]
 
 @spec
 class AdamSpec(Spec):
-    """Adam (Kingma & Ba 2015) with gradient clipping and a soft target update.
+    """Adam (Kingma & Ba 2015) with gradient clipping, a soft target update and an average of the weights.
 
     Attributes:
         lr: step size.
@@ -22,7 +22,10 @@ class AdamSpec(Spec):
         eps: added to the root of the second moment.
         betas: decay of the two moments.
         max_grad_norm: norm to which the whole gradient is clipped.
-        tau: share of the online network that enters the target at each update (Polyak averaging).
+        tau: share of the online network that enters the target at each update.
+        average: decay, per update, of the average of the weights that is evaluated (Polyak & Juditsky 1992);
+            0 evaluates the newest weights. Q-learning's greedy policy changes from update to update more than its
+            values do; the average does not.
     """
 
     lr: Annotated[float, Field(gt=0)]
@@ -32,6 +35,7 @@ class AdamSpec(Spec):
     betas: tuple[Beta, Beta]
     max_grad_norm: Annotated[float, Field(gt=0)]
     tau: Annotated[float, Field(gt=0, le=1)]
+    average: Annotated[float, Field(ge=0, lt=1)]
 
     def build(self, parameters: Iterable[torch.nn.Parameter]) -> torch.optim.Adam:
         """Make the optimiser over `parameters`; one fused kernel instead of a loop over tensors."""

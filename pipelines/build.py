@@ -29,13 +29,15 @@ logging.getLogger("torchrl").setLevel(logging.WARNING)
 class Parts:
     """Everything the loop works with.
 
-    `acting` is a copy of the learner's `network` that weights are pushed to; `greedy` acts on the copy.
+    `acting` is a copy of the learner's `network` that weights are pushed to; `greedy` acts on the averaged weights,
+    which is what is evaluated, filmed and saved as the result.
     """
 
     run: Run
     run_dir: Path
     network: RecurrentNetwork
     acting: RecurrentNetwork
+    average: RecurrentNetwork
     greedy: GreedyPolicy
     exploration: EpsGreedy
     collection: SyncCollection
@@ -60,8 +62,7 @@ def build(run: Run, run_dir: Path, config: Mapping[str, Any], checkpoint: Mappin
 
     network = run.network.build(spaces).to(device)
     acting = copy.deepcopy(network).requires_grad_(False)
-    policy = GreedyPolicy(acting, spaces.n_actions)
-    exploration = run.exploration.build(policy, spaces.n_actions)
+    exploration = run.exploration.build(GreedyPolicy(acting, spaces.n_actions), spaces.n_actions)
     env = run.env.build(run.collector.num_envs, run.network.primer())
     eval_env = run.env.build(min(run.eval_episodes, EVAL_ENVS), run.network.primer())
     replay = SequenceReplay(
@@ -73,7 +74,9 @@ def build(run: Run, run_dir: Path, config: Mapping[str, Any], checkpoint: Mappin
         batch_frames=run.collector.frames_per_batch,
         seed=seed_for(run.seed, "replay"),
     )
-    learner = Learner(run.loss.build(network, tuple(states)), run.optim)
+    learner = Learner(network, run.loss.build(network, tuple(states)), run.optim)
+    average = learner.average
+    assert isinstance(average, RecurrentNetwork)
     logger = run.logger.build(
         run_dir,
         config=config,
@@ -86,7 +89,8 @@ def build(run: Run, run_dir: Path, config: Mapping[str, Any], checkpoint: Mappin
         run_dir=run_dir,
         network=network,
         acting=acting,
-        greedy=policy,
+        average=average,
+        greedy=GreedyPolicy(average, spaces.n_actions),
         exploration=exploration,
         collection=run.collector.build(env, exploration.policy),
         eval_env=eval_env,

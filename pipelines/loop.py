@@ -93,7 +93,7 @@ class Loop:
         state = {
             "frames": c.frames,
             "counters": asdict(c),
-            "network": parts.network.state_dict(),
+            "network": parts.average.state_dict(),
             "learner": parts.learner.state_dict(),
             "replay": parts.replay.state_dict(),
             "logger": parts.logger.state(),
@@ -160,7 +160,7 @@ class Loop:
         mean = c.score["eval/return_mean"]
         if c.best_score is None or mean >= c.best_score:
             c.best_score = mean
-            state = {"frames": c.frames, "network": parts.network.state_dict()}
+            state = {"frames": c.frames, "network": parts.average.state_dict()}
             checkpoint.write(parts.run_dir / "checkpoints" / "best.pt", state)
         return c.score
 

@@ -93,7 +93,8 @@ class BareLearner:
         self.target.take_weights(target)
         self.parameters = list(self.online.parameters())
         self.values = [p.data for p in self.parameters]
-        self.averages = [p.data for p in self.target.parameters()]
+        self.targets = [p.data for p in self.target.parameters()]
+        self.averages = [p.clone() for p in self.values]
         o = self.optim_settings
         self.optimiser = torch.optim.Adam(self.parameters, o.lr, o.betas, o.eps, fused=True)
 
@@ -130,7 +131,8 @@ class BareLearner:
         loss.backward()
         nn.utils.clip_grad_norm_(self.parameters, self.optim_settings.max_grad_norm)
         self.optimiser.step()
-        torch._foreach_lerp_(self.averages, self.values, self.optim_settings.tau)  # pyright: ignore
+        torch._foreach_lerp_(self.targets, self.values, self.optim_settings.tau)  # pyright: ignore
+        torch._foreach_lerp_(self.averages, self.values, 1 - self.optim_settings.average)  # pyright: ignore
         return loss.detach()
 
 

@@ -62,7 +62,7 @@ class Learning:
 def learning(run: Run) -> Learning:
     """Make a run's learner as `pipelines.build` does, without environments and replay."""
     network = run.network.build(run.spaces).to(run.torch_device)
-    return Learning(network, Learner(run.loss.build(network, tuple(run.network.memory.states())), run.optim))
+    return Learning(network, Learner(network, run.loss.build(network, tuple(run.network.memory.states())), run.optim))
 
 
 def set_apart(ours: Learning) -> TensorDictSequential:
