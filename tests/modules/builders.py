@@ -43,7 +43,9 @@ def q_settings(
     return QLossSpec(gamma=gamma, n_step=n_step, double=double, huber_delta=huber_delta, rescale_eps=rescale_eps)
 
 
-def adam(*, lr: float = 1e-2, tau: float = 0.1, max_grad_norm: float = 10.0, lr_decay: float = 1.0) -> AdamSpec:
+def adam(
+    *, lr: float = 1e-2, tau: float = 0.1, max_grad_norm: float = 10.0, lr_decay: float = 1.0, average: float = 0.8
+) -> AdamSpec:
     return AdamSpec(
         lr=lr,
         lr_decay=lr_decay,
@@ -52,6 +54,7 @@ def adam(*, lr: float = 1e-2, tau: float = 0.1, max_grad_norm: float = 10.0, lr_
         betas=(0.9, 0.999),
         max_grad_norm=max_grad_norm,
         tau=tau,
+        average=average,
     )
 
 

@@ -14,7 +14,7 @@ SPACES = Spaces(observation_shape=(3,), observation_dtype=torch.float32, n_actio
 
 def make(**settings):
     network = network_spec("lstm").build(SPACES)
-    return Learner(q_settings().build(network, keys.LSTM_STATE), adam(**settings)), network
+    return Learner(network, q_settings().build(network, keys.LSTM_STATE), adam(**settings)), network
 
 
 def batch():
@@ -54,6 +54,20 @@ def test_target_starts_equal_and_follows_by_the_formula():
     assert not any(torch.equal(p, q) for p, q in zip(online, first, strict=True))
     assert [id(p) for p in learner._parameters] == [id(p) for p in network.parameters()]
     assert learner.updates == 3
+
+
+@pytest.mark.parametrize("decay", [0.8, 0.0])
+def test_average_follows_by_the_formula(decay):
+    """It starts at the weights after the first update; 0 means the newest weights."""
+    learner, network = make(average=decay)
+    for update in range(4):
+        before = [p.detach().clone() for p in learner.average.parameters()]
+        learner.step(batch())
+        share = 1.0 if update == 0 else 1 - decay
+        for average, old, p in zip(learner.average.parameters(), before, network.parameters(), strict=True):
+            torch.testing.assert_close(average, share * p + (1 - share) * old, rtol=1e-6, atol=1e-7)
+    shared = {p.data_ptr() for p in network.parameters()} & {p.data_ptr() for p in learner.average.parameters()}
+    assert not shared
 
 
 def test_step_is_adam_on_the_clipped_gradient():
