@@ -29,15 +29,15 @@ logging.getLogger("torchrl").setLevel(logging.WARNING)
 class Parts:
     """Everything the loop works with.
 
-    `acting` is a copy of the learner's `network` that weights are pushed to; `greedy` acts on the averaged weights,
-    which is what is evaluated, filmed and saved as the result.
+    The learner's network may live on another device. `acting` and `evaluated` are copies on the CPU, beside the
+    environments: the loop pushes the newest weights to the first and the averaged ones to the second, on which
+    `greedy` acts when it is evaluated or filmed.
     """
 
     run: Run
     run_dir: Path
-    network: RecurrentNetwork
     acting: RecurrentNetwork
-    average: RecurrentNetwork
+    evaluated: RecurrentNetwork
     greedy: GreedyPolicy
     exploration: EpsGreedy
     collection: SyncCollection
@@ -60,8 +60,9 @@ def build(run: Run, run_dir: Path, config: Mapping[str, Any], checkpoint: Mappin
     log.info("replay: %.2f GiB on disk at most, %d rows of %d steps; page cache as memory allows",
              run.replay_bytes / GIB, run.replay.capacity_rows, run.replay.length)  # fmt: skip
 
-    network = run.network.build(spaces).to(device)
-    acting = copy.deepcopy(network).requires_grad_(False)
+    network = run.network.build(spaces)
+    acting, evaluated = (copy.deepcopy(network).requires_grad_(False) for _ in range(2))
+    network = network.to(device)
     exploration = run.exploration.build(GreedyPolicy(acting, spaces.n_actions), spaces.n_actions)
     env = run.env.build(run.collector.num_envs, run.network.primer())
     eval_env = run.env.build(min(run.eval_episodes, EVAL_ENVS), run.network.primer())
@@ -75,8 +76,6 @@ def build(run: Run, run_dir: Path, config: Mapping[str, Any], checkpoint: Mappin
         seed=seed_for(run.seed, "replay"),
     )
     learner = Learner(network, run.loss.build(network, tuple(states)), run.optim)
-    average = learner.average
-    assert isinstance(average, RecurrentNetwork)
     logger = run.logger.build(
         run_dir,
         config=config,
@@ -87,10 +86,9 @@ def build(run: Run, run_dir: Path, config: Mapping[str, Any], checkpoint: Mappin
     return Parts(
         run=run,
         run_dir=run_dir,
-        network=network,
         acting=acting,
-        average=average,
-        greedy=GreedyPolicy(average, spaces.n_actions),
+        evaluated=evaluated,
+        greedy=GreedyPolicy(evaluated, spaces.n_actions),
         exploration=exploration,
         collection=run.collector.build(env, exploration.policy),
         eval_env=eval_env,

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from tensordict import TensorDictBase
+from torch import nn
 
 from modules import checkpoint, keys
 from modules.evaluation import run_episodes
@@ -65,7 +66,7 @@ class Loop:
         if not self._resumed:
             self.save()
         parts.collection.restart(seed_for(run.seed, "env", c.restarts))
-        self._push_weights()
+        push_weights(parts.learner.network, parts.acting)
         self._mark = (c.frames, parts.learner.updates, time.perf_counter())
         batches = iter(parts.collection)
         while c.frames < run.total_frames and not self._good_enough():
@@ -93,7 +94,7 @@ class Loop:
         state = {
             "frames": c.frames,
             "counters": asdict(c),
-            "network": parts.average.state_dict(),
+            "network": parts.learner.average.state_dict(),
             "learner": parts.learner.state_dict(),
             "replay": parts.replay.state_dict(),
             "logger": parts.logger.state(),
@@ -127,11 +128,7 @@ class Loop:
             rows = parts.replay.sample()
             self._add({"replay/padding": 1 - rows[keys.MASK].float().mean()})
             self._add(parts.learner.step(rows.to(self.run.torch_device)))
-        self._push_weights()
-
-    def _push_weights(self) -> None:
-        source, target = self.parts.network.parameters(), self.parts.acting.parameters()
-        torch._foreach_copy_(list(target), [p.detach() for p in source])  # pyright: ignore[reportPrivateImportUsage]
+        push_weights(parts.learner.network, parts.acting)
 
     def _record_episodes(self, batch: TensorDictBase) -> None:
         done = batch["next", keys.DONE]
@@ -153,6 +150,7 @@ class Loop:
 
     def _evaluate(self) -> dict[str, float]:
         parts, run, c = self.parts, self.run, self.counters
+        push_weights(parts.learner.average, parts.evaluated)
         with self._phase("eval"), torch.random.fork_rng(devices=[]):
             seed = seed_for(run.seed, "evaluation", c.frames)
             episodes = run_episodes(parts.eval_env, parts.greedy, episodes=run.eval_episodes, seed=seed)
@@ -160,7 +158,7 @@ class Loop:
         mean = c.score["eval/return_mean"]
         if c.best_score is None or mean >= c.best_score:
             c.best_score = mean
-            state = {"frames": c.frames, "network": parts.average.state_dict()}
+            state = {"frames": c.frames, "network": parts.evaluated.state_dict()}
             checkpoint.write(parts.run_dir / "checkpoints" / "best.pt", state)
         return c.score
 
@@ -204,3 +202,9 @@ class Loop:
         start = time.perf_counter()
         yield
         self._busy_s[name] = self._busy_s.get(name, 0) + time.perf_counter() - start
+
+
+def push_weights(source: nn.Module, target: nn.Module) -> None:
+    """Copy parameters between networks of the same shape, across devices if need be."""
+    values = [p.detach() for p in source.parameters()]
+    torch._foreach_copy_(list(target.parameters()), values)  # pyright: ignore[reportPrivateImportUsage]
