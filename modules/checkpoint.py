@@ -2,6 +2,7 @@
 
 import os
 import re
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -54,11 +55,17 @@ def latest(directory: Path) -> Path:
 def load(path: Path) -> dict[str, Any]:
     """Read a checkpoint; raises `UsageError` if it is missing, truncated or not ours."""
     try:
+        with zipfile.ZipFile(path) as archive:  # PyTorch does not look at the checksums that it writes
+            intact = archive.testzip() is None
+        if not intact:
+            raise ValueError("checksum")
         state = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
         raise UsageError(f"{path}: no such checkpoint") from error
     except Exception as error:  # PyTorch's reader meets foreign bytes with whatever its parser stumbles over
-        raise UsageError(f"{path}: not a readable checkpoint (truncated, or written by another program)") from error
+        raise UsageError(
+            f"{path}: not a readable checkpoint (truncated, damaged, or written by another program)"
+        ) from error
     if not isinstance(state, dict) or state.get("format") != FORMAT:
         raise UsageError(f"{path}: not a checkpoint of this program")
     if state.get("version") != VERSION:

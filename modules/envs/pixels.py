@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from typing import Annotated, Any
 
 import cv2
@@ -32,8 +31,8 @@ PositiveInt = Annotated[int, Field(gt=0)]
 class PixelsSpec(EnvSpec):
     """A Gymnasium environment whose observation is its rendered frame, [1, height, width], uint8.
 
-    `crop` is (top, bottom, left, right) as fractions of the rendered frame. `render_threads` threads draw the
-    frames of the environments side by side: OpenCV and NumPy free the interpreter while they work.
+    `crop` is (top, bottom, left, right) as fractions of the rendered frame. Frames are drawn one after the other:
+    pygame shares a buffer between drawings, and two threads at once mix their pictures.
     """
 
     id: str
@@ -41,7 +40,6 @@ class PixelsSpec(EnvSpec):
     height: PositiveInt
     width: PositiveInt
     crop: tuple[Fraction, Fraction, Fraction, Fraction]
-    render_threads: PositiveInt
 
     def needs(self, run: Any) -> Iterator[str]:
         """The crop must not be empty."""
@@ -94,7 +92,7 @@ def drawn(env: gymnasium.Env) -> tuple[np.ndarray, int]:
 
 
 class Pixels(gymnasium.vector.VectorWrapper):
-    """Replace observations by rendered frames, drawn by a small pool of threads."""
+    """Replace observations by rendered frames."""
 
     def __init__(self, env: VectorEnv, spec: PixelsSpec) -> None:
         super().__init__(env)
@@ -102,7 +100,6 @@ class Pixels(gymnasium.vector.VectorWrapper):
         self._settings = spec
         assert isinstance(env.unwrapped, SyncVectorEnv)
         self._envs = [single.unwrapped for single in env.unwrapped.envs]
-        self._pool = ThreadPoolExecutor(spec.render_threads)
         shape = (1, spec.height, spec.width)
         self.single_observation_space = gymnasium.spaces.Box(0, 255, shape, np.uint8)
         self.observation_space = gymnasium.vector.utils.batch_space(self.single_observation_space, self.num_envs)
@@ -119,21 +116,17 @@ class Pixels(gymnasium.vector.VectorWrapper):
         cv2.resize(grey, (settings.width, settings.height), dst=self._frames[index, 0], interpolation=cv2.INTER_AREA)
 
     def _observe(self, which: Iterable[int]) -> np.ndarray:
-        list(self._pool.map(self._frame, which))
+        for index in which:
+            self._frame(index)
         return self._frames.copy()
 
     def reset(self, *, seed: Any = None, options: Any = None) -> tuple[np.ndarray, dict[str, Any]]:
         """Reset (some of) the environments and draw."""
+        some = (options or {}).get("reset_mask")  # read first: the vector environment takes it out
         _, info = self.env.reset(seed=seed, options=options)
-        some = (options or {}).get("reset_mask")
         return self._observe(range(self.num_envs) if some is None else np.flatnonzero(some)), info
 
     def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
         """Step all environments and draw."""
         _, reward, terminated, truncated, info = self.env.step(actions)
         return self._observe(range(self.num_envs)), reward, terminated, truncated, info
-
-    def close(self, **kwargs: Any) -> None:
-        """Close the environments and the pool."""
-        self._pool.shutdown(wait=True)
-        super().close(**kwargs)

@@ -64,7 +64,7 @@ def as_transitions(rows: TensorDictBase, states: tuple[str, ...]) -> TensorDict:
     """Write rows [B] of T steps as the transitions [B, T] that TorchRL's losses read."""
     observation, mask = rows[keys.OBSERVATION], rows[keys.MASK]
     batch = mask.shape
-    no = torch.zeros(*batch, 1, dtype=torch.bool)
+    no = torch.zeros(*batch, 1, dtype=torch.bool, device=mask.device)
     ends = rows[keys.TERMINATED].unsqueeze(-1)
     state = {key: torch.repeat_interleave(rows[key].unsqueeze(1), batch[1], 1) for key in states}
     return TensorDict(

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -13,7 +12,7 @@ from torchrl.envs import EnvBase, TransformedEnv
 from torchrl.envs.utils import ExplorationType, set_exploration_type
 
 from modules import keys
-from modules.envs.pixels import Pixels, PixelsSpec
+from modules.envs.pixels import Pixels
 from modules.seeding import seed_for
 from pipelines.benchmarks.bare import BareActor
 from pipelines.benchmarks.measure import Pace, Table, Times, interleave, number, target
@@ -22,7 +21,6 @@ from pipelines.build import Parts, build
 from pipelines.schema import Run
 
 STATE_ENVS = 64
-SINGLE = "ours, one drawing thread"
 Call = Callable[[], object]
 
 
@@ -33,14 +31,13 @@ def acting(pace: Pace) -> Iterator[Table]:
         with process_of(run):
             times, episode = measure(run, pace.part(2))
         frames = run.collector.frames_per_batch
-        for side, note in sides_of(run).items():
-            ratio = times.speed(side, "bare")
-            speeds = [number(frames / times.median(name)) for name in (side, "bare")]
-            rows.append([run.name, note, *speeds, str(ratio), target(ratio, at_least)])
+        ratio = times.speed("ours", "bare")
+        speeds = [number(frames / times.median(name)) for name in ("ours", "bare")]
+        rows.append([run.name, str(run.collector.num_envs), *speeds, str(ratio), target(ratio, at_least)])
         layers.append(breakdown(run, times, episode))
     yield Table(
         "Acting against a bare gymnasium and PyTorch loop",
-        ["exp", "ours", "ours [frames/s]", "bare [frames/s]", "ratio (min–max)", "target"],
+        ["exp", "environments", "ours [frames/s]", "bare [frames/s]", "ratio (min–max)", "target"],
         rows,
         notes=[
             "Bare: the same Gymnasium vector environment and network, without TorchRL; observations in a list.",
@@ -52,15 +49,6 @@ def acting(pace: Pace) -> Iterator[Table]:
     yield from layers
 
 
-def sides_of(run: Run) -> dict[str, str]:
-    """Our sides and what they are."""
-    environments = f"{run.collector.num_envs} environments"
-    if not isinstance(run.env, PixelsSpec):
-        return {"ours": environments}
-    sides = {"ours": f"{environments}, {run.env.render_threads} drawing threads"}
-    return sides if run.env.render_threads == 1 else sides | {SINGLE: f"{environments}, 1 drawing thread"}
-
-
 def measure(run: Run, pace: Pace) -> tuple[Times, float]:
     """Time ours, the bare loop and the layers of ours; also return the mean length of an episode."""
     with ExitStack() as stack:
@@ -68,9 +56,6 @@ def measure(run: Run, pace: Pace) -> tuple[Times, float]:
         bare = BareActor(run, parts.acting, epsilon=run.exploration.start)
         stack.callback(bare.close)
         sides: dict[str, Call] = {"ours": collecting(parts), "bare": bare.collect}
-        if isinstance(run.env, PixelsSpec) and SINGLE in sides_of(run):
-            single = replace(run, env=replace(run.env, render_threads=1))
-            sides[SINGLE] = collecting(stack.enter_context(built(single)))
         sides |= layer_calls(run, parts, stack)
         times = interleave(sides, pace)
     return times, bare.frames / max(1, bare.episodes)

@@ -14,8 +14,8 @@ from tests.modules.builders import network_spec
 CROP = (0.42, 0.80, 0.0, 1.0)
 
 
-def pixels(env_id="CartPole-v1", *, render_threads=1, crop=CROP, height=20, width=160):
-    return PixelsSpec(id=env_id, kwargs={}, height=height, width=width, crop=crop, render_threads=render_threads)
+def pixels(env_id="CartPole-v1", *, crop=CROP, height=20, width=160):
+    return PixelsSpec(id=env_id, kwargs={}, height=height, width=width, crop=crop)
 
 
 def frames(spec, *, seed=0, steps=12, num_envs=3):
@@ -32,7 +32,7 @@ def frames(spec, *, seed=0, steps=12, num_envs=3):
 
 
 def test_environment_keeps_torchrls_contract():
-    spec = pixels(render_threads=2)
+    spec = pixels()
     env = spec.build(2, network_spec("lstm").primer())
     check_env_specs(env, seed=0)
     spaces = spec.spaces()
@@ -50,15 +50,6 @@ def test_frames_follow_seed_and_state():
     # Environments look different, and cart and pole move: a little slower than a pixel a step at first.
     assert one[0].unique(dim=0).shape[0] == one.shape[1]
     assert all(one[:, env].unique(dim=0).shape[0] > 0.5 * len(one) for env in range(one.shape[1]))
-
-
-def test_frames_do_not_depend_on_the_threads():
-    """pygame's polygons are drawn with one buffer for the whole process, and outside the interpreter's lock."""
-    alone = frames(pixels(), num_envs=8, steps=100)
-    for render_threads in (2, 4, 4):
-        together = frames(pixels(render_threads=render_threads), num_envs=8, steps=100)
-        wrong = (alone != together).flatten(2).any(2)
-        assert not wrong.any(), f"{int(wrong.sum())} of {wrong.numel()} frames differ with {render_threads} threads"
 
 
 @pytest.mark.parametrize("env_id", ["CartPole-v1", "Acrobot-v1", "MountainCar-v0"])

@@ -65,9 +65,7 @@ def test_resumed_csv_is_byte_for_byte_that_of_an_uninterrupted_run(tmp_path: Pat
         "metrics_csv": (broken / "metrics.csv").stat().st_size,
         "timing_csv": log.state()["timing_csv"],
     }
-    log.log(
-        99, {"loss/q": 99.0}
-    )  # after the checkpoint, then killed: neither closed nor at the end of a line
+    log.log(99, {"loss/q": 99.0})  # after the checkpoint, then killed: neither closed nor at the end of a line
     with (broken / "metrics.csv").open("ab") as half:
         half.write(b"100,0.")
     log = _open(broken, "csv", frames=3, state=state)
@@ -121,9 +119,7 @@ def test_tensorboard_has_x_frames_and_resuming_hides_what_came_after_the_checkpo
     assert _scalars(tmp_path, "loss/q") == [(64, 0.5), (128, 0.25), (192, 0.125)]
     events = EventAccumulator(str(tmp_path / "tensorboard"))
     events.Reload()
-    texts = {
-        tag: events.Tensors(tag)[0].tensor_proto.string_val[0].decode() for tag in events.Tags()["tensors"]
-    }
+    texts = {tag: events.Tensors(tag)[0].tensor_proto.string_val[0].decode() for tag in events.Tags()["tensors"]}
     assert texts["video/text_summary"] == "videos/192.mp4"
     assert '"score": 3.0' in texts["summary/text_summary"]
 
@@ -160,9 +156,7 @@ def test_many_reaches_all_and_closes_all_although_one_fails() -> None:
     assert calls == ["a log 1", "b log 1", "a video 2", "b video 2", "a finish", "b finish"]
 
 
-def test_a_logger_that_cannot_open_closes_those_that_did(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_logger_that_cannot_open_closes_those_that_did(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     closed: list[object] = []
     monkeypatch.setattr(CsvLogger, "finish", lambda self, summary: closed.append(summary))
     (tmp_path / "tensorboard").write_text("in the way")
@@ -212,9 +206,7 @@ def test_spec_refuses_what_wandb_would_refuse_later(bad: dict[str, Any]) -> None
         LoggerSpec(**(good | bad))
 
 
-@pytest.mark.parametrize(
-    "file", sorted((ROOT / "conf" / "logger").glob("*.yaml")), ids=lambda file: file.stem
-)
+@pytest.mark.parametrize("file", sorted((ROOT / "conf" / "logger").glob("*.yaml")), ids=lambda file: file.stem)
 def test_every_option_is_a_valid_spec_that_is_offline_and_keeps_the_csv(file: Path) -> None:
     settings = yaml.safe_load(file.read_text())
     assert settings.pop("_target_") == "modules.loggers.LoggerSpec"

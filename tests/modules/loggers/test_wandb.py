@@ -44,9 +44,7 @@ def test_online_without_a_login_is_refused_before_anything_is_created(
     with pytest.raises(UsageError, match="needs a W&B login"):
         spec.build(tmp_path, config={}, name="n", frames=0, state=None)
     monkeypatch.setenv("WANDB_API_KEY", "short")
-    with pytest.raises(
-        UsageError, match=r"login cannot be used \(WANDB_API_KEY invalid: .*logger\.mode=offline"
-    ):
+    with pytest.raises(UsageError, match=r"login cannot be used \(WANDB_API_KEY invalid: .*logger\.mode=offline"):
         spec.build(tmp_path, config={}, name="n", frames=0, state=None)
     assert list(tmp_path.iterdir()) == []
 
@@ -74,9 +72,7 @@ def test_offline_run_has_config_frames_as_its_x_axis_video_and_summary(
     assert run["config"]["update"]["seed"] == 3
     assert (run["project"], run["run_group"], run["display_name"], run["tags"]) == ("recall", "g", "n", ["t"])
     axes = [
-        (r["metric"]["glob_name"], r["metric"]["step_metric"])
-        for r in records
-        if "glob_name" in r.get("metric", {})
+        (r["metric"]["glob_name"], r["metric"]["step_metric"]) for r in records if "glob_name" in r.get("metric", {})
     ]
     assert axes == [("*", "frames")]
     rows = [r["history"]["item"] for r in records if r["type"] == "history"]
