@@ -40,7 +40,7 @@ class BareNetwork(nn.Module):
         self.offset, self.scale = 0.0, 1.0
         layers: list[nn.Module] = []
         if isinstance(torso, ConvSpec):
-            self.offset, self.scale = float(torso.background), 1 / 255
+            self.offset, self.scale = float(torso.background), torso.gain / 255
             depth, *size = run.spaces.observation_shape
             for width, kernel, stride in zip(torso.channels, torso.kernels, torso.strides, strict=True):
                 layers += [nn.Conv2d(depth, width, kernel, stride), act()]
