@@ -1,0 +1,174 @@
+"""Bad input, and what the entry points say to it: `python -m tests.pipelines.bad_input > docs/bad_input.md`."""
+
+import json
+import os
+import re
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from modules import checkpoint
+from tests.pipelines.bad_commands import COMMANDS, PLACES, STATE
+from tests.pipelines.launch import Ended, launch
+
+TINY = (STATE, "+debug=smoke", "total_frames=100", "video=false")
+
+
+@dataclass(frozen=True)
+class Case:
+    """One bad command, the heading under which it stands, and what came of it."""
+
+    place: Path
+    heading: str
+    command: str
+    words: tuple[str, ...]
+    ended: Ended
+    left: tuple[str, ...]
+
+    @property
+    def typed(self) -> str:
+        return " ".join(
+            ("python -m", f"pipelines.{self.command}", *(w if " " not in w else f"'{w}'" for w in self.words))
+        )
+
+    @property
+    def refused(self) -> bool:
+        """Tell whether this is how bad input must end: one sentence, and nothing else."""
+        one_line = self.ended.err.startswith("error: ") and self.ended.err.count("\n") == 1
+        return one_line and self.ended.code == 2 and not self.ended.out and not self.left
+
+    @property
+    def said(self) -> str:
+        """The sentence, without what depends on the machine."""
+        if not self.refused:
+            return "**not refused as it should be**"
+        sentence = self.ended.err.strip().removeprefix("error: ").replace(f"{self.place}/", "")
+        return re.sub(r"(takes|has|machine) [\d.]+ GiB", r"\1 … GiB", sentence)
+
+
+class Bomb:
+    """A pickle that leaves a file where it is loaded."""
+
+    def __reduce__(self):
+        return Path.touch, (Path("EXPLODED"),)
+
+
+def prepare(place: Path) -> None:
+    """Make the run directories of PLACES."""
+    ended = launch("pipelines.train", *TINY, "hydra.run.dir=RUN", cwd=place, log=place.parent).wait()
+    assert ended.code == 0, ended.err
+    (place / "EMPTY").mkdir()
+    (place / "FILE").write_text("text\n")
+    made = {"NOWHERE", "EMPTY", "FILE", "RUN"}
+    for name in PLACES.keys() - made:
+        shutil.copytree(place / "RUN", place / name)
+    for path in (place / "NO_CHECKPOINT" / "checkpoints").iterdir():
+        path.unlink()
+    for path in checkpoints(place / "TRUNCATED"):
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    for path in checkpoints(place / "FOREIGN"):
+        torch.save({"model": torch.zeros(2)}, path)
+    for path in checkpoints(place / "BOMB"):
+        torch.save({"format": checkpoint.FORMAT, "version": checkpoint.VERSION, "network": Bomb()}, path)
+    for path in checkpoints(place / "NEWER"):
+        torch.save(torch.load(path, weights_only=True) | {"version": 99}, path)
+    for name, old, new in (
+        ("OTHER_NETWORK", r"hidden_size: \d+", "hidden_size: 24"),
+        ("OTHER_REPLAY", r" length: \d+", " length: 16"),
+        ("BROKEN_CONFIG", "seed: 0", "seed: [0"),
+        ("TYPO_IN_CONFIG", "gamma:", "gama:"),
+    ):
+        path = place / name / "config.yaml"
+        text = path.read_text()
+        assert re.search(old, text)
+        path.write_text(re.sub(old, new, text))
+    shutil.rmtree(place / "NO_REPLAY" / "replay")
+    (place / "NO_METRICS" / "metrics.csv").unlink()
+    path = place / "BROKEN_SUMMARY" / "summary.json"
+    path.write_text(json.dumps(json.loads(path.read_text()))[:100])
+
+
+def checkpoints(run_dir: Path) -> list[Path]:
+    found = list((run_dir / "checkpoints").glob("*.pt"))
+    assert len(found) > 1
+    return found
+
+
+def contents(place: Path) -> dict[str, tuple[int, int]]:
+    """Every file and folder with its size and time."""
+    stats = ((path, path.stat()) for path in place.rglob("*"))
+    return {str(path.relative_to(place)): (stat.st_size, stat.st_mtime_ns) for path, stat in stats}
+
+
+def cases(place: Path) -> Iterator[Case]:
+    """Run everything in `place`, one after the other."""
+    before = contents(place)
+    for command, table in COMMANDS.items():
+        heading = ""
+        for words in table:
+            if isinstance(words, str):
+                heading = words.removeprefix("# ")
+                continue
+            first = refuse_to_train if command == "train" else nobody
+            ended = launch(f"pipelines.{command}", *words, cwd=place, log=place.parent, before=first).wait()
+            after = contents(place)
+            left = tuple(sorted(name for name in before.keys() | after if before.get(name) != after.get(name)))
+            shutil.rmtree(place / "outputs", ignore_errors=True)
+            before = contents(place)
+            yield Case(place=place, heading=heading, command=command, words=words, ended=ended, left=left)
+
+
+def refuse_to_train() -> None:
+    """Do not train for minutes on what was not refused."""
+    from pipelines import session
+
+    def execute(*_: object, **__: object) -> None:
+        raise SystemExit("not refused")
+
+    session.execute = execute  # type: ignore[assignment]
+    nobody()
+
+
+def nobody() -> None:
+    """Be a user without an account."""
+    home = Path.cwd().with_name("home")
+    os.environ |= {"HOME": str(home), "NETRC": str(home / "netrc")}
+    for name in ("WANDB_API_KEY", "WANDB_MODE", "WANDB_IDENTITY_TOKEN_FILE"):
+        os.environ.pop(name, None)
+
+
+def markdown(found: list[Case]) -> str:
+    lines = [
+        "# Bad input",
+        "",
+        "What the entry points say to what cannot work: one sentence on stderr, after `error: `,",
+    ]
+    lines += ["exit code 2, and nothing is created or changed on disk. Generated, and checked by a test:"]
+    lines += ["`python -m tests.pipelines.bad_input > docs/bad_input.md`.", ""]
+    lines += ["Folders in the commands: " + "; ".join(f"`{name}` is {what}" for name, what in PLACES.items()) + "."]
+    above = ("", "")
+    for case in found:
+        if (case.command, case.heading) != above:
+            above = (case.command, case.heading)
+            title = f"pipelines.{case.command}" + (f": {case.heading.lower()}" if case.heading else "")
+            lines += ["", f"## {title}", "", "| typed | said |", "|---|---|"]
+        words = case.typed.removeprefix(f"python -m pipelines.{case.command}").strip().replace("|", "\\|")
+        lines.append(f"| {f'`{words}`' if words else 'nothing'} | {case.said.replace('|', chr(92) + '|')} |")
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder) / "place"
+        place.mkdir()
+        prepare(place)
+        sys.stdout.write(markdown(list(cases(place))))
+
+
+if __name__ == "__main__":
+    main()

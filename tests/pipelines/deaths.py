@@ -1,0 +1,54 @@
+"""Moments at which a process is killed from the inside, exactly there; for `before=` of `launch`."""
+
+import os
+import signal
+from fnmatch import fnmatch
+from functools import wraps
+from pathlib import Path
+
+from gymnasium.envs.classic_control import CartPoleEnv
+
+
+def die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def before_file(pattern: str, nth: int) -> None:
+    """Die when the `nth` file of that name is complete, but does not have its name yet."""
+    _replace(pattern, nth, before=True)
+
+
+def after_file(pattern: str, nth: int) -> None:
+    """Die when the `nth` file of that name has just got it."""
+    _replace(pattern, nth, before=False)
+
+
+def _replace(pattern: str, nth: int, *, before: bool) -> None:
+    replace, count = os.replace, 0
+
+    @wraps(replace)
+    def deadly(source, target, **rest):
+        nonlocal count
+        count += fnmatch(Path(target).name, pattern)
+        mine = fnmatch(Path(target).name, pattern) and count == nth
+        if mine and before:
+            die()
+        replace(source, target, **rest)
+        if mine:
+            die()
+
+    os.replace = deadly
+
+
+def in_step(nth: int) -> None:
+    """Die in the `nth` step of an environment of the process."""
+    step, count = CartPoleEnv.step, 0
+
+    def deadly(self, action):
+        nonlocal count
+        count += 1
+        if count == nth:
+            die()
+        return step(self, action)
+
+    CartPoleEnv.step = deadly

@@ -1,0 +1,158 @@
+"""The acceptance of issue 2: a run that was killed at any moment and resumed equals one that was not, byte for byte."""
+
+import csv
+import json
+import signal
+from functools import partial
+from pathlib import Path
+
+import pytest
+import torch
+
+from modules import checkpoint
+from tests.pipelines import deaths
+from tests.pipelines.launch import Ended, launch, run
+
+N = 240  # frames; saves at every 80, evaluations at every 120, so that they do not always coincide
+SMALL = ("+debug=smoke", "video=false", "save_every=80", "eval_every=120", "replay.ratio=2", f"total_frames={2 * N}")
+KINDS = {
+    "state": ("+exp=drqn_cartpole_masked", *SMALL),
+    "pixels": ("+exp=drqn_cartpole", *SMALL),
+}
+ENDLESS = ("total_frames=10_000_000", "hydra.run.dir=run")
+FAULT = ("+exp=drqn_cartpole_masked", *SMALL, "hydra.run.dir=run", "env.keep=null", "+env.kwargs.flag=fault")
+
+
+def train(cwd: Path, *words: str, **more) -> Ended:
+    return run("pipelines.train", *words, cwd=cwd, **more)
+
+
+def resume(cwd: Path, *words: str, **more) -> Ended:
+    return run("pipelines.resume", "run=run", *words, cwd=cwd, **more)
+
+
+def rows(run_dir: Path) -> list[dict[str, str]]:
+    """Rows of metrics.csv so far; what is being written at the moment does not count."""
+    path = run_dir / "metrics.csv"
+    return list(csv.DictReader(path.read_text().rpartition("\n")[0].splitlines())) if path.exists() else []
+
+
+def frames(run_dir: Path) -> int:
+    return max((int(row["frames"]) for row in rows(run_dir)), default=0)
+
+
+def summary(run_dir: Path) -> dict:
+    return json.loads((run_dir / "summary.json").read_text())
+
+
+def assert_same(run_dir: Path, other: Path) -> None:
+    assert (run_dir / "metrics.csv").read_text() == (other / "metrics.csv").read_text()
+    assert rows(run_dir)[-1]["loss/q"]  # so the comparison included losses
+    ours, theirs = (checkpoint.load(checkpoint.latest(path / "checkpoints")) for path in (run_dir, other))
+    assert ours["frames"] == theirs["frames"] == 2 * N
+    for name, value in ours["network"].items():
+        assert torch.equal(value, theirs["network"][name]), name
+    for key in ("status", "frames", "updates", "train_episodes", "score", "best_score"):
+        assert summary(run_dir)[key] == summary(other)[key], key
+    assert not list(run_dir.rglob("*.part"))
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def uninterrupted(request, tmp_path_factory):
+    """The settings of one kind of run and the directory of one that nothing disturbed."""
+    cwd = tmp_path_factory.mktemp("uninterrupted")
+    settings = KINDS[request.param]
+    assert train(cwd, *settings, "hydra.run.dir=run").code == 0
+    assert summary(cwd / "run")["updates"] > 20
+    return settings, cwd / "run"
+
+
+def test_killed_at_the_start_in_an_interval_before_a_save_after_it_and_from_outside(uninterrupted, tmp_path):
+    settings, expected = uninterrupted
+    here = tmp_path / "run"
+    moments = [
+        partial(deaths.in_step, 1),  # before anything was learned
+        partial(deaths.in_step, 110),  # between the saves at 80 and 160
+        partial(deaths.before_file, "frames_*.pt", 2),  # 240 evaluated, logged and written, but not in place
+        partial(deaths.after_file, "frames_*.pt", 2),  # 320 in place, those before it not deleted
+    ]
+    assert train(tmp_path, *settings, "hydra.run.dir=run", before=moments[0]).code == -signal.SIGKILL
+    assert [checkpoint.latest(here / "checkpoints").stem, frames(here)] == ["frames_000000000000", 0]
+    assert resume(tmp_path, before=moments[1]).code == -signal.SIGKILL
+    assert [checkpoint.latest(here / "checkpoints").stem, frames(here)] == ["frames_000000000080", 80]
+    assert resume(tmp_path, before=moments[2]).code == -signal.SIGKILL
+    assert [checkpoint.latest(here / "checkpoints").stem, frames(here)] == ["frames_000000000160", 240]
+    assert resume(tmp_path, before=moments[3]).code == -signal.SIGKILL
+    assert [checkpoint.latest(here / "checkpoints").stem, frames(here)] == ["frames_000000000320", 320]
+    killed = launch("pipelines.resume", "run=run", cwd=tmp_path).until(lambda: frames(here) > 320)
+    assert killed.signal(signal.SIGKILL).wait().code == -signal.SIGKILL
+    assert summary(here)["status"] == "running"
+    assert resume(tmp_path).code == 0
+    assert_same(here, expected)
+
+
+@pytest.mark.parametrize("uninterrupted", ["state"], indirect=True)
+def test_a_finished_run_goes_on_as_if_it_had_not_ended(uninterrupted, tmp_path):
+    settings, expected = uninterrupted
+    assert train(tmp_path, *settings, "hydra.run.dir=run", f"total_frames={N}").code == 0
+    assert summary(tmp_path / "run")["status"] == "finished"
+    assert resume(tmp_path, f"total_frames={2 * N}").code == 0
+    assert_same(tmp_path / "run", expected)
+
+
+@pytest.mark.parametrize(
+    ("signum", "code", "kind"),
+    [(signal.SIGINT, 130, "state"), (signal.SIGTERM, 143, "pixels")],  # SDL would swallow SIGTERM
+)
+def test_a_signal_saves_reports_and_can_be_resumed(signum, code, kind, tmp_path):
+    here = tmp_path / "run"
+    started = launch("pipelines.train", *KINDS[kind], *ENDLESS, cwd=tmp_path).until(lambda: frames(here) >= 120)
+    ended = started.signal(signum).wait()
+    assert ended.code == code
+    last = (ended.out + ended.err).splitlines()[-1]
+    assert signal.Signals(signum).name in last
+    assert "python -m pipelines.resume run=" in last
+    found = summary(here)
+    assert found["status"] == "interrupted"
+    assert checkpoint.load(checkpoint.latest(here / "checkpoints"))["frames"] == found["frames"] >= 120
+    assert resume(tmp_path, f"total_frames={found['frames'] + 80}").code == 0
+    assert summary(here)["status"] == "finished"
+    assert [int(row["frames"]) % 40 for row in rows(here)[:-1]] == [0] * (len(rows(here)) - 1)
+
+
+def test_an_environment_that_raises_ends_the_run_with_its_message_and_all_saved(tmp_path):
+    here, flag = tmp_path / "run", tmp_path / "fault"
+    flag.touch()
+    ended = train(tmp_path, *FAULT, "env.id=tests.pipelines.faulty:Faulty-v0", "+env.kwargs.at=210")
+    assert ended.code == 1
+    last = (ended.out + ended.err).splitlines()[-1]
+    assert "RuntimeError: the motor is on fire" in last
+    assert "Traceback" not in ended.out + ended.err
+    saved = checkpoint.load(checkpoint.latest(here / "checkpoints"))["frames"]
+    assert saved >= 160
+    assert [summary(here)["status"], summary(here)["frames"]] == ["failed", saved]
+    flag.unlink()
+    assert resume(tmp_path).code == 0
+    assert [summary(here)["status"], summary(here)["frames"]] == ["finished", 2 * N]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        (*FAULT, "env.id=tests.pipelines.faulty:NanReward-v0", "+env.kwargs.at=170"),
+        (*KINDS["state"], "hydra.run.dir=run", "optim.lr=1e30"),
+    ],
+    ids=["reward", "step size"],
+)
+def test_a_loss_that_is_not_finite_ends_the_run_before_it_is_saved(words, tmp_path):
+    here, flag = tmp_path / "run", tmp_path / "fault"
+    flag.touch()
+    ended = train(tmp_path, *words)
+    assert ended.code == 1
+    last = (ended.out + ended.err).splitlines()[-1]
+    assert "loss/q = nan" in last or "loss/q = inf" in last
+    assert summary(here)["status"] == "failed"
+    saved = checkpoint.load(checkpoint.latest(here / "checkpoints"))
+    assert saved["frames"] < summary(here)["frames"]
+    assert all(value.isfinite().all() for value in saved["network"].values())
+    assert saved["frames"] % 80 == 0

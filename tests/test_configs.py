@@ -1,0 +1,155 @@
+"""Tests that the configuration tree generates: a new YAML file is tested without a new test."""
+
+import dataclasses
+import importlib
+import json
+import pkgutil
+import re
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hydra import compose, initialize_config_dir
+from pydantic import ValidationError
+
+import modules
+import pipelines
+from modules.spec import Spec, UsageError
+from pipelines.check import check
+from pipelines.command import CONF
+from pipelines.schema import Run, read
+from tests.pipelines.launch import run
+
+OWN_PACKAGE = ("exp", "debug", "sweep")  # appended with +group=option, over the whole configuration
+
+
+def tree() -> dict[str, list[str]]:
+    """Options of every group, read off the folders."""
+    found: dict[str, list[str]] = {}
+    for path in sorted(Path(CONF).rglob("*.yaml")):
+        group = str(path.parent.relative_to(CONF))
+        if group != ".":
+            found.setdefault(group, []).append(path.stem)
+    return found
+
+
+GROUPS = tree()
+EXPS = GROUPS["exp"]
+OPTIONS = [(group, option) for group, options in GROUPS.items() for option in options]
+MEMORIES = GROUPS["network/memory"]
+
+
+@cache
+def read_run(*words: str) -> Run:
+    with initialize_config_dir(CONF, version_base="1.3"):
+        return read(compose("config", list(words)))
+
+
+def specs() -> Iterator[type[Spec]]:
+    """Every spec that can be reached from YAML, and those of the entry points."""
+    for package in (modules, pipelines):
+        for info in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+            if not info.name.endswith("__main__"):
+                importlib.import_module(info.name)
+    waiting = [Spec]
+    while waiting:
+        kind = waiting.pop()
+        waiting += kind.__subclasses__()
+        if dataclasses.is_dataclass(kind):
+            yield kind
+
+
+def test_every_group_has_the_options_that_the_issue_names():
+    assert set(MEMORIES) >= {"lstm", "gru", "none"}
+    assert set(EXPS) >= {"drqn_cartpole", "drqn_cartpole_masked"}
+    assert set(GROUPS["logger"]) >= {"none", "csv", "tensorboard", "wandb", "many"}
+    assert not {option for _, option in OPTIONS} & {"off", "no", "on", "yes", "true", "false", "null"}  # YAML booleans
+
+
+@pytest.mark.parametrize(("group", "option"), OPTIONS, ids=[f"{g}={o}" for g, o in OPTIONS])
+def test_every_option_reads_and_fits_some_experiment(group, option, tmp_path):
+    word = f"+{group}={option}" if group in OWN_PACKAGE else f"{group}={option}"
+    said = []
+    for exp in [option] if group == "exp" else EXPS:
+        words = [word] if group == "exp" else [f"+exp={exp}", word]
+        try:
+            check(read_run(*words), tmp_path)
+            return
+        except UsageError as error:
+            said.append(f"+exp={exp}: {error}")
+    pytest.fail("no experiment takes it: " + "; ".join(said))
+
+
+@pytest.mark.parametrize("memory", MEMORIES)
+@pytest.mark.parametrize("exp", EXPS)
+def test_the_memory_of_every_experiment_is_swapped_by_one_override(exp, memory, tmp_path):
+    found = read_run(f"+exp={exp}", f"network/memory={memory}")
+    check(found, tmp_path)
+    assert found.network.memory.name == memory
+    assert found.name == exp  # so the runs of an experiment are found under its name
+
+
+@pytest.mark.parametrize("exp", EXPS)
+def test_every_experiment_trains_when_made_tiny(exp, tmp_path):
+    words = ("total_frames=120", "eval_every=0", "eval_episodes=1", "video=false", "hydra.run.dir=run")
+    ended = run("pipelines.train", f"+exp={exp}", "+debug=smoke", *words, cwd=tmp_path)
+    assert ended.code == 0, ended.err
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert [summary["exp"], summary["status"], summary["frames"]] == [exp, "finished", 120]
+    assert summary["updates"] >= 3
+
+
+def test_specs_have_no_defaults():
+    found = [*specs()]
+    assert {kind.__name__ for kind in found} >= {"Run", "NetworkSpec", "SequenceSpec", "LoggerSpec", "Evaluation"}
+    for kind in found:
+        for field in dataclasses.fields(kind):  # type: ignore[arg-type]
+            missing = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+            assert missing, f"{kind.__name__}.{field.name} has a default; its place is YAML"
+            assert field.kw_only, f"{kind.__name__}.{field.name}"
+
+
+def test_specs_are_frozen_and_refuse_unknown_settings():
+    found = read_run(f"+exp={EXPS[0]}")
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        found.seed = 1  # type: ignore[misc]
+    settings: dict[str, Any] = {"sead": 1} | {
+        field.name: getattr(found, field.name) for field in dataclasses.fields(found)
+    }  # type: ignore[arg-type]
+    with pytest.raises(ValidationError):
+        Run(**settings)
+
+
+def test_a_dry_run_builds_nothing_and_leaves_nothing_but_hydras_log(tmp_path):
+    words = ("+exp=drqn_cartpole", "logger=many", "dry=true", "hydra.run.dir=run")
+    ended = run("pipelines.train", *words, cwd=tmp_path, before=forbid_building)
+    assert ended.code == 0, ended.err
+    left = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*")}
+    assert left == {"run", "run/train.log"}
+    assert "dry run" in ended.out + ended.err
+
+
+def forbid_building() -> None:
+    from pipelines import session
+
+    def build(*_: object) -> None:
+        raise AssertionError("a dry run builds")
+
+    session.build = build  # type: ignore[assignment]
+
+
+def test_help_lists_every_group_with_all_its_options(tmp_path):
+    ended = run("pipelines.train", "--help", cwd=tmp_path)
+    assert ended.code == 0
+    listed = dict(re.findall(r"^([\w/]+): (\w+(?:, \w+)*)$", ended.out.split("== Config ==")[0], re.MULTILINE))
+    assert {group: sorted(options.split(", ")) for group, options in listed.items()} == GROUPS
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_sweep_over_seeds_starts_one_job_per_seed(tmp_path):
+    ended = run("pipelines.train", "-m", "+exp=drqn_cartpole_masked", "+sweep=seeds", "dry=true", cwd=tmp_path)
+    assert ended.code == 0, ended.err
+    jobs = sorted(path.name for path in tmp_path.glob("outputs/drqn_cartpole_masked/*/*") if path.is_dir())
+    assert jobs == [f"{seed}_seed{seed}" for seed in range(5)]
