@@ -48,7 +48,10 @@ def latest(directory: Path) -> Path:
     """Find the newest checkpoint, or raise `UsageError`."""
     paths = found(directory)
     if not paths:
-        raise UsageError(f"{directory}: no checkpoint here; expected files named frames_<count>.pt")
+        raise UsageError(
+            f"{directory}: no checkpoint (frames_<count>.pt) is here; if the run ended before its first one, delete "
+            "its folder and start again"
+        )
     return paths[-1]
 
 

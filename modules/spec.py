@@ -26,4 +26,4 @@ SpecT = TypeVar("SpecT", bound=Spec)
 @dataclass_transform(kw_only_default=True, frozen_default=True)
 def spec(cls: type[SpecT]) -> type[SpecT]:
     """Turn `cls` into a frozen, keyword-only dataclass that refuses unknown and ill-typed settings."""
-    return dataclass(cls, frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))  # pyright: ignore[reportReturnType]
+    return dataclass(cls, frozen=True, kw_only=True, config=ConfigDict(extra="forbid", allow_inf_nan=False))  # pyright: ignore[reportReturnType]

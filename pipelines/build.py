@@ -57,8 +57,6 @@ def build(run: Run, run_dir: Path, config: Mapping[str, Any], checkpoint: Mappin
     tune(run.threads)
     seed_everything(run.seed)
     device, spaces, states = run.torch_device, run.spaces, run.network.memory.states()
-    log.info("replay: %.2f GiB on disk at most, %d rows of %d steps; page cache as memory allows",
-             run.replay_bytes / GIB, run.replay.capacity_rows, run.replay.length)  # fmt: skip
 
     network = run.network.build(spaces)
     acting, evaluated = (copy.deepcopy(network).requires_grad_(False) for _ in range(2))
@@ -82,6 +80,12 @@ def build(run: Run, run_dir: Path, config: Mapping[str, Any], checkpoint: Mappin
         name=f"{run.name}-seed{run.seed}",
         frames=checkpoint["frames"] if checkpoint else 0,
         state=checkpoint["logger"] if checkpoint else None,
+    )
+    log.info(
+        "replay: %.2f GiB on disk at most, %d rows of %d steps; page cache as memory allows",
+        run.replay_bytes / GIB,
+        run.replay.capacity_rows,
+        run.replay.length,
     )
     return Parts(
         run=run,

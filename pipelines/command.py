@@ -1,13 +1,17 @@
 """What the entry points share: bad input as one sentence before anything exists, and exit codes."""
 
+import difflib
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
-from hydra.errors import HydraException
+from hydra.errors import ConfigCompositionException, HydraException
+from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from modules.spec import UsageError
@@ -34,10 +38,15 @@ def preflight(overrides: Sequence[str]) -> None:
         return
     try:
         with initialize_config_dir(CONF, version_base="1.3"):
-            cfg = compose("config", list(overrides), return_hydra_config=True)
+            try:
+                cfg = compose("config", list(overrides), return_hydra_config=True)
+            except ConfigCompositionException as error:
+                raise UsageError(unknown_setting(f"{error} {error.__cause__}", overrides) or plain(error)) from error
             run_dir = Path(cfg.hydra.run.dir)
             del cfg.hydra
-    except (HydraException, OmegaConfBaseException) as error:
+    except UsageError:
+        raise
+    except (HydraException, OmegaConfBaseException, ValueError) as error:
         raise UsageError(plain(error)) from error
     finally:
         GlobalHydra.instance().clear()
@@ -46,12 +55,42 @@ def preflight(overrides: Sequence[str]) -> None:
 
 
 def refuse_existing(run_dir: Path) -> None:
-    """Raise `UsageError` if `run_dir` holds a run already."""
+    """Raise `UsageError` if `run_dir` holds a run already, or cannot be a folder."""
+    nearest = next(path for path in (run_dir, *run_dir.absolute().parents) if path.exists())
+    if not nearest.is_dir():
+        raise UsageError(f"hydra.run.dir: {run_dir} cannot be a folder, because {nearest} is a file")
     if any((run_dir / name).exists() for name in ("config.yaml", "checkpoints", "summary.json")):
         raise UsageError(
             f"{run_dir}: a run is there already; go on with it by `python -m pipelines.resume run={run_dir}` "
             "or choose another hydra.run.dir"
         )
+
+
+def unknown_setting(text: str, overrides: Sequence[str]) -> str:
+    """Say which settings there are, if `text` is Hydra's complaint about one that does not exist; else nothing."""
+    found = re.search(r"Could not override '([\w.]+)'[\s\S]*is not in struct", text)
+    if not found:
+        return ""
+    name = found[1]
+    rest = [word for word in overrides if not word.lstrip("+~").startswith(f"{name}=")]
+    try:
+        names = flat_names(OmegaConf.to_container(compose("config", rest)))
+    except (HydraException, OmegaConfBaseException):
+        return ""  # there is more than one mistake; Hydra's own words will do
+    leaf, parent = name.rpartition(".")[2], name.rpartition(".")[0]
+    near = [other for other in names if other.rpartition(".")[2] == leaf]
+    near += difflib.get_close_matches(name, names, n=2)
+    beside = [other for other in names if other.rpartition(".")[0] == parent]
+    hint = f"did you mean {' or '.join(dict.fromkeys(near))}?" if near else f"there are {', '.join(beside)}"
+    return f"{name}: no such setting; {hint}"
+
+
+def flat_names(node: Any, prefix: str = "") -> list[str]:
+    """Dotted names of all settings in a composed configuration."""
+    if not isinstance(node, dict):
+        return [prefix]
+    return [name for key, value in node.items() if key != "_target_"
+            for name in flat_names(value, f"{prefix}.{key}".lstrip("."))]  # fmt: skip
 
 
 def plain(error: BaseException) -> str:

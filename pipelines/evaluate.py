@@ -17,13 +17,13 @@ from modules.networks.nets import GreedyPolicy
 from modules.process import tune
 from modules.seeding import seed_everything, seed_for
 from modules.spec import Spec, UsageError, spec
-from modules.video import record
 from pipelines.command import command
+from pipelines.film import film
 from pipelines.schema import Run, read
 from pipelines.settings import parse
 
 MAX_ENVS = 32
-DEFAULTS = {"run": None, "episodes": 100, "checkpoint": "best", "seed": 0, "video": False}
+DEFAULTS = {"episodes": 100, "checkpoint": "best", "seed": 0, "video": False}
 USAGE = """python -m pipelines.evaluate run=DIR [setting=value ...]
   run=DIR               run directory to evaluate (required)
   episodes=100          greedy episodes, none of which training has seen
@@ -73,7 +73,10 @@ def evaluate(settings: Evaluation) -> tuple[Episodes, int]:
     tune(run.threads)
     seed_everything(settings.seed)
     network = run.network.build(run.spaces)
-    network.load_state_dict(state)
+    try:
+        network.load_state_dict(state)
+    except RuntimeError as error:
+        raise UsageError(f"{settings.run}: the saved weights do not fit the network in its config.yaml") from error
     policy = GreedyPolicy(network, run.spaces.n_actions)
     env = run.env.build(min(settings.episodes, MAX_ENVS), run.network.primer())
     # Another purpose than training's evaluations: no seed here was used to choose the best checkpoint.
@@ -81,10 +84,8 @@ def evaluate(settings: Evaluation) -> tuple[Episodes, int]:
     episodes = run_episodes(env, policy, episodes=settings.episodes, seed=seed)
     env.close()
     if settings.video:
-        one = run.env.build(1, run.network.primer(), video=True)
         path = settings.run / "videos" / f"evaluation_{settings.checkpoint}.mp4"
-        record(run.env, one, policy, seed=seed_for(settings.seed, "video"), path=path)
-        one.close()
+        film(run, policy, seed=settings.seed, path=path)
     return episodes, frames
 
 

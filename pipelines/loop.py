@@ -52,6 +52,7 @@ class Loop:
         self.stop_signal = 0  # set by a signal handler
         self._progress = progress
         self._resumed = False
+        self._saved_at = -1  # frames
         self._clock = time.perf_counter()
         self._busy_s: dict[str, float] = {}  # per phase since the last log
         self._mark = (0, 0, self._clock)  # frames, updates and time at the last log
@@ -66,6 +67,7 @@ class Loop:
         if not self._resumed:
             self.save()
         parts.collection.restart(seed_for(run.seed, "env", c.restarts))
+        self._anneal()
         push_weights(parts.learner.network, parts.acting)
         self._mark = (c.frames, parts.learner.updates, time.perf_counter())
         batches = iter(parts.collection)
@@ -101,6 +103,7 @@ class Loop:
             "random": random_state(),
         }
         checkpoint.save(parts.run_dir / "checkpoints", c.frames, state, keep=self.run.keep_checkpoints)
+        self._saved_at = c.frames
 
     def load(self, state: Mapping[str, Any]) -> None:
         """Continue from a checkpoint; call it right before `train`."""
@@ -109,26 +112,32 @@ class Loop:
         self.parts.replay.load_state_dict(state["replay"])
         set_random_state(state["random"])
         self._resumed = True
+        self._saved_at = self.counters.frames
 
     def wall_s(self) -> float:
         """Seconds spent so far, over all sittings."""
         return self.counters.wall_s + time.perf_counter() - self._clock
 
-    def truncate(self) -> None:
-        """End the running episodes here, so that nothing unsaved is left; the next start has its own seed."""
-        self.parts.replay.truncate()
-        self.counters.restarts += 1
+    def end_episodes_and_save(self) -> None:
+        """Save what is not saved yet: the running episodes end here, and the next start has its own seed."""
+        if self.counters.frames != self._saved_at:
+            self.parts.replay.truncate()
+            self.counters.restarts += 1
+            self.save()
 
     def _learn(self) -> None:
         parts, c = self.parts, self.counters
-        self._add({"train/epsilon": parts.exploration.anneal(c.frames)})
-        parts.learner.anneal(c.frames)
+        self._add({"train/epsilon": self._anneal()})
         while c.owed >= 1:
             c.owed -= 1
             rows = parts.replay.sample()
             self._add({"replay/padding": 1 - rows[keys.MASK].float().mean()})
             self._add(parts.learner.step(rows.to(self.run.torch_device)))
         push_weights(parts.learner.network, parts.acting)
+
+    def _anneal(self) -> float:
+        self.parts.learner.anneal(self.counters.frames)
+        return self.parts.exploration.anneal(self.counters.frames)
 
     def _record_episodes(self, batch: TensorDictBase) -> None:
         done = batch["next", keys.DONE]
@@ -144,8 +153,7 @@ class Loop:
         if evaluation or crossed(run.log_every, before, c.frames):
             self._log(evaluation)
         if crossed(run.save_every, before, c.frames) or self.parts.replay.must_save:
-            self.truncate()
-            self.save()
+            self.end_episodes_and_save()
             self.parts.collection.restart(seed_for(run.seed, "env", c.restarts))
 
     def _evaluate(self) -> dict[str, float]:

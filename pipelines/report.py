@@ -17,6 +17,7 @@ from modules.plots import Difference, GroupCurve, draw_report
 from modules.runs import EVALUATED, SCORE_METRIC, Run, find_runs, load_run
 from modules.spec import UsageError
 from modules.statistics import Estimate, Statistic, common_curve, difference, estimate, improvement, iqm, mean
+from pipelines.command import command
 
 CURVE_RESAMPLES = 1_000
 METHOD = (
@@ -253,12 +254,9 @@ def report(options: argparse.Namespace) -> str:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; return its exit code, 2 for input that cannot be reported."""
-    try:
+    """Run the command; input that cannot be reported ends in `SystemExit` with code 2."""
+    with command():
         text = report(_parse(argv))
-    except UsageError as error:
-        sys.stderr.write(f"{error}\n")
-        return 2
     sys.stdout.write(text)
     return 0
 

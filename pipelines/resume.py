@@ -10,6 +10,7 @@ from omegaconf import OmegaConf
 from pydantic import Field
 
 from modules import checkpoint
+from modules.replay.sequence import refuse_missing_ring
 from modules.spec import Spec, UsageError, spec
 from pipelines.check import check
 from pipelines.command import command
@@ -18,7 +19,7 @@ from pipelines.schema import read
 from pipelines.session import execute
 from pipelines.settings import parse
 
-DEFAULTS = {"run": None, "total_frames": None}
+DEFAULTS = {"total_frames": None}
 USAGE = """python -m pipelines.resume run=DIR [total_frames=N]
   run=DIR          run directory to go on with (required)
   total_frames=N   new end of the run, in env frames; default: the end that it was started with"""
@@ -46,7 +47,7 @@ def resume(settings: Resume, *, bar: bool) -> float | None:
             f"give a larger total_frames to train on"
         )
     check(run, run_dir)
-    (run_dir / "config.yaml").write_text(OmegaConf.to_yaml(OmegaConf.create(config)))
+    refuse_missing_ring(run_dir / "replay", state["replay"])
     return execute(run, run_dir, config, state, bar=bar)
 
 

@@ -1,11 +1,12 @@
 """The top level of the configuration, and how YAML becomes checked settings."""
 
+import re
 from collections.abc import Iterator
 from functools import cached_property
+from pydoc import locate
 from typing import Annotated, Any, Literal
 
 import torch
-from hydra.utils import get_class
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import Field, InstanceOf, ValidationError
@@ -130,13 +131,9 @@ def make(node: Any, path: str, problems: list[str]) -> Any:
         return values
     target = values.pop("_target_")
     where = f"{path}." if path else ""
-    try:
-        kind = get_class(target)
-    except Exception as error:
-        problems.append(f"{where}_target_: there is no class {target!r} ({first_line(error)})")
-        return values
+    kind = locate(str(target))
     if not (isinstance(kind, type) and issubclass(kind, Spec)):
-        problems.append(f"{where}_target_: {target} is no spec; only settings can be configured")
+        problems.append(f"{where}_target_: {target!r} is no spec of this program; take an option of the group")
         return values
     try:
         return kind(**values)
@@ -148,15 +145,16 @@ def make(node: Any, path: str, problems: list[str]) -> Any:
 
 def sentence(error: Any, fields: str) -> str:
     """Say one pydantic error as: where, what is allowed, what was given."""
-    where = ".".join(str(part) for part in error["loc"])
+    where = re.sub(r"\.(\d+)", r"[\1]", ".".join(str(part) for part in error["loc"]))
     match error["type"]:
         case "unexpected_keyword_argument":
             return f"{where}: no such setting here; there are {fields}"
         case "missing_keyword_only_argument" | "missing" | "missing_argument":
             return f"{where}: this setting is missing"
         case "is_instance_of":
-            return f"{where}: {error['msg'].replace('Input', 'it')}; choose an option of this group"
-    return f"{where}: {error['msg'].replace('Input', 'it')}, not {error['input']!r}"
+            return f"{where}: {type(error['input']).__name__} does not belong here; choose an option of this group"
+    given = "null" if error["input"] is None else repr(error["input"])
+    return f"{where}: {error['msg'].removeprefix('Value error, ').replace('Input', 'it')}, not {given}"
 
 
 def first_line(error: BaseException) -> str:

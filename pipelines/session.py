@@ -19,11 +19,10 @@ from omegaconf import DictConfig, OmegaConf
 from modules.learner import NonFiniteError
 from modules.loggers import Progress
 from modules.plots import learning_curve
-from modules.seeding import seed_for
-from modules.video import record
-from pipelines.build import Parts, build
+from pipelines.build import build
 from pipelines.check import check
 from pipelines.command import refuse_existing
+from pipelines.film import film
 from pipelines.loop import Loop, Stop
 from pipelines.schema import Run, read
 
@@ -40,7 +39,6 @@ def start(cfg: DictConfig, run_dir: Path, *, bar: bool) -> float | None:
         log.info("dry run: the configuration is sound")
         return None
     run_dir.mkdir(parents=True, exist_ok=True)
-    (run_dir / "config.yaml").write_text(OmegaConf.to_yaml(cfg, resolve=True))
     return execute(run, run_dir, config_of(cfg), None, bar=bar)
 
 
@@ -62,39 +60,54 @@ def execute(
     Raises:
         SystemExit: 128 + signal number after a signal, 1 after an error, which has been reported.
     """
-    parts = build(run, run_dir, config, checkpoint)
+    with early_signals():
+        parts = build(run, run_dir, config, checkpoint)
+    (run_dir / "config.yaml").write_text(OmegaConf.to_yaml(OmegaConf.create(dict(config))))
     progress = Progress(run.total_frames, checkpoint["frames"] if checkpoint else 0, bar=bar)
     loop = Loop(parts, progress)
     if checkpoint:
         loop.load(checkpoint)
     write_summary(loop, "running")
-    status, code, sentence = "failed", 1, ""
+    status, code, sentence = "finished", 0, ""
     try:
         with signals_to(loop):
             loop.train()
-            loop.truncate()
-            loop.save()
-        status, code = "finished", 0
-    except Stop as stop:
-        loop.truncate()
-        loop.save()
-        status, code = "interrupted", 128 + stop.signum
-        sentence = f"stopped by {signal.Signals(stop.signum).name} at frame {loop.counters.frames}, all saved"
-    except NonFiniteError as error:
-        sentence = f"stopped at frame {loop.counters.frames}: {error}; the checkpoint before it is kept"
-    except Exception as error:
-        (run_dir / "error.txt").write_text(traceback.format_exc())
-        where = run_dir / "error.txt"
-        sentence = f"failed at frame {loop.counters.frames}: {type(error).__name__}: {error} (traceback in {where})"
-        loop.truncate()
-        loop.save()
-    finally:
-        finish(loop, status, progress)
+            loop.end_episodes_and_save()
+    except BaseException as error:
+        status, code, sentence = ended_by(error, loop)
+    finish(loop, status, progress)
     if code:
         log.error("%s; go on with `python -m pipelines.resume run=%s`", sentence, run_dir)
         raise SystemExit(code)
     report(loop)
     return loop.counters.score["eval/return_mean"]
+
+
+def ended_by(error: BaseException, loop: Loop) -> tuple[str, int, str]:
+    """Save what can be saved after `error`; return the run's status, exit code and a sentence for the user."""
+    where = f"at frame {loop.counters.frames}"
+    match error:
+        case Stop():
+            loop.end_episodes_and_save()
+            return (
+                "interrupted",
+                128 + error.signum,
+                f"stopped by {signal.Signals(error.signum).name} {where}, all saved",
+            )
+        case KeyboardInterrupt():
+            return "interrupted", 128 + signal.SIGINT, f"stopped at once {where}; the last checkpoint stands"
+        case NonFiniteError():
+            return "failed", 1, f"stopped {where}: {error}; the last checkpoint before it stands"
+        case Exception():
+            path = loop.parts.run_dir / "error.txt"
+            sentence = f"failed {where}: {type(error).__name__}: {error} (traceback in {path})"
+            try:
+                loop.end_episodes_and_save()
+                path.write_text("".join(traceback.format_exception(error)))
+            except OSError as again:
+                sentence += f", and saving failed too: {again}"
+            return "failed", 1, sentence
+    raise error
 
 
 def finish(loop: Loop, status: str, progress: Progress) -> None:
@@ -107,24 +120,17 @@ def finish(loop: Loop, status: str, progress: Progress) -> None:
         stack.callback(parts.logger.finish, summary)
         learning_curve(parts.run_dir)
         if status == "finished" and parts.run.video:
-            film(parts, loop.counters.frames)
-
-
-def film(parts: Parts, frames: int) -> None:
-    """Record one greedy episode of the final policy."""
-    run = parts.run
-    path = parts.run_dir / "videos" / f"frames_{frames:012d}.mp4"
-    env = run.env.build(1, run.network.primer(), video=True)
-    record(run.env, env, parts.greedy, seed=seed_for(run.seed, "video", frames), path=path)
-    env.close()
-    parts.logger.video(frames, path)
+            frames = loop.counters.frames
+            path = parts.run_dir / "videos" / f"frames_{frames:012d}.mp4"
+            film(parts.run, parts.greedy, seed=parts.run.seed, path=path)
+            parts.logger.video(frames, path)
 
 
 def report(loop: Loop) -> None:
     """Say where the result is."""
     score, run_dir = loop.counters.score, loop.parts.run_dir
     log.info(
-        "finished: greedy return %.1f ± %.1f over %d episodes (best evaluation %.1f); curve, video, checkpoint in %s",
+        "finished: greedy return %.1f ± %.1f over %d episodes (best evaluation %.1f); everything is in %s",
         score["eval/return_mean"], score["eval/return_std"], score["eval/episodes"], loop.counters.best_score, run_dir,
     )  # fmt: skip
 
@@ -169,6 +175,26 @@ def commit() -> str | None:
 
 
 @contextlib.contextmanager
+def early_signals() -> Iterator[None]:
+    """Before there is a loop to stop, let SIGINT and SIGTERM end the process with a sentence."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def end(signum: int, frame: FrameType | None) -> None:
+        del frame
+        log.error("stopped by %s before training began", signal.Signals(signum).name)
+        raise SystemExit(128 + signum)
+
+    before = {s: signal.signal(s, end) for s in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for signum, handler in before.items():
+            signal.signal(signum, handler)
+
+
+@contextlib.contextmanager
 def signals_to(loop: Loop) -> Iterator[None]:
     """Let SIGINT and SIGTERM end the loop after the batch in hand; a second one ends it at once."""
     if threading.current_thread() is not threading.main_thread():
@@ -178,7 +204,7 @@ def signals_to(loop: Loop) -> Iterator[None]:
     def ask(signum: int, frame: FrameType | None) -> None:
         del frame
         if loop.stop_signal:
-            raise Stop(signum)
+            raise KeyboardInterrupt  # in the middle of a batch, so nothing can be saved
         loop.stop_signal = signum
 
     before = {s: signal.signal(s, ask) for s in (signal.SIGINT, signal.SIGTERM)}

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from typing import Any, TypeVar
 
 from omegaconf import OmegaConf
@@ -22,12 +23,13 @@ def parse(kind: type[SpecT], defaults: Mapping[str, Any], arguments: Sequence[st
     if any(word in ("-h", "--help") for word in arguments):
         sys.stdout.write(usage + "\n")
         raise SystemExit(0)
+    names = ", ".join(field.name for field in fields(kind))  # pyright: ignore[reportArgumentType]
     for word in arguments:
         if "=" not in word:
-            raise UsageError(f"{word}: not of the form setting=value; settings are {', '.join(defaults)}")
+            raise UsageError(f"{word}: not of the form setting=value; settings are {names}")
     given = OmegaConf.to_container(OmegaConf.from_dotlist(list(arguments)))
     assert isinstance(given, dict)
     try:
         return kind(**{**defaults, **{str(key): value for key, value in given.items()}})
     except ValidationError as error:
-        raise UsageError("; ".join(sentence(item, ", ".join(defaults)) for item in error.errors())) from error
+        raise UsageError("; ".join(sentence(item, names) for item in error.errors())) from error

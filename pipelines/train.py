@@ -5,6 +5,7 @@ from pathlib import Path
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.errors import CompactHydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
@@ -17,13 +18,15 @@ from pipelines.session import start
 def main(cfg: DictConfig) -> float | None:
     """Run one job and return its score, so that sweepers can maximise it."""
     hydra_cfg = HydraConfig.get()
-    alone = hydra_cfg.mode == RunMode.RUN
+    alone = hydra_cfg.mode == RunMode.RUN  # not one of several jobs, whose bars would overwrite each other
+    run_dir = Path(hydra_cfg.runtime.output_dir)
+    if alone:
+        with command():
+            return start(cfg, run_dir, bar=True)
     try:
-        return start(cfg, Path(hydra_cfg.runtime.output_dir), bar=alone)
-    except UsageError as error:
-        if not alone:  # the other jobs of a multirun go on
-            raise
-        raise SystemExit(str(error)) from error
+        return start(cfg, run_dir, bar=False)
+    except UsageError as error:  # Hydra lets the other jobs go on, and shows this one's sentence at the end
+        raise CompactHydraException(f"error: {error}") from error
 
 
 if __name__ == "__main__":

@@ -1,6 +1,9 @@
 """Any Gymnasium id with discrete actions and vector or image observations, vectorised in one process."""
 
 import difflib
+import importlib
+import os
+import warnings
 from typing import Any
 
 import gymnasium
@@ -13,6 +16,10 @@ from modules import keys
 from modules.envs.base import EnvSpec, transformed
 from modules.keys import Spaces
 from modules.spec import UsageError, spec
+
+# Before the first render: draw without a screen, and leave SIGINT and SIGTERM to us (SDL would swallow them).
+os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
+os.environ["SDL_NO_SIGNAL_HANDLERS"] = "1"
 
 
 def make_vec(env_id: str, num_envs: int, kwargs: dict[str, Any]) -> VectorEnv:
@@ -29,10 +36,13 @@ def make_vec(env_id: str, num_envs: int, kwargs: dict[str, Any]) -> VectorEnv:
 
 def check_id(env_id: str) -> None:
     """Raise `UsageError` if Gymnasium does not know `env_id`."""
+    module, _, name = env_id.rpartition(":")
     try:
-        gymnasium.spec(env_id)
+        if module:  # registers what it defines, as gymnasium.make would have it do
+            importlib.import_module(module)
+        gymnasium.spec(name)
     except (gymnasium.error.Error, ModuleNotFoundError) as error:
-        near = difflib.get_close_matches(env_id, list(gymnasium.registry), n=3)
+        near = difflib.get_close_matches(name, list(gymnasium.registry), n=3)
         hint = f"; did you mean {' or '.join(near)}?" if near else ""
         raise UsageError(f"env.id: Gymnasium knows no environment {env_id!r}{hint or f' ({error})'}") from error
 
@@ -41,7 +51,9 @@ def make_one(env_id: str, kwargs: dict[str, Any]) -> gymnasium.Env:
     """Make one environment, or raise `UsageError` with what its constructor said."""
     check_id(env_id)
     try:
-        return gymnasium.make(env_id, **kwargs)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what matters becomes a sentence of ours
+            return gymnasium.make(env_id, **kwargs)
     except Exception as error:
         text = " ".join(str(error).split())
         raise UsageError(f"env: {env_id} cannot be made with kwargs {kwargs}: {text}") from error

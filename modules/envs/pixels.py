@@ -1,6 +1,5 @@
 """Gymnasium environments seen through their own renderer: grey, cropped, resized `uint8` frames."""
 
-import os
 from collections.abc import Iterable, Iterator
 from typing import Annotated, Any
 
@@ -16,10 +15,6 @@ from modules.envs.base import EnvSpec, transformed
 from modules.envs.gym import action_count, first_frame, make_one, make_vec
 from modules.keys import Spaces
 from modules.spec import UsageError, spec
-
-# Before the first render: draw without a screen, and leave SIGINT and SIGTERM to us (SDL would swallow them).
-os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
-os.environ["SDL_NO_SIGNAL_HANDLERS"] = "1"
 
 BGR_MASKS = (0xFF0000, 0xFF00, 0xFF)  # of red, green and blue in a little-endian pixel: bytes B, G, R
 
@@ -54,10 +49,21 @@ class PixelsSpec(EnvSpec):
         if "rgb_array" not in env.metadata.get("render_modes", ()):
             raise UsageError(f"env.id: {self.id} cannot render to pixels (its render modes have no rgb_array)")
         n_actions = action_count(env, self.id)
+        env.reset(seed=0)
+        picture = env.render()
+        assert isinstance(picture, np.ndarray)
+        if 0 in self.cut(picture).shape:
+            raise UsageError(f"env.crop: {list(self.crop)} leaves nothing of a frame of {list(picture.shape[:2])}")
         env.close()
         return Spaces(
             observation_shape=(1, self.height, self.width), observation_dtype=torch.uint8, n_actions=n_actions
         )
+
+    def cut(self, picture: np.ndarray) -> np.ndarray:
+        """The part of a picture [H, W, …] that the agent sees."""
+        height, width = picture.shape[:2]
+        top, bottom, left, right = self.crop
+        return picture[int(top * height) : int(bottom * height), int(left * width) : int(right * width)]
 
     def build(self, num_envs: int, primer: Transform | None, *, video: bool = False) -> TransformedEnv:
         """Make the vector environment; it renders anyway, so `video` changes nothing."""
@@ -108,11 +114,8 @@ class Pixels(gymnasium.vector.VectorWrapper):
     def _frame(self, index: int) -> None:
         settings = self._settings
         picture, to_grey = drawn(self._envs[index])
-        height, width = picture.shape[:2]
-        top, bottom, left, right = settings.crop
-        cut = picture[int(top * height) : int(bottom * height), int(left * width) : int(right * width)]
-        grey = cv2.cvtColor(cut, to_grey)
-        del picture, cut  # a view of a pygame surface locks it against the next drawing
+        grey = cv2.cvtColor(settings.cut(picture), to_grey)
+        del picture  # a view of a pygame surface locks it against the next drawing
         cv2.resize(grey, (settings.width, settings.height), dst=self._frames[index, 0], interpolation=cv2.INTER_AREA)
 
     def _observe(self, which: Iterable[int]) -> np.ndarray:

@@ -70,6 +70,7 @@ class SequenceSpec(Spec):
 def refuse_what_does_not_fit(needed: int, directory: Path) -> None:
     """Raise `UsageError` if `needed` bytes fit neither the disk of `directory` nor memory."""
     existing = next(path for path in (directory, *directory.parents) if path.exists())
+    existing = existing.absolute()
     disk, memory = shutil.disk_usage(existing).free, psutil.virtual_memory().available
     if needed > disk:
         raise UsageError(
@@ -159,6 +160,12 @@ class SequenceReplay:
             self._written += count
 
 
+def refuse_missing_ring(directory: Path, state: Mapping[str, Any]) -> None:
+    """Raise `UsageError` if a checkpoint's replay `state` refers to rows that are no longer in `directory`."""
+    if state["written"] and not (directory / "meta.json").exists():
+        raise UsageError(f"{directory}: the replay of this run is gone, so it cannot be resumed; evaluate still works")
+
+
 def schema(rows: TensorDictBase) -> dict[str, str]:
     """Name, type and shape of everything in `rows`."""
     return {str(key): f"{str(v.dtype).removeprefix('torch.')}{list(v.shape)}" for key, v in sorted(rows.items())}
@@ -173,7 +180,8 @@ def open_ring(directory: Path, template: TensorDict, rows: int) -> LazyMemmapSto
         expected = template.unsqueeze(0).expand(rows)
         if schema(ring) != schema(expected):
             raise UsageError(
-                f"{directory}: the replay there holds {schema(ring)}, but the configuration asks for {schema(expected)}"
+                f"{directory}: the replay there does not fit the configuration (other rows, network or capacity); "
+                "restore the config.yaml that the run was started with"
             )
         storage._storage, storage.initialized, storage._len = ring, True, rows
     else:

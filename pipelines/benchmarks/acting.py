@@ -45,8 +45,8 @@ def acting(pace: Pace) -> Iterator[Table]:
         notes=[
             "Bare: the same Gymnasium vector environment and network, without TorchRL; observations in a list.",
             "Bare pixels: env.render(), then OpenCV's crop, grey and resize, one environment after the other.",
-            "With nearly random actions CartPole falls after some 23 steps: of 64 environments several are reset at each",
-            "step, which is the worst case. MountainCar runs 200 steps whatever one does.",
+            "With nearly random actions CartPole falls after some 23 steps: of 64 environments several are reset at",
+            "each step, which is the worst case. MountainCar runs 200 steps whatever one does.",
             "Both: ε-greedy with exploration.start, and the same number of PyTorch threads.",
         ],
         names=2,

@@ -50,7 +50,9 @@ def refused(tmp_path, capsys):
 
     def run(*arguments):
         out = tmp_path / "out"
-        assert main([*map(str, arguments), "--out", str(out)]) == 2
+        with pytest.raises(SystemExit) as ended:
+            main([*map(str, arguments), "--out", str(out)])
+        assert ended.value.code == 2
         output = capsys.readouterr()
         assert output.out == ""
         assert not out.exists()
@@ -248,6 +250,7 @@ def test_refuses_bad_arguments(make_run, refused):
 
 def test_refuses_an_output_folder_that_is_a_file(make_run, capsys, tmp_path):
     (tmp_path / "file").write_text("mine")
-    assert main([str(make_run("a", 1.0)), "--out", str(tmp_path / "file")]) == 2
+    with pytest.raises(SystemExit):
+        main([str(make_run("a", 1.0)), "--out", str(tmp_path / "file")])
     assert "cannot write to" in capsys.readouterr().err
     assert (tmp_path / "file").read_text() == "mine"
