@@ -92,9 +92,9 @@ def test_other_files_are_no_checkpoints(tmp_path):
     for name in ("frames_1.part", "frames_x.pt", "frames_.pt", "xframes_1.pt", "frames_1.pt.bak"):
         (tmp_path / name).write_bytes(b"")
     assert checkpoint.found(tmp_path) == []
-    with pytest.raises(UsageError, match="no checkpoint here"):
+    with pytest.raises(UsageError, match="no checkpoint"):
         checkpoint.latest(tmp_path)
-    with pytest.raises(UsageError, match="no checkpoint here"):
+    with pytest.raises(UsageError, match="no checkpoint"):
         checkpoint.latest(tmp_path / "missing")
 
 

@@ -48,6 +48,7 @@ class Case:
         if not self.refused:
             return "**not refused as it should be**"
         sentence = self.ended.err.strip().removeprefix("error: ").replace(f"{self.place}/", "")
+        sentence = sentence.replace(str(self.place), "HERE")
         return re.sub(r"(takes|has|machine) [\d.]+ GiB", r"\1 … GiB", sentence)
 
 

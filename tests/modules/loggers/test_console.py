@@ -7,6 +7,7 @@ import os
 import struct
 import sys
 import termios
+import time
 from collections.abc import Callable
 
 import pytest
@@ -23,10 +24,14 @@ def _terminal(monkeypatch: pytest.MonkeyPatch, *, columns: int) -> Callable[[], 
 
     def read() -> str:
         sys.stderr.flush()
-        try:
-            return os.read(master, 1 << 16).decode()
-        except BlockingIOError:
-            return ""
+        text, quiet_since = b"", time.monotonic()
+        while time.monotonic() - quiet_since < 0.2:  # a pseudo-terminal hands over what was written a little later
+            try:
+                text += os.read(master, 1 << 16)
+                quiet_since = time.monotonic()
+            except BlockingIOError:
+                time.sleep(0.01)
+        return text.decode()
 
     return read
 
