@@ -4,6 +4,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 EXP ?= drqn_cartpole
 RUN ?= outputs/$(EXP)/$(shell date +%Y-%m-%d_%H-%M-%S)
+RUN := $(RUN)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run test test-slow test-gpu lint format docs clean

@@ -1,6 +1,5 @@
 """Checkpoints: one file each, written atomically, the last few kept, read without running pickled code."""
 
-import os
 import re
 import zipfile
 from collections.abc import Mapping
@@ -9,6 +8,7 @@ from typing import Any
 
 import torch
 
+from modules.files import write_whole
 from modules.spec import UsageError
 
 FORMAT = "recall-checkpoint"
@@ -30,13 +30,7 @@ def save(directory: Path, frames: int, state: Mapping[str, Any], *, keep: int) -
 
 def write(path: Path, state: Mapping[str, Any]) -> None:
     """Write one checkpoint file atomically."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(".part")
-    with part.open("wb") as file:
-        torch.save({"format": FORMAT, "version": VERSION, **state}, file)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(part, path)
+    write_whole(path, lambda file: torch.save({"format": FORMAT, "version": VERSION, **state}, file))
 
 
 def found(directory: Path) -> list[Path]:

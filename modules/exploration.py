@@ -20,7 +20,7 @@ class EpsGreedySpec(Spec):
     """ε-greedy: a uniformly random action with probability ε, annealed linearly in env frames.
 
     Attributes:
-        start: ε until the warm-up's first frame, and where the line begins.
+        start: ε at frame 0.
         end: ε from frame `anneal_frames` on.
         anneal_frames: length of the line, in env frames.
     """

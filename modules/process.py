@@ -7,6 +7,7 @@ import torch
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # glibc, malloc.h
 LARGE = 2**30  # bytes
+THREADS = torch.get_num_threads()  # PyTorch's default, before the first of several jobs changes it
 
 
 def tune(threads: int) -> None:
@@ -15,8 +16,7 @@ def tune(threads: int) -> None:
     glibc returns every freed block above 128 KiB to the system, so each update would fetch its activations
     anew, page by page: more than half of the time of a pixel update.
     """
-    if threads:
-        torch.set_num_threads(threads)
+    torch.set_num_threads(threads or THREADS)
     if sys.platform == "linux":
         libc = ctypes.CDLL(None)
         if hasattr(libc, "mallopt"):  # absent from musl

@@ -20,4 +20,4 @@ def check(run: Run, run_dir: Path) -> None:
     problems = [sentence for part in specs(run) for sentence in part.needs(run)]
     if problems:
         raise UsageError("; ".join(problems))
-    refuse_what_does_not_fit(run.replay_bytes, run_dir)
+    refuse_what_does_not_fit(run.replay_bytes, run_dir / "replay")

@@ -22,11 +22,17 @@ CONF = str(Path(__file__).resolve().parents[1] / "conf")
 USAGE_EXIT = 2
 
 
+class RunFailed(Exception):  # noqa: N818 - it is the run that failed, in an orderly way
+    """A run ended in an error that has been reported; whatever could be saved is."""
+
+
 @contextmanager
 def command() -> Iterator[None]:
-    """Turn `UsageError` into its sentence on stderr and exit code 2."""
+    """Turn `UsageError` into its sentence on stderr and exit code 2, a failed run into exit code 1."""
     try:
         yield
+    except RunFailed as error:
+        raise SystemExit(1) from error
     except UsageError as error:
         sys.stderr.write(f"error: {error}\n")
         raise SystemExit(USAGE_EXIT) from error
@@ -59,7 +65,7 @@ def refuse_existing(run_dir: Path) -> None:
     nearest = next(path for path in (run_dir, *run_dir.absolute().parents) if path.exists())
     if not nearest.is_dir():
         raise UsageError(f"hydra.run.dir: {run_dir} cannot be a folder, because {nearest} is a file")
-    if any((run_dir / name).exists() for name in ("config.yaml", "checkpoints", "summary.json")):
+    if any((run_dir / name).exists() for name in ("checkpoints", "summary.json", "metrics.csv", "replay")):
         raise UsageError(
             f"{run_dir}: a run is there already; go on with it by `python -m pipelines.resume run={run_dir}` "
             "or choose another hydra.run.dir"

@@ -2,7 +2,6 @@
 
 import json
 import logging
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ from pydantic import Field
 
 from modules import checkpoint
 from modules.evaluation import Episodes, run_episodes
+from modules.files import write_text
 from modules.networks.nets import GreedyPolicy
 from modules.process import tune
 from modules.seeding import seed_everything, seed_for
@@ -62,12 +62,15 @@ def load_run(run_dir: Path) -> tuple[Run, dict[str, Any]]:
 def weights(run_dir: Path, which: str) -> tuple[dict[str, Any], int]:
     """Load a run's network weights, `best` or `last`, and the frames after which they were saved."""
     folder = run_dir / "checkpoints"
-    state = checkpoint.load(folder / "best.pt" if which == "best" else checkpoint.latest(folder))
+    best = folder / "best.pt"
+    if which == "best" and not best.exists() and checkpoint.found(folder):
+        raise UsageError(f"{run_dir}: no evaluation has chosen a best checkpoint yet; use checkpoint=last")
+    state = checkpoint.load(best if which == "best" else checkpoint.latest(folder))
     return state["network"], state["frames"]
 
 
-def evaluate(settings: Evaluation) -> tuple[Episodes, int]:
-    """Run the greedy episodes; returns them and the frames of the weights."""
+def evaluate(settings: Evaluation) -> dict[str, Any]:
+    """Run the greedy episodes, write evaluation.json, film one more if asked; return what the file says."""
     run, _ = load_run(settings.run)
     state, frames = weights(settings.run, settings.checkpoint)
     tune(run.threads)
@@ -83,10 +86,11 @@ def evaluate(settings: Evaluation) -> tuple[Episodes, int]:
     seed = seed_for(settings.seed, "held-out evaluation")
     episodes = run_episodes(env, policy, episodes=settings.episodes, seed=seed)
     env.close()
+    result = write(settings, episodes, frames)
     if settings.video:
         path = settings.run / "videos" / f"evaluation_{settings.checkpoint}.mp4"
         film(run, policy, seed=settings.seed, path=path)
-    return episodes, frames
+    return result
 
 
 def write(settings: Evaluation, episodes: Episodes, frames: int) -> dict[str, Any]:
@@ -101,10 +105,7 @@ def write(settings: Evaluation, episodes: Episodes, frames: int) -> dict[str, An
         "seed": settings.seed,
         "returns": episodes.returns,
     }
-    path = settings.run / "evaluation.json"
-    part = path.with_suffix(".part")
-    part.write_text(json.dumps(result, indent=2) + "\n")
-    os.replace(part, path)
+    write_text(settings.run / "evaluation.json", json.dumps(result, indent=2) + "\n")
     return result
 
 
@@ -113,7 +114,7 @@ def main(arguments: Sequence[str]) -> int:
     logging.basicConfig(level=logging.WARNING)
     with command():
         settings = parse(Evaluation, DEFAULTS, arguments, USAGE)
-        result = write(settings, *evaluate(settings))
+        result = evaluate(settings)
     shown = ("mean", "std", "min", "max", "episodes", "length_mean", "checkpoint", "frames", "seed")
     rows = [
         f"{name:<12} {result[name]:.2f}" if isinstance(result[name], float) else f"{name:<12} {result[name]}"

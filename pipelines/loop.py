@@ -50,7 +50,7 @@ class Loop:
         self.run = parts.run
         self.counters = Counters()
         self.stop_signal = 0  # set by a signal handler
-        self._progress = progress
+        self.progress = progress
         self._resumed = False
         self._saved_at = -1  # frames
         self._clock = time.perf_counter()
@@ -69,9 +69,10 @@ class Loop:
         parts.collection.restart(seed_for(run.seed, "env", c.restarts))
         self._anneal()
         push_weights(parts.learner.network, parts.acting)
+        push_weights(parts.learner.average, parts.evaluated)
         self._mark = (c.frames, parts.learner.updates, time.perf_counter())
         batches = iter(parts.collection)
-        while c.frames < run.total_frames and not self._good_enough():
+        while c.frames < run.total_frames and not reached(run.stop_at_score, c.score):
             if self.stop_signal:
                 raise Stop(self.stop_signal)
             before = c.frames
@@ -84,7 +85,7 @@ class Loop:
                 c.owed += parts.replay.updates_owed(batch.numel())
             with self._phase("learn"):
                 self._learn()
-            self._progress.advance(batch.numel())
+            self.progress.advance(batch.numel())
             self._when_due(before)
         if c.evaluated_at != c.frames:
             self._log(self._evaluate())
@@ -159,9 +160,11 @@ class Loop:
     def _evaluate(self) -> dict[str, float]:
         parts, run, c = self.parts, self.run, self.counters
         push_weights(parts.learner.average, parts.evaluated)
-        with self._phase("eval"), torch.random.fork_rng(devices=[]):
+        before = random_state()  # environments may draw from the global generators, which belong to training
+        with self._phase("eval"):
             seed = seed_for(run.seed, "evaluation", c.frames)
             episodes = run_episodes(parts.eval_env, parts.greedy, episodes=run.eval_episodes, seed=seed)
+        set_random_state(before)
         c.score, c.evaluated_at = episodes.metrics(), c.frames
         mean = c.score["eval/return_mean"]
         if c.best_score is None or mean >= c.best_score:
@@ -183,7 +186,7 @@ class Loop:
             **self._speed(),
         }
         parts.logger.log(c.frames, metrics)
-        self._progress.show(metrics)
+        self.progress.show(metrics)
 
     def _speed(self) -> dict[str, float]:
         frames, updates, now = self.counters.frames, self.parts.learner.updates, time.perf_counter()
@@ -194,10 +197,6 @@ class Loop:
         speed["perf/wall_s"] = self.wall_s()
         self._mark, self._busy_s = (frames, updates, now), {}
         return speed
-
-    def _good_enough(self) -> bool:
-        target, score = self.run.stop_at_score, self.counters.score
-        return target is not None and bool(score) and score["eval/return_mean"] >= target
 
     def _add(self, measures: Mapping[str, Any], count: int = 1) -> None:
         c = self.counters
@@ -216,3 +215,8 @@ def push_weights(source: nn.Module, target: nn.Module) -> None:
     """Copy parameters between networks of the same shape, across devices if need be."""
     values = [p.detach() for p in source.parameters()]
     torch._foreach_copy_(list(target.parameters()), values)  # pyright: ignore[reportPrivateImportUsage]
+
+
+def reached(stop_at_score: float | None, score: Mapping[str, float]) -> bool:
+    """Tell whether the last evaluation, if there was one, is good enough to end the run."""
+    return stop_at_score is not None and bool(score) and score["eval/return_mean"] >= stop_at_score

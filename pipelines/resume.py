@@ -1,10 +1,10 @@
-"""Resume: `python -m pipelines.resume run=DIR [total_frames=N]` goes on where the newest checkpoint left off."""
+"""Resume at the newest checkpoint: `python -m pipelines.resume run=DIR [total_frames=N] [stop_at_score=X]`."""
 
 import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from omegaconf import OmegaConf
 from pydantic import Field
@@ -15,14 +15,16 @@ from modules.spec import Spec, UsageError, spec
 from pipelines.check import check
 from pipelines.command import command
 from pipelines.evaluate import load_run
+from pipelines.loop import reached
 from pipelines.schema import read
 from pipelines.session import execute
 from pipelines.settings import parse
 
-DEFAULTS = {"total_frames": None}
+DEFAULTS = {"total_frames": None, "stop_at_score": "keep"}
 USAGE = """python -m pipelines.resume run=DIR [total_frames=N]
   run=DIR          run directory to go on with (required)
-  total_frames=N   new end of the run, in env frames; default: the end that it was started with"""
+  total_frames=N   new end of the run, in env frames; default: the end that it was started with
+  stop_at_score=X  new score that ends the run early, null for none; default: the one that it was started with"""
 
 
 @spec
@@ -31,20 +33,28 @@ class Resume(Spec):
 
     run: Path
     total_frames: Annotated[int, Field(gt=0)] | None
+    stop_at_score: float | Literal["keep"] | None
 
 
 def resume(settings: Resume, *, bar: bool) -> float | None:
     """Go on with a run in its own directory; returns its score."""
     run_dir = settings.run
-    run, config = load_run(run_dir)
+    _, config = load_run(run_dir)
     state = checkpoint.load(checkpoint.latest(run_dir / "checkpoints"))
     if settings.total_frames is not None:
         config["total_frames"] = settings.total_frames
-        run = read(OmegaConf.create(config))
+    if settings.stop_at_score != "keep":
+        config["stop_at_score"] = settings.stop_at_score
+    run = read(OmegaConf.create(config))
     if state["frames"] >= run.total_frames:
         raise UsageError(
             f"total_frames={run.total_frames}: {run_dir} is at frame {state['frames']} already; "
             f"give a larger total_frames to train on"
+        )
+    if reached(run.stop_at_score, state["counters"]["score"]):
+        raise UsageError(
+            f"stop_at_score={run.stop_at_score}: {run_dir} has reached it; to go on, give a higher one "
+            "or stop_at_score=null"
         )
     check(run, run_dir)
     refuse_missing_ring(run_dir / "replay", state["replay"])

@@ -92,6 +92,8 @@ class Run(Spec):
         del run
         if self.device == "cuda" and not torch.cuda.is_available():
             yield "device=cuda needs a CUDA device, and PyTorch finds none: use device=cpu or device=auto"
+        if self.stop_at_score is not None and self.eval_every == 0:
+            yield "stop_at_score needs evaluations to reach it: set eval_every, or stop_at_score=null"
         if self.warmup_frames >= self.total_frames:
             yield f"warmup_frames={self.warmup_frames} must be smaller than total_frames={self.total_frames}"
         batch = self.collector.frames_per_batch

@@ -1,6 +1,7 @@
 """One sitting of a run, fresh or resumed: signals, summary, pictures, and an orderly end whatever happens."""
 
 import contextlib
+import fcntl
 import json
 import logging
 import os
@@ -16,12 +17,14 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from modules.files import write_text
 from modules.learner import NonFiniteError
 from modules.loggers import Progress
 from modules.plots import learning_curve
+from modules.spec import UsageError
 from pipelines.build import build
 from pipelines.check import check
-from pipelines.command import refuse_existing
+from pipelines.command import RunFailed, refuse_existing
 from pipelines.film import film
 from pipelines.loop import Loop, Stop
 from pipelines.schema import Run, read
@@ -38,7 +41,6 @@ def start(cfg: DictConfig, run_dir: Path, *, bar: bool) -> float | None:
     if run.dry:
         log.info("dry run: the configuration is sound")
         return None
-    run_dir.mkdir(parents=True, exist_ok=True)
     return execute(run, run_dir, config_of(cfg), None, bar=bar)
 
 
@@ -58,49 +60,73 @@ def execute(
         The score.
 
     Raises:
-        SystemExit: 128 + signal number after a signal, 1 after an error, which has been reported.
+        UsageError: another process works in `run_dir`, or what is there does not fit the configuration.
+        RunFailed: the run ended in an error, which has been reported.
+        SystemExit: 128 + signal number after a signal.
     """
-    with early_signals():
-        parts = build(run, run_dir, config, checkpoint)
-    (run_dir / "config.yaml").write_text(OmegaConf.to_yaml(OmegaConf.create(dict(config))))
-    progress = Progress(run.total_frames, checkpoint["frames"] if checkpoint else 0, bar=bar)
-    loop = Loop(parts, progress)
-    if checkpoint:
-        loop.load(checkpoint)
-    write_summary(loop, "running")
-    status, code, sentence = "finished", 0, ""
-    try:
-        with signals_to(loop):
-            loop.train()
-            loop.end_episodes_and_save()
-    except BaseException as error:
-        status, code, sentence = ended_by(error, loop)
-    finish(loop, status, progress)
+    with locked(run_dir):
+        with early_signals():
+            settings = OmegaConf.to_yaml(OmegaConf.create(dict(config)))
+            if checkpoint is None:  # a resumed run keeps its own until all that is there is known to fit
+                write_text(run_dir / "config.yaml", settings)
+            parts = build(run, run_dir, config, checkpoint)
+            write_text(run_dir / "config.yaml", settings)
+            loop = Loop(parts, Progress(run.total_frames, checkpoint["frames"] if checkpoint else 0, bar=bar))
+            if checkpoint:
+                loop.load(checkpoint)
+            write_summary(loop, "running")
+        status, code, sentence = "finished", 0, ""
+        try:
+            with signals_to(loop):
+                loop.train()
+                loop.end_episodes_and_save()
+        except BaseException as error:
+            status, code, sentence = ended_by(error, loop)
+            log.error("%s", sentence)
+        finish(loop, status)
+    if code == 1:
+        raise RunFailed(sentence)
     if code:
-        log.error("%s; go on with `python -m pipelines.resume run=%s`", sentence, run_dir)
         raise SystemExit(code)
     report(loop)
     return loop.counters.score["eval/return_mean"]
 
 
+@contextlib.contextmanager
+def locked(run_dir: Path) -> Iterator[None]:
+    """Keep other processes out of a run directory while this one works in it."""
+    run_dir.mkdir(parents=True, exist_ok=True)
+    folder = os.open(run_dir, os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(folder)
+        raise UsageError(f"{run_dir}: another process is at work there") from error
+    try:
+        yield
+    finally:
+        os.close(folder)
+
+
 def ended_by(error: BaseException, loop: Loop) -> tuple[str, int, str]:
     """Save what can be saved after `error`; return the run's status, exit code and a sentence for the user."""
     where = f"at frame {loop.counters.frames}"
+    go_on = f"go on with `python -m pipelines.resume run={loop.parts.run_dir}`"
     match error:
         case Stop():
             loop.end_episodes_and_save()
             return (
                 "interrupted",
                 128 + error.signum,
-                f"stopped by {signal.Signals(error.signum).name} {where}, all saved",
+                f"stopped by {signal.Signals(error.signum).name} {where}, all saved; {go_on}",
             )
         case KeyboardInterrupt():
-            return "interrupted", 128 + signal.SIGINT, f"stopped at once {where}; the last checkpoint stands"
+            return "interrupted", 128 + signal.SIGINT, f"stopped at once {where}; {go_on} from the last checkpoint"
         case NonFiniteError():
-            return "failed", 1, f"stopped {where}: {error}; the last checkpoint before it stands"
+            return "failed", 1, f"stopped {where}: {error}; the checkpoint before it is kept, but resuming repeats this"
         case Exception():
             path = loop.parts.run_dir / "error.txt"
-            sentence = f"failed {where}: {type(error).__name__}: {error} (traceback in {path})"
+            sentence = f"failed {where}: {type(error).__name__}: {error} (traceback in {path}); {go_on}"
             try:
                 loop.end_episodes_and_save()
                 path.write_text("".join(traceback.format_exception(error)))
@@ -110,20 +136,22 @@ def ended_by(error: BaseException, loop: Loop) -> tuple[str, int, str]:
     raise error
 
 
-def finish(loop: Loop, status: str, progress: Progress) -> None:
+def finish(loop: Loop, status: str) -> None:
     """Write summary and pictures, and close everything; one failure does not keep the rest from closing."""
     parts = loop.parts
     with contextlib.ExitStack() as stack:
-        stack.callback(progress.close)
+        stack.callback(loop.progress.close)
         stack.callback(parts.close)
-        summary = write_summary(loop, status)
-        stack.callback(parts.logger.finish, summary)
-        learning_curve(parts.run_dir)
-        if status == "finished" and parts.run.video:
-            frames = loop.counters.frames
-            path = parts.run_dir / "videos" / f"frames_{frames:012d}.mp4"
-            film(parts.run, parts.greedy, seed=parts.run.seed, path=path)
-            parts.logger.video(frames, path)
+        stack.callback(parts.logger.finish, write_summary(loop, status))
+        try:
+            learning_curve(parts.run_dir)
+            if status == "finished" and parts.run.video:
+                frames = loop.counters.frames
+                path = parts.run_dir / "videos" / f"frames_{frames:012d}.mp4"
+                film(parts.run, parts.greedy, seed=parts.run.seed, path=path)
+                parts.logger.video(frames, path)
+        except Exception as error:  # a picture is not worth a run
+            log.warning("no picture: %s: %s", type(error).__name__, error)
 
 
 def report(loop: Loop) -> None:
@@ -156,10 +184,7 @@ def write_summary(loop: Loop, status: str) -> dict[str, Any]:
         "commit": commit(),
         "versions": {name: version(name) for name in PACKAGES},
     }
-    path = loop.parts.run_dir / "summary.json"
-    part = path.with_suffix(".part")
-    part.write_text(json.dumps(summary, indent=2) + "\n")
-    os.replace(part, path)
+    write_text(loop.parts.run_dir / "summary.json", json.dumps(summary, indent=2) + "\n")
     return summary
 
 

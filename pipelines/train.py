@@ -10,7 +10,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from modules.spec import UsageError
-from pipelines.command import CONF, command, preflight
+from pipelines.command import CONF, RunFailed, command, preflight
 from pipelines.session import start
 
 
@@ -25,7 +25,7 @@ def main(cfg: DictConfig) -> float | None:
             return start(cfg, run_dir, bar=True)
     try:
         return start(cfg, run_dir, bar=False)
-    except UsageError as error:  # Hydra lets the other jobs go on, and shows this one's sentence at the end
+    except (UsageError, RunFailed) as error:  # Hydra lets the other jobs go on, and shows this sentence at the end
         raise CompactHydraException(f"error: {error}") from error
 
 

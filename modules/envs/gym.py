@@ -4,6 +4,7 @@ import difflib
 import importlib
 import os
 import warnings
+from collections.abc import Iterator
 from typing import Any
 
 import gymnasium
@@ -59,6 +60,11 @@ def make_one(env_id: str, kwargs: dict[str, Any]) -> gymnasium.Env:
         raise UsageError(f"env: {env_id} cannot be made with kwargs {kwargs}: {text}") from error
 
 
+def renders(env: gymnasium.Env) -> bool:
+    """Tell whether `env` can draw itself into an array."""
+    return "rgb_array" in env.metadata.get("render_modes", ())
+
+
 def action_count(env: gymnasium.Env, env_id: str) -> int:
     """Count the actions, or raise `UsageError` if they are not discrete from 0."""
     space = env.action_space
@@ -78,6 +84,12 @@ class GymSpec(EnvSpec):
     kwargs: dict[str, Any]
     keep: tuple[int, ...] | None
 
+    def needs(self, run: Any) -> Iterator[str]:
+        """A film needs a renderer."""
+        env = make_one(self.id, self.kwargs)
+        if run.video and not renders(env):
+            yield f"video=true needs an environment that renders rgb_array, which {self.id} does not: set video=false"
+
     def spaces(self) -> Spaces:
         """Look the spaces up in one environment, made and closed at once."""
         env = make_one(self.id, self.kwargs)
@@ -86,6 +98,11 @@ class GymSpec(EnvSpec):
         if not isinstance(space, gymnasium.spaces.Box):
             raise UsageError(f"env.id: observations must be a Box, but {self.id} has {space}")
         shape = space.shape
+        if len(shape) == 3 and shape[2] in (1, 3, 4) and shape[0] > 4:
+            raise UsageError(
+                f"env.id: {self.id} has images {list(shape)}, height and width first, but channels must come first; "
+                "wrap it, or use env=cartpole_pixels with this env.id"
+            )
         if self.keep is not None:
             if len(shape) != 1 or not self.keep or not all(0 <= i < shape[0] for i in self.keep):
                 raise UsageError(

@@ -1,6 +1,6 @@
 """Gymnasium environments seen through their own renderer: grey, cropped, resized `uint8` frames."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Annotated, Any
 
 import cv2
@@ -12,7 +12,7 @@ from pydantic import Field
 from torchrl.envs import EnvBase, GymWrapper, Transform, TransformedEnv
 
 from modules.envs.base import EnvSpec, transformed
-from modules.envs.gym import action_count, first_frame, make_one, make_vec
+from modules.envs.gym import action_count, first_frame, make_one, make_vec, renders
 from modules.keys import Spaces
 from modules.spec import UsageError, spec
 
@@ -36,24 +36,20 @@ class PixelsSpec(EnvSpec):
     width: PositiveInt
     crop: tuple[Fraction, Fraction, Fraction, Fraction]
 
-    def needs(self, run: Any) -> Iterator[str]:
-        """The crop must not be empty."""
-        del run
-        top, bottom, left, right = self.crop
-        if top >= bottom or left >= right:
-            yield f"env.crop: {list(self.crop)} must be [top, bottom, left, right] with top < bottom and left < right"
-
     def spaces(self) -> Spaces:
         """Look up the actions; the observation follows from the settings."""
         env = make_one(self.id, {**self.kwargs, "render_mode": "rgb_array"})
-        if "rgb_array" not in env.metadata.get("render_modes", ()):
+        if not renders(env):
             raise UsageError(f"env.id: {self.id} cannot render to pixels (its render modes have no rgb_array)")
         n_actions = action_count(env, self.id)
         env.reset(seed=0)
         picture = env.render()
         assert isinstance(picture, np.ndarray)
         if 0 in self.cut(picture).shape:
-            raise UsageError(f"env.crop: {list(self.crop)} leaves nothing of a frame of {list(picture.shape[:2])}")
+            raise UsageError(
+                f"env.crop: {list(self.crop)} leaves nothing of a frame of {list(picture.shape[:2])}; "
+                "it must be [top, bottom, left, right] with top < bottom and left < right"
+            )
         env.close()
         return Spaces(
             observation_shape=(1, self.height, self.width), observation_dtype=torch.uint8, n_actions=n_actions

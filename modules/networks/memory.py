@@ -1,6 +1,6 @@
 """Memories: what the agent carries from step to step; swapped by `network/memory=lstm|gru|none`."""
 
-from typing import Annotated, Protocol
+from typing import Annotated, Literal, Protocol
 
 from pydantic import Field
 from tensordict.nn import TensorDictModule, TensorDictModuleBase
@@ -71,7 +71,7 @@ class Gru(GRUModule):
 class NoMemorySpec(MemorySpec):
     """The feed-forward control: the embedding passes unchanged."""
 
-    name: str
+    name: Literal["none"]  # pyright: ignore[reportIncompatibleVariableOverride]
 
     def build(self, in_features: int) -> tuple[TensorDictModuleBase, int]:
         """Make the identity."""
@@ -82,7 +82,7 @@ class NoMemorySpec(MemorySpec):
 class LstmSpec(MemorySpec):
     """Long short-term memory (Hochreiter & Schmidhuber 1997)."""
 
-    name: str
+    name: Literal["lstm"]  # pyright: ignore[reportIncompatibleVariableOverride]
     hidden_size: PositiveInt
     layers: PositiveInt
 
@@ -107,7 +107,7 @@ class LstmSpec(MemorySpec):
 class GruSpec(MemorySpec):
     """Gated recurrent unit (Cho et al. 2014)."""
 
-    name: str
+    name: Literal["gru"]  # pyright: ignore[reportIncompatibleVariableOverride]
     hidden_size: PositiveInt
     layers: PositiveInt
 

@@ -1,5 +1,6 @@
 """Replay of fixed-length rows in one memory-mapped ring on disk, sampled uniformly."""
 
+import os
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -68,10 +69,11 @@ class SequenceSpec(Spec):
 
 
 def refuse_what_does_not_fit(needed: int, directory: Path) -> None:
-    """Raise `UsageError` if `needed` bytes fit neither the disk of `directory` nor memory."""
+    """Raise `UsageError` if `needed` bytes do not fit the disk of `directory`; memory only caches them."""
     existing = next(path for path in (directory, *directory.parents) if path.exists())
     existing = existing.absolute()
-    disk, memory = shutil.disk_usage(existing).free, psutil.virtual_memory().available
+    held = sum(path.stat().st_blocks * 512 for path in directory.glob("*"))  # by the ring of a run that is resumed
+    disk, memory = shutil.disk_usage(existing).free + held, psutil.virtual_memory().available
     if needed > disk:
         raise UsageError(
             f"replay.capacity: the replay takes {needed / GIB:.1f} GiB, but {existing} has {disk / GIB:.1f} GiB "
@@ -171,6 +173,18 @@ def schema(rows: TensorDictBase) -> dict[str, str]:
     return {str(key): f"{str(v.dtype).removeprefix('torch.')}{list(v.shape)}" for key, v in sorted(rows.items())}
 
 
+def reserve(directory: Path) -> None:
+    """Claim the disk that sparse files only promise: full, it is an error here, and a crash in the middle of a run."""
+    for path in directory.glob("*.memmap"):
+        try:
+            with path.open("r+b") as file:
+                os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+        except OSError as error:
+            raise UsageError(
+                f"{directory}: no room for the replay ({error.strerror}); lower replay.capacity"
+            ) from error
+
+
 def open_ring(directory: Path, template: TensorDict, rows: int) -> LazyMemmapStorage:
     """Open the ring in `directory`, or create it there with `rows` rows like `template`."""
     existing = (directory / "meta.json").exists()
@@ -186,4 +200,5 @@ def open_ring(directory: Path, template: TensorDict, rows: int) -> LazyMemmapSto
         storage._storage, storage.initialized, storage._len = ring, True, rows
     else:
         storage.set(range(1), template.unsqueeze(0))
+        reserve(directory)
     return storage
