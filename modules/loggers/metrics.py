@@ -89,7 +89,7 @@ event; a cell is empty where a metric was not measured at that event. TensorBoar
 
 ## metrics.csv
 
-The same bytes whenever a run is repeated, or interrupted and resumed, on the CPU.
+The same bytes whenever a run is repeated, or killed and resumed, on the CPU with the same number of threads.
 
 {_table(timing=False)}
 
