@@ -38,13 +38,13 @@ class Key:
 
 KEYS = (
     Key(OBSERVATION, "[N, *shape]; row: [T+1, *shape]", "uint8 or float32", "envs", "networks.torsos, replay"),
-    Key(ACTION, "[N]", "int64", "QValueModule, exploration", "envs, replay, losses"),
-    Key(ACTION_VALUE, "[N, A]", "float32", "networks.heads", "QValueModule, losses"),
+    Key(ACTION, "[N]", "int64", "GreedyPolicy, exploration", "envs, replay, losses"),
+    Key(ACTION_VALUE, "[N, A]", "float32", "networks.heads", "losses"),
     Key(REWARD, "[N, 1]; row: [T]", "float32", "envs (in next)", "replay, losses"),
     Key(DONE, "[N, 1]", "bool", "envs (in next): terminated or truncated", "replay, evaluation"),
     Key(TERMINATED, "[N, 1]; row: [T]", "bool", "envs (in next)", "replay, losses"),
     Key(TRUNCATED, "[N, 1]", "bool", "envs (in next)", "collector"),
-    Key(IS_INIT, "[N, 1]", "bool", "InitTracker", "networks.memory"),
+    Key(IS_INIT, "[N, 1]", "bool", "InitTracker", "GreedyPolicy"),
     Key(STEP_COUNT, "[N, 1]", "int64", "StepCounter", "loop, evaluation"),
     Key(EPISODE_RETURN, "[N, 1]", "float32", "RewardSum (in next)", "loop, evaluation"),
     Key(EMBED, "[N, features]", "float32", "networks.torsos", "networks.memory"),

@@ -1,0 +1,47 @@
+"""One sitting of a run among others: jobs of a multirun, other processes, and what comes after an early stop."""
+
+import fcntl
+import json
+import os
+
+from tests.pipelines.launch import run
+
+TINY = ("+exp=drqn_cartpole_masked", "+debug=smoke", "video=false", "total_frames=100")
+
+
+def test_a_job_that_fails_leaves_the_other_jobs_of_a_multirun_alone(tmp_path):
+    (tmp_path / "fault").touch()
+    words = ("env.id=tests.pipelines.faulty:Faulty-v0", "env.keep=null", "+env.kwargs.flag=fault")
+    # The fault comes with the 90th step of the process or later: in the first job, and in no other because it is
+    # only armed there.
+    ended = run(
+        "pipelines.train", "-m", *TINY, *words, "+env.kwargs.at=60,1_000_000_000", "hydra.sweep.dir=sweep", cwd=tmp_path
+    )
+    assert ended.code != 0
+    assert "the motor is on fire" in ended.err + ended.out
+    found = {path.parent.name: json.loads(path.read_text())["status"] for path in tmp_path.glob("sweep/*/summary.json")}
+    assert found == {"0_seed0": "failed", "1_seed0": "finished"}
+
+
+def test_a_directory_in_which_another_process_works_is_refused(tmp_path):
+    assert run("pipelines.train", *TINY, "hydra.run.dir=run", cwd=tmp_path).code == 0
+    folder = os.open(tmp_path / "run", os.O_RDONLY)
+    fcntl.flock(folder, fcntl.LOCK_EX)
+    try:
+        ended = run("pipelines.resume", "run=run", "total_frames=200", cwd=tmp_path)
+    finally:
+        os.close(folder)
+    assert ended.code == 2
+    assert ended.err == "error: run: another process is at work there\n"
+
+
+def test_a_run_that_stopped_early_goes_on_only_with_another_goal(tmp_path):
+    settings = (*TINY, "total_frames=400", "eval_every=40", "stop_at_score=1", "hydra.run.dir=run")
+    assert run("pipelines.train", *settings, cwd=tmp_path).code == 0
+    summary = tmp_path / "run" / "summary.json"
+    assert json.loads(summary.read_text())["frames"] == 40
+    refused = run("pipelines.resume", "run=run", cwd=tmp_path)
+    assert refused.code == 2
+    assert "stop_at_score=1.0: run has reached it" in refused.err
+    assert run("pipelines.resume", "run=run", "stop_at_score=null", cwd=tmp_path).code == 0
+    assert json.loads(summary.read_text())["frames"] == 400
