@@ -9,7 +9,7 @@ import signal
 import subprocess
 import threading
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from types import FrameType
@@ -199,32 +199,19 @@ def commit() -> str | None:
     return done.stdout.strip() or None
 
 
-@contextlib.contextmanager
-def early_signals() -> Iterator[None]:
+def early_signals() -> contextlib.AbstractContextManager[None]:
     """Before there is a loop to stop, let SIGINT and SIGTERM end the process with a sentence."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
 
     def end(signum: int, frame: FrameType | None) -> None:
         del frame
         log.error("stopped by %s before training began", signal.Signals(signum).name)
         raise SystemExit(128 + signum)
 
-    before = {s: signal.signal(s, end) for s in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for signum, handler in before.items():
-            signal.signal(signum, handler)
+    return handled_by(end)
 
 
-@contextlib.contextmanager
-def signals_to(loop: Loop) -> Iterator[None]:
+def signals_to(loop: Loop) -> contextlib.AbstractContextManager[None]:
     """Let SIGINT and SIGTERM end the loop after the batch in hand; a second one ends it at once."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
 
     def ask(signum: int, frame: FrameType | None) -> None:
         del frame
@@ -232,9 +219,18 @@ def signals_to(loop: Loop) -> Iterator[None]:
             raise KeyboardInterrupt  # in the middle of a batch, so nothing can be saved
         loop.stop_signal = signum
 
-    before = {s: signal.signal(s, ask) for s in (signal.SIGINT, signal.SIGTERM)}
+    return handled_by(ask)
+
+
+@contextlib.contextmanager
+def handled_by(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+    """Give SIGINT and SIGTERM to `handler` for a while; only the main thread can, others change nothing."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {s: signal.signal(s, handler) for s in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     finally:
-        for signum, handler in before.items():
-            signal.signal(signum, handler)
+        for signum, old in before.items():
+            signal.signal(signum, old)
