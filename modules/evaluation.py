@@ -35,7 +35,13 @@ class Episodes:
 
 
 def run_episodes(
-    env: EnvBase, policy: TensorDictModuleBase, *, episodes: int, seed: int, look: Look | None = None
+    env: EnvBase,
+    policy: TensorDictModuleBase,
+    *,
+    episodes: int,
+    seed: int,
+    look: Look | None = None,
+    max_steps: int = 200_000,
 ) -> Episodes:
     """Run `episodes` greedy episodes.
 
@@ -47,7 +53,11 @@ def run_episodes(
         policy: greedy policy, reads and writes the recurrent state.
         episodes: how many in total.
         seed: of the environments; the policy must not draw.
+        max_steps: longest episode that is waited for; one without end would look like a hang.
         look: called with the environments after the reset and after each step, for pictures.
+
+    Raises:
+        RuntimeError: an episode is longer than `max_steps`.
     """
     n = env.batch_size[0]
     quota = np.full(n, episodes // n) + (np.arange(n) < episodes % n)
@@ -61,6 +71,10 @@ def run_episodes(
                 look(env)
             step, td = env.step_and_maybe_reset(policy(td))
             done = step["next", keys.DONE].squeeze(-1)
+            if (step["next", keys.STEP_COUNT] >= max_steps)[~done].any():
+                raise RuntimeError(
+                    f"an evaluation episode did not end within {max_steps} steps: give the environment a time limit"
+                )
             for i in done.nonzero().squeeze(-1).tolist():
                 returns[i].append(step["next", keys.EPISODE_RETURN][i].item())
                 lengths[i].append(int(step["next", keys.STEP_COUNT][i].item()))

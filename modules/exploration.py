@@ -3,12 +3,10 @@
 from collections.abc import Iterator
 from typing import Annotated, Any
 
+import torch
 from pydantic import Field
-from tensordict.nn import TensorDictSequential
-from torchrl.data import Categorical
-from torchrl.modules import EGreedyModule
+from torch import Tensor
 
-from modules import keys
 from modules.schedule import linear
 from modules.spec import Spec, spec
 
@@ -35,29 +33,27 @@ class EpsGreedySpec(Spec):
         if self.end > self.start:
             yield f"exploration.end={self.end} must not exceed exploration.start={self.start}"
 
-    def build(self, greedy: TensorDictSequential, n_actions: int) -> "EpsGreedy":
-        """Wrap a greedy policy."""
-        return EpsGreedy(self, greedy, n_actions)
+    def build(self) -> "EpsGreedy":
+        """Make the rule by which the acting policy chooses."""
+        return EpsGreedy(self)
 
 
 class EpsGreedy:
-    """The acting policy and its ε; `policy` is what the collector runs."""
+    """Chooses actions from values; ε is that of the last `anneal`."""
 
-    def __init__(self, settings: EpsGreedySpec, greedy: TensorDictSequential, n_actions: int) -> None:
+    def __init__(self, settings: EpsGreedySpec) -> None:
         self._settings = settings
-        self._module = EGreedyModule(
-            spec=Categorical(n_actions),
-            eps_init=1.0,
-            eps_end=0.0,
-            annealing_num_steps=1,
-            action_key=keys.ACTION,
-        )
-        self.policy = TensorDictSequential([greedy, self._module])
         self.anneal(0)
 
     def anneal(self, frames: int) -> float:
-        """Set ε for frame `frames` and return it (TorchRL's own annealing loops in Python over frames)."""
+        """Set ε for frame `frames` and return it."""
         s = self._settings
-        epsilon = linear(frames, start=s.start, end=s.end, over=s.anneal_frames)
-        self._module.eps.fill_(epsilon)  # pyright: ignore[reportCallIssue]
-        return epsilon
+        self._epsilon = linear(frames, start=s.start, end=s.end, over=s.anneal_frames)
+        return self._epsilon
+
+    def choose(self, values: Tensor) -> Tensor:
+        """Action values [N, A] → actions [N]; draws from PyTorch's global generator."""
+        n, n_actions = values.shape
+        explores = torch.rand(n, device=values.device) < self._epsilon
+        anything = torch.randint(n_actions, (n,), device=values.device)
+        return torch.where(explores, anything, values.argmax(-1))

@@ -13,7 +13,7 @@ from modules.collect import SyncCollection
 from modules.exploration import EpsGreedy
 from modules.learner import Learner
 from modules.loggers import Logger
-from modules.networks.nets import GreedyPolicy, RecurrentNetwork
+from modules.networks.nets import Policy, RecurrentNetwork
 from modules.process import tune
 from modules.replay.sequence import GIB, SequenceReplay
 from modules.seeding import seed_everything, seed_for
@@ -30,15 +30,16 @@ class Parts:
     """Everything the loop works with.
 
     The learner's network may live on another device. `acting` and `evaluated` are copies on the CPU, beside the
-    environments: the loop pushes the newest weights to the first and the averaged ones to the second, on which
-    `greedy` acts when it is evaluated or filmed.
+    environments: the loop pushes the newest weights to the first, on which `policy` acts and explores, and the
+    averaged ones to the second, on which `greedy` acts when it is evaluated or filmed.
     """
 
     run: Run
     run_dir: Path
     acting: RecurrentNetwork
     evaluated: RecurrentNetwork
-    greedy: GreedyPolicy
+    policy: Policy
+    greedy: Policy
     exploration: EpsGreedy
     collection: SyncCollection
     eval_env: EnvBase
@@ -61,7 +62,8 @@ def build(run: Run, run_dir: Path, config: Mapping[str, Any], checkpoint: Mappin
     network = run.network.build(spaces)
     acting, evaluated = (copy.deepcopy(network).requires_grad_(False) for _ in range(2))
     network = network.to(device)
-    exploration = run.exploration.build(GreedyPolicy(acting, spaces.n_actions), spaces.n_actions)
+    exploration = run.exploration.build()
+    policy = Policy(acting, spaces.n_actions, exploration.choose)
     env = run.env.build(run.collector.num_envs, run.network.primer())
     eval_env = run.env.build(min(run.eval_episodes, EVAL_ENVS), run.network.primer())
     replay = SequenceReplay(
@@ -92,9 +94,10 @@ def build(run: Run, run_dir: Path, config: Mapping[str, Any], checkpoint: Mappin
         run_dir=run_dir,
         acting=acting,
         evaluated=evaluated,
-        greedy=GreedyPolicy(evaluated, spaces.n_actions),
+        policy=policy,
+        greedy=Policy(evaluated, spaces.n_actions),
         exploration=exploration,
-        collection=run.collector.build(env, exploration.policy),
+        collection=run.collector.build(env, policy),
         eval_env=eval_env,
         replay=replay,
         learner=learner,

@@ -13,7 +13,7 @@ from pydantic import Field
 from modules import checkpoint
 from modules.evaluation import Episodes, run_episodes
 from modules.files import write_text
-from modules.networks.nets import GreedyPolicy
+from modules.networks.nets import Policy
 from modules.process import tune
 from modules.seeding import seed_everything, seed_for
 from modules.spec import Spec, UsageError, spec
@@ -80,7 +80,7 @@ def evaluate(settings: Evaluation) -> dict[str, Any]:
         network.load_state_dict(state)
     except RuntimeError as error:
         raise UsageError(f"{settings.run}: the saved weights do not fit the network in its config.yaml") from error
-    policy = GreedyPolicy(network, run.spaces.n_actions)
+    policy = Policy(network, run.spaces.n_actions)
     env = run.env.build(min(settings.episodes, MAX_ENVS), run.network.primer())
     # Another purpose than training's evaluations: no seed here was used to choose the best checkpoint.
     seed = seed_for(settings.seed, "held-out evaluation")

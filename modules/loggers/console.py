@@ -63,14 +63,6 @@ class Progress:
         else:
             self._bar.set_description_str(" ".join(values))
 
-    def note(self, text: str) -> None:
-        """Log a message without breaking the bar."""
-        if self._bar.disable:
-            _LOG.info("%s", text)
-        else:
-            with tqdm.external_write_mode(file=sys.stderr):
-                _LOG.info("%s", text)
-
     def close(self) -> None:
         """Leave the bar as it is and release the terminal; a second call does nothing."""
         self._bar.close()

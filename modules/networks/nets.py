@@ -1,6 +1,6 @@
 """Networks: torso → memory → head, and the policy that acts on its values."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -16,7 +16,7 @@ from modules import keys
 from modules.keys import Spaces
 from modules.networks.heads import HeadSpec
 from modules.networks.memory import Memory, MemorySpec, State
-from modules.networks.torsos import ConvSpec, MlpSpec, TorsoSpec, is_image
+from modules.networks.torsos import TorsoSpec
 from modules.spec import Spec, spec
 
 
@@ -50,13 +50,24 @@ class RecurrentNetwork(TensorDictSequential):
         return head(embed), state
 
 
-class GreedyPolicy(TensorDictSequential):
-    """Network → `QValueModule`, stepped on plain tensors: observation, state → best action, next state."""
+Choose = Callable[[Tensor], Tensor]  # action values [N, A] → actions [N]
 
-    def __init__(self, network: RecurrentNetwork, n_actions: int) -> None:
-        choose = QValueModule(action_space="categorical", spec=Categorical(n_actions))
-        super().__init__([*network, choose])
+
+def greedy(values: Tensor) -> Tensor:
+    """The best action, [N, A] → [N]."""
+    return values.argmax(-1)
+
+
+class Policy(TensorDictSequential):
+    """Network → `QValueModule`, stepped on plain tensors: observation, state → action, next state.
+
+    `choose` decides among the actions; by default the best one is taken.
+    """
+
+    def __init__(self, network: RecurrentNetwork, n_actions: int, choose: Choose = greedy) -> None:
+        super().__init__([*network, QValueModule(action_space="categorical", spec=Categorical(n_actions))])
         self._network = [network]  # in a list, so that its parameters are not registered twice
+        self._choose = choose
         self._states = [key[1] for key in self.out_keys if isinstance(key, tuple)]
         self.select_out_keys(keys.ACTION, *(("next", key) for key in self._states))
 
@@ -68,10 +79,29 @@ class GreedyPolicy(TensorDictSequential):
         fresh = tensordict[keys.IS_INIT].unsqueeze(-1)
         state = tuple(tensordict[key].masked_fill(fresh, 0.0) for key in self._states)
         values, state = network.unroll(tensordict[keys.OBSERVATION].unsqueeze(1), state)
-        tensordict.set(keys.ACTION, values.squeeze(1).argmax(-1))
+        tensordict.set(keys.ACTION, self._choose(values.squeeze(1)))
         for key, value in zip(self._states, state, strict=True):
             tensordict.set(("next", key), value)
         return tensordict
+
+
+class ZeroState(TensorDictPrimer):
+    """Provides the zero recurrent state at each reset: without it a policy forgets.
+
+    TorchRL's own reset looks everything up in its specs each time, a twentieth of acting where episodes are short.
+    After a reset TorchRL itself keeps the environments that go on as they were.
+    """
+
+    def __init__(self, states: Mapping[str, tuple[int, ...]]) -> None:
+        super().__init__({key: Unbounded(torch.Size(shape)) for key, shape in states.items()}, expand_specs=True)
+        self._shapes = dict(states)
+
+    def _reset(self, tensordict: TensorDictBase, tensordict_reset: TensorDictBase) -> TensorDictBase:
+        del tensordict
+        for key, shape in self._shapes.items():
+            zero = torch.zeros((*tensordict_reset.batch_size, *shape), device=tensordict_reset.device)
+            tensordict_reset.set(key, zero)
+        return tensordict_reset
 
 
 @spec
@@ -84,28 +114,13 @@ class NetworkSpec(Spec):
 
     def needs(self, run: Any) -> Iterator[str]:
         """The torso must fit the observations."""
-        spaces: Spaces = run.spaces
-        shape = list(spaces.observation_shape)
-        if isinstance(self.torso, ConvSpec):
-            if not self.torso.layers_agree():
-                yield "network.torso: channels, kernels and strides must have one entry per layer each"
-            elif not is_image(spaces):
-                yield (
-                    f"network/torso=conv needs uint8 images [C, H, W], "
-                    f"but observations are {shape}: use network/torso=mlp"
-                )
-            elif min(self.torso.output_size(*spaces.observation_shape[1:])) < 1:
-                yield f"network.torso: images of {shape} are too small for these kernels and strides"
-        if isinstance(self.torso, MlpSpec) and len(shape) != 1:
-            yield f"network/torso=mlp needs vector observations, but they are {shape}: use network/torso=conv"
+        yield from self.torso.fits(run.spaces)
 
     def build(self, spaces: Spaces) -> "RecurrentNetwork":
         """Make the network: observation [..., *shape] (and recurrent state) → action_value [..., A]."""
         memory, features = self.memory.build(self.torso.out_features)
         return RecurrentNetwork(self.torso.build(spaces), memory, self.head.build(features, spaces.n_actions))
 
-    def primer(self) -> TensorDictPrimer:
-        """Make the transform that provides the zero recurrent state at each reset: without it a policy forgets."""
-        return TensorDictPrimer(
-            {key: Unbounded(torch.Size(shape)) for key, shape in self.memory.states().items()}, expand_specs=True
-        )
+    def primer(self) -> ZeroState:
+        """Make the transform that provides the zero recurrent state at each reset."""
+        return ZeroState(self.memory.states())

@@ -1,5 +1,6 @@
 """Torsos: observation → embedding."""
 
+from collections.abc import Iterator
 from typing import Annotated, Literal
 
 import torch
@@ -26,6 +27,10 @@ class TorsoSpec(Spec):
         """Make the torso for these observations."""
         raise NotImplementedError
 
+    def fits(self, spaces: Spaces) -> Iterator[str]:
+        """Say why the torso cannot read these observations; nothing if it can."""
+        raise NotImplementedError
+
 
 class Scaled(nn.Module):
     """Turn raw observations into floats near 0: (x − offset) · scale, then the network."""
@@ -47,6 +52,12 @@ class MlpSpec(TorsoSpec):
     out_features: PositiveInt
     hidden: tuple[PositiveInt, ...]
     activation: Activation
+
+    def fits(self, spaces: Spaces) -> Iterator[str]:
+        """Only vectors do."""
+        shape = list(spaces.observation_shape)
+        if len(shape) != 1:
+            yield f"network/torso=mlp needs vector observations, but they are {shape}: use network/torso=conv"
 
     def build(self, spaces: Spaces) -> TensorDictModule:
         """Make the torso; observations of more than one axis are refused by `needs` of the network."""
@@ -92,9 +103,16 @@ class ConvSpec(TorsoSpec):
     background: Annotated[int, Field(ge=0, le=255)]
     gain: Annotated[float, Field(gt=0)]
 
-    def layers_agree(self) -> bool:
-        """Tell whether channels, kernels and strides describe the same number of layers."""
-        return len(self.channels) == len(self.kernels) == len(self.strides)
+    def fits(self, spaces: Spaces) -> Iterator[str]:
+        """Only images do that are larger than what the kernels and strides take away."""
+        shape = list(spaces.observation_shape)
+        if not len(self.channels) == len(self.kernels) == len(self.strides):
+            yield "network.torso: channels, kernels and strides must have one entry per layer each"
+        elif len(shape) != 3 or spaces.observation_dtype != torch.uint8:
+            what = f"but observations are {shape}"
+            yield f"network/torso=conv needs uint8 images [C, H, W], {what}: use network/torso=mlp"
+        elif min(self.output_size(*shape[1:])) < 1:
+            yield f"network.torso: images of {shape} are too small for these kernels and strides"
 
     def output_size(self, height: int, width: int) -> tuple[int, int]:
         """Height and width behind the last convolution; not positive if the image is too small."""
@@ -123,8 +141,3 @@ class ConvSpec(TorsoSpec):
         return TensorDictModule(
             Scaled(body, offset=float(self.background), scale=self.gain / 255), [keys.OBSERVATION], [keys.EMBED]
         )
-
-
-def is_image(spaces: Spaces) -> bool:
-    """Tell whether observations are `uint8` images [C, H, W]."""
-    return len(spaces.observation_shape) == 3 and spaces.observation_dtype == torch.uint8

@@ -151,7 +151,7 @@ def deciding(parts: Parts, env: EnvBase, steps: int) -> Call:
     def call() -> None:
         with torch.no_grad(), set_exploration_type(ExplorationType.RANDOM):
             for _ in range(steps):
-                parts.exploration.policy(start.copy())
+                parts.policy(start.copy())
 
     return call
 

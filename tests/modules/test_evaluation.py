@@ -3,8 +3,7 @@ import pytest
 import torch
 
 from modules.evaluation import Episodes, run_episodes
-from modules.exploration import EpsGreedySpec
-from modules.networks.nets import GreedyPolicy
+from modules.networks.nets import Policy
 from modules.seeding import random_state
 from tests.modules.builders import always, gym_spec, network_spec
 
@@ -72,13 +71,19 @@ def test_evaluation_disturbs_no_random_stream():
     assert flat(random_state()) == before
 
 
-def test_exploration_is_off_and_no_graph_is_kept():
+def test_no_graph_is_kept():
     network = network_spec("lstm").build(CARTPOLE.spaces())
-    policy = GreedyPolicy(network, 2)
-    exploring = EpsGreedySpec(start=1.0, end=1.0, anneal_frames=1).build(policy, 2).policy
-    env = CARTPOLE.build(2, network_spec("lstm").primer())
-    assert run_episodes(env, exploring, episodes=4, seed=0) == run_episodes(env, policy, episodes=4, seed=0)
-    assert all(p.grad is None for p in network.parameters())
+    graphs = []
+    network[-1].module.register_forward_hook(lambda module, args, out: graphs.append(out.requires_grad))
+    run_episodes(CARTPOLE.build(2, network_spec("lstm").primer()), Policy(network, 2), episodes=4, seed=0)
+    assert graphs
+    assert not any(graphs)
+
+
+def test_an_episode_that_does_not_end_is_an_error_not_a_hang():
+    with pytest.raises(RuntimeError, match="did not end within 8 steps"):
+        run_episodes(PARITY.build(2, None), always(0), episodes=2, seed=0, max_steps=8)
+    assert run_episodes(PARITY.build(2, None), always(0), episodes=2, seed=0, max_steps=10).lengths == [1, 10]
 
 
 def test_look_sees_the_reset_and_each_step_but_the_last():

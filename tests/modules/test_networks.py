@@ -6,7 +6,7 @@ from torchrl.modules import set_recurrent_mode
 from modules import keys
 from modules.keys import Spaces
 from modules.networks.heads import QSpec
-from modules.networks.nets import GreedyPolicy, NetworkSpec
+from modules.networks.nets import NetworkSpec, Policy
 from modules.networks.torsos import ConvSpec, MlpSpec
 from tests.modules.builders import MEMORIES, network_spec
 
@@ -112,7 +112,7 @@ def test_greedy_policy_acts_like_its_network(memory):
     td = inputs(VECTOR, memory, 6)
     td[keys.IS_INIT][::2] = True
     expected = network(td.clone())
-    out = GreedyPolicy(network, 3)(td.clone())
+    out = Policy(network, 3)(td.clone())
     assert torch.equal(out[keys.ACTION], expected[keys.ACTION_VALUE].argmax(-1))
     assert out[keys.ACTION].dtype == torch.int64
     states = {("next", key) for key in MEMORIES[memory].states()}
@@ -125,7 +125,7 @@ def test_greedy_policy_acts_like_its_network(memory):
 def test_greedy_policy_follows_its_network(memory):
     """New weights show at once, and none is registered twice: pushed weights must arrive."""
     network = network_spec(memory).build(VECTOR)
-    policy = GreedyPolicy(network, 3)
+    policy = Policy(network, 3)
     assert [id(p) for p in policy.parameters()] == [id(p) for p in network.parameters()]
     td = inputs(VECTOR, memory, 50)
     before = policy(td.clone())[keys.ACTION]

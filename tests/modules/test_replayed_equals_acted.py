@@ -15,7 +15,7 @@ from modules import keys
 from modules.collect import SyncSpec
 from modules.exploration import EpsGreedySpec
 from modules.keys import Spaces
-from modules.networks.nets import GreedyPolicy
+from modules.networks.nets import Policy
 from modules.replay.sequence import SequenceReplay, SequenceSpec
 from tests.modules.builders import MEMORIES, gym_spec, network_spec, q_settings, sharpen
 
@@ -54,13 +54,12 @@ def play(memory, overlap, directory):
     network = spec.build(spaces)
     sharpen(network)
     acting = copy.deepcopy(network).requires_grad_(False)
-    exploration = EpsGreedySpec(start=0.5, end=0.5, anneal_frames=1).build(
-        GreedyPolicy(acting, spaces.n_actions), spaces.n_actions
-    )
+    exploration = EpsGreedySpec(start=0.5, end=0.5, anneal_frames=1).build()
+    policy = Policy(acting, spaces.n_actions, exploration.choose)
     values = []
     acting[-1].module.register_forward_hook(lambda module, args, out: values.append(out.reshape(ENVS, -1).clone()))
     env = env_spec.build(ENVS, spec.primer())
-    collection = SyncSpec(num_envs=ENVS, steps=STEPS).build(env, exploration.policy)
+    collection = SyncSpec(num_envs=ENVS, steps=STEPS).build(env, policy)
     states = spec.memory.states()
     settings = SequenceSpec(capacity=10_000, length=LENGTH, overlap=overlap, batch_rows=4, ratio=1)
     replay = SequenceReplay(settings, directory, spaces, states, save_every=100, batch_frames=ENVS * STEPS, seed=0)
@@ -137,7 +136,7 @@ def test_restart_makes_every_environment_fresh(tmp_path):
     spaces = env_spec.spaces()
     assert spaces == Spaces(observation_shape=(2,), observation_dtype=torch.float32, n_actions=2)
     network = spec.build(spaces)
-    policy = EpsGreedySpec(start=0.5, end=0.5, anneal_frames=1).build(GreedyPolicy(network, 2), 2).policy
+    policy = Policy(network, 2, EpsGreedySpec(start=0.5, end=0.5, anneal_frames=1).build().choose)
     collection = SyncSpec(num_envs=ENVS, steps=STEPS).build(env_spec.build(ENVS, spec.primer()), policy)
     batches = []
     for seed in (1, 1, 2):

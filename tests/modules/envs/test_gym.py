@@ -1,6 +1,15 @@
 import pytest
 import torch
-from torchrl.envs import check_env_specs
+from torchrl.data import Unbounded
+from torchrl.envs import (
+    Compose,
+    InitTracker,
+    RewardSum,
+    StepCounter,
+    TensorDictPrimer,
+    TransformedEnv,
+    check_env_specs,
+)
 
 from modules import keys
 from modules.envs.gym import vector_env
@@ -27,6 +36,37 @@ def test_environment_keeps_torchrls_contract(spec, memory):
     assert {key: value.shape for key, value in primed.items()} == expected
     assert not any(value.any() for value in primed.values())
     env.close()
+
+
+@pytest.mark.parametrize("memory", MEMORIES)
+def test_tracker_and_zero_state_write_what_torchrls_transforms_write(memory):
+    """Short episodes, resets of single environments, and a policy that leaves states behind."""
+    spec, ours = gym_spec("CartPole-v1"), network_spec(memory).primer()
+    theirs = TensorDictPrimer(
+        {key: Unbounded(torch.Size(shape)) for key, shape in MEMORIES[memory].states().items()}, expand_specs=True
+    )
+    tracked = spec.build(4, ours)
+    record = RewardSum(in_keys=[keys.REWARD], out_keys=[keys.EPISODE_RETURN])
+    same = TransformedEnv(spec.build(4, None).base_env, Compose(InitTracker(), StepCounter(), record, theirs))
+    tds = []
+    for env in (tracked, same):
+        env.set_seed(1)
+        tds.append(env.reset())
+    generator, resets = torch.Generator().manual_seed(0), 0
+    for _ in range(80):
+        action = torch.randint(2, (4,), generator=generator)
+        steps = []
+        for i, env in enumerate((tracked, same)):
+            td = tds[i].set(keys.ACTION, action)
+            for key in MEMORIES[memory].states():
+                td["next", key] = td[key] + 1
+            step, tds[i] = env.step_and_maybe_reset(td)
+            steps.append(step)
+        for a, b in (steps, tds):
+            assert set(a.keys(True, True)) == set(b.keys(True, True))
+            assert all(torch.equal(a[key], b[key]) and a[key].dtype == b[key].dtype for key in a.keys(True, True))
+        resets += int(steps[0]["next", keys.DONE].sum())
+    assert resets > 4
 
 
 def test_masked_observations_are_the_kept_entries():

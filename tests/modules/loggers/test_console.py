@@ -45,7 +45,6 @@ def test_without_a_terminal_each_show_is_one_log_line(
     progress.show({})
     progress.advance(100)
     progress.show({"eval/return_mean": 12.345, "loss/q": 0.01234, "train/epsilon": 0.5, "perf/wall_s": 1.0})
-    progress.note("checkpoint saved")
     progress.advance(600)
     progress.show({"perf/frames_per_s": 1234.5, "perf/updates_per_s": 51.25, "loss/q": 2.0})
     progress.close()
@@ -53,7 +52,6 @@ def test_without_a_terminal_each_show_is_one_log_line(
     assert [record.getMessage() for record in caplog.records] == [
         "500/1,000 frames (50%), ? left",
         "600/1,000 frames (60%), score 12.3, loss 0.012, ε 0.50, 00:00 left",
-        "checkpoint saved",
         "1,200/1,000 frames (120%), score 12.3, loss 2, ε 0.50, 1234 frames/s, 51 updates/s, 00:00 left",
     ]
     assert err.getvalue() == ""
@@ -73,7 +71,7 @@ def test_a_terminal_where_a_bar_cannot_be_drawn_gets_lines(
     assert drawn() == ""
 
 
-def test_a_bar_of_80_columns_shows_all_values_and_survives_a_note_and_the_overshoot(
+def test_a_bar_of_80_columns_shows_all_values_and_survives_the_overshoot(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     drawn = _terminal(monkeypatch, columns=80)
@@ -85,9 +83,6 @@ def test_a_bar_of_80_columns_shows_all_values_and_survives_a_note_and_the_oversh
     last = drawn().split("\r")[-1]
     assert len(last) <= 80
     assert "250k/400k 00:00 left score 475.0 loss 0.012 ε 0.05 1234 frames/s 51 updates/s" in last
-    progress.note("checkpoint saved")
-    assert [record.getMessage() for record in caplog.records] == ["checkpoint saved"]
-    assert "250k/400k" in drawn().split("\r")[-1]  # drawn again below the note
     progress.advance(150_064)
     progress.show({})
     progress.close()
