@@ -71,3 +71,14 @@ class Spaces:
     def observation_size(self) -> int:
         """Number of scalars in one observation."""
         return prod(self.observation_shape)
+
+
+@dataclass(frozen=True)
+class Symmetry:
+    """A relabelling of observations and actions that leaves an environment's dynamics and rewards as they are.
+
+    Entry i of a relabelled, flattened observation is entry `observation[i]`; action a becomes `action[a]`.
+    """
+
+    observation: tuple[int, ...]
+    action: tuple[int, ...]

@@ -74,6 +74,7 @@ def build(run: Run, run_dir: Path, config: Mapping[str, Any], checkpoint: Mappin
         save_every=run.save_every,
         batch_frames=run.collector.frames_per_batch,
         seed=seed_for(run.seed, "replay"),
+        symmetry=run.env.symmetry(),
     )
     learner = Learner(network, run.loss.build(network, tuple(states)), run.optim)
     logger = run.logger.build(

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import cached_property
 from pydoc import locate
 from typing import Annotated, Any, Literal
@@ -118,7 +119,7 @@ def read(cfg: DictConfig) -> Run:
         raise UsageError("; ".join(problems))
     if not isinstance(run, Run):
         raise UsageError("configuration: the top level must have _target_: pipelines.schema.Run")
-    return run
+    return replace(run, replay=run.replay.fitted(run.env.max_steps()))
 
 
 def make(node: Any, path: str, problems: list[str]) -> Any:

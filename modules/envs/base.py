@@ -7,7 +7,7 @@ from torchrl.data import Categorical, Composite, Unbounded
 from torchrl.envs import Compose, EnvBase, Transform, TransformedEnv
 
 from modules import keys
-from modules.keys import Spaces
+from modules.keys import Spaces, Symmetry
 from modules.spec import Spec
 
 
@@ -17,6 +17,14 @@ class EnvSpec(Spec):
     def spaces(self) -> Spaces:
         """Look up observation and action spaces; raises `UsageError` for what cannot be trained on."""
         raise NotImplementedError
+
+    def max_steps(self) -> int | None:
+        """Steps after which an episode is cut off; None if it is not known."""
+        return None
+
+    def symmetry(self) -> Symmetry | None:
+        """The environment's mirror symmetry; None if it has none that is known."""
+        return None
 
     def build(self, num_envs: int, primer: Transform | None, *, video: bool = False) -> TransformedEnv:
         """Make `num_envs` environments that step together; `video` lets `picture` work."""

@@ -113,6 +113,10 @@ class GymSpec(EnvSpec):
         dtype = torch.uint8 if space.dtype == np.uint8 else torch.float32
         return Spaces(observation_shape=shape, observation_dtype=dtype, n_actions=n_actions)
 
+    def max_steps(self) -> int | None:
+        """The limit with which the id is registered."""
+        return make_one(self.id, self.kwargs).spec.max_episode_steps  # pyright: ignore[reportOptionalMemberAccess]
+
     def build(self, num_envs: int, primer: Transform | None, *, video: bool = False) -> TransformedEnv:
         """Make the vector environment."""
         envs = make_vec(self.id, num_envs, {**self.kwargs, **({"render_mode": "rgb_array"} if video else {})})

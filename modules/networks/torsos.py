@@ -47,20 +47,20 @@ class Scaled(nn.Module):
 
 @spec
 class MlpSpec(TorsoSpec):
-    """Fully connected layers on vector observations; an activation follows each, the last included."""
+    """Fully connected layers on flattened observations; an activation follows each, the last included."""
 
     out_features: PositiveInt
     hidden: tuple[PositiveInt, ...]
     activation: Activation
 
     def fits(self, spaces: Spaces) -> Iterator[str]:
-        """Only vectors do."""
+        """All but images do."""
         shape = list(spaces.observation_shape)
-        if len(shape) != 1:
-            yield f"network/torso=mlp needs vector observations, but they are {shape}: use network/torso=conv"
+        if len(shape) > 2:
+            yield f"network/torso=mlp needs vectors or grids, but observations are {shape}: use network/torso=conv"
 
     def build(self, spaces: Spaces) -> TensorDictModule:
-        """Make the torso; observations of more than one axis are refused by `needs` of the network."""
+        """Make the torso."""
         act = ACTIVATIONS[self.activation]
         mlp = MLP(
             in_features=spaces.observation_size,
@@ -69,7 +69,9 @@ class MlpSpec(TorsoSpec):
             activation_class=act,
             activate_last_layer=True,
         )
-        return TensorDictModule(Scaled(mlp, offset=0.0, scale=1.0), [keys.OBSERVATION], [keys.EMBED])
+        axes = len(spaces.observation_shape)
+        body = nn.Sequential(nn.Flatten(-axes), mlp) if axes > 1 else mlp
+        return TensorDictModule(Scaled(body, offset=0.0, scale=1.0), [keys.OBSERVATION], [keys.EMBED])
 
 
 class Pool(nn.Sequential):

@@ -3,6 +3,7 @@
 import os
 import shutil
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,7 +13,8 @@ from pydantic import Field
 from tensordict import TensorDict, TensorDictBase
 from torchrl.data import LazyMemmapStorage
 
-from modules.keys import Spaces
+from modules import keys
+from modules.keys import Spaces, Symmetry
 from modules.replay.rows import RowCutter, row_template
 from modules.spec import Spec, UsageError, spec
 
@@ -26,17 +28,27 @@ class SequenceSpec(Spec):
 
     Attributes:
         capacity: steps that the sampler can draw from (rows · steps that neighbours do not share).
-        length: steps of a row, T.
+        length: steps of a row, T; 0 stands for whole episodes, as long as the longest (see `fitted`).
         overlap: steps that neighbouring rows of an episode share.
         batch_rows: rows of a batch, B.
         ratio: learned steps per collected step.
+        mirror: show each sampled row mirrored with probability 1/2, where the environment has a mirror symmetry.
     """
 
     capacity: PositiveInt
-    length: PositiveInt
+    length: Annotated[int, Field(ge=0)]
     overlap: Annotated[int, Field(ge=0)]
     batch_rows: PositiveInt
     ratio: Annotated[float, Field(gt=0)]
+    mirror: bool
+
+    def fitted(self, max_steps: int | None) -> "SequenceSpec":
+        """Put in the length of the longest episode where `length` asks for whole ones."""
+        if self.length:
+            return self
+        if max_steps is None:
+            raise UsageError("replay.length=0 (whole episodes) needs an environment with a time limit: give the steps")
+        return replace(self, length=max_steps)
 
     @property
     def capacity_rows(self) -> int:
@@ -52,6 +64,10 @@ class SequenceSpec(Spec):
                 f"replay.capacity={self.capacity} steps hold {self.capacity_rows} rows, "
                 f"fewer than replay.batch_rows={self.batch_rows}"
             )
+        if self.mirror and run.env.symmetry() is None:
+            yield "replay.mirror=true needs an environment with a mirror symmetry; this one has none: set it to false"
+        elif self.mirror and self.length < (run.env.max_steps() or self.length + 1) and run.network.memory.states():
+            yield "replay.mirror=true needs whole episodes (a recurrent state has no mirror image): set replay.length=0"
         if run.warmup_frames > self.capacity:
             yield f"warmup_frames={run.warmup_frames} must not exceed replay.capacity={self.capacity}"
 
@@ -99,12 +115,14 @@ class SequenceReplay:
         save_every: int,
         batch_frames: int,
         seed: int,
+        symmetry: Symmetry | None = None,
     ) -> None:
         self.settings = settings
         self._cutter = RowCutter(length=settings.length, overlap=settings.overlap, states=tuple(states))
         self._ring = settings.ring_rows(save_every, batch_frames)
         # One batch of one-step episodes, with the tails of those that run, must still fit the interval.
         self._save_at = settings.interval_rows(save_every, batch_frames) - 2 * batch_frames
+        self._symmetry = symmetry if settings.mirror else None
         self._generator = torch.Generator().manual_seed(seed)
         self._written = 0
         self._saved = 0
@@ -142,6 +160,8 @@ class SequenceReplay:
         index = torch.randint(oldest, self._written, (self.settings.batch_rows,), generator=self._generator)
         index %= self._ring
         rows = {key: field.index_select(0, index) for key, field in self._fields.items()}
+        if self._symmetry is not None:
+            mirrored(rows, torch.rand(len(index), generator=self._generator) < 0.5, self._symmetry)
         return TensorDict(rows, batch_size=[self.settings.batch_rows])
 
     def state_dict(self) -> dict[str, Any]:
@@ -160,6 +180,14 @@ class SequenceReplay:
             index = torch.arange(self._written, self._written + count) % self._ring
             self._storage.set(index, rows)  # pyright: ignore[reportArgumentType]
             self._written += count
+
+
+def mirrored(rows: dict[str, torch.Tensor], which: torch.Tensor, symmetry: Symmetry) -> None:
+    """Mirror the rows `which` [B] in place; whole episodes only, for a recurrent state has no mirror image."""
+    seen = rows[keys.OBSERVATION]
+    part = seen[which]
+    seen[which] = part.flatten(2)[..., torch.tensor(symmetry.observation)].view_as(part)
+    rows[keys.ACTION][which] = torch.tensor(symmetry.action)[rows[keys.ACTION][which]]
 
 
 def refuse_missing_ring(directory: Path, state: Mapping[str, Any]) -> None:

@@ -173,7 +173,7 @@ def test_pool_averages_each_filter_over_the_image():
     ("spec", "spaces", "message"),
     [
         (image_network(), VECTOR, "network/torso=conv needs uint8 images [C, H, W], but observations are [3]"),
-        (network_spec("lstm"), IMAGE, "network/torso=mlp needs vector observations, but they are [1, 20, 32]"),
+        (network_spec("lstm"), IMAGE, "network/torso=mlp needs vectors or grids, but observations are [1, 20, 32]"),
         (image_network(torso=conv(strides=((1, 1),))), IMAGE, "must have one entry per layer each"),
         (image_network(torso=conv(kernels=((21, 8), (2, 4)))), IMAGE, "images of [1, 20, 32] are too small"),
         (image_network(torso=conv(kernels=((5, 8), (9, 4)))), IMAGE, "images of [1, 20, 32] are too small"),

@@ -61,7 +61,7 @@ def play(memory, overlap, directory):
     env = env_spec.build(ENVS, spec.primer())
     collection = SyncSpec(num_envs=ENVS, steps=STEPS).build(env, policy)
     states = spec.memory.states()
-    settings = SequenceSpec(capacity=10_000, length=LENGTH, overlap=overlap, batch_rows=4, ratio=1)
+    settings = SequenceSpec(capacity=10_000, length=LENGTH, overlap=overlap, batch_rows=4, ratio=1, mirror=False)
     replay = SequenceReplay(settings, directory, spaces, states, save_every=100, batch_frames=ENVS * STEPS, seed=0)
     diary = Diary()
     for sitting in range(2):

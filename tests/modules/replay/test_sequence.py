@@ -22,6 +22,7 @@ def settings(**changes):
         "overlap": 0,
         "batch_rows": BATCH_ROWS,
         "ratio": 2.0,
+        "mirror": False,
     }
     return SequenceSpec(**{**base, **changes})
 

@@ -1,0 +1,285 @@
+"""The grid tour: find all goals of a small map, seen through a window that turns with the robot.
+
+Rules after itoshin-tech's memoryRL (2019). Actions: 0 forward, 1 turn left, 2 turn right. An observation is the
+window (2·sight + 1)², robot in the centre looking up, goals beside walls.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, fields, replace
+from typing import Annotated, Any, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from modules.envs.layouts import FRESH, GOAL, WALL, Layouts, Ruins, flooded, read_map, to_bits
+from modules.envs.world import State, WorldSpec
+from modules.keys import Spaces, Symmetry
+from modules.spec import UsageError, spec
+
+Positive = Annotated[int, Field(gt=0)]
+Count = Annotated[int, Field(ge=0)]
+Cell = tuple[Count, Count]
+Maps = tuple[tuple[str, ...], ...]
+NOTHING, HIT, FOUND = 0, 1, 2  # what the last step did, for pictures
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """Rules of one task.
+
+    Attributes:
+        maps: fixed maps, one of which is drawn per episode (`#` wall, `G` goal, `S` start); empty: random maps.
+        size: width and height of random maps.
+        start: where the robot starts on random maps, (x, y); y grows downwards.
+        heading: 0 up, 1 left, 2 down, 3 right.
+        goals: goals of random maps.
+        walls: walls of random maps.
+        sight: cells that the robot sees in each direction.
+        max_time: steps of an episode at most.
+        hidden_after: steps after which goals no longer show; 0 = they always show.
+        reset_after_goal: whether a goal that is not the last moves the robot back to the start.
+        erase_visited: whether a visited goal vanishes; otherwise it looks like an unvisited one.
+        block_visited: whether a visited goal is like a wall.
+        walls_show: whether the window has a part for walls.
+        reward_goal: for entering an unvisited goal.
+        reward_bump: for running into a wall or the border.
+        reward_move: for any other step.
+        reward_timeout: replaces the reward of the step that runs out of time.
+    """
+
+    maps: Maps = ()
+    size: tuple[int, int] = (5, 5)
+    start: Cell = (2, 2)
+    heading: int = 0
+    goals: int = 1
+    walls: int = 0
+    sight: int = 2
+    max_time: int
+    hidden_after: int = 0
+    reset_after_goal: bool = False
+    erase_visited: bool = False
+    block_visited: bool = False
+    walls_show: bool = True
+    reward_goal: float = 1.0
+    reward_bump: float = -0.2
+    reward_move: float = -0.1
+    reward_timeout: float = -0.2
+
+
+RUIN = ("##G..", ".#..#", ".G..#", "###..", "#...S")
+T_BOTH = ("#####", "G...G", "##.##", "##S##", "#####")
+T_LEFT = ("#####", "#G..#", "##.##", "##S##", "#####")
+T_RIGHT = ("#####", "#..G#", "##.##", "##S##", "#####")
+T_LARGE = ("G...G", "##.##", "##.##", "##.##", "##S##")
+TASKS = {
+    "silent_ruin": Task(maps=(RUIN,), sight=2, max_time=25, erase_visited=True),
+    "open_field": Task(sight=4, max_time=15, reset_after_goal=True, walls_show=False),
+    "many_swamp": Task(size=(7, 7), start=(3, 3), goals=4, walls=4, sight=2, max_time=30, erase_visited=True),
+    "tmaze_both": Task(maps=(T_BOTH,), sight=3, max_time=20, reset_after_goal=True),
+    "tmaze_either": Task(maps=(T_LEFT, T_RIGHT), sight=2, max_time=5, hidden_after=2, reset_after_goal=True),
+    "ruin_1swamp": Task(walls=8, sight=2, max_time=10, reset_after_goal=True),
+    "ruin_2swamp": Task(goals=2, walls=8, sight=2, max_time=20, reset_after_goal=True),
+    "tmaze_large": Task(maps=(T_LARGE,), sight=3, max_time=30, reset_after_goal=True),
+    "mytask": Task(size=(10, 10), start=(4, 4), goals=5, walls=10, sight=3, max_time=200),
+}
+TaskName = Literal[
+    "silent_ruin", "open_field", "many_swamp", "tmaze_both", "tmaze_either", "ruin_1swamp", "ruin_2swamp",
+    "tmaze_large", "mytask",
+]  # fmt: skip
+
+
+class Tour:
+    """The rules as pure functions on tensors.
+
+    A state has `cells` [N, P] (bits of the map, padded by `sight` walls, row by row), `position` [N] in it, `heading`,
+    `time`, `left` (goals still to visit) and `event` (what the last step did), [N] each.
+    """
+
+    def __init__(
+        self, task: Task, layout: Literal["original", "uniform"], *, timeout_replaces: bool, device: torch.device | str
+    ) -> None:
+        refuse_nonsense(task)
+        self.task, self.device = task, torch.device(device)
+        self.timeout_replaces = timeout_replaces
+        source, start = self._source()
+        height, width = (task.size[1], task.size[0]) if isinstance(source, Ruins) else source.shape[1:]
+        s = task.sight
+        self.width, self.height = width + 2 * s, height + 2 * s  # padded
+        self.start_at = (start[1] + s) * self.width + start[0] + s
+        self.layouts = Layouts(source, layout, self.device)
+        self._ahead = torch.tensor([-self.width, -1, self.width, 1], device=self.device)
+        self._turn = torch.tensor([0, 1, 3], device=self.device)
+        self._window = window(s, self.width).to(self.device)
+        side = 2 * s + 1
+        self._side = side
+        self.spaces = Spaces(
+            observation_shape=(side, side * (2 if task.walls_show else 1)), observation_dtype=torch.uint8, n_actions=3
+        )
+
+    def _source(self) -> tuple[Tensor | Ruins, Cell]:
+        task = self.task
+        if not task.maps:
+            width, height = task.size
+            return Ruins(width, height, task.start, task.goals, task.walls), task.start
+        read = [read_map(rows) for rows in task.maps]
+        starts = {start for _, start in read}
+        if len(starts) > 1 or len({cells.shape for cells, _ in read}) > 1:
+            raise UsageError(f"env.maps: all maps must have the same size and start, not {list(task.maps)}")
+        return torch.stack([cells for cells, _ in read]), starts.pop()
+
+    def seed(self, seed: int) -> None:
+        """Start the stream of maps anew."""
+        self.layouts.seed(seed)
+
+    def start(self, n: int) -> State:
+        """Put the robots at the start of `n` maps."""
+        s, maps = self.task.sight, self.layouts.draw(n)
+        cells = torch.nn.functional.pad(maps, (s, s, s, s), value=WALL).reshape(n, -1)
+        blank = torch.zeros(n, dtype=torch.int64, device=self.device)
+        return {
+            "cells": cells,
+            "position": blank + self.start_at,
+            "heading": blank + self.task.heading,
+            "time": blank,
+            "left": ((cells & FRESH) != 0).sum(1),
+            "event": blank.clone(),
+        }
+
+    def step(self, state: State, action: Tensor) -> tuple[State, Tensor, Tensor, Tensor]:
+        """Move; `cells` are changed in place."""
+        task, cells, position, heading = self.task, state["cells"], state["position"], state["heading"]
+        ahead = position + self._ahead[heading]
+        there = cells.gather(1, ahead.unsqueeze(1)).squeeze(1)
+        goes = action == 0
+        barred = (there & WALL) != 0
+        if task.block_visited:
+            barred |= (there & (GOAL | FRESH)) == GOAL
+        bumps, moves = goes & barred, goes & ~barred
+        found = moves & ((there & FRESH) != 0)
+        gone = (FRESH | GOAL) if task.erase_visited else FRESH
+        cells.scatter_(1, ahead.unsqueeze(1), (there & ~(found * gone).to(torch.uint8)).unsqueeze(1))
+
+        left, time = state["left"] - found.long(), state["time"] + 1
+        heading, position = (heading + self._turn[action]) % 4, torch.where(moves, ahead, position)
+        if task.reset_after_goal:
+            back = found & (left > 0)
+            position = torch.where(back, self.start_at, position)
+            heading = torch.where(back, task.heading, heading)
+        reward = torch.full_like(action, task.reward_move, dtype=torch.float32)
+        reward = torch.where(bumps, task.reward_bump, torch.where(found, task.reward_goal, reward))
+        late, terminated = time >= task.max_time, found & (left == 0)
+        if self.timeout_replaces:
+            reward = torch.where(late, task.reward_timeout, reward)
+        state = {
+            "cells": cells,
+            "position": position,
+            "heading": heading,
+            "time": time,
+            "left": left,
+            "event": torch.where(found, FOUND, torch.where(bumps | late, HIT, NOTHING)),
+        }
+        return state, reward, terminated, late & ~terminated
+
+    def observe(self, state: State) -> Tensor:
+        """[N, side, 2·side]: 1 where a goal is, and beside it where a wall is."""
+        n, side = state["position"].shape[0], self._side
+        index = state["position"].unsqueeze(1) + self._window[state["heading"]]
+        seen = state["cells"].gather(1, index).view(n, side, side)
+        goals = seen & GOAL
+        if self.task.hidden_after:
+            goals *= (state["time"] < self.task.hidden_after).view(n, 1, 1)
+        return torch.cat((goals, (seen & WALL) >> 1), 2) if self.task.walls_show else goals
+
+
+def window(sight: int, width: int) -> Tensor:
+    """Offsets of the cells in view from the robot's, for each heading, [4, (2·sight+1)²]."""
+    near = torch.arange(-sight, sight + 1)
+    down, right = (grid.reshape(-1) for grid in torch.meshgrid(near, near, indexing="ij"))
+    turned = [(down, right), (-right, down), (-down, -right), (right, -down)]  # (dy, dx) of what is seen (down, right)
+    return torch.stack([dy * width + dx for dy, dx in turned])
+
+
+def refuse_nonsense(task: Task) -> None:
+    """Raise `UsageError` for rules under which no episode can be played."""
+    width, height = task.size
+    if task.maps:
+        for rows in task.maps:
+            cells, (x, y) = read_map(rows)
+            height, width = cells.shape
+            reach = torch.stack(flooded(to_bits((cells & WALL).unsqueeze(0) == 0), y, x))
+            goals = torch.stack(to_bits((cells & GOAL).unsqueeze(0) != 0))
+            if (goals & ~reach).any():
+                raise UsageError(f"env.maps: no path leads from S to every G in {list(rows)}")
+    else:
+        (x, y), free = task.start, width * height - 1
+        if x >= width or y >= height:
+            raise UsageError(f"env.start: {list(task.start)} is outside the field of {width} x {height} cells")
+        if task.goals + task.walls > free:
+            raise UsageError(
+                f"env.goals={task.goals} and env.walls={task.walls} need {task.goals + task.walls} cells, but a field "
+                f"of {width} x {height} has {free} beside the start"
+            )
+    if task.sight >= max(width, height):
+        raise UsageError(f"env.sight={task.sight} must be smaller than the field of {width} x {height} cells")
+
+
+@spec
+class TourSpec(WorldSpec):
+    """A grid tour: `task` names the rules; every other setting that is not null replaces one of them (see `Task`).
+
+    Attributes:
+        task: name of the rules.
+        layout: random maps as the original draws them (biased: it rejects most maps with goals above or left), or
+            uniformly among all solvable ones.
+        timeout: `original` gives reward_timeout at the time limit, whatever that step did; `keep` its own reward.
+    """
+
+    task: TaskName
+    layout: Literal["original", "uniform"]
+    timeout: Literal["original", "keep"]
+    maps: Maps | None
+    size: tuple[Positive, Positive] | None
+    start: Cell | None
+    heading: Annotated[int, Field(ge=0, le=3)] | None
+    goals: Positive | None
+    walls: Count | None
+    sight: Positive | None
+    max_time: Positive | None
+    hidden_after: Count | None
+    reset_after_goal: bool | None
+    erase_visited: bool | None
+    block_visited: bool | None
+    walls_show: bool | None
+    reward_goal: float | None
+    reward_bump: float | None
+    reward_move: float | None
+    reward_timeout: float | None
+
+    @property
+    def rules(self) -> Task:
+        """The named task with the settings that replace parts of it."""
+        changes = {field.name: getattr(self, field.name) for field in fields(Task)}
+        return replace(TASKS[self.task], **{name: value for name, value in changes.items() if value is not None})
+
+    def needs(self, run: Any) -> Iterator[str]:
+        """Random maps must have paths, which only a draw can tell."""
+        del run
+        try:
+            self.world().start(1)
+        except UsageError as error:
+            yield str(error)
+
+    def max_steps(self) -> int | None:
+        """The time limit."""
+        return self.rules.max_time
+
+    def symmetry(self) -> Symmetry:
+        """Left and right: each part of the window is flipped, and the turns change places."""
+        height, width = self.world().spaces.observation_shape
+        parts = torch.arange(height * width).view(height, width // height, height).flip(-1)
+        return Symmetry(observation=tuple(parts.flatten().tolist()), action=(0, 2, 1))
+
+    def world(self, device: torch.device | str = "cpu") -> Tour:
+        """Make the rules."""
+        return Tour(self.rules, self.layout, timeout_replaces=self.timeout == "original", device=device)

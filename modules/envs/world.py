@@ -1,0 +1,114 @@
+"""Small worlds as pure functions on tensors, many episodes at once, and the TorchRL environment around them."""
+
+from typing import Any, Protocol
+
+import torch
+from tensordict import TensorDict, TensorDictBase
+from torch import Tensor
+from torchrl.data import Binary, Categorical, Composite, Unbounded, UnboundedDiscrete
+from torchrl.envs import EnvBase, Transform, TransformedEnv
+
+from modules import keys
+from modules.envs.base import EnvSpec, transformed
+from modules.keys import Spaces
+
+State = dict[str, Tensor]  # every entry [N, …]: row n is all that episode n needs
+
+
+class World(Protocol):
+    """Rules of N independent episodes; `step` and `observe` draw nothing and keep nothing."""
+
+    spaces: Spaces
+
+    def seed(self, seed: int) -> None:
+        """Start the random stream from which `start` draws."""
+        ...
+
+    def start(self, n: int) -> State:
+        """Begin `n` episodes."""
+        ...
+
+    def step(self, state: State, action: Tensor) -> tuple[State, Tensor, Tensor, Tensor]:
+        """Act [N] in a state: the next state (the old one must not be used again), reward, terminated, truncated."""
+        ...
+
+    def observe(self, state: State) -> Tensor:
+        """What the agents see, [N, *shape]."""
+        ...
+
+
+class WorldEnv(EnvBase):
+    """N episodes of a world that step together."""
+
+    def __init__(self, world: World, num_envs: int, device: torch.device | str = "cpu") -> None:
+        device = torch.device(device)
+        super().__init__(device=device, batch_size=torch.Size((num_envs,)))
+        self.world = world
+        self.state: State = {}
+        n, spaces = num_envs, world.spaces
+        shape = torch.Size((n, *spaces.observation_shape))
+        seen = UnboundedDiscrete if spaces.observation_dtype == torch.uint8 else Unbounded
+        self.observation_spec = Composite(
+            {keys.OBSERVATION: seen(shape, dtype=spaces.observation_dtype)}, shape=(n,), device=device
+        )
+        self.action_spec = Categorical(spaces.n_actions, shape=torch.Size((n,)), device=device)
+        self.reward_spec = Unbounded(torch.Size((n, 1)), device=device)
+        flag = Binary(n=1, shape=torch.Size((n, 1)), dtype=torch.bool, device=device)
+        names = (keys.DONE, keys.TERMINATED, keys.TRUNCATED)
+        self.done_spec = Composite({name: flag.clone() for name in names}, shape=(n,), device=device)
+        self._never = torch.zeros(n, 1, dtype=torch.bool, device=device)
+
+    def _reset(self, tensordict: TensorDictBase | None, **kwargs: Any) -> TensorDictBase:
+        del kwargs
+        which = None if tensordict is None else tensordict.get("_reset", None)
+        if which is None or not self.state or which.all():
+            self.state = self.world.start(self.batch_size[0])
+        else:
+            index = which.reshape(-1).nonzero().squeeze(-1)
+            for key, fresh in self.world.start(len(index)).items():
+                self.state[key][index] = fresh
+        done = {name: self._never.clone() for name in (keys.DONE, keys.TERMINATED, keys.TRUNCATED)}
+        return self._pack({keys.OBSERVATION: self.world.observe(self.state), **done})
+
+    def _step(self, tensordict: TensorDictBase) -> TensorDictBase:
+        self.state, reward, terminated, truncated = self.world.step(self.state, tensordict[keys.ACTION])
+        return self._pack(
+            {
+                keys.OBSERVATION: self.world.observe(self.state),
+                keys.REWARD: reward.unsqueeze(-1),
+                keys.DONE: (terminated | truncated).unsqueeze(-1),
+                keys.TERMINATED: terminated.unsqueeze(-1),
+                keys.TRUNCATED: truncated.unsqueeze(-1),
+            }
+        )
+
+    def _pack(self, fields: dict[str, Tensor]) -> TensorDict:
+        return TensorDict(fields, batch_size=self.batch_size, device=self.device)  # pyright: ignore[reportArgumentType]
+
+    def _set_seed(self, seed: int | None) -> None:
+        if seed is not None:
+            self.world.seed(seed)
+
+
+class WorldSpec(EnvSpec):
+    """Settings of a world."""
+
+    def world(self, device: torch.device | str = "cpu") -> World:
+        """Make the rules; raises `UsageError` for settings under which no episode can be played."""
+        raise NotImplementedError
+
+    def spaces(self) -> Spaces:
+        """Ask the rules."""
+        return self.world().spaces
+
+    def build(self, num_envs: int, primer: Transform | None, *, video: bool = False) -> TransformedEnv:
+        """Make the environments; they can always draw themselves."""
+        del video
+        return transformed(WorldEnv(self.world(), num_envs), primer)
+
+
+def world_env(env: EnvBase) -> WorldEnv:
+    """Find the world's environment inside TorchRL's wrappers."""
+    base = env.base_env if isinstance(env, TransformedEnv) else env
+    assert isinstance(base, WorldEnv)
+    return base
