@@ -1,6 +1,6 @@
 """Heads: memory → action values."""
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from pydantic import Field
 from tensordict.nn import TensorDictModule
@@ -15,6 +15,8 @@ PositiveInt = Annotated[int, Field(gt=0)]
 
 class HeadSpec(Spec):
     """Settings of a head; `build` makes the module that writes `action_value`, [..., A]."""
+
+    reads: ClassVar[str] = "features"  # what a torso `writes`
 
     def build(self, in_features: int, n_actions: int) -> TensorDictModule:
         """Make the head."""

@@ -113,8 +113,15 @@ class NetworkSpec(Spec):
     head: InstanceOf[HeadSpec]
 
     def needs(self, run: Any) -> Iterator[str]:
-        """The torso must fit the observations."""
+        """The torso must fit the observations, the memory and the head what comes before them."""
         yield from self.torso.fits(run.spaces)
+        if self.torso.writes != self.head.reads:
+            yield (
+                f"network/torso gives a {self.torso.writes} and network/head needs a {self.head.reads}: "
+                "network/torso=table and network/head=table go together"
+            )
+        if self.torso.writes != "features" and self.memory.states():
+            yield f"network/memory={self.memory.name} cannot remember rows of a table: use network/memory=none"
 
     def build(self, spaces: Spaces) -> "RecurrentNetwork":
         """Make the network: observation [..., *shape] (and recurrent state) → action_value [..., A]."""

@@ -1,7 +1,7 @@
 """Torsos: observation → embedding."""
 
 from collections.abc import Iterator
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -19,8 +19,12 @@ Activation = Literal["relu", "tanh", "elu", "silu"]
 
 
 class TorsoSpec(Spec):
-    """Settings of a torso; `build` makes the module that writes `embed`, [..., out_features]."""
+    """Settings of a torso; `build` makes the module that writes `embed`, [..., out_features].
 
+    `writes` says what that is; a head must read the same, and a memory must be able to.
+    """
+
+    writes: ClassVar[str] = "features"
     out_features: int
 
     def build(self, spaces: Spaces) -> TensorDictModule:

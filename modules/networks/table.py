@@ -1,0 +1,116 @@
+"""Tabular Q-learning (Watkins 1989) as a network: an observation is looked up, its row holds the action values."""
+
+from collections.abc import Iterator
+from typing import Annotated, ClassVar
+
+import torch
+from pydantic import Field
+from tensordict.nn import TensorDictModule
+from torch import Tensor, nn
+
+from modules import keys
+from modules.keys import Spaces
+from modules.networks.heads import HeadSpec
+from modules.networks.torsos import TorsoSpec
+from modules.spec import spec
+
+PositiveInt = Annotated[int, Field(gt=0)]
+
+
+class TableFullError(RuntimeError):
+    """More different observations than the table has rows."""
+
+
+class Rows(nn.Module):
+    """Numbers observations in the order in which they are first seen.
+
+    Copies of a network share one numbering, or their tables would not fit each other; it travels in `state_dict`.
+    """
+
+    def __init__(self, limit: int) -> None:
+        super().__init__()
+        self.limit = limit
+        self._rows: dict[bytes, int] = {}
+
+    def __len__(self) -> int:
+        """Different observations so far."""
+        return len(self._rows)
+
+    def __deepcopy__(self, memo: object) -> "Rows":
+        """Stay the same object."""
+        return self
+
+    def forward(self, observation: Tensor) -> Tensor:
+        """[..., *shape], which `of` has flattened to [..., size], → row numbers [..., 1].
+
+        Raises:
+            TableFullError: an observation is new and no row is left.
+        """
+        seen = observation.detach().cpu().contiguous().numpy()
+        flat = seen.reshape(-1, seen.shape[-1])
+        rows = torch.tensor([self._row(entry.tobytes()) for entry in flat], device=observation.device)
+        return rows.view(*observation.shape[:-1], 1)
+
+    def _row(self, key: bytes) -> int:
+        row = self._rows.get(key)
+        if row is None:
+            if len(self._rows) == self.limit:
+                raise TableFullError(
+                    f"network.torso.out_features={self.limit}: the table has no row for yet another different "
+                    "observation; give it more rows, or use network/torso=mlp network/head=q"
+                )
+            row = self._rows[key] = len(self._rows)
+        return row
+
+    def get_extra_state(self) -> Tensor:
+        """The observations' bytes in the order of their rows, [rows, bytes]."""
+        return torch.tensor([list(key) for key in self._rows], dtype=torch.uint8)
+
+    def set_extra_state(self, state: Tensor) -> None:
+        """Take over a numbering."""
+        self._rows.clear()
+        self._rows.update((bytes(key), row) for row, key in enumerate(state.tolist()))
+
+
+@spec
+class TableSpec(TorsoSpec):
+    """Look observations up in a table that grows; needs `network/head=table` and no memory.
+
+    `out_features` is the number of rows at most.
+    """
+
+    writes: ClassVar[str] = "row"
+    out_features: PositiveInt
+
+    def fits(self, spaces: Spaces) -> Iterator[str]:
+        """Everything does; whether it fits the table shows on the way."""
+        del spaces
+        yield from ()
+
+    def build(self, spaces: Spaces) -> TensorDictModule:
+        """Make the numbering."""
+        flat = nn.Flatten(-len(spaces.observation_shape))
+        return TensorDictModule(nn.Sequential(flat, Rows(self.out_features)), [keys.OBSERVATION], [keys.EMBED])
+
+
+class Lookup(nn.Module):
+    """Rows of action values, all 0 at first."""
+
+    def __init__(self, rows: int, n_actions: int) -> None:
+        super().__init__()
+        self.values = nn.Parameter(torch.zeros(rows, n_actions))
+
+    def forward(self, row: Tensor) -> Tensor:
+        """Row numbers [..., 1] → action values [..., A]."""
+        return self.values[row.squeeze(-1)]
+
+
+@spec
+class TableHeadSpec(HeadSpec):
+    """The table's action values."""
+
+    reads: ClassVar[str] = "row"
+
+    def build(self, in_features: int, n_actions: int) -> TensorDictModule:
+        """Make a table of `in_features` rows."""
+        return TensorDictModule(Lookup(in_features, n_actions), [keys.MEMORY], [keys.ACTION_VALUE])
