@@ -54,7 +54,7 @@ def make_one(env_id: str, kwargs: dict[str, Any]) -> gymnasium.Env:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what matters becomes a sentence of ours
-            return gymnasium.make(env_id, **kwargs)
+            return gymnasium.make(env_id, disable_env_checker=True, **kwargs)
     except Exception as error:
         text = " ".join(str(error).split())
         raise UsageError(f"env: {env_id} cannot be made with kwargs {kwargs}: {text}") from error

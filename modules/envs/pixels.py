@@ -7,6 +7,7 @@ import cv2
 import gymnasium
 import numpy as np
 import torch
+from gymnasium.envs.classic_control import AcrobotEnv, CartPoleEnv, MountainCarEnv
 from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 from pydantic import Field
 from torchrl.envs import EnvBase, GymWrapper, Transform, TransformedEnv
@@ -16,6 +17,8 @@ from modules.envs.gym import action_count, first_frame, make_one, make_vec, rend
 from modules.keys import Spaces
 from modules.spec import UsageError, spec
 
+# Renderers that draw the same whatever the mode, and only then ask for it: how to hand the picture out.
+ON_SURFACE = (AcrobotEnv.render, CartPoleEnv.render, MountainCarEnv.render)
 BGR_MASKS = (0xFF0000, 0xFF00, 0xFF)  # of red, green and blue in a little-endian pixel: bytes B, G, R
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -43,8 +46,10 @@ class PixelsSpec(EnvSpec):
             raise UsageError(f"env.id: {self.id} cannot render to pixels (its render modes have no rgb_array)")
         n_actions = action_count(env, self.id)
         env.reset(seed=0)
-        picture = env.render()
-        assert isinstance(picture, np.ndarray)
+        picture: Any = env.render()
+        if not (isinstance(picture, np.ndarray) and picture.ndim == 3 and picture.shape[2] == 3):
+            found = list(picture.shape) if isinstance(picture, np.ndarray) else type(picture).__name__
+            raise UsageError(f"env.id: {self.id} must render frames [height, width, 3], but it renders {found}")
         if 0 in self.cut(picture).shape:
             raise UsageError(
                 f"env.crop: {list(self.crop)} leaves nothing of a frame of {list(picture.shape[:2])}; "
@@ -76,19 +81,21 @@ def drawn(env: gymnasium.Env) -> tuple[np.ndarray, int]:
     """Let `env` draw itself; return the picture and OpenCV's code for turning it grey.
 
     The classic-control renderers draw on a pygame surface and then copy it pixel by pixel, which takes three
-    times as long as drawing. Where such a surface exists, this is a view of it, [H, W, 4] as B, G, R, unused;
-    elsewhere it is what `render` returns, [H, W, 3] as R, G, B. Both give the same grey picture.
+    times as long as drawing. For those, and for no other, because another one may draw only when it is asked
+    for an array, this is a view of the surface, [H, W, 4] as B, G, R, unused; elsewhere it is what `render`
+    returns, [H, W, 3] as R, G, B. Both give the same grey picture.
     """
-    screen = getattr(env, "screen", None)
+    base: Any = env.unwrapped
+    screen = base.screen if getattr(base.render, "__func__", None) in ON_SURFACE else None
     if screen is None or tuple(screen.get_masks()[:3]) != BGR_MASKS or screen.get_bitsize() != 32:
         picture = env.render()
         assert isinstance(picture, np.ndarray)
         return picture, cv2.COLOR_RGB2GRAY
-    mode, env.render_mode = env.render_mode, "surface"  # draws like rgb_array, but returns nothing
+    mode, base.render_mode = base.render_mode, "surface"  # draws like rgb_array, but returns nothing
     try:
-        env.render()
+        base.render()
     finally:
-        env.render_mode = mode
+        base.render_mode = mode
     width, height = screen.get_size()
     return np.frombuffer(screen.get_view("0"), np.uint8).reshape(height, width, 4), cv2.COLOR_BGRA2GRAY
 
@@ -101,7 +108,7 @@ class Pixels(gymnasium.vector.VectorWrapper):
         self.autoreset_mode = AutoresetMode.DISABLED  # TorchRL looks for it on the outermost wrapper
         self._settings = spec
         assert isinstance(env.unwrapped, SyncVectorEnv)
-        self._envs = [single.unwrapped for single in env.unwrapped.envs]
+        self._envs = env.unwrapped.envs
         shape = (1, spec.height, spec.width)
         self.single_observation_space = gymnasium.spaces.Box(0, 255, shape, np.uint8)
         self.observation_space = gymnasium.vector.utils.batch_space(self.single_observation_space, self.num_envs)

@@ -1,5 +1,7 @@
 import cv2
+import gymnasium
 import numpy as np
+import pygame
 import pytest
 import torch
 from torchrl.envs import check_env_specs
@@ -12,6 +14,45 @@ from modules.spec import UsageError
 from tests.modules.builders import network_spec
 
 CROP = (0.42, 0.80, 0.0, 1.0)
+
+
+class Painter(gymnasium.Env):
+    """A bar as wide as the episode is long, on a screen of its own kind, drawn only if an array is asked for."""
+
+    metadata = {"render_modes": ["rgb_array"]}  # noqa: RUF012
+    observation_space = gymnasium.spaces.Box(-1, 1, (1,), np.float32)
+    action_space = gymnasium.spaces.Discrete(2)
+
+    def __init__(self, screen: str, render_mode: str | None = None) -> None:
+        self.render_mode, self.t = render_mode, 0
+        blank = np.zeros((40, 80, 3), np.uint8)
+        self.screen = {"surface": pygame.Surface((80, 40), 0, 32), "array": blank, "none": None}[screen]
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.t = 0
+        return np.zeros(1, np.float32), {}
+
+    def step(self, action):
+        self.t += 1
+        return np.zeros(1, np.float32), 1.0, False, False, {}
+
+    def render(self):
+        if self.render_mode != "rgb_array" or self.screen is None:
+            return None
+        if isinstance(self.screen, np.ndarray):
+            self.screen[:, : 8 * self.t] = 255
+            return self.screen.copy()
+        self.screen.fill((255, 255, 255), (0, 0, 8 * self.t, 40))
+        return pygame.surfarray.array3d(self.screen).transpose(1, 0, 2)
+
+
+if "Painter-v0" not in gymnasium.registry:
+    gymnasium.register("Painter-v0", Painter)
+
+
+def painter(screen):
+    return PixelsSpec(id="Painter-v0", kwargs={"screen": screen}, height=20, width=40, crop=(0.0, 1.0, 0.0, 1.0))
 
 
 def pixels(env_id="CartPole-v1", *, crop=CROP, height=20, width=160):
@@ -69,6 +110,18 @@ def test_frame_is_the_grey_cut_of_what_the_environment_renders(env_id):
             np.testing.assert_array_equal(frame[0], expected)
         _, td = env.step_and_maybe_reset(td.set(keys.ACTION, torch.tensor([0, 1])))
     env.close()
+
+
+@pytest.mark.parametrize("screen", ["surface", "array"])
+def test_an_environment_that_draws_only_when_asked_does_not_freeze(screen):
+    seen = frames(painter(screen), steps=6, num_envs=2)
+    # [7, 2, 1, 20, 40]: the bar grows by 4 of 40 columns a step.
+    assert (seen[:, :, 0] > 127).sum((2, 3)).tolist() == [[80 * t] * 2 for t in range(7)]
+
+
+def test_an_environment_that_renders_nothing_is_refused():
+    with pytest.raises(UsageError, match=r"must render frames \[height, width, 3\], but it renders NoneType"):
+        painter("none").spaces()
 
 
 def test_frames_are_not_overwritten_by_later_ones():
