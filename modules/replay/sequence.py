@@ -1,5 +1,6 @@
 """Replay of fixed-length rows in one memory-mapped ring on disk, sampled uniformly."""
 
+import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping
@@ -196,9 +197,31 @@ def refuse_missing_ring(directory: Path, state: Mapping[str, Any]) -> None:
         raise UsageError(f"{directory}: the replay of this run is gone, so it cannot be resumed; evaluate still works")
 
 
-def schema(rows: TensorDictBase) -> dict[str, str]:
+def schema(rows: TensorDictBase) -> dict[str, tuple[str, list[int]]]:
     """Name, type and shape of everything in `rows`."""
-    return {str(key): f"{str(v.dtype).removeprefix('torch.')}{list(v.shape)}" for key, v in sorted(rows.items())}
+    return {str(key): (str(v.dtype), list(v.shape)) for key, v in rows.items()}
+
+
+def recorded(meta: Path) -> dict[str, tuple[str, list[int]]]:
+    """Read from a ring's meta.json the schema of what should lie beside it."""
+    try:
+        fields = {key: field for key, field in json.loads(meta.read_text()).items() if isinstance(field, dict)}
+        return {key: (field["dtype"], field["shape"]) for key, field in fields.items()}
+    except (OSError, ValueError, LookupError, AttributeError) as error:
+        raise UsageError(f"{meta}: damaged, so this run cannot be resumed; evaluate still works") from error
+
+
+def refuse_damaged_files(directory: Path, ring: TensorDictBase) -> None:
+    """Raise `UsageError` if a file of `ring` is missing or was cut: opened, it would read as zeros."""
+    for key, field in ring.items():
+        path = directory / f"{key}.memmap"
+        if not path.is_file():
+            raise UsageError(f"{path}: missing, so this run cannot be resumed; evaluate still works")
+        size, needed = path.stat().st_size, field.numel() * field.element_size()
+        if size != needed:
+            raise UsageError(
+                f"{path}: {size} bytes instead of {needed}, so this run cannot be resumed; evaluate still works"
+            )
 
 
 def reserve(directory: Path) -> None:
@@ -218,14 +241,14 @@ def open_ring(directory: Path, template: TensorDict, rows: int) -> LazyMemmapSto
     existing = (directory / "meta.json").exists()
     storage = LazyMemmapStorage(rows, scratch_dir=directory, existsok=existing)
     if existing:
-        ring = TensorDict.load_memmap(directory)
         expected = template.unsqueeze(0).expand(rows)
-        if schema(ring) != schema(expected):
+        if recorded(directory / "meta.json") != schema(expected):
             raise UsageError(
                 f"{directory}: the replay there does not fit the configuration (other rows, network or capacity); "
                 "restore the config.yaml that the run was started with"
             )
-        storage._storage, storage.initialized, storage._len = ring, True, rows
+        refuse_damaged_files(directory, expected)
+        storage._storage, storage.initialized, storage._len = TensorDict.load_memmap(directory), True, rows
     else:
         storage.set(range(1), template.unsqueeze(0))
         reserve(directory)

@@ -125,6 +125,9 @@ RESUME = (
     ("run=OTHER_NETWORK", "total_frames=200"),
     ("run=OTHER_REPLAY", "total_frames=200"),
     ("run=NO_REPLAY", "total_frames=200"),
+    ("run=CUT_REPLAY", "total_frames=200"),
+    ("run=NO_REWARDS", "total_frames=200"),
+    ("run=BROKEN_META", "total_frames=200"),
     ("run=NO_METRICS", "total_frames=200"),
 )
 REPORT = (
@@ -153,6 +156,9 @@ PLACES = {
     "OTHER_NETWORK": "one in whose config.yaml the size of the memory was changed by hand",
     "OTHER_REPLAY": "one in whose config.yaml the rows of the replay were made longer by hand",
     "NO_REPLAY": "one whose folder replay was deleted",
+    "CUT_REPLAY": "one whose replay/observation.memmap was cut to 100 bytes",
+    "NO_REWARDS": "one whose replay/reward.memmap was deleted",
+    "BROKEN_META": "one whose replay/meta.json was cut in half",
     "NO_METRICS": "one whose metrics.csv was deleted",
     "BROKEN_CONFIG": "one whose config.yaml is no YAML",
     "TYPO_IN_CONFIG": "one in whose config.yaml a setting is misspelt",

@@ -44,11 +44,13 @@ class Case:
 
     @property
     def said(self) -> str:
-        """The sentence, without what depends on the machine."""
+        """The sentence, without what depends on the machine, or on settings and presets that have nothing to do with it."""
         if not self.refused:
             return "**not refused as it should be**"
         sentence = self.ended.err.strip().removeprefix("error: ").replace(f"{self.place}/", "")
         sentence = sentence.replace(str(self.place), "HERE")
+        sentence = re.sub(r"(options in 'exp':) .*", r"\1 …", sentence)
+        sentence = re.sub(r"line \d+", "line …", sentence)
         return re.sub(r"(takes|has|machine) [\d.]+ GiB", r"\1 … GiB", sentence)
 
 
@@ -71,7 +73,7 @@ def prepare(place: Path) -> None:
     for path in (place / "NO_CHECKPOINT" / "checkpoints").iterdir():
         path.unlink()
     for path in checkpoints(place / "TRUNCATED"):
-        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+        halve(path)
     for path in checkpoints(place / "FOREIGN"):
         torch.save({"model": torch.zeros(2)}, path)
     for path in checkpoints(place / "BOMB"):
@@ -89,9 +91,16 @@ def prepare(place: Path) -> None:
         assert re.search(old, text)
         path.write_text(re.sub(old, new, text))
     shutil.rmtree(place / "NO_REPLAY" / "replay")
+    os.truncate(place / "CUT_REPLAY" / "replay" / "observation.memmap", 100)
+    (place / "NO_REWARDS" / "replay" / "reward.memmap").unlink()
+    halve(place / "BROKEN_META" / "replay" / "meta.json")
     (place / "NO_METRICS" / "metrics.csv").unlink()
     path = place / "BROKEN_SUMMARY" / "summary.json"
     path.write_text(json.dumps(json.loads(path.read_text()))[:100])
+
+
+def halve(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
 
 def checkpoints(run_dir: Path) -> list[Path]:

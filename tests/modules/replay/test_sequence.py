@@ -1,5 +1,6 @@
 import shutil
 from itertools import count
+from pathlib import Path
 from types import SimpleNamespace
 
 import psutil
@@ -223,6 +224,28 @@ def test_ring_of_another_schema_is_refused(tmp_path, change):
         assert settings(length=5, capacity=50).ring_rows(50, STEPS) == settings().ring_rows(40, STEPS)
     with pytest.raises(UsageError):
         make(tmp_path, **change)
+
+
+def cut(path):
+    path.write_bytes(path.read_bytes()[:100])
+
+
+@pytest.mark.parametrize(
+    ("name", "damage", "sentence"),
+    [
+        ("observation.memmap", cut, "observation.memmap: 100 bytes instead of"),
+        ("observation.memmap", lambda path: path.open("ab").write(b"more"), "observation.memmap: .* bytes instead of"),
+        ("mask.memmap", Path.unlink, "mask.memmap: missing"),
+        ("meta.json", cut, "meta.json: damaged"),
+        ("meta.json", lambda path: path.write_text("[1]"), "meta.json: damaged"),
+        ("meta.json", lambda path: path.write_text('{"mask": {}}'), "meta.json: damaged"),
+    ],
+)
+def test_damaged_ring_is_refused(tmp_path, name, damage, sentence):
+    fill(make(tmp_path), range(3))
+    damage(tmp_path / name)
+    with pytest.raises(UsageError, match=sentence):
+        make(tmp_path)
 
 
 def test_updates_owed_follow_the_ratio(tmp_path):
