@@ -87,8 +87,9 @@ class Loop:
                 self._learn()
             self.progress.advance(batch.numel())
             self._when_due(before)
-        if c.evaluated_at != c.frames:
+        if c.evaluated_at != c.frames:  # resumed at the end, where the last evaluation failed
             self._log(self._evaluate())
+            self.save()
 
     def save(self) -> None:
         """Write a checkpoint of everything."""
@@ -150,7 +151,9 @@ class Loop:
 
     def _when_due(self, before: int) -> None:
         run, c = self.run, self.counters
-        evaluation = self._evaluate() if crossed(run.eval_every, before, c.frames) else {}
+        # The last evaluation belongs to the last batch like any other, so that a save at the end covers it.
+        evaluate = crossed(run.eval_every, before, c.frames) or c.frames >= run.total_frames
+        evaluation = self._evaluate() if evaluate else {}
         if evaluation or crossed(run.log_every, before, c.frames):
             self._log(evaluation)
         if crossed(run.save_every, before, c.frames) or self.parts.replay.must_save:

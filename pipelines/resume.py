@@ -1,5 +1,6 @@
 """Resume at the newest checkpoint: `python -m pipelines.resume run=DIR [total_frames=N] [stop_at_score=X]`."""
 
+import json
 import logging
 import sys
 from collections.abc import Sequence
@@ -46,12 +47,13 @@ def resume(settings: Resume, *, bar: bool) -> float | None:
     if settings.stop_at_score != "keep":
         config["stop_at_score"] = settings.stop_at_score
     run = read(OmegaConf.create(config))
-    if state["frames"] >= run.total_frames:
+    ended = finished(run_dir)  # else there is something left to do at the end: an evaluation, a summary, a film
+    if state["frames"] >= run.total_frames and (ended or settings.total_frames is not None):
         raise UsageError(
             f"total_frames={run.total_frames}: {run_dir} is at frame {state['frames']} already; "
             f"give a larger total_frames to train on"
         )
-    if reached(run.stop_at_score, state["counters"]["score"]):
+    if reached(run.stop_at_score, state["counters"]["score"]) and (ended or settings.stop_at_score != "keep"):
         raise UsageError(
             f"stop_at_score={run.stop_at_score}: {run_dir} has reached it; to go on, give a higher one "
             "or stop_at_score=null"
@@ -59,6 +61,14 @@ def resume(settings: Resume, *, bar: bool) -> float | None:
     check(run, run_dir)
     refuse_missing_ring(run_dir / "replay", state["replay"])
     return execute(run, run_dir, config, state, bar=bar)
+
+
+def finished(run_dir: Path) -> bool:
+    """Tell whether the run came to its end, summary included."""
+    try:
+        return json.loads((run_dir / "summary.json").read_text())["status"] == "finished"
+    except (OSError, ValueError, LookupError, TypeError):
+        return False
 
 
 def main(arguments: Sequence[str]) -> int:

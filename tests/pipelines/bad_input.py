@@ -44,7 +44,7 @@ class Case:
 
     @property
     def said(self) -> str:
-        """The sentence, without what depends on the machine, or on settings and presets that have nothing to do with it."""
+        """The sentence, without what depends on the machine or on unrelated settings and presets."""
         if not self.refused:
             return "**not refused as it should be**"
         sentence = self.ended.err.strip().removeprefix("error: ").replace(f"{self.place}/", "")

@@ -100,6 +100,61 @@ def test_a_finished_run_goes_on_as_if_it_had_not_ended(uninterrupted, tmp_path):
     assert_same(tmp_path / "run", expected)
 
 
+# The end is a save, but no evaluation that was due anyway.
+LAST = ("+exp=drqn_cartpole_masked", *SMALL, "eval_every=0", f"total_frames={N}", "hydra.run.dir=run")
+
+
+def test_the_last_evaluation_is_saved_and_counts_when_the_run_goes_on(tmp_path):
+    here = tmp_path / "run"
+    assert train(tmp_path, *LAST).code == 0
+    saved = checkpoint.load(checkpoint.latest(here / "checkpoints"))["counters"]
+    assert [saved["evaluated_at"], saved["best_score"]] == [N, summary(here)["score"]]
+    assert [row["frames"] for row in rows(here) if row["eval/episodes"]] == [str(N)]
+    assert len({row["frames"] for row in rows(here)}) == len(rows(here))
+    before = rows(here)
+    assert resume(tmp_path, f"total_frames={2 * N}").code == 0
+    assert rows(here)[: len(before)] == before
+    assert summary(here)["best_score"] == max(saved["best_score"], summary(here)["score"])
+
+
+@pytest.mark.parametrize(
+    "moment",
+    [
+        partial(deaths.in_step, N + 3),  # in the middle of the last evaluation
+        partial(deaths.before_file, "summary.json", 2),  # all is saved, but nothing says how it ended
+    ],
+    ids=["evaluation", "summary"],
+)
+def test_killed_at_the_very_end(moment, tmp_path):
+    expected, cwd = tmp_path / "expected", tmp_path / "killed"
+    for path in (expected, cwd):
+        path.mkdir()
+    assert train(expected, *LAST).code == 0
+    assert train(cwd, *LAST, before=moment).code == -signal.SIGKILL
+    assert summary(cwd / "run")["score"] is None
+    assert resume(cwd).code == 0
+    assert (cwd / "run" / "metrics.csv").read_text() == (expected / "run" / "metrics.csv").read_text()
+    for key in ("status", "frames", "updates", "score", "best_score"):
+        assert summary(cwd / "run")[key] == summary(expected / "run")[key], key
+    again = resume(cwd)
+    assert [again.code, "is at frame" in again.err] == [2, True]
+
+
+def test_a_last_evaluation_that_failed_can_be_made_up_for(tmp_path):
+    here, flag = tmp_path / "run", tmp_path / "fault"
+    flag.touch()
+    words = ("env.id=tests.pipelines.faulty:Faulty-v0", f"+env.kwargs.at={2 * N + 3}", "eval_every=0")
+    assert train(tmp_path, *FAULT, *words).code == 1
+    saved = checkpoint.load(checkpoint.latest(here / "checkpoints"))["counters"]
+    assert [saved["frames"], saved["evaluated_at"]] == [2 * N, -1]
+    flag.unlink()
+    assert resume(tmp_path).code == 0
+    found = summary(here)
+    assert [found["status"], found["frames"], found["episodes"]] == ["finished", 2 * N, 2]
+    assert [rows(here)[-1]["frames"], float(rows(here)[-1]["eval/return_mean"])] == [str(2 * N), found["score"]]
+    assert checkpoint.load(checkpoint.latest(here / "checkpoints"))["counters"]["evaluated_at"] == 2 * N
+
+
 @pytest.mark.parametrize(
     ("signum", "code", "kind"),
     [(signal.SIGINT, 130, "state"), (signal.SIGTERM, 143, "pixels")],  # SDL would swallow SIGTERM
