@@ -1,5 +1,8 @@
 """What every environment offers: its spaces without building it, vectorised building, a picture."""
 
+import string
+from typing import ClassVar
+
 import numpy as np
 import torch
 from tensordict import TensorDictBase
@@ -8,11 +11,13 @@ from torchrl.envs import Compose, EnvBase, Transform, TransformedEnv
 
 from modules import keys
 from modules.keys import Spaces, Symmetry
-from modules.spec import Spec
+from modules.spec import Spec, UsageError
 
 
 class EnvSpec(Spec):
-    """Settings of an environment."""
+    """Settings of an environment; `actions` says in a word each what they do, where that is known."""
+
+    actions: ClassVar[tuple[str, ...]] = ()
 
     def spaces(self) -> Spaces:
         """Look up observation and action spaces; raises `UsageError` for what cannot be trained on."""
@@ -33,6 +38,15 @@ class EnvSpec(Spec):
     def picture(self, env: EnvBase) -> np.ndarray:
         """Draw the first environment as it is now, [H, W, 3], uint8."""
         raise NotImplementedError
+
+    def text(self, env: EnvBase) -> str:
+        """Write the first environment as it is now in characters; raises `UsageError` where that is not possible."""
+        del env
+        raise UsageError("this environment has no text view; use video=true")
+
+    def keys(self) -> dict[str, int]:
+        """Keys with which a person takes the actions; q is taken."""
+        return {key: action for action, key in enumerate(string.digits[: self.spaces().n_actions])}
 
 
 class EpisodeTracker(Transform):

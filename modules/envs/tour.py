@@ -8,12 +8,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
 from typing import Annotated, Any, Literal
 
+import numpy as np
 import torch
 from pydantic import Field
 from torch import Tensor
 
+from modules.envs import tour_picture
 from modules.envs.layouts import FRESH, GOAL, WALL, Layouts, Ruins, flooded, read_map, to_bits
-from modules.envs.world import State, WorldSpec
+from modules.envs.world import FOUND, HIT, NOTHING, State, WorldSpec
 from modules.keys import Spaces, Symmetry
 from modules.spec import UsageError, spec
 
@@ -21,7 +23,6 @@ Positive = Annotated[int, Field(gt=0)]
 Count = Annotated[int, Field(ge=0)]
 Cell = tuple[Count, Count]
 Maps = tuple[tuple[str, ...], ...]
-NOTHING, HIT, FOUND = 0, 1, 2  # what the last step did, for pictures
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -191,6 +192,14 @@ class Tour:
             goals *= (state["time"] < self.task.hidden_after).view(n, 1, 1)
         return torch.cat((goals, (seen & WALL) >> 1), 2) if self.task.walls_show else goals
 
+    def picture(self, state: State, n: int) -> np.ndarray:
+        """Draw episode `n`, [H, W, 3] of uint8."""
+        return tour_picture.draw(self, state, n)
+
+    def text(self, state: State, n: int) -> str:
+        """Write episode `n` in characters."""
+        return tour_picture.text(self, state, n)
+
 
 def window(sight: int, width: int) -> Tensor:
     """Offsets of the cells in view from the robot's, for each heading, [4, (2·sight+1)²]."""
@@ -235,6 +244,7 @@ class TourSpec(WorldSpec):
         timeout: `original` gives reward_timeout at the time limit, whatever that step did; `keep` its own reward.
     """
 
+    actions = ("forward", "left", "right")
     task: TaskName
     layout: Literal["original", "uniform"]
     timeout: Literal["original", "keep"]
@@ -279,6 +289,10 @@ class TourSpec(WorldSpec):
         height, width = self.world().spaces.observation_shape
         parts = torch.arange(height * width).view(height, width // height, height).flip(-1)
         return Symmetry(observation=tuple(parts.flatten().tolist()), action=(0, 2, 1))
+
+    def keys(self) -> dict[str, int]:
+        """Where the fingers of a left hand lie."""
+        return {"e": 0, "s": 1, "f": 2}
 
     def world(self, device: torch.device | str = "cpu") -> Tour:
         """Make the rules."""

@@ -2,6 +2,7 @@
 
 from typing import Any, Protocol
 
+import numpy as np
 import torch
 from tensordict import TensorDict, TensorDictBase
 from torch import Tensor
@@ -13,6 +14,7 @@ from modules.envs.base import EnvSpec, transformed
 from modules.keys import Spaces
 
 State = dict[str, Tensor]  # every entry [N, …]: row n is all that episode n needs
+NOTHING, HIT, FOUND = 0, 1, 2  # what the last step did, for pictures
 
 
 class World(Protocol):
@@ -34,6 +36,14 @@ class World(Protocol):
 
     def observe(self, state: State) -> Tensor:
         """What the agents see, [N, *shape]."""
+        ...
+
+    def picture(self, state: State, n: int) -> np.ndarray:
+        """Draw episode `n`, [H, W, 3] of uint8; H and W are even and never change."""
+        ...
+
+    def text(self, state: State, n: int) -> str:
+        """Write episode `n` in characters."""
         ...
 
 
@@ -105,6 +115,16 @@ class WorldSpec(EnvSpec):
         """Make the environments; they can always draw themselves."""
         del video
         return transformed(WorldEnv(self.world(), num_envs), primer)
+
+    def picture(self, env: EnvBase) -> np.ndarray:
+        """Ask the rules."""
+        base = world_env(env)
+        return base.world.picture(base.state, 0)
+
+    def text(self, env: EnvBase) -> str:
+        """Ask the rules."""
+        base = world_env(env)
+        return base.world.text(base.state, 0)
 
 
 def world_env(env: EnvBase) -> WorldEnv:

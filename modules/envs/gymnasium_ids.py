@@ -1,0 +1,90 @@
+"""The small worlds as Gymnasium ids, for any library: importing this file registers them.
+
+Gymnasium 1.0 dropped plugins, so nothing registers them by itself: import this file, or name it in the id, as in
+`gymnasium.make("modules.envs.gymnasium_ids:recall/TmazeBoth-v0")`.
+"""
+
+from dataclasses import fields
+from typing import Any, Literal
+
+import gymnasium
+import numpy as np
+import torch
+
+from modules.envs import corridor, tour
+from modules.envs.world import State, World
+
+
+class WorldGym(gymnasium.Env[np.ndarray, np.int64]):
+    """One episode at a time of any world; observations have the world's shape and dtype."""
+
+    metadata = {"render_modes": ["rgb_array", "ansi"], "render_fps": 5}  # noqa: RUF012 - Gymnasium's own form
+
+    def __init__(self, world: World, *, bounds: tuple[float, float], render_mode: str | None = None) -> None:
+        if render_mode not in (None, *self.metadata["render_modes"]):
+            raise ValueError(f"render_mode must be one of {self.metadata['render_modes']} or None, not {render_mode!r}")
+        self.world, self.render_mode = world, render_mode
+        self._state: State = {}
+        spaces = world.spaces
+        dtype = np.uint8 if spaces.observation_dtype == torch.uint8 else np.float32
+        self.observation_space = gymnasium.spaces.Box(*bounds, spaces.observation_shape, dtype)
+        self.action_space = gymnasium.spaces.Discrete(spaces.n_actions)
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[np.ndarray, dict]:
+        """Begin an episode; without a seed the first one starts a stream of its own."""
+        super().reset(seed=seed, options=options)
+        if seed is None and not self._state:
+            seed = int(self.np_random.integers(2**31))
+        if seed is not None:
+            self.world.seed(seed)
+        self._state = self.world.start(1)
+        return self._observation(), {}
+
+    def step(self, action: np.int64 | int) -> tuple[np.ndarray, float, bool, bool, dict]:
+        """Act."""
+        if not self.action_space.contains(action):
+            raise gymnasium.error.InvalidAction(f"the action must be in {self.action_space}, not {action!r}")
+        self._state, reward, terminated, truncated = self.world.step(self._state, torch.tensor([int(action)]))
+        return self._observation(), reward.item(), bool(terminated), bool(truncated), {}
+
+    def _observation(self) -> np.ndarray:
+        return self.world.observe(self._state)[0].numpy().copy()
+
+    def render(self) -> Any:
+        """A picture [H, W, 3] of uint8, or a text; None without a render mode."""
+        if self.render_mode == "rgb_array":
+            return self.world.picture(self._state, 0)
+        return self.world.text(self._state, 0) if self.render_mode == "ansi" else None
+
+
+class TourGym(WorldGym):
+    """A grid tour; `rules` replace those of the task, see `modules.envs.tour.Task`."""
+
+    def __init__(
+        self,
+        task: tour.TaskName,
+        *,
+        layout: Literal["original", "uniform"] = "original",
+        timeout: Literal["original", "keep"] = "original",
+        render_mode: str | None = None,
+        **rules: Any,
+    ) -> None:
+        changes = {field.name: None for field in fields(tour.Task)} | rules
+        spec = tour.TourSpec(task=task, layout=layout, timeout=timeout, **changes)
+        super().__init__(spec.world(), bounds=(0, 1), render_mode=render_mode)
+
+
+class CorridorGym(WorldGym):
+    """A corridor; `rules` replace those of the task, see `modules.envs.corridor.Task`."""
+
+    def __init__(self, task: corridor.TaskName, *, render_mode: str | None = None, **rules: Any) -> None:
+        changes = {field.name: None for field in fields(corridor.Task)} | rules
+        spec = corridor.CorridorSpec(task=task, **changes)
+        super().__init__(spec.world(), bounds=(0, corridor.GOAL), render_mode=render_mode)
+
+
+for _task in tour.TASKS:
+    _name = "".join(word.capitalize() for word in _task.split("_"))
+    gymnasium.register(f"recall/{_name}-v0", f"{__name__}:TourGym", kwargs={"task": _task})
+for _task in corridor.TASKS:
+    gymnasium.register(f"recall/Corridor{_task}-v0", f"{__name__}:CorridorGym", kwargs={"task": _task})
