@@ -9,9 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from hydra import compose, initialize_config_dir
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import ConfigCompositionException, HydraException
-from omegaconf import OmegaConf
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from modules.spec import UsageError
@@ -20,6 +23,7 @@ from pipelines.schema import read
 
 CONF = str(Path(__file__).resolve().parents[1] / "conf")
 USAGE_EXIT = 2
+SWEEP_FLAGS = {"-m", "--multirun"}
 
 
 class RunFailed(Exception):  # noqa: N818 - it is the run that failed, in an orderly way
@@ -38,26 +42,57 @@ def command() -> Iterator[None]:
         raise SystemExit(USAGE_EXIT) from error
 
 
-def preflight(overrides: Sequence[str]) -> None:
-    """Read and check a single run before Hydra makes its folder; flags (--help, -m, …) are left to Hydra."""
-    if any(word.startswith("-") for word in overrides):
+def preflight(words: Sequence[str]) -> None:
+    """Read and check a run, or every job of a sweep, before Hydra makes a folder; other flags are left to Hydra."""
+    flags = {word for word in words if word.startswith("-")}
+    if flags - SWEEP_FLAGS:
         return
+    overrides = [word for word in words if word not in flags]
     try:
         with initialize_config_dir(CONF, version_base="1.3"):
-            try:
-                cfg = compose("config", list(overrides), return_hydra_config=True)
-            except ConfigCompositionException as error:
-                raise UsageError(unknown_setting(f"{error} {error.__cause__}", overrides) or plain(error)) from error
-            run_dir = Path(cfg.hydra.run.dir)
-            del cfg.hydra
+            jobs = [composed(job, number) for number, job in sweep(overrides)] if flags else [composed(overrides)]
     except UsageError:
         raise
     except (HydraException, OmegaConfBaseException, ValueError) as error:
         raise UsageError(plain(error)) from error
     finally:
         GlobalHydra.instance().clear()
-    refuse_existing(run_dir)
-    check(read(cfg), run_dir)
+    for cfg, run_dir in jobs:
+        refuse_existing(run_dir)
+        check(read(cfg), run_dir)
+
+
+def sweep(overrides: Sequence[str]) -> Iterator[tuple[int, list[str]]]:
+    """Yield number and overrides of each job that Hydra's own sweeper would start; other sweepers choose as they go."""
+    hydra = GlobalHydra.instance().hydra
+    assert hydra is not None
+    with complaints(overrides):
+        cfg = hydra.compose_config("config", list(overrides), RunMode.MULTIRUN, with_log_configuration=False)
+    settings = cfg.hydra.sweeper
+    if settings._target_.endswith(f".{BasicSweeper.__name__}"):
+        words = [f"{name}={values}" for name, values in (settings.params or {}).items()] + list(overrides)
+        parsed = OverridesParser.create().parse_overrides(words)
+        yield from enumerate(job for batch in BasicSweeper.split_arguments(parsed, None) for job in batch)
+
+
+def composed(overrides: Sequence[str], job: int | None = None) -> tuple[DictConfig, Path]:
+    """Compose the settings of one run, or of a sweep's `job`-th; return them and the run's directory."""
+    more = [] if job is None else [f"hydra.job.num={job}", f"hydra.job.id={job}"]
+    with complaints(overrides):
+        cfg = compose("config", [*overrides, *more], return_hydra_config=True)
+    hydra = cfg.hydra
+    run_dir = Path(hydra.run.dir) if job is None else Path(hydra.sweep.dir, hydra.sweep.subdir)
+    del cfg.hydra
+    return cfg, run_dir
+
+
+@contextmanager
+def complaints(overrides: Sequence[str]) -> Iterator[None]:
+    """Turn what Hydra says to settings that do not exist into a sentence that says which do."""
+    try:
+        yield
+    except ConfigCompositionException as error:
+        raise UsageError(unknown_setting(f"{error} {error.__cause__}", overrides) or plain(error)) from error
 
 
 def refuse_existing(run_dir: Path) -> None:
