@@ -7,11 +7,16 @@ import numpy as np
 import torch
 from tensordict.nn import TensorDictModuleBase
 from torchrl.envs import EnvBase
-from torchrl.envs.utils import ExplorationType, set_exploration_type
+from torchrl.envs.utils import ExplorationType, set_exploration_type, step_mdp
 
 from modules import keys
 
 Look = Callable[[EnvBase], None]
+
+
+def no_look(env: EnvBase) -> None:
+    """Nobody watches."""
+    del env
 
 
 @dataclass(frozen=True)
@@ -40,7 +45,7 @@ def run_episodes(
     *,
     episodes: int,
     seed: int,
-    look: Look | None = None,
+    look: Look = no_look,
     max_steps: int = 200_000,
 ) -> Episodes:
     """Run `episodes` greedy episodes.
@@ -54,7 +59,7 @@ def run_episodes(
         episodes: how many in total.
         seed: of the environments; the policy must not draw.
         max_steps: longest episode that is waited for; one without end would look like a hang.
-        look: called with the environments after the reset and after each step, for pictures.
+        look: called with the environments after the first reset and after each step, ends included, for pictures.
 
     Raises:
         RuntimeError: an episode is longer than `max_steps`.
@@ -66,10 +71,11 @@ def run_episodes(
     env.set_seed(seed)
     with torch.no_grad(), set_exploration_type(ExplorationType.DETERMINISTIC):
         td = env.reset()
+        look(env)
         while any(len(r) < q for r, q in zip(returns, quota, strict=True)):
-            if look is not None:
-                look(env)
-            step, td = env.step_and_maybe_reset(policy(td))
+            step = env.step(policy(td))
+            look(env)
+            td = env.maybe_reset(step_mdp(step))
             done = step["next", keys.DONE].squeeze(-1)
             if (step["next", keys.STEP_COUNT] >= max_steps)[~done].any():
                 raise RuntimeError(

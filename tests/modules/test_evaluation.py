@@ -86,11 +86,11 @@ def test_an_episode_that_does_not_end_is_an_error_not_a_hang():
     assert run_episodes(PARITY.build(2, None), always(0), episodes=2, seed=0, max_steps=10).lengths == [1, 10]
 
 
-def test_look_sees_the_reset_and_each_step_but_the_last():
+def test_look_sees_the_reset_and_each_step():
     seen = []
     env = PARITY.build(1, None)
     run_episodes(env, always(0), episodes=1, seed=1, look=seen.append)
-    assert seen == [env] * 10
+    assert seen == [env] * 11
 
 
 def test_metrics_by_hand():
