@@ -1,6 +1,8 @@
 """What the entry points share: bad input as one sentence before anything exists, and exit codes."""
 
 import difflib
+import multiprocessing
+import os
 import re
 import sys
 from collections.abc import Iterator, Sequence
@@ -40,6 +42,17 @@ def command() -> Iterator[None]:
     except UsageError as error:
         sys.stderr.write(f"error: {error}\n")
         raise SystemExit(USAGE_EXIT) from error
+
+
+def worker() -> bool:
+    """Tell whether this process is one of joblib's, which works off jobs of a multirun."""
+    return multiprocessing.current_process().name.startswith("LokyProcess")
+
+
+def abandoned() -> bool:
+    """Tell whether this is a worker whose multirun is gone: nobody waits for its results any more."""
+    parent = multiprocessing.parent_process()
+    return worker() and parent is not None and os.getppid() != parent.pid
 
 
 def preflight(words: Sequence[str]) -> None:

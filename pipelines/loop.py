@@ -1,5 +1,6 @@
 """The one training loop: collect, store, learn, evaluate, log, save."""
 
+import signal
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ from modules.loggers import Progress
 from modules.schedule import crossed
 from modules.seeding import random_state, seed_for, set_random_state
 from pipelines.build import Parts
+from pipelines.command import abandoned
 
 
 @dataclass
@@ -61,7 +63,7 @@ class Loop:
         """Run until `total_frames`, or until an evaluation reaches `stop_at_score`.
 
         Raises:
-            Stop: a signal came; state is that after the last whole batch.
+            Stop: a signal came, or the multirun that this is a job of ended; state is that after the last whole batch.
         """
         parts, run, c = self.parts, self.run, self.counters
         if not self._resumed:
@@ -73,8 +75,8 @@ class Loop:
         self._mark = (c.frames, parts.learner.updates, time.perf_counter())
         batches = iter(parts.collection)
         while c.frames < run.total_frames and not reached(run.stop_at_score, c.score):
-            if self.stop_signal:
-                raise Stop(self.stop_signal)
+            if self.stop_signal or abandoned():
+                raise Stop(self.stop_signal or signal.SIGTERM)
             before = c.frames
             with self._phase("collect"):
                 batch = next(batches)

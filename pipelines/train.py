@@ -1,5 +1,7 @@
 """Train: `python -m pipelines.train +exp=drqn_cartpole [setting=value …]`; `--help` lists every setting."""
 
+import os
+import signal
 import sys
 from pathlib import Path
 
@@ -10,7 +12,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from modules.spec import UsageError
-from pipelines.command import CONF, RunFailed, command, preflight
+from pipelines.command import CONF, SWEEP_FLAGS, RunFailed, abandoned, command, preflight, worker
 from pipelines.session import start
 
 
@@ -23,13 +25,24 @@ def main(cfg: DictConfig) -> float | None:
     if alone:
         with command():
             return start(cfg, run_dir, bar=True)
+    if abandoned():
+        os._exit(128 + signal.SIGTERM)  # a job that was waiting here when its multirun ended
     try:
         return start(cfg, run_dir, bar=False)
     except (UsageError, RunFailed) as error:  # Hydra lets the other jobs go on, and shows this sentence at the end
         raise CompactHydraException(f"error: {error}") from error
+    except SystemExit as error:  # a signal; alone in a process, it ends the whole multirun
+        if abandoned():
+            os._exit(128 + signal.SIGTERM)  # nobody takes the result, and the jobs that wait must not start
+        if worker():
+            raise CompactHydraException(f"error: {run_dir} was stopped by a signal") from error
+        raise
 
 
 if __name__ == "__main__":
     with command():
         preflight(sys.argv[1:])
+        if not SWEEP_FLAGS.isdisjoint(sys.argv):
+            # joblib would kill its workers, which the terminal's Ctrl-C reaches as well, in the middle of saving.
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
         main()

@@ -1,10 +1,20 @@
 """One sitting of a run among others: jobs of a multirun, other processes, and what comes after an early stop."""
 
+import contextlib
 import fcntl
 import json
 import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
 
-from tests.pipelines.launch import run
+import psutil
+import pytest
+
+from tests.pipelines.launch import LIMIT_S, ROOT, run
 
 TINY = ("+exp=drqn_cartpole_masked", "+debug=smoke", "video=false", "total_frames=100")
 
@@ -21,6 +31,49 @@ def test_a_job_that_fails_leaves_the_other_jobs_of_a_multirun_alone(tmp_path):
     assert "the motor is on fire" in ended.err + ended.out
     found = {path.parent.name: json.loads(path.read_text())["status"] for path in tmp_path.glob("sweep/*/summary.json")}
     assert found == {"0_seed0": "failed", "1_seed0": "finished"}
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + LIMIT_S
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+@pytest.fixture
+def endless_jobs(tmp_path):
+    """A multirun of two jobs in two workers of joblib, both training; ended by force after the test."""
+    words = (*TINY, "total_frames=10_000_000", "seed=0,1", "hydra.sweep.dir=sweep")
+    joblib = ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
+    env = os.environ | {"PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": ""}
+    with (tmp_path / "log").open("wb") as log:
+        command = [sys.executable, "-m", "pipelines.train", "-m", *words, *joblib]
+        parent = subprocess.Popen(command, cwd=tmp_path, env=env, stdout=log, stderr=log, start_new_session=True)
+    try:
+        wait_until(lambda: sorted(statuses(tmp_path)) == ["running"] * 2)
+        yield parent, [kid for kid in psutil.Process(parent.pid).children() if "LokyProcess" in str(kid.cmdline())]
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(parent.pid, signal.SIGKILL)
+        parent.wait()
+
+
+def statuses(cwd: Path) -> list[str]:
+    return [json.loads(path.read_text())["status"] for path in cwd.glob("sweep/*/summary.json")]
+
+
+def test_a_signal_ends_the_job_of_a_worker_and_the_end_of_the_multirun_all_of_them(endless_jobs, tmp_path):
+    parent, workers = endless_jobs
+    assert len(workers) == 2
+    workers[0].send_signal(signal.SIGTERM)
+    wait_until(lambda: sorted(statuses(tmp_path)) == ["interrupted", "running"])
+    parent.send_signal(signal.SIGTERM)
+    assert parent.wait(LIMIT_S) == -signal.SIGTERM
+    wait_until(lambda: statuses(tmp_path) == ["interrupted"] * 2)
+    wait_until(lambda: not [kid for kid in workers[1:] if kid.is_running() and kid.status() != psutil.STATUS_ZOMBIE])
+    for path in tmp_path.glob("sweep/*/summary.json"):
+        saved = sorted((path.parent / "checkpoints").glob("frames_*.pt"))[-1]
+        assert int(saved.stem.removeprefix("frames_")) == json.loads(path.read_text())["frames"]
 
 
 def test_a_directory_in_which_another_process_works_is_refused(tmp_path):
