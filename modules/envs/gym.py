@@ -11,9 +11,8 @@ import gymnasium
 import numpy as np
 import torch
 from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
-from torchrl.envs import DoubleToFloat, EnvBase, GymWrapper, Transform, TransformedEnv
+from torchrl.envs import EnvBase, GymWrapper, Transform, TransformedEnv
 
-from modules import keys
 from modules.envs.base import EnvSpec, transformed
 from modules.keys import Spaces
 from modules.spec import UsageError, spec
@@ -78,6 +77,7 @@ class GymSpec(EnvSpec):
     """A registered Gymnasium environment with Box observations.
 
     `keep` selects entries of a vector observation (null: all); leaving out velocities makes memory necessary.
+    Observations of another type than uint8 become float32.
     """
 
     id: str
@@ -111,7 +111,7 @@ class GymSpec(EnvSpec):
                 )
             shape = (len(self.keep),)
         dtype = torch.uint8 if space.dtype == np.uint8 else torch.float32
-        return Spaces(observation_shape=shape, observation_dtype=dtype, n_actions=n_actions)
+        return Spaces(observation_shape=shape or (1,), observation_dtype=dtype, n_actions=n_actions)
 
     def max_steps(self) -> int | None:
         """The limit with which the id is registered."""
@@ -120,34 +120,36 @@ class GymSpec(EnvSpec):
     def build(self, num_envs: int, primer: Transform | None, *, video: bool = False) -> TransformedEnv:
         """Make the vector environment."""
         envs = make_vec(self.id, num_envs, {**self.kwargs, **({"render_mode": "rgb_array"} if video else {})})
-        if self.keep is not None:
-            envs = Keep(envs, self.keep)
-        wrapped = GymWrapper(envs, categorical_action_encoding=True)
-        env = transformed(wrapped, primer)
-        if wrapped.observation_spec[keys.OBSERVATION].dtype == torch.float64:
-            env.append_transform(DoubleToFloat(in_keys=[keys.OBSERVATION]))
-        return env
+        wrapped = GymWrapper(Observations(envs, self.keep), categorical_action_encoding=True)
+        return transformed(wrapped, primer)
 
     def picture(self, env: EnvBase) -> np.ndarray:
         """Ask the environment's own renderer."""
         return first_frame(env)
 
 
-class Keep(gymnasium.vector.VectorObservationWrapper):
-    """Keep only some entries of vector observations."""
+class Observations(gymnasium.vector.VectorObservationWrapper):
+    """Make observations what `Spaces` says: the entries `keep`, uint8 or else float32, a scalar as a vector of one."""
 
-    def __init__(self, env: VectorEnv, keep: tuple[int, ...]) -> None:
+    def __init__(self, env: VectorEnv, keep: tuple[int, ...] | None) -> None:
         super().__init__(env)
         self.autoreset_mode = AutoresetMode.DISABLED  # TorchRL looks for it on the outermost wrapper
-        self.keep = np.asarray(keep)
+        self.keep = slice(None) if keep is None else np.asarray(keep)
         whole = env.single_observation_space
         assert isinstance(whole, gymnasium.spaces.Box)
-        self.single_observation_space = gymnasium.spaces.Box(whole.low[self.keep], whole.high[self.keep])
+        self.dtype = np.dtype(np.uint8 if whole.dtype == np.uint8 else np.float32)
+        low, high = (self._seen(bound[None])[0] for bound in (whole.low, whole.high))
+        self.single_observation_space = gymnasium.spaces.Box(low, high, dtype=self.dtype.type)
         self.observation_space = gymnasium.vector.utils.batch_space(self.single_observation_space, self.num_envs)
 
     def observations(self, observations: np.ndarray) -> np.ndarray:
         """[N, all] → [N, kept]."""
-        return observations[:, self.keep]
+        return self._seen(observations)
+
+    def _seen(self, values: np.ndarray) -> np.ndarray:
+        values = values if values.ndim > 1 else values[:, None]
+        with np.errstate(over="ignore"):  # bounds beyond float32 become infinite
+            return values[:, self.keep].astype(self.dtype, copy=False)
 
 
 def vector_env(env: EnvBase) -> SyncVectorEnv:

@@ -1,3 +1,5 @@
+import gymnasium
+import numpy as np
 import pytest
 import torch
 from torchrl.data import Unbounded
@@ -16,6 +18,32 @@ from modules.envs.gym import vector_env
 from modules.keys import Spaces
 from modules.spec import UsageError
 from tests.modules.builders import MEMORIES, gym_spec, network_spec
+
+
+class Counting(gymnasium.Env):
+    """Observations of any type and shape that count the steps."""
+
+    action_space = gymnasium.spaces.Discrete(2)
+
+    def __init__(self, dtype: str, shape: tuple[int, ...]) -> None:
+        self.observation_space = gymnasium.spaces.Box(0, 100, tuple(shape), np.dtype(dtype).type)
+        self.t = 0
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.t = 0
+        return self.seen(), {}
+
+    def step(self, action):
+        self.t += 1
+        return self.seen(), 1.0, self.t == 3, False, {}
+
+    def seen(self):
+        return np.full(self.observation_space.shape, 10 * self.t, self.observation_space.dtype)
+
+
+if "Counting-v0" not in gymnasium.registry:
+    gymnasium.register("Counting-v0", Counting)
 
 CARTPOLE = gym_spec("CartPole-v1")
 MASKED = gym_spec("CartPole-v1", keep=(0, 2))
@@ -67,6 +95,25 @@ def test_tracker_and_zero_state_write_what_torchrls_transforms_write(memory):
             assert all(torch.equal(a[key], b[key]) and a[key].dtype == b[key].dtype for key in a.keys(True, True))
         resets += int(steps[0]["next", keys.DONE].sum())
     assert resets > 4
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int8", "int64", "uint16", "float32", "float64"])
+@pytest.mark.parametrize(("shape", "keep"), [((3,), None), ((3,), (2, 0)), ((), None), ((2, 4, 4), None)], ids=str)
+def test_observations_have_the_type_and_shape_that_spaces_promises(dtype, shape, keep):
+    spec = gym_spec("Counting-v0", keep=keep, dtype=dtype, shape=shape)
+    spaces = spec.spaces()
+    assert spaces.observation_dtype == (torch.uint8 if dtype == "uint8" else torch.float32)
+    assert spaces.observation_shape == ((2,) if keep else shape or (1,))
+    env = spec.build(2, None)
+    check_env_specs(env, seed=0)
+    td = env.reset()
+    for t in range(1, 4):
+        step, td = env.step_and_maybe_reset(td.set(keys.ACTION, torch.tensor([0, 1])))
+        seen = step["next", keys.OBSERVATION]
+        assert (seen.dtype, seen.shape) == (spaces.observation_dtype, (2, *spaces.observation_shape))
+        assert (seen == 10 * t).all()
+        assert (td[keys.OBSERVATION] == 10 * (t % 3)).all()
+    env.close()
 
 
 def test_masked_observations_are_the_kept_entries():
