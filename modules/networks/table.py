@@ -56,7 +56,7 @@ class Rows(nn.Module):
         if row is None:
             if len(self._rows) == self.limit:
                 raise TableFullError(
-                    f"network.torso.out_features={self.limit}: the table has no row for yet another different "
+                    f"network.torso.rows={self.limit}: the table has no row for yet another different "
                     "observation; give it more rows, or use network/torso=mlp network/head=q"
                 )
             row = self._rows[key] = len(self._rows)
@@ -74,13 +74,15 @@ class Rows(nn.Module):
 
 @spec
 class TableSpec(TorsoSpec):
-    """Look observations up in a table that grows; needs `network/head=table` and no memory.
-
-    `out_features` is the number of rows at most.
-    """
+    """Look observations up in a table that grows to `rows` at most; needs `network/head=table` and no memory."""
 
     writes: ClassVar[str] = "row"
-    out_features: PositiveInt
+    rows: PositiveInt
+
+    @property
+    def out_features(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """How many different embeddings there are."""
+        return self.rows
 
     def fits(self, spaces: Spaces) -> Iterator[str]:
         """Everything does; whether it fits the table shows on the way."""
@@ -90,7 +92,7 @@ class TableSpec(TorsoSpec):
     def build(self, spaces: Spaces) -> TensorDictModule:
         """Make the numbering."""
         flat = nn.Flatten(-len(spaces.observation_shape))
-        return TensorDictModule(nn.Sequential(flat, Rows(self.out_features)), [keys.OBSERVATION], [keys.EMBED])
+        return TensorDictModule(nn.Sequential(flat, Rows(self.rows)), [keys.OBSERVATION], [keys.EMBED])
 
 
 class Lookup(nn.Module):

@@ -19,7 +19,7 @@ SPACES = Spaces(observation_shape=(2, 3), observation_dtype=torch.uint8, n_actio
 
 
 def table(rows=4):
-    spec = NetworkSpec(torso=TableSpec(out_features=rows), memory=NoMemorySpec(name="none"), head=TableHeadSpec())
+    spec = NetworkSpec(torso=TableSpec(rows=rows), memory=NoMemorySpec(name="none"), head=TableHeadSpec())
     return spec.build(SPACES)
 
 
@@ -77,7 +77,7 @@ def test_a_saved_table_is_found_again():
 def test_a_full_table_says_so_and_keeps_what_it_has():
     network = table(rows=2)
     values(network, 1, 2)
-    with pytest.raises(TableFullError, match=r"network.torso.out_features=2: .* network/torso=mlp"):
+    with pytest.raises(TableFullError, match=r"network.torso.rows=2: .* network/torso=mlp"):
         values(network, 2, 3)
     assert values(network, 2, 1).shape == (2, 2)
 
@@ -95,9 +95,9 @@ def test_it_acts():
 @pytest.mark.parametrize(
     ("torso", "memory", "head", "says"),
     [
-        (TableSpec(out_features=2), "none", QSpec(hidden=()), "network/torso=table and network/head=table go together"),
+        (TableSpec(rows=2), "none", QSpec(hidden=()), "network/torso=table and network/head=table go together"),
         (MlpSpec(out_features=2, hidden=(), activation="relu"), "none", TableHeadSpec(), "go together"),
-        (TableSpec(out_features=2), "gru", TableHeadSpec(), "network/memory=gru cannot remember rows of a table"),
+        (TableSpec(rows=2), "gru", TableHeadSpec(), "network/memory=gru cannot remember rows of a table"),
     ],
 )
 def test_a_table_goes_with_its_own_kind_only(torso, memory, head, says):
