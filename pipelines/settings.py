@@ -27,6 +27,10 @@ def parse(kind: type[SpecT], defaults: Mapping[str, Any], arguments: Sequence[st
     for word in arguments:
         if "=" not in word:
             raise UsageError(f"{word}: not of the form setting=value; settings are {names}")
+        try:
+            OmegaConf.from_dotlist([word])
+        except Exception as error:  # whatever the reader of YAML stumbles over
+            raise UsageError(f"{word}: the value is not readable as YAML") from error
     given = OmegaConf.to_container(OmegaConf.from_dotlist(list(arguments)))
     assert isinstance(given, dict)
     try:

@@ -50,7 +50,7 @@ class Case:
         sentence = self.ended.err.strip().removeprefix("error: ").replace(f"{self.place}/", "")
         sentence = sentence.replace(str(self.place), "HERE")
         sentence = re.sub(r"(options in '(?:exp|sweep)':) .*", r"\1 …", sentence)
-        sentence = re.sub(r"line \d+", "line …", sentence)
+        sentence = re.sub(r"(line|shorter than the) \d+", r"\1 …", sentence)
         return re.sub(r"(takes|has|machine) [\d.]+ GiB", r"\1 … GiB", sentence)
 
 
@@ -82,6 +82,7 @@ def prepare(place: Path) -> None:
         torch.save(torch.load(path, weights_only=True) | {"version": 99}, path)
     for name, old, new in (
         ("OTHER_NETWORK", r"hidden_size: \d+", "hidden_size: 24"),
+        ("OTHER_HEAD", r"(head:[\s\S]*?hidden:\s*)- \d+", r"\1- 24"),
         ("OTHER_REPLAY", r" length: \d+", " length: 16"),
         ("BROKEN_CONFIG", "seed: 0", "seed: [0"),
         ("TYPO_IN_CONFIG", "gamma:", "gama:"),
