@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -23,14 +23,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-BLUE, VERMILLION, GREEN, PURPLE, SKY, ORANGE = (
-    "#0072B2",
-    "#D55E00",
-    "#009E73",
-    "#CC79A7",
-    "#56B4E9",
-    "#E69F00",
-)
+BLUE, VERMILLION, GREEN = "#0072B2", "#D55E00", "#009E73"
+PURPLE, SKY, ORANGE = "#CC79A7", "#56B4E9", "#E69F00"
 BLACK, GREY = "#000000", "#666666"
 COLOURS = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY, BLACK)
 LINES = ("-", "--", "-.", ":")
@@ -55,12 +49,23 @@ class GroupCurve:
     """Runs of one kind; `mean` and `iqm` are [G, 3] (value, low, high) on `grid` [G] frames, G may be 0."""
 
     label: str
+    colour: int  # index; the same kind has the same colour in every picture
     seeds: Sequence[SeedCurve]
     grid: np.ndarray
     mean: np.ndarray
     iqm: np.ndarray
     final_mean: Estimate
     final_iqm: Estimate
+
+
+@dataclass(frozen=True, kw_only=True)
+class Panel:
+    """Axes with one statistic of all groups' curves, named `lines` across, and the label of the vertical axis."""
+
+    label: str
+    groups: Sequence[GroupCurve]
+    statistic: Literal["mean", "iqm"]
+    lines: Mapping[str, float]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,22 +102,19 @@ def learning_curve(run_dir: Path) -> Path | None:
 
 
 def draw_report(
-    groups: Sequence[GroupCurve], differences: Sequence[Difference], *, metric: str, quantity: str
+    curves: Sequence[Panel], groups: Sequence[GroupCurve], differences: Sequence[Difference], *, quantity: str
 ) -> bytes:
-    """Draw the curves of `groups`, their final values and the `differences` of `quantity`; return the PNG.
-
-    `metric` and `quantity` label the axes: the curve, and the one number of each run.
-    """
-    # Below four runs the IQM is the mean: a second panel would repeat the first.
-    statistics = ("mean", "iqm") if any(len(group.seeds) >= 4 for group in groups) else ("mean",)
+    """Draw the `curves`, the final values of `groups` and the `differences` of `quantity`; return the PNG."""
     rows = [len(groups)] + [len(differences)] * bool(differences)
     heights = (3.9, sum(0.9 + 0.42 * n for n in rows))
     with _figure((11.0, sum(heights))) as figure:
         upper, lower = np.asarray(figure.subfigures(2, 1, height_ratios=heights))
-        panels = upper.subplots(1, len(statistics), sharex=True, sharey=True, squeeze=False)[0]
-        for panel, statistic in zip(panels, statistics, strict=True):
-            _draw_curves(panel, groups, statistic)
-        panels[0].set_ylabel(metric)
+        same = len({panel.label for panel in curves}) == 1
+        panels = upper.subplots(1, len(curves), sharex=True, sharey=same, squeeze=False)[0]
+        for i, (axes, panel) in enumerate(zip(panels, curves, strict=True)):
+            _draw_curves(axes, panel.groups, panel.statistic)
+            _draw_lines(axes, panel.lines)
+            axes.set_ylabel("" if same and i else panel.label)
         handles, labels = panels[0].get_legend_handles_labels()
         upper.legend(handles, labels, loc="outside lower center", ncols=max(1, min(4, len(labels))))
         below = lower.subplots(len(rows), 1, squeeze=False, height_ratios=[n + 1 for n in rows])[:, 0]
@@ -206,20 +208,28 @@ def _draw_curves(axes: Axes, groups: Sequence[GroupCurve], statistic: str) -> No
     name = {"mean": "Mean", "iqm": "Interquartile mean"}[statistic]
     axes.set_title(f"{name} with 95 % band (thin lines: single runs)")
     _frames_axis(axes)
-    for i, group in enumerate(groups):
-        colour = COLOURS[i % len(COLOURS)]
+    for group in groups:
+        colour = COLOURS[group.colour % len(COLOURS)]
         for seed in group.seeds:
             unfinished = {"linestyle": ":", "marker": "x", "markevery": [-1], "alpha": 0.8}
             style = {"linestyle": "-", "alpha": 0.35} if seed.finished else unfinished
             if seed.frames.size:
                 axes.plot(seed.frames, seed.values, color=colour, linewidth=0.7, **style)
         value, low, high = (group.mean if statistic == "mean" else group.iqm).T
-        style = {"linewidth": 1.9, "linestyle": LINES[i % len(LINES)], "markersize": 3.5}
+        style = {"linewidth": 1.9, "linestyle": LINES[group.colour % len(LINES)], "markersize": 3.5}
         style["marker"] = "o" if group.grid.size < 30 else ""  # a single measurement makes no line
         axes.plot(group.grid, value, color=colour, label=f"{group.label} (n = {len(group.seeds)})", **style)
         axes.fill_between(group.grid, low, high, color=colour, alpha=0.18, linewidth=0)
     if _any_unfinished(groups):
         axes.plot([], [], color=GREY, linewidth=0.7, linestyle=":", marker="x", label="unfinished run")
+
+
+def _draw_lines(axes: Axes, lines: Mapping[str, float]) -> None:
+    for i, (name, value) in enumerate(sorted(lines.items(), key=lambda line: line[1])):
+        axes.axhline(value, color=GREY, linewidth=1.2, linestyle=(0, (6, 3)))
+        # The lowest name below its line and the others above, on the left and right in turn: close ones stay apart.
+        beside = {"ha": ("left", "right")[i % 2], "va": "bottom" if i else "top", "fontsize": 8, "color": GREY}
+        axes.annotate(f" {name} {value:g} ", (i % 2, value), xycoords=axes.get_yaxis_transform(), **beside)
 
 
 def _draw_final(axes: Axes, groups: Sequence[GroupCurve], quantity: str) -> None:
@@ -228,7 +238,7 @@ def _draw_final(axes: Axes, groups: Sequence[GroupCurve], quantity: str) -> None
     results = [f"mean {value:.4g}" if np.isfinite(value) else "no value yet" for value in means]
     _rows(axes, [group.label for group in groups], results)
     for i, group in enumerate(groups):
-        colour = COLOURS[i % len(COLOURS)]
+        colour = COLOURS[group.colour % len(COLOURS)]
         for seed in group.seeds:
             marker = "|" if seed.finished else "x"
             axes.plot(seed.final, i, marker=marker, color=colour, alpha=0.8, markersize=7)

@@ -4,7 +4,7 @@ import csv
 import json
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,15 @@ class SeedCurve:
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """What one run directory says."""
+    """What one run directory says.
+
+    Attributes:
+        numbers: what the tables show, NaN where nothing was measured; of the evaluation only if there was one.
+        evaluated: how the held-out evaluation was made (checkpoint, episodes, seed), as in its file; may be empty.
+        outdated: whether the run has a newer checkpoint of the kind that was evaluated.
+        curve: of the metric that is reported.
+        curves: of that one and of any other that was asked for.
+    """
 
     path: Path
     exp: str
@@ -42,7 +50,10 @@ class Run:
     status: str
     commit: str
     numbers: Mapping[str, float]
+    evaluated: Mapping[str, Any]
+    outdated: bool
     curve: SeedCurve
+    curves: Mapping[str, SeedCurve]
 
 
 def read_table(path: Path) -> Table:
@@ -108,11 +119,11 @@ def find_runs(places: Sequence[Path]) -> list[Path]:
     return list(found.values())
 
 
-def load_run(path: Path, metric: str) -> Run:
-    """Read one run directory.
+def load_run(path: Path, metric: str, others: Iterable[str] = ()) -> Run:
+    """Read one run directory, with the curves of `metric` and of `others`.
 
     Raises:
-        UsageError: if a file is missing or unreadable, or the metric is unknown or, in a finished run, empty.
+        UsageError: if a file is missing or unreadable, or a metric is unknown or, in a finished run, empty.
     """
     summary = _read_json(path / SUMMARY)
     kinds = {"exp": str, "memory": str, "seed": int, "status": str}
@@ -122,16 +133,25 @@ def load_run(path: Path, metric: str) -> Run:
         raise UsageError(f"'{path / SUMMARY}': unknown status '{status}'; allowed: {', '.join(STATUSES)}.")
     wanted = ("frames", "updates", "wall_s", "score", "best_score")
     numbers = {key: _number(summary, key, path / SUMMARY) for key in wanted}
+    finished = status == "finished"
+    tables = _read_tables(path, finished=finished)
+    curves = {name: _curve(path, tables, name, numbers, finished=finished) for name in (metric, *others)}
+    evaluation, outdated = {}, False
     if (source := path / EVALUATION).exists():
         evaluation = _read_json(source)
         numbers |= {f"evaluation {key}": _number(evaluation, key, source) for key in EVALUATED}
-    frames, values = _read_curve(path, metric, finished=status == "finished")
-    final = float(values[-1]) if values.size else math.nan
-    if metric == SCORE_METRIC and math.isfinite(numbers["score"]):
-        final = numbers["score"]
-    curve = SeedCurve(frames=frames, values=values, final=final, finished=status == "finished")
-    known = {key: summary[key] for key in kinds}
-    return Run(path=path, commit=str(summary.get("commit") or "?"), numbers=numbers, curve=curve, **known)
+        newest = numbers["frames"] if evaluation.get("checkpoint") == "last" else _best_at(tables)
+        outdated = _number(evaluation, "frames", source) < newest
+    return Run(
+        path=path,
+        commit=str(summary.get("commit") or "?"),
+        numbers=numbers,
+        evaluated={key: evaluation[key] for key in ("checkpoint", "episodes", "seed") if key in evaluation},
+        outdated=outdated,
+        curve=curves[metric],
+        curves=curves,
+        **{key: summary[key] for key in kinds},
+    )
 
 
 def _read_json(path: Path) -> dict[str, Any]:
@@ -151,16 +171,29 @@ def _number(content: Mapping[str, Any], key: str, source: Path) -> float:
     return math.nan if value is None else float(value)
 
 
-def _read_curve(path: Path, metric: str, *, finished: bool) -> tuple[np.ndarray, np.ndarray]:
+def _read_tables(path: Path, *, finished: bool) -> list[Table]:
     source = path / "metrics.csv"
     if not source.exists() and not finished:
-        return np.empty(0), np.empty(0)  # it ended before its first log line
-    tables = [read_table(source), *(read_table(file) for file in [path / "timing.csv"] if file.exists())]
+        return []  # it ended before its first log line
+    return [read_table(source), *(read_table(file) for file in [path / "timing.csv"] if file.exists())]
+
+
+def _curve(
+    path: Path, tables: Sequence[Table], metric: str, numbers: Mapping[str, float], *, finished: bool
+) -> SeedCurve:
     known = [name for table in tables for name in table if name != "frames"]
     if known and metric not in known:
         raise UsageError(f"unknown metric '{metric}'; allowed in '{path}': {', '.join(known)}.")
-    table = next((table for table in tables if metric in table), {})
-    frames, values = measured(table, metric)
+    frames, values = measured(next((table for table in tables if metric in table), {}), metric)
     if finished and not values.size:
-        raise UsageError(f"'{source}' is empty for '{metric}', although the run finished.")
-    return frames, values
+        raise UsageError(f"'{path / 'metrics.csv'}' is empty for '{metric}', although the run finished.")
+    final = float(values[-1]) if values.size else math.nan
+    if metric == SCORE_METRIC and math.isfinite(numbers["score"]):
+        final = numbers["score"]
+    return SeedCurve(frames=frames, values=values, final=final, finished=finished)
+
+
+def _best_at(tables: Sequence[Table]) -> float:
+    """Frames of the best evaluation in training, the latest of equal ones: those of checkpoints/best.pt."""
+    frames, values = measured(tables[0] if tables else {}, SCORE_METRIC)
+    return float(frames[values == values.max()][-1]) if values.size else -math.inf

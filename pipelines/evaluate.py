@@ -1,14 +1,18 @@
-"""Evaluate: `python -m pipelines.evaluate run=DIR [episodes=100] [checkpoint=best|last] [seed=N] [video=true]`."""
+"""Evaluate: `python -m pipelines.evaluate run=DIR [episodes=100] [checkpoint=best|last] [video=true] [view=text]`."""
 
+import contextlib
 import json
 import logging
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import torch
 from omegaconf import OmegaConf
 from pydantic import Field
+from torchrl.envs.utils import ExplorationType, set_exploration_type
 
 from modules import checkpoint
 from modules.evaluation import Episodes, run_episodes
@@ -21,15 +25,18 @@ from pipelines.command import command
 from pipelines.film import film
 from pipelines.schema import Run, read
 from pipelines.settings import parse
+from pipelines.terminal import Screen, Stage, ending_on_signals
 
 MAX_ENVS = 32
-DEFAULTS = {"episodes": 100, "checkpoint": "best", "seed": 0, "video": False}
+DEFAULTS = {"episodes": 100, "checkpoint": "best", "seed": 0, "video": False, "view": "none", "delay_s": 0.2}
 USAGE = """python -m pipelines.evaluate run=DIR [setting=value ...]
   run=DIR               run directory to evaluate (required)
   episodes=100          greedy episodes, none of which training has seen
   checkpoint=best|last  weights with the best evaluation during training, or the newest
   seed=0                of the evaluation's own random stream
   video=false           also record one episode into DIR/videos
+  view=none|text        also show that episode as text, frame by frame
+  delay_s=0.2           seconds that each frame stands, on a terminal
 Writes DIR/evaluation.json."""
 
 
@@ -38,10 +45,12 @@ class Evaluation(Spec):
     """Settings of an evaluation."""
 
     run: Path
-    episodes: Annotated[int, Field(gt=0)]
+    episodes: Annotated[int, Field(gt=0, le=1_000_000)]
     checkpoint: Literal["best", "last"]
     seed: Annotated[int, Field(ge=0)]
     video: bool
+    view: Literal["none", "text"]
+    delay_s: Annotated[float, Field(ge=0, le=60)]
 
 
 def load_run(run_dir: Path) -> tuple[Run, dict[str, Any]]:
@@ -69,18 +78,19 @@ def weights(run_dir: Path, which: str) -> tuple[dict[str, Any], int]:
     return state["network"], state["frames"]
 
 
-def evaluate(settings: Evaluation) -> dict[str, Any]:
-    """Run the greedy episodes, write evaluation.json, film one more if asked; return what the file says."""
-    run, _ = load_run(settings.run)
+def greedy(settings: Evaluation, run: Run) -> tuple[Policy, int]:
+    """Make the policy with the saved weights, and say after how many frames they were saved."""
     state, frames = weights(settings.run, settings.checkpoint)
-    tune(run.threads)
-    seed_everything(settings.seed)
     network = run.network.build(run.spaces)
     try:
         network.load_state_dict(state)
     except RuntimeError as error:
         raise UsageError(f"{settings.run}: the saved weights do not fit the network in its config.yaml") from error
-    policy = Policy(network, run.spaces.n_actions)
+    return Policy(network, run.spaces.n_actions), frames
+
+
+def evaluate(settings: Evaluation, run: Run, policy: Policy, frames: int) -> dict[str, Any]:
+    """Run the greedy episodes, write evaluation.json, film one more if asked; return what the file says."""
     env = run.env.build(min(settings.episodes, MAX_ENVS), run.network.primer())
     # Another purpose than training's evaluations: no seed here was used to choose the best checkpoint.
     seed = seed_for(settings.seed, "held-out evaluation")
@@ -109,19 +119,49 @@ def write(settings: Evaluation, episodes: Episodes, frames: int) -> dict[str, An
     return result
 
 
+def watch(policy: Policy, stage: Stage, screen: Screen, *, delay_s: float) -> None:
+    """Show one greedy episode, frame by frame."""
+    screen.show(stage.text())
+    with torch.no_grad(), set_exploration_type(ExplorationType.DETERMINISTIC):
+        while not stage.over:
+            time.sleep(delay_s if screen.live else 0)
+            stage.act(policy(stage.now))
+            screen.show(stage.text())
+
+
+def stage_for(settings: Evaluation, run: Run) -> Stage:
+    """Make the environment for `watch`, with the same episode as the video; refuse one without a text view."""
+    stage = Stage(run.env, run.network.primer(), seed=seed_for(settings.seed, "video"))
+    stage.text()
+    return stage
+
+
 def main(arguments: Sequence[str]) -> int:
-    """Evaluate and write the table."""
+    """Evaluate and write the table, then show an episode if asked."""
     logging.basicConfig(level=logging.WARNING)
     with command():
         settings = parse(Evaluation, DEFAULTS, arguments, USAGE)
-        result = evaluate(settings)
+        run, _ = load_run(settings.run)
+        tune(run.threads)
+        seed_everything(settings.seed)
+        policy, frames = greedy(settings, run)
+        stage = stage_for(settings, run) if settings.view == "text" else None
+        result = evaluate(settings, run, policy, frames)
+    sys.stdout.write(table(result))
+    if stage is not None:
+        with ending_on_signals(), contextlib.closing(stage):
+            watch(policy, stage, Screen(sys.stdout), delay_s=settings.delay_s)
+    return 0
+
+
+def table(result: dict[str, Any]) -> str:
+    """Lay out what evaluation.json says, without the single returns."""
     shown = ("mean", "std", "min", "max", "episodes", "length_mean", "checkpoint", "frames", "seed")
     rows = [
         f"{name:<12} {result[name]:.2f}" if isinstance(result[name], float) else f"{name:<12} {result[name]}"
         for name in shown
     ]
-    sys.stdout.write("\n".join(rows) + "\n")
-    return 0
+    return "\n".join(rows) + "\n"
 
 
 if __name__ == "__main__":

@@ -1,66 +1,9 @@
 import json
 import re
 
-import matplotlib.image
 import pytest
 
 from pipelines.report import main
-
-HEADER = ("frames", "loss/q", "eval/return_mean")
-
-
-@pytest.fixture
-def make_run(tmp_path):
-    """Return a function that writes one run directory below `tmp_path`/runs."""
-
-    def make(name, score, *, seed=0, memory="lstm", exp="cartpole", status="finished", curve=None, **more):
-        run = tmp_path / "runs" / name
-        run.mkdir(parents=True)
-        curve = {100: 1.0, 200: score} if curve is None else curve
-        lines = [HEADER, *((frames, 0.5, value) for frames, value in curve.items())]
-        (run / "metrics.csv").write_text("".join(",".join(map(str, line)) + "\n" for line in lines))
-        summary = {"exp": exp, "memory": memory, "seed": seed, "status": status, "frames": 200, "updates": 25}
-        summary |= {"wall_s": 1.5, "score": score, "best_score": score, "commit": "abc1234"} | more
-        (run / "summary.json").write_text(json.dumps(summary))
-        return run
-
-    return make
-
-
-@pytest.fixture
-def report(tmp_path, capsys):
-    """Return a function that runs the command, checks its files and returns its standard output."""
-
-    def run(*arguments):
-        assert main([*map(str, arguments), "--out", str(tmp_path / "out")]) == 0
-        output = capsys.readouterr()
-        assert output.err == ""
-        assert output.out in (tmp_path / "out" / "report.md").read_text(encoding="utf-8")
-        picture = matplotlib.image.imread(tmp_path / "out" / "report.png")
-        assert min(picture.shape[:2]) > 300
-        assert picture[..., :3].std() > 0.05
-        return output.out
-
-    return run
-
-
-@pytest.fixture
-def refused(tmp_path, capsys):
-    """Return a function that runs the command, which must refuse, and returns its one sentence."""
-
-    def run(*arguments):
-        out = tmp_path / "out"
-        with pytest.raises(SystemExit) as ended:
-            main([*map(str, arguments), "--out", str(out)])
-        assert ended.value.code == 2
-        output = capsys.readouterr()
-        assert output.out == ""
-        assert not out.exists()
-        assert output.err.count("\n") == 1
-        assert output.err.endswith(".\n")
-        return output.err
-
-    return run
 
 
 def rows(text, *starts):
@@ -128,14 +71,14 @@ def test_unfinished_runs_are_included_and_marked(make_run, report):
 def test_a_line_cut_by_a_kill_is_left_out(make_run, report):
     run = make_run("a", None, status="running", curve={100: 5.0})
     with (run / "metrics.csv").open("a") as file:
-        file.write("200,0.5,9")
+        file.write("200,0.5,9,1")
     assert rows(report(run), "cartpole, lstm")[0][3] == "5"
 
 
 def test_the_score_of_the_summary_comes_before_the_last_line_at_the_same_frames(make_run, report):
     run = make_run("a", 8.0, curve={100: 5.0})
     with (run / "metrics.csv").open("a") as file:
-        file.write("100,0.25,6.0\n")
+        file.write("100,0.25,6.0,\n")
     assert rows(report(run), "cartpole, lstm")[0][3] == "8"
     assert rows(report(run, "--metric", "loss/q"), "cartpole, lstm")[0][3] == "0.2500"
 

@@ -1,0 +1,95 @@
+"""Play in the terminal: `python -m pipelines.play env=tour env.task=ruin_2swamp [setting=value …]`."""
+
+import sys
+from collections.abc import Iterable, Sequence
+
+import torch
+from hydra import initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.errors import HydraException
+from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
+
+from modules import keys
+from modules.envs.base import EnvSpec
+from modules.seeding import seed_everything, seed_for
+from modules.spec import UsageError
+from pipelines.command import CONF, command, composed, plain
+from pipelines.schema import read
+from pipelines.terminal import Screen, Stage, key_presses
+
+QUIT = "q"
+USAGE = """python -m pipelines.play env=tour env.task=ruin_2swamp [setting=value ...]
+  env=NAME      an environment with a text view (required): tour, corridor
+  env.NAME=...  its settings, as for pipelines.train; so are all others, e.g. +exp=tour env.layout=uniform
+  seed=0        of the episodes
+Keys are named below the first frame; q quits. Without a terminal, the characters of standard input are the keys."""
+
+
+def configuration(overrides: Sequence[str]) -> DictConfig:
+    """Compose the configuration as training does; raises `UsageError` for what does not exist."""
+    if flags := [word for word in overrides if word.startswith("-")]:
+        raise UsageError(f"{flags[0]}: no such option; say setting=value, or --help")
+    try:
+        with initialize_config_dir(CONF, version_base="1.3"):
+            return composed(overrides)[0]
+    except UsageError:
+        raise
+    except (HydraException, OmegaConfBaseException, ValueError) as error:
+        raise UsageError(plain(error)) from error
+    finally:
+        GlobalHydra.instance().clear()
+
+
+def stage_for(overrides: Sequence[str]) -> tuple[EnvSpec, Stage]:
+    """Make the environment that `overrides` describe; raises `UsageError` if nobody can play it."""
+    run = read(configuration(overrides))
+    if problems := list(run.env.needs(run)):
+        raise UsageError("; ".join(problems))
+    seed_everything(run.seed)
+    stage = Stage(run.env, None, seed=seed_for(run.seed, "play"))
+    try:
+        stage.text()
+    except UsageError as error:
+        stage.close()
+        raise UsageError(
+            "env: this environment has no text view; take one that has, env=tour or env=corridor"
+        ) from error
+    return run.env, stage
+
+
+def play(spec: EnvSpec, stage: Stage, pressed: Iterable[str], screen: Screen) -> None:
+    """Let `pressed` keys act, episode after episode, until q or their end."""
+    actions = spec.keys()
+    words = [f"{key} {spec.actions[action]}" if spec.actions else key for key, action in actions.items()]
+    hint = f"{', '.join(words)}; {QUIT} quits"
+    screen.show(f"{stage.text()}\n{hint}")
+    for key in map(str.lower, pressed):
+        below = hint
+        if key == QUIT:
+            return
+        if stage.over:
+            stage.restart()
+        elif key in actions:
+            stage.act(stage.now.set(keys.ACTION, torch.tensor([actions[key]])))
+            below = f"any key starts the next episode, {QUIT} quits" if stage.over else hint
+        else:
+            below = f"{key!r} does nothing; {hint}"
+        screen.show(f"{stage.text()}\n{below}")
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Play until the user has had enough."""
+    if any(word in ("-h", "--help") for word in arguments):
+        sys.stdout.write(USAGE + "\n")
+        return 0
+    with command():
+        spec, stage = stage_for(arguments)
+    with key_presses(sys.stdin) as pressed:
+        play(spec, stage, pressed, Screen(sys.stdout))
+    stage.close()
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))
