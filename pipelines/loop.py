@@ -18,6 +18,7 @@ from modules.schedule import crossed
 from modules.seeding import random_state, seed_for, set_random_state
 from pipelines.build import Parts
 from pipelines.command import abandoned
+from pipelines.schema import Run
 
 
 @dataclass
@@ -60,7 +61,7 @@ class Loop:
         self._mark = (0, 0, self._clock)  # frames, updates and time at the last log
 
     def train(self) -> None:
-        """Run until `total_frames`, or until an evaluation reaches `stop_at_score`.
+        """Run until `total_frames`, or until an evaluation reaches `stop_at_score` or `stop_at_length`.
 
         Raises:
             Stop: a signal came, or the multirun that this is a job of ended; state is that after the last whole batch.
@@ -74,7 +75,7 @@ class Loop:
         push_weights(parts.learner.average, parts.evaluated)
         self._mark = (c.frames, parts.learner.updates, time.perf_counter())
         batches = iter(parts.collection)
-        while c.frames < run.total_frames and not reached(run.stop_at_score, c.score):
+        while c.frames < run.total_frames and not reached(run, c.score):
             if self.stop_signal or abandoned():
                 raise Stop(self.stop_signal or signal.SIGTERM)
             before = c.frames
@@ -222,6 +223,10 @@ def push_weights(source: nn.Module, target: nn.Module) -> None:
     torch._foreach_copy_(list(target.parameters()), values)  # pyright: ignore[reportPrivateImportUsage]
 
 
-def reached(stop_at_score: float | None, score: Mapping[str, float]) -> bool:
-    """Tell whether the last evaluation, if there was one, is good enough to end the run."""
-    return stop_at_score is not None and bool(score) and score["eval/return_mean"] >= stop_at_score
+def reached(run: Run, score: Mapping[str, float]) -> str:
+    """Name the setting by which the last evaluation, if there was one, is good enough to end the run; "" if none."""
+    if score and run.stop_at_score is not None and score["eval/return_mean"] >= run.stop_at_score:
+        return f"stop_at_score={run.stop_at_score}"
+    if score and run.stop_at_length is not None and score["eval/length_mean"] <= run.stop_at_length:
+        return f"stop_at_length={run.stop_at_length}"
+    return ""

@@ -21,11 +21,12 @@ from pipelines.schema import Run, read
 from pipelines.session import execute
 from pipelines.settings import parse
 
-DEFAULTS = {"total_frames": None, "stop_at_score": "keep"}
+DEFAULTS = {"total_frames": None, "stop_at_score": "keep", "stop_at_length": "keep"}
 USAGE = """python -m pipelines.resume run=DIR [total_frames=N]
   run=DIR          run directory to go on with (required)
   total_frames=N   new end of the run, in env frames; default: the end that it was started with
-  stop_at_score=X  new score that ends the run early, null for none; default: the one that it was started with"""
+  stop_at_score=X  new score that ends the run early, null for none; default: the one that it was started with
+  stop_at_length=X the same for the length of episodes"""
 
 
 @spec
@@ -35,6 +36,7 @@ class Resume(Spec):
     run: Path
     total_frames: Annotated[int, Field(gt=0)] | None
     stop_at_score: float | Literal["keep"] | None
+    stop_at_length: float | Literal["keep"] | None
 
 
 def resume(settings: Resume, *, bar: bool) -> float | None:
@@ -44,8 +46,9 @@ def resume(settings: Resume, *, bar: bool) -> float | None:
     state = checkpoint.load(checkpoint.latest(run_dir / "checkpoints"))
     if settings.total_frames is not None:
         config["total_frames"] = settings.total_frames
-    if settings.stop_at_score != "keep":
-        config["stop_at_score"] = settings.stop_at_score
+    goals = {"stop_at_score": settings.stop_at_score, "stop_at_length": settings.stop_at_length}
+    changed = {name: goal for name, goal in goals.items() if goal != "keep"}
+    config |= changed
     run = read(OmegaConf.create(config))
     ended = finished(run_dir)  # else there is something left to do at the end: an evaluation, a summary, a film
     if state["frames"] >= run.total_frames and (ended or settings.total_frames is not None):
@@ -53,11 +56,10 @@ def resume(settings: Resume, *, bar: bool) -> float | None:
             f"total_frames={run.total_frames}: {run_dir} is at frame {state['frames']} already; "
             f"give a larger total_frames to train on"
         )
-    if reached(run.stop_at_score, state["counters"]["score"]) and (ended or settings.stop_at_score != "keep"):
-        raise UsageError(
-            f"stop_at_score={run.stop_at_score}: {run_dir} has reached it; to go on, give a higher one "
-            "or stop_at_score=null"
-        )
+    goal = reached(run, state["counters"]["score"])
+    if goal and (ended or changed):
+        name = goal.partition("=")[0]
+        raise UsageError(f"{goal}: {run_dir} has reached it; to go on, give a harder one or {name}=null")
     check(run, run_dir)
     refuse_missing_ring(run_dir / "replay", state["replay"])
     refuse_other_network(run, run_dir, state["network"])

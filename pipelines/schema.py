@@ -43,7 +43,8 @@ class Run(Spec):
         log_every: frames between rows of metrics.
         save_every: frames between checkpoints; each restarts the environments.
         keep_checkpoints: how many of the newest checkpoints stay.
-        stop_at_score: mean greedy return at which the run ends early; null means never.
+        stop_at_score: mean greedy return at or above which the run ends early; null means never.
+        stop_at_length: mean length of greedy episodes at or below which the run ends early; null means never.
         video: whether to record a greedy episode at the end.
         dry: stop after all checks.
     """
@@ -60,6 +61,7 @@ class Run(Spec):
     save_every: Positive
     keep_checkpoints: Positive
     stop_at_score: float | None
+    stop_at_length: float | None
     video: bool
     dry: bool
     env: InstanceOf[EnvSpec]
@@ -93,8 +95,9 @@ class Run(Spec):
         del run
         if self.device == "cuda" and not torch.cuda.is_available():
             yield "device=cuda needs a CUDA device, and PyTorch finds none: use device=cpu or device=auto"
-        if self.stop_at_score is not None and self.eval_every == 0:
-            yield "stop_at_score needs evaluations to reach it: set eval_every, or stop_at_score=null"
+        for goal in ("stop_at_score", "stop_at_length"):
+            if getattr(self, goal) is not None and self.eval_every == 0:
+                yield f"{goal} needs evaluations to reach it: set eval_every, or {goal}=null"
         if self.warmup_frames >= self.total_frames:
             yield f"warmup_frames={self.warmup_frames} must be smaller than total_frames={self.total_frames}"
         batch = self.collector.frames_per_batch

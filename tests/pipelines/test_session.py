@@ -88,13 +88,15 @@ def test_a_directory_in_which_another_process_works_is_refused(tmp_path):
     assert ended.err == "error: run: another process is at work there\n"
 
 
-def test_a_run_that_stopped_early_goes_on_only_with_another_goal(tmp_path):
-    settings = (*TINY, "total_frames=400", "eval_every=40", "stop_at_score=1", "hydra.run.dir=run")
+@pytest.mark.parametrize("goal", ["stop_at_score=1", "stop_at_length=400"])
+def test_a_run_that_stopped_early_goes_on_only_with_another_goal(goal, tmp_path):
+    settings = (*TINY, "total_frames=400", "eval_every=40", goal, "hydra.run.dir=run")
     assert run("pipelines.train", *settings, cwd=tmp_path).code == 0
     summary = tmp_path / "run" / "summary.json"
     assert json.loads(summary.read_text())["frames"] == 40
     refused = run("pipelines.resume", "run=run", cwd=tmp_path)
     assert refused.code == 2
-    assert "stop_at_score=1.0: run has reached it" in refused.err
-    assert run("pipelines.resume", "run=run", "stop_at_score=null", cwd=tmp_path).code == 0
+    name = goal.partition("=")[0]
+    assert f"{goal}.0: run has reached it" in refused.err
+    assert run("pipelines.resume", "run=run", f"{name}=null", cwd=tmp_path).code == 0
     assert json.loads(summary.read_text())["frames"] == 400
