@@ -28,7 +28,7 @@ class SequenceSpec(Spec):
     """Settings of the sequence replay.
 
     Attributes:
-        capacity: steps that the sampler can draw from (rows · steps that neighbours do not share).
+        capacity: row slots that the sampler can draw from · steps that neighbours do not share; padding counts.
         length: steps of a row, T; 0 stands for whole episodes, as long as the longest (see `fitted`).
         overlap: steps that neighbouring rows of an episode share.
         batch_rows: rows of a batch, B.
@@ -225,7 +225,12 @@ def refuse_damaged_files(directory: Path, ring: TensorDictBase) -> None:
 
 
 def reserve(directory: Path) -> None:
-    """Claim the disk that sparse files only promise: full, it is an error here, and a crash in the middle of a run."""
+    """Claim the disk that sparse files only promise: full, it is an error here, and a crash in the middle of a run.
+
+    macOS cannot claim it; there a disk that fills up during the run is that crash.
+    """
+    if not hasattr(os, "posix_fallocate"):
+        return
     for path in directory.glob("*.memmap"):
         try:
             with path.open("r+b") as file:

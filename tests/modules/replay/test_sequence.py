@@ -1,3 +1,4 @@
+import os
 import shutil
 from itertools import count
 from pathlib import Path
@@ -246,6 +247,11 @@ def test_damaged_ring_is_refused(tmp_path, name, damage, sentence):
     damage(tmp_path / name)
     with pytest.raises(UsageError, match=sentence):
         make(tmp_path)
+
+
+def test_systems_that_cannot_claim_disk_do_without(tmp_path, monkeypatch):
+    monkeypatch.delattr(os, "posix_fallocate")  # as on macOS
+    fill(make(tmp_path), range(3))
 
 
 def test_updates_owed_follow_the_ratio(tmp_path):
