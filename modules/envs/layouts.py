@@ -80,7 +80,7 @@ def swept(free: list[Tensor], goals: list[Tensor], start: tuple[int, int], width
             touch(r, active >> 1)
             touch(r + 1, active)
         again = again & changed
-    return fresh[1:-1]
+    return [row >> 1 for row in fresh[1:-1]]
 
 
 def flooded(free: list[Tensor], seed_row: int, seed_column: int) -> list[Tensor]:
