@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -181,8 +182,8 @@ def _draw_loss(axes: Axes, table: Table) -> None:
     _frames_axis(axes)
     frames, values = measured(table, "loss/q")
     axes.plot(frames, values, color=PURPLE, linewidth=1.0, label="loss")
-    if frames.size and values.min() > 0:
-        _log_axis(axes, span=values.max() / values.min())
+    if frames.size:
+        _loss_axis(axes, values.min(), values.max())
     axes.set_ylabel("loss")
     right = axes.twinx()
     right.spines["right"].set_visible(True)
@@ -194,12 +195,19 @@ def _draw_loss(axes: Axes, table: Table) -> None:
     right.legend(handles=handles, loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=2, borderaxespad=0.0)
 
 
-def _log_axis(axes: Axes, *, span: float) -> None:
-    from matplotlib.ticker import LogLocator, NullLocator
+def _loss_axis(axes: Axes, low: float, high: float) -> None:
+    """Make the axis logarithmic if the values from `low` to `high` span much, with three to six ticks among them."""
+    from matplotlib.ticker import FixedLocator, NullLocator
 
+    if low <= 0 or high < 10 * low:
+        return
     axes.set_yscale("log")
-    # matplotlib's own ticks overlap in so low a panel.
-    axes.yaxis.set_major_locator(LogLocator(subs=(1.0,) if span > 100 else (1.0, 2.0, 5.0), numticks=6))
+    # matplotlib's own ticks overlap in so low a panel, or are too few.
+    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    steps = [((1, 2, 5), 1), ((1, 3), 1)] + [((1,), every) for every in range(1, len(decades) + 1)]
+    choices = ([d * 10.0**e for e in decades if e % every == 0 for d in digits] for digits, every in steps)
+    ticks = next(ticks for ticks in choices if sum(low <= tick <= high for tick in ticks) <= 6)
+    axes.yaxis.set_major_locator(FixedLocator(ticks))
     axes.yaxis.set_major_formatter("{x:g}")
     axes.yaxis.set_minor_locator(NullLocator())
 

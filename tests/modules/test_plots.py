@@ -1,3 +1,4 @@
+import itertools
 import subprocess
 import sys
 
@@ -38,6 +39,34 @@ def test_learning_curve_of_a_run_without_evaluation(tmp_path):
     path = learning_curve(tmp_path)
     assert path is not None
     assert (230, 159, 0) in colours(path)
+
+
+def test_the_loss_axis_can_be_read(tmp_path, monkeypatch):
+    """Whatever the losses span: three to seven labels, in their own place."""
+    drawn = []
+    monkeypatch.setattr("modules.plots._png", lambda figure: drawn.append(figure) or b"")
+    for low, high in (
+        (3e-4, 0.2),
+        (2e-3, 0.3),
+        (0.05, 9),
+        (0.09, 0.95),
+        (0.04, 0.19),
+        (0.1, 0.12),
+        (1e-9, 1e3),
+        (0, 1),
+    ):
+        (tmp_path / "metrics.csv").write_text(HEADER + f"100,9.5,1.0,{low},,,\n200,20.0,0.5,{high},,,\n")
+        learning_curve(tmp_path)
+        axes = drawn[-1].axes[1]
+        axes.figure.canvas.draw()
+        bottom, top = axes.get_ylim()
+        boxes = [
+            label.get_window_extent()
+            for label, tick in zip(axes.get_yticklabels(), axes.get_yticks(), strict=True)
+            if bottom <= tick <= top
+        ]
+        assert 3 <= len(boxes) <= 7, (low, high)
+        assert all(a.y1 < b.y0 for a, b in itertools.pairwise(boxes)), (low, high)
 
 
 @pytest.mark.parametrize("content", [None, "", HEADER, HEADER + "100,,,,,,\n", HEADER + "100,1.0,1.0,0."])
