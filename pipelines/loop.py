@@ -223,10 +223,13 @@ def push_weights(source: nn.Module, target: nn.Module) -> None:
     torch._foreach_copy_(list(target.parameters()), values)  # pyright: ignore[reportPrivateImportUsage]
 
 
+EXACT = 1e-6  # rewards are summed in float32
+
+
 def reached(run: Run, score: Mapping[str, float]) -> str:
     """Name the setting by which the last evaluation, if there was one, is good enough to end the run; "" if none."""
-    if score and run.stop_at_score is not None and score["eval/return_mean"] >= run.stop_at_score:
+    if score and run.stop_at_score is not None and score["eval/return_mean"] >= run.stop_at_score - EXACT:
         return f"stop_at_score={run.stop_at_score}"
-    if score and run.stop_at_length is not None and score["eval/length_mean"] <= run.stop_at_length:
+    if score and run.stop_at_length is not None and score["eval/length_mean"] <= run.stop_at_length + EXACT:
         return f"stop_at_length={run.stop_at_length}"
     return ""

@@ -28,10 +28,10 @@ def read_map(rows: Sequence[str]) -> tuple[Tensor, tuple[int, int]]:
     """Read `#` wall, `G` goal, `S` start, `.` free: cells [H, W] and the start (x, y)."""
     bits = {"#": WALL, "G": GOAL | FRESH, "S": 0, ".": 0}
     if len({len(row) for row in rows}) != 1 or set("".join(rows)) - set(bits):
-        raise UsageError(f"env.map: rows of equal length of the characters # G S . are needed, not {list(rows)}")
+        raise UsageError(f"env.maps: rows of equal length of the characters # G S . are needed, not {list(rows)}")
     starts = [(x, y) for y, row in enumerate(rows) for x, cell in enumerate(row) if cell == "S"]
     if len(starts) != 1 or "G" not in "".join(rows):
-        raise UsageError(f"env.map: exactly one S and at least one G are needed in {list(rows)}")
+        raise UsageError(f"env.maps: exactly one S and at least one G are needed in {list(rows)}")
     return torch.tensor([[bits[cell] for cell in row] for row in rows], dtype=torch.uint8), starts[0]
 
 
@@ -148,7 +148,7 @@ class Layouts:
         if not isinstance(source, Ruins):
             which = torch.randint(len(source), (n,), generator=self._generator, device=source.device)
             return source[which]
-        while self._held < n:
+        while self._held < max(n, 1):
             maps = candidates(source, BATCH, self._generator)
             maps = maps[reachable(maps, source.start, original=self._original)]
             if len(maps) == 0:

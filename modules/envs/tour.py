@@ -25,6 +25,9 @@ Cell = tuple[Count, Count]
 Maps = tuple[tuple[str, ...], ...]
 
 
+WIDEST = 61  # cells; a row and its border are the bits of one integer
+
+
 @dataclass(frozen=True, kw_only=True)
 class Task:
     """Rules of one task.
@@ -41,7 +44,7 @@ class Task:
         hidden_after: steps after which goals no longer show; 0 = they always show.
         reset_after_goal: whether a goal that is not the last moves the robot back to the start.
         erase_visited: whether a visited goal vanishes; otherwise it looks like an unvisited one.
-        block_visited: whether a visited goal is like a wall.
+        block_visited: whether a visited goal is like a wall (whether the others can then be reached is not checked).
         walls_show: whether the window has a part for walls.
         reward_goal: for entering an unvisited goal.
         reward_bump: for running into a wall or the border.
@@ -136,7 +139,7 @@ class Tour:
     def start(self, n: int) -> State:
         """Put the robots at the start of `n` maps."""
         s, maps = self.task.sight, self.layouts.draw(n)
-        cells = torch.nn.functional.pad(maps, (s, s, s, s), value=WALL).reshape(n, -1)
+        cells = torch.nn.functional.pad(maps, (s, s, s, s), value=WALL).flatten(1)
         blank = torch.zeros(n, dtype=torch.int64, device=self.device)
         return {
             "cells": cells,
@@ -212,6 +215,9 @@ def window(sight: int, width: int) -> Tensor:
 def refuse_nonsense(task: Task) -> None:
     """Raise `UsageError` for rules under which no episode can be played."""
     width, height = task.size
+    widest = max(width, *(len(row) for rows in task.maps for row in rows)) if task.maps else width
+    if widest > WIDEST:
+        raise UsageError(f"env: a field may be up to {WIDEST} cells wide, not {widest}")
     if task.maps:
         for rows in task.maps:
             cells, (x, y) = read_map(rows)
@@ -273,8 +279,12 @@ class TourSpec(WorldSpec):
         return replace(TASKS[self.task], **{name: value for name, value in changes.items() if value is not None})
 
     def needs(self, run: Any) -> Iterator[str]:
-        """Random maps must have paths, which only a draw can tell."""
+        """Random maps must have paths, which only a draw can tell; fixed maps have their own size, start and goals."""
         del run
+        if self.rules.maps:
+            for name in ("size", "start", "goals", "walls"):
+                if getattr(self, name) is not None:
+                    yield f"env.{name} is for random maps, but env.task={self.task} has fixed ones: leave it null"
         try:
             self.world().start(1)
         except UsageError as error:

@@ -236,3 +236,21 @@ def test_the_page_tells_the_rules_as_they_are():
     assert {str(tuple(getattr(task, rule) for rule in same)) for task in TASKS.values()} == {told}
     assert {name for name, task in TASKS.items() if not task.walls_show} == {"open_field"}
     assert {name: task.hidden_after for name, task in TASKS.items() if task.hidden_after} == {"tmaze_either": 2}
+
+
+def test_fields_wider_than_an_integer_has_bits_are_refused():
+    with pytest.raises(UsageError, match="up to 61 cells wide, not 62"):
+        tour_spec("many_swamp", size=(62, 7)).world()
+    tour_spec("many_swamp", size=(61, 7)).world().start(2)
+
+
+def test_what_only_random_maps_have_is_refused_on_fixed_ones():
+    (problem,) = tour_spec("tmaze_both", size=(7, 7)).needs(None)
+    assert problem == "env.size is for random maps, but env.task=tmaze_both has fixed ones: leave it null"
+    assert not list(tour_spec("many_swamp", size=(8, 8)).needs(None))
+
+
+@pytest.mark.parametrize("task", ["tmaze_both", "many_swamp"])
+def test_no_episode_can_be_started(task):
+    state = tour_spec(task).world().start(0)
+    assert all(len(entry) == 0 for entry in state.values())
