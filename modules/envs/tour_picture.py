@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 
 from modules.envs.layouts import FRESH, GOAL, WALL
+from modules.envs.tour_tasks import TASKS
 from modules.envs.world import FOUND, HIT, NOTHING, State
 
 if TYPE_CHECKING:  # it imports this file
@@ -122,7 +123,7 @@ def beside(left: np.ndarray, right: np.ndarray) -> str:
 
 def write_all(folder: Path) -> None:
     """Write one picture per task, `<task>.png`, of its start on a map that is always the same."""
-    from modules.envs.tour import TASKS, Tour  # it imports this file
+    from modules.envs.tour import Tour  # it imports this file
 
     folder.mkdir(parents=True, exist_ok=True)
     for name, task in TASKS.items():

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from omegaconf import OmegaConf
 
-from modules.envs.tour import TaskName
+from modules.envs.tour_tasks import TaskName
 from pipelines import report as pipeline
 from pipelines.caveats import differing
 from pipelines.command import CONF

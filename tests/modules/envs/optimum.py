@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from modules.envs.layouts import FRESH, GOAL, WALL
-from modules.envs.tour import Task, Tour, TourSpec
+from modules.envs.tour import Tour, TourSpec
+from modules.envs.tour_tasks import Task
 from modules.envs.world import State
 
 UNIT = 10  # rewards are whole tenths, so returns are exact as integers

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from torchrl.envs import check_env_specs
 
 from modules import keys
-from modules.envs import corridor, gymnasium_ids, tour
+from modules.envs import corridor, gymnasium_ids, tour_tasks
 from modules.envs.world import WorldEnv
 from modules.spec import UsageError
 from tests.modules.builders import gym_spec
@@ -34,7 +34,7 @@ def play(env, actions):
 
 def test_every_task_has_an_id():
     assert {env_id for env_id in gymnasium.registry if env_id.startswith("recall/")} == set(IDS)
-    assert len(IDS) == len(tour.TASKS) + len(corridor.TASKS)
+    assert len(IDS) == len(tour_tasks.TASKS) + len(corridor.TASKS)
     assert all(gymnasium.spec(env_id).max_episode_steps is None for env_id in IDS)
 
 
@@ -74,7 +74,7 @@ def test_plays_the_same_episodes_as_the_batched_environment(env_id):
 
 def test_rules_are_keyword_arguments():
     defaults = gymnasium.make("recall/TmazeBoth-v0").unwrapped.world
-    assert [defaults.timeout_replaces, defaults.task] == [True, tour.TASKS["tmaze_both"]]
+    assert [defaults.timeout_replaces, defaults.task] == [True, tour_tasks.TASKS["tmaze_both"]]
     env = gymnasium.make("recall/TmazeBoth-v0", max_time=6, sight=1, reward_goal=3.0, reward_move=0.0, timeout="keep")
     assert env.reset(seed=0)[0].shape == (3, 6)
     *_, last = play(env, LEFT_GOAL)
@@ -93,10 +93,10 @@ def test_rules_are_keyword_arguments():
     ]
 
 
-@pytest.mark.parametrize("rule", [field for field in tour.Task.__dataclass_fields__])
+@pytest.mark.parametrize("rule", [field for field in tour_tasks.Task.__dataclass_fields__])
 def test_every_rule_can_be_set(rule):
-    task = tour.TASKS["ruin_2swamp"]
-    changed = {"maps": (tour.T_BOTH,), "size": (6, 6), "start": (0, 0)}.get(rule)
+    task = tour_tasks.TASKS["ruin_2swamp"]
+    changed = {"maps": (tour_tasks.T_BOTH,), "size": (6, 6), "start": (0, 0)}.get(rule)
     value = getattr(task, rule)
     if changed is None:
         changed = (not value) if isinstance(value, bool) else value + 1

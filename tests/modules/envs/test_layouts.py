@@ -22,7 +22,7 @@ from modules.envs.layouts import (
     swept,
     to_bits,
 )
-from modules.envs.tour import TASKS
+from modules.envs.tour_tasks import TASKS
 from modules.spec import UsageError
 
 NEXT = ((0, -1), (0, 1), (-1, 0), (1, 0))

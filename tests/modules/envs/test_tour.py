@@ -8,7 +8,8 @@ import torch
 from pydantic import ValidationError
 
 from modules.envs.layouts import GOAL
-from modules.envs.tour import FOUND, HIT, NOTHING, TASKS, Task
+from modules.envs.tour_tasks import TASKS, Task
+from modules.envs.world import FOUND, HIT, NOTHING
 from modules.spec import UsageError
 from tests.modules.envs.optimum import tour_spec
 

@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 import torch
 
-from modules.envs.tour import TASKS, Tour, TourSpec
+from modules.envs.tour import Tour, TourSpec
 from modules.envs.tour_picture import CELLS, FREE, INK, PANEL, ROBOT, scene, write_all
+from modules.envs.tour_tasks import TASKS
 from modules.envs.world import FOUND, HIT, NOTHING
 from modules.spec import UsageError
 from tests.modules.builders import gym_spec
@@ -128,12 +129,12 @@ def test_every_episode_has_pictures_of_one_even_size(task):
 
 
 def test_field_that_is_no_square_and_larger_than_a_panel():
-    rows = ("S" + "." * 198 + "G", "." * 200)
+    rows = ("S.", *[".."] * 198, ".G")
     world = TourSpec(**(settings("tmaze_both") | {"maps": (rows,), "sight": 1})).world()
     picture = world.picture(world.start(1), 0)
     assert picture.shape[0] % 2 == picture.shape[1] % 2 == 0
     assert (picture == CELLS["G"]).all(-1).any()
-    assert world.text(world.start(1), 0).splitlines()[0] == f"^{'.' * 198}G   ###"
+    assert world.text(world.start(1), 0).splitlines()[0] == "^.   ###"
 
 
 def test_each_episode_has_its_own_picture():

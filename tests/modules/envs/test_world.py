@@ -8,7 +8,7 @@ from tensordict import TensorDict
 from torchrl.envs.utils import check_env_specs
 
 from modules import keys
-from modules.envs.tour import TASKS
+from modules.envs.tour_tasks import TASKS
 from modules.envs.world import WorldEnv, world_env
 from tests.modules.envs.optimum import tour_spec
 
