@@ -61,7 +61,7 @@ class Run(Spec):
     save_every: Positive
     keep_checkpoints: Positive
     stop_at_score: float | None
-    stop_at_length: float | None
+    stop_at_length: Annotated[float, Field(gt=0)] | None
     video: bool
     dry: bool
     env: InstanceOf[EnvSpec]

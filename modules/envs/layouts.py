@@ -11,6 +11,7 @@ from modules.spec import UsageError
 
 GOAL, WALL, FRESH = 1, 2, 4  # bits of a cell: a goal that shows, a wall, a goal not yet visited
 BATCH = 4096  # random maps drawn at once
+PATIENCE = 50  # batches without a single map that can be solved, then it is given up
 
 
 @dataclass(frozen=True)
@@ -148,12 +149,15 @@ class Layouts:
         if not isinstance(source, Ruins):
             which = torch.randint(len(source), (n,), generator=self._generator, device=source.device)
             return source[which]
+        empty = 0
         while self._held < max(n, 1):
             maps = candidates(source, BATCH, self._generator)
             maps = maps[reachable(maps, source.start, original=self._original)]
-            if len(maps) == 0:
+            empty = empty + 1 if len(maps) == 0 else 0
+            if empty == PATIENCE:
                 raise UsageError(
-                    f"env: none of {BATCH} random maps with {source.walls} walls has a path to all {source.goals} goals"
+                    f"env: none of {PATIENCE * BATCH} random maps with {source.walls} walls "
+                    f"has a path to all {source.goals} goals"
                 )
             self._stock.append(maps)
             self._held += len(maps)

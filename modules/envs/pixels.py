@@ -39,6 +39,10 @@ class PixelsSpec(EnvSpec):
     width: PositiveInt
     crop: tuple[Fraction, Fraction, Fraction, Fraction]
 
+    def max_steps(self) -> int | None:
+        """The limit with which the id is registered."""
+        return make_one(self.id, self.kwargs).spec.max_episode_steps  # pyright: ignore[reportOptionalMemberAccess]
+
     def spaces(self) -> Spaces:
         """Look up the actions; the observation follows from the settings."""
         env = make_one(self.id, {**self.kwargs, "render_mode": "rgb_array"})

@@ -157,14 +157,14 @@ class TourSpec(WorldSpec):
     task: TaskName
     layout: Literal["original", "uniform"]
     timeout: Literal["original", "keep"]
-    maps: Maps | None
+    maps: Annotated[Maps, Field(min_length=1)] | None
     size: tuple[Positive, Positive] | None
     start: Cell | None
     heading: Annotated[int, Field(ge=0, le=3)] | None
     goals: Positive | None
     walls: Count | None
     sight: Positive | None
-    max_time: Positive | None
+    max_time: Annotated[int, Field(gt=1)] | None
     hidden_after: Count | None
     reset_after_goal: bool | None
     erase_visited: bool | None
@@ -187,7 +187,7 @@ class TourSpec(WorldSpec):
         if self.rules.maps:
             for name in ("size", "start", "goals", "walls"):
                 if getattr(self, name) is not None:
-                    yield f"env.{name} is for random maps, but env.task={self.task} has fixed ones: leave it null"
+                    yield f"env.{name} is for random maps, but these are fixed: leave it null"
         try:
             self.world().start(1)
         except UsageError as error:

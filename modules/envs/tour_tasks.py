@@ -83,9 +83,9 @@ TaskName = Literal[
 def refuse_nonsense(task: Task) -> None:
     """Raise `UsageError` for rules under which no episode can be played."""
     width, height = task.size
-    widest = max(width, *(len(row) for rows in task.maps for row in rows)) if task.maps else width
+    widest = max(width, height, *(len(row) for rows in task.maps for row in rows))
     if widest > WIDEST:
-        raise UsageError(f"env: a field may be up to {WIDEST} cells wide, not {widest}")
+        raise UsageError(f"env: a field may be up to {WIDEST} cells wide and, if random, high, not {widest}")
     if task.maps:
         for rows in task.maps:
             cells, (x, y) = read_map(rows)

@@ -78,7 +78,13 @@ class Walk:
 def acting(pace: Pace) -> Table:
     """Collect with the whole pipeline: policy, transforms, TorchRL's Collector."""
     n = 64 if pace.quick else 1024
-    long = ("total_frames=1_000_000", "replay.capacity=1_000_000", "log_every=500_000", "eval_every=0")
+    long = (
+        "total_frames=1_000_000",
+        "replay.capacity=1_000_000",
+        "log_every=500_000",
+        "save_every=500_000",
+        "eval_every=0",
+    )
     run = run_of(TOUR, "env.task=tmaze_both", f"collector.num_envs={n}", *long)
     with process_of(run), built(run) as parts:
         assert isinstance(world_env(parts.eval_env), WorldEnv)

@@ -55,10 +55,10 @@ def test_a_gradient_step_is_the_tabular_rule():
 def test_copies_share_the_numbering_but_not_the_values():
     network = table()
     other = copy.deepcopy(network)
-    values(network, 5)
-    values(other, 6, 5)
+    values(other, 6)
+    values(network, 5)  # row 1 in both
     with torch.no_grad():
-        network[-1].module.values[0] = 1.0
+        network[-1].module.values[1] = 1.0
     assert values(network, 6, 5).tolist() == [[0, 0], [1, 1]]
     assert not values(other, 6, 5).any()
 
@@ -69,7 +69,7 @@ def test_a_saved_table_is_found_again():
     with torch.no_grad():
         network[-1].module.values[1] = 3.0
     restored = table()
-    values(restored, 1, 2, 3)
+    values(restored, 6, 2, 3)
     restored.load_state_dict(network.state_dict())
     assert values(restored, 6, 5, 1).tolist() == [[3, 3], [0, 0], [0, 0]]
 
