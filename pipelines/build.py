@@ -61,6 +61,7 @@ def build(run: Run, run_dir: Path, config: Mapping[str, Any], checkpoint: Mappin
 
     network = run.network.build(spaces)
     acting, evaluated = (copy.deepcopy(network).requires_grad_(False) for _ in range(2))
+    evaluated.eval()
     network = network.to(device)
     exploration = run.exploration.build()
     policy = Policy(acting, spaces.n_actions, exploration.choose)

@@ -86,7 +86,7 @@ def greedy(settings: Evaluation, run: Run) -> tuple[Policy, int]:
         network.load_state_dict(state)
     except RuntimeError as error:
         raise UsageError(f"{settings.run}: the saved weights do not fit the network in its config.yaml") from error
-    return Policy(network, run.spaces.n_actions), frames
+    return Policy(network.eval(), run.spaces.n_actions), frames
 
 
 def evaluate(settings: Evaluation, run: Run, policy: Policy, frames: int) -> dict[str, Any]:

@@ -17,6 +17,9 @@ from modules.spec import spec
 PositiveInt = Annotated[int, Field(gt=0)]
 
 
+NO_ROW = -1
+
+
 class TableFullError(RuntimeError):
     """More different observations than the table has rows."""
 
@@ -25,6 +28,7 @@ class Rows(nn.Module):
     """Numbers observations in the order in which they are first seen.
 
     Copies of a network share one numbering, or their tables would not fit each other; it travels in `state_dict`.
+    In evaluation mode (`eval()`) it does not grow: what is new has no row.
     """
 
     def __init__(self, limit: int) -> None:
@@ -37,11 +41,13 @@ class Rows(nn.Module):
         return len(self._rows)
 
     def __deepcopy__(self, memo: object) -> "Rows":
-        """Stay the same object."""
-        return self
+        """Share the numbering; the mode is each copy's own."""
+        other = Rows(self.limit)
+        other._rows = self._rows
+        return other.train(self.training)
 
     def forward(self, observation: Tensor) -> Tensor:
-        """[..., *shape], which `of` has flattened to [..., size], → row numbers [..., 1].
+        """[..., *shape], which `of` has flattened to [..., size], → row numbers [..., 1], -1 for none.
 
         Raises:
             TableFullError: an observation is new and no row is left.
@@ -54,6 +60,8 @@ class Rows(nn.Module):
     def _row(self, key: bytes) -> int:
         row = self._rows.get(key)
         if row is None:
+            if not self.training:
+                return NO_ROW
             if len(self._rows) == self.limit:
                 raise TableFullError(
                     f"network.torso.rows={self.limit}: the table has no row for yet another different "
@@ -103,8 +111,8 @@ class Lookup(nn.Module):
         self.values = nn.Parameter(torch.zeros(rows, n_actions))
 
     def forward(self, row: Tensor) -> Tensor:
-        """Row numbers [..., 1] → action values [..., A]."""
-        return self.values[row.squeeze(-1)]
+        """Row numbers [..., 1] → action values [..., A], 0 where there is no row."""
+        return self.values[row.squeeze(-1).clamp(min=0)].where(row != NO_ROW, 0.0)
 
 
 @spec

@@ -82,6 +82,17 @@ def test_a_full_table_says_so_and_keeps_what_it_has():
     assert values(network, 2, 1).shape == (2, 2)
 
 
+def test_an_evaluation_needs_no_rows():
+    network = table(rows=2)
+    values(network, 1, 2)
+    with torch.no_grad():
+        network[-1].module.values[:] = 1.0
+    evaluated = copy.deepcopy(network).eval()
+    assert values(evaluated, 1, 3, 2).tolist() == [[1, 1], [0, 0], [1, 1]]
+    with pytest.raises(TableFullError):
+        values(network, 3)  # whose mode is its own
+
+
 def test_it_acts():
     network = table()
     observations = grids(3, 4)
