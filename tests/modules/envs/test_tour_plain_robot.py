@@ -31,7 +31,7 @@ def cases(draw):
         "timeout": draw(st.sampled_from(["original", "keep"])),
         "sight": draw(st.integers(1, max(width, height) - 1)),
         "heading": draw(st.integers(0, 3)),
-        "max_time": draw(st.integers(1, 25)),
+        "max_time": draw(st.integers(2, 25)),
         "hidden_after": draw(st.integers(0, 9)),
         "reward_timeout": -0.7,
     }
