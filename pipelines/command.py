@@ -61,18 +61,25 @@ def preflight(words: Sequence[str]) -> None:
     if flags - SWEEP_FLAGS:
         return
     overrides = [word for word in words if word not in flags]
+    with composing():
+        jobs = [composed(job, number) for number, job in sweep(overrides)] if flags else [composed(overrides)]
+    for cfg, run_dir in jobs:
+        refuse_existing(run_dir)
+        check(read(cfg), run_dir)
+
+
+@contextmanager
+def composing() -> Iterator[None]:
+    """Have `composed` and `sweep` read `conf/`; what Hydra complains of becomes a `UsageError` of one line."""
     try:
         with initialize_config_dir(CONF, version_base="1.3"):
-            jobs = [composed(job, number) for number, job in sweep(overrides)] if flags else [composed(overrides)]
+            yield
     except UsageError:
         raise
     except (HydraException, OmegaConfBaseException, ValueError) as error:
         raise UsageError(plain(error)) from error
     finally:
         GlobalHydra.instance().clear()
-    for cfg, run_dir in jobs:
-        refuse_existing(run_dir)
-        check(read(cfg), run_dir)
 
 
 def sweep(overrides: Sequence[str]) -> Iterator[tuple[int, list[str]]]:

@@ -5,7 +5,7 @@ import json
 import logging
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -17,7 +17,7 @@ from torchrl.envs.utils import ExplorationType, set_exploration_type
 from modules import checkpoint
 from modules.evaluation import Episodes, run_episodes
 from modules.files import write_text
-from modules.networks.nets import Policy
+from modules.networks.nets import Policy, RecurrentNetwork
 from modules.process import tune
 from modules.seeding import seed_everything, seed_for
 from modules.spec import Spec, UsageError, spec
@@ -78,14 +78,20 @@ def weights(run_dir: Path, which: str) -> tuple[dict[str, Any], int]:
     return state["network"], state["frames"]
 
 
-def greedy(settings: Evaluation, run: Run) -> tuple[Policy, int]:
-    """Make the policy with the saved weights, and say after how many frames they were saved."""
-    state, frames = weights(settings.run, settings.checkpoint)
+def network_with(state: Mapping[str, Any], run: Run, run_dir: Path) -> RecurrentNetwork:
+    """Make the network that `run` describes with the weights saved in `run_dir`, or raise `UsageError`."""
     network = run.network.build(run.spaces)
     try:
         network.load_state_dict(state)
     except RuntimeError as error:
-        raise UsageError(f"{settings.run}: the saved weights do not fit the network in its config.yaml") from error
+        raise UsageError(f"{run_dir}: the saved weights do not fit the network in its config.yaml") from error
+    return network
+
+
+def greedy(settings: Evaluation, run: Run) -> tuple[Policy, int]:
+    """Make the policy with the saved weights, and say after how many frames they were saved."""
+    state, frames = weights(settings.run, settings.checkpoint)
+    network = network_with(state, run, settings.run)
     return Policy(network.eval(), run.spaces.n_actions), frames
 
 

@@ -4,17 +4,13 @@ import sys
 from collections.abc import Iterable, Sequence
 
 import torch
-from hydra import initialize_config_dir
-from hydra.core.global_hydra import GlobalHydra
-from hydra.errors import HydraException
 from omegaconf import DictConfig
-from omegaconf.errors import OmegaConfBaseException
 
 from modules import keys
 from modules.envs.base import EnvSpec
 from modules.seeding import seed_everything, seed_for
 from modules.spec import UsageError
-from pipelines.command import CONF, command, composed, plain
+from pipelines.command import command, composed, composing
 from pipelines.schema import read
 from pipelines.terminal import Screen, Stage, key_presses
 
@@ -30,15 +26,8 @@ def configuration(overrides: Sequence[str]) -> DictConfig:
     """Compose the configuration as training does; raises `UsageError` for what does not exist."""
     if flags := [word for word in overrides if word.startswith("-")]:
         raise UsageError(f"{flags[0]}: no such option; say setting=value, or --help")
-    try:
-        with initialize_config_dir(CONF, version_base="1.3"):
-            return composed(overrides)[0]
-    except UsageError:
-        raise
-    except (HydraException, OmegaConfBaseException, ValueError) as error:
-        raise UsageError(plain(error)) from error
-    finally:
-        GlobalHydra.instance().clear()
+    with composing():
+        return composed(overrides)[0]
 
 
 def stage_for(overrides: Sequence[str]) -> tuple[EnvSpec, Stage]:

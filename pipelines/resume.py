@@ -3,9 +3,9 @@
 import json
 import logging
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from omegaconf import OmegaConf
 from pydantic import Field
@@ -15,9 +15,9 @@ from modules.replay.sequence import refuse_missing_ring
 from modules.spec import Spec, UsageError, spec
 from pipelines.check import check
 from pipelines.command import command
-from pipelines.evaluate import load_run
+from pipelines.evaluate import load_run, network_with
 from pipelines.loop import reached
-from pipelines.schema import Run, read
+from pipelines.schema import read
 from pipelines.session import execute
 from pipelines.settings import parse
 
@@ -62,16 +62,8 @@ def resume(settings: Resume, *, bar: bool) -> float | None:
         raise UsageError(f"{goal}: {run_dir} has reached it; to go on, give a harder one or {name}=null")
     check(run, run_dir)
     refuse_missing_ring(run_dir / "replay", state["replay"])
-    refuse_other_network(run, run_dir, state["network"])
+    network_with(state["network"], run, run_dir)
     return execute(run, run_dir, config, state, bar=bar)
-
-
-def refuse_other_network(run: Run, run_dir: Path, weights: Mapping[str, Any]) -> None:
-    """Raise `UsageError` if the saved `weights` are not of the network that `run` describes."""
-    try:
-        run.network.build(run.spaces).load_state_dict(weights)
-    except RuntimeError as error:
-        raise UsageError(f"{run_dir}: the saved weights do not fit the network in its config.yaml") from error
 
 
 def finished(run_dir: Path) -> bool:

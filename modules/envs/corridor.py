@@ -4,7 +4,7 @@ Rules after itoshin-tech's memoryRL (2019). Actions: 0 try here, which ends the 
 observation is the corridor: 3 where the goal is, as long as it shows, and 1 where the robot is.
 """
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 from typing import Annotated, Literal
 
 import numpy as np
@@ -13,7 +13,7 @@ from pydantic import Field
 from torch import Tensor
 
 from modules.envs.tour_picture import BESIDE, GAP, paint
-from modules.envs.world import FOUND, HIT, NOTHING, State, WorldSpec
+from modules.envs.world import FOUND, HIT, NOTHING, State, WorldSpec, replaced
 from modules.keys import Spaces
 from modules.spec import UsageError, spec
 
@@ -167,8 +167,7 @@ class CorridorSpec(WorldSpec):
     @property
     def rules(self) -> Task:
         """The named task with the settings that replace parts of it."""
-        changes = {field.name: getattr(self, field.name) for field in fields(Task)}
-        return replace(TASKS[self.task], **{name: value for name, value in changes.items() if value is not None})
+        return replaced(TASKS[self.task], self)
 
     def max_steps(self) -> int | None:
         """Steps to the end of the corridor and off it."""

@@ -11,8 +11,11 @@ import gymnasium
 import numpy as np
 import torch
 from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
+from tensordict import TensorDictBase
+from torchrl.data import Composite
 from torchrl.envs import EnvBase, GymWrapper, Transform, TransformedEnv
 
+from modules import keys
 from modules.envs.base import EnvSpec, transformed
 from modules.keys import Spaces
 from modules.spec import UsageError, spec
@@ -57,6 +60,13 @@ def make_one(env_id: str, kwargs: dict[str, Any]) -> gymnasium.Env:
     except Exception as error:
         text = " ".join(str(error).split())
         raise UsageError(f"env: {env_id} cannot be made with kwargs {kwargs}: {text}") from error
+
+
+def registered_limit(env_id: str, kwargs: dict[str, Any]) -> int | None:
+    """Steps after which episodes of `env_id` are cut, if they are."""
+    env = make_one(env_id, kwargs)
+    assert env.spec is not None
+    return env.spec.max_episode_steps
 
 
 def renders(env: gymnasium.Env) -> bool:
@@ -115,17 +125,40 @@ class GymSpec(EnvSpec):
 
     def max_steps(self) -> int | None:
         """The limit with which the id is registered."""
-        return make_one(self.id, self.kwargs).spec.max_episode_steps  # pyright: ignore[reportOptionalMemberAccess]
+        return registered_limit(self.id, self.kwargs)
 
     def build(self, num_envs: int, primer: Transform | None, *, video: bool = False) -> TransformedEnv:
         """Make the vector environment."""
         envs = make_vec(self.id, num_envs, {**self.kwargs, **({"render_mode": "rgb_array"} if video else {})})
-        wrapped = GymWrapper(Observations(envs, self.keep), categorical_action_encoding=True)
-        return transformed(wrapped, primer)
+        return transformed(wrapped(Observations(envs, self.keep)), primer)
 
     def picture(self, env: EnvBase) -> np.ndarray:
         """Ask the environment's own renderer."""
         return first_frame(env)
+
+
+class GymVector(GymWrapper):
+    """`GymWrapper` for vector environments, which always say how a step ended and never how a reset did.
+
+    TorchRL looks three times over which of the three flags are there, a twentieth of acting on small environments.
+    """
+
+    @classmethod
+    def _complete_done(cls, done_spec: Composite, data: TensorDictBase) -> TensorDictBase:
+        none = None
+        for key in (keys.DONE, keys.TERMINATED, keys.TRUNCATED):
+            flag = data.get(key, None)
+            if flag is None:
+                none = torch.zeros(done_spec[key].shape, dtype=torch.bool) if none is None else none.clone()
+                data.set(key, none)
+            elif flag.ndim == data.ndim:
+                data.set(key, flag.unsqueeze(-1))
+        return data
+
+
+def wrapped(envs: VectorEnv) -> EnvBase:
+    """Make TorchRL's environment of Gymnasium's, with action numbers instead of one-hot vectors."""
+    return GymVector(envs, categorical_action_encoding=True)
 
 
 class Observations(gymnasium.vector.VectorObservationWrapper):
@@ -138,18 +171,15 @@ class Observations(gymnasium.vector.VectorObservationWrapper):
         whole = env.single_observation_space
         assert isinstance(whole, gymnasium.spaces.Box)
         self.dtype = np.dtype(np.uint8 if whole.dtype == np.uint8 else np.float32)
-        low, high = (self._seen(bound[None])[0] for bound in (whole.low, whole.high))
+        with np.errstate(over="ignore"):  # bounds beyond float32 become infinite
+            low, high = (self.observations(bound[None])[0] for bound in (whole.low, whole.high))
         self.single_observation_space = gymnasium.spaces.Box(low, high, dtype=self.dtype.type)
         self.observation_space = gymnasium.vector.utils.batch_space(self.single_observation_space, self.num_envs)
 
     def observations(self, observations: np.ndarray) -> np.ndarray:
         """[N, all] → [N, kept]."""
-        return self._seen(observations)
-
-    def _seen(self, values: np.ndarray) -> np.ndarray:
-        values = values if values.ndim > 1 else values[:, None]
-        with np.errstate(over="ignore"):  # bounds beyond float32 become infinite
-            return values[:, self.keep].astype(self.dtype, copy=False)
+        values = observations if observations.ndim > 1 else observations[:, None]
+        return values[:, self.keep].astype(self.dtype, copy=False)
 
 
 def vector_env(env: EnvBase) -> SyncVectorEnv:

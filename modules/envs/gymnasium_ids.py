@@ -57,6 +57,11 @@ class WorldGym(gymnasium.Env[np.ndarray, np.int64]):
         return self.world.text(self._state, 0) if self.render_mode == "ansi" else None
 
 
+def unchanged(rules: type) -> dict[str, None]:
+    """Settings that leave every rule of a task as it is."""
+    return dict.fromkeys(field.name for field in fields(rules))
+
+
 class TourGym(WorldGym):
     """A grid tour; `rules` replace those of the task, see `modules.envs.tour.Task`."""
 
@@ -69,8 +74,7 @@ class TourGym(WorldGym):
         render_mode: str | None = None,
         **rules: Any,
     ) -> None:
-        changes = {field.name: None for field in fields(tour.Task)} | rules
-        spec = tour.TourSpec(task=task, layout=layout, timeout=timeout, **changes)
+        spec = tour.TourSpec(task=task, layout=layout, timeout=timeout, **unchanged(tour.Task) | rules)
         super().__init__(spec.world(), bounds=(0, 1), render_mode=render_mode)
 
 
@@ -78,8 +82,7 @@ class CorridorGym(WorldGym):
     """A corridor; `rules` replace those of the task, see `modules.envs.corridor.Task`."""
 
     def __init__(self, task: corridor.TaskName, *, render_mode: str | None = None, **rules: Any) -> None:
-        changes = {field.name: None for field in fields(corridor.Task)} | rules
-        spec = corridor.CorridorSpec(task=task, **changes)
+        spec = corridor.CorridorSpec(task=task, **unchanged(corridor.Task) | rules)
         super().__init__(spec.world(), bounds=(0, corridor.GOAL), render_mode=render_mode)
 
 

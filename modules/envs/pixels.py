@@ -10,10 +10,10 @@ import torch
 from gymnasium.envs.classic_control import AcrobotEnv, CartPoleEnv, MountainCarEnv
 from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 from pydantic import Field
-from torchrl.envs import EnvBase, GymWrapper, Transform, TransformedEnv
+from torchrl.envs import EnvBase, Transform, TransformedEnv
 
 from modules.envs.base import EnvSpec, transformed
-from modules.envs.gym import action_count, first_frame, make_one, make_vec, renders
+from modules.envs.gym import action_count, first_frame, make_one, make_vec, registered_limit, renders, wrapped
 from modules.keys import Spaces
 from modules.spec import UsageError, spec
 
@@ -41,7 +41,7 @@ class PixelsSpec(EnvSpec):
 
     def max_steps(self) -> int | None:
         """The limit with which the id is registered."""
-        return make_one(self.id, self.kwargs).spec.max_episode_steps  # pyright: ignore[reportOptionalMemberAccess]
+        return registered_limit(self.id, self.kwargs)
 
     def spaces(self) -> Spaces:
         """Look up the actions; the observation follows from the settings."""
@@ -74,7 +74,7 @@ class PixelsSpec(EnvSpec):
         """Make the vector environment; it renders anyway, so `video` changes nothing."""
         del video
         envs = make_vec(self.id, num_envs, {**self.kwargs, "render_mode": "rgb_array"})
-        return transformed(GymWrapper(Pixels(envs, self), categorical_action_encoding=True), primer)
+        return transformed(wrapped(Pixels(envs, self)), primer)
 
     def picture(self, env: EnvBase) -> np.ndarray:
         """The full colour frame, not the agent's view of it."""

@@ -5,7 +5,6 @@ window (2·sight + 1)², robot in the centre looking up, goals beside walls.
 """
 
 from collections.abc import Iterator
-from dataclasses import fields, replace
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -16,7 +15,7 @@ from torch import Tensor
 from modules.envs import tour_picture
 from modules.envs.layouts import FRESH, GOAL, WALL, Layouts, Ruins, read_map
 from modules.envs.tour_tasks import TASKS, Cell, Count, Maps, Task, TaskName, refuse_nonsense
-from modules.envs.world import FOUND, HIT, NOTHING, State, WorldSpec
+from modules.envs.world import FOUND, HIT, NOTHING, State, WorldSpec, replaced
 from modules.keys import Spaces, Symmetry
 from modules.spec import UsageError, spec
 
@@ -178,8 +177,7 @@ class TourSpec(WorldSpec):
     @property
     def rules(self) -> Task:
         """The named task with the settings that replace parts of it."""
-        changes = {field.name: getattr(self, field.name) for field in fields(Task)}
-        return replace(TASKS[self.task], **{name: value for name, value in changes.items() if value is not None})
+        return replaced(TASKS[self.task], self)
 
     def needs(self, run: Any) -> Iterator[str]:
         """Random maps must have paths, which only a draw can tell; fixed maps have their own size, start and goals."""

@@ -1,6 +1,7 @@
 """Small worlds as pure functions on tensors, many episodes at once, and the TorchRL environment around them."""
 
-from typing import Any, Protocol
+from dataclasses import fields, replace
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -12,6 +13,9 @@ from torchrl.envs import EnvBase, Transform, TransformedEnv
 from modules import keys
 from modules.envs.base import EnvSpec, transformed
 from modules.keys import Spaces
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 State = dict[str, Tensor]  # every entry [N, …]: row n is all that episode n needs
 NOTHING, HIT, FOUND = 0, 1, 2  # what the last step did, for pictures
@@ -125,6 +129,15 @@ class WorldSpec(EnvSpec):
         """Ask the rules."""
         base = world_env(env)
         return base.world.text(base.state, 0)
+
+
+Rules = TypeVar("Rules", bound="DataclassInstance")
+
+
+def replaced(rules: Rules, settings: WorldSpec) -> Rules:
+    """Replace every field of a task's `rules` for which the setting of the same name is not null."""
+    changes = {field.name: getattr(settings, field.name) for field in fields(rules)}
+    return replace(rules, **{name: value for name, value in changes.items() if value is not None})
 
 
 def world_env(env: EnvBase) -> WorldEnv:

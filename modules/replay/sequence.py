@@ -123,7 +123,7 @@ class SequenceReplay:
         self._ring = settings.ring_rows(save_every, batch_frames)
         # One batch of one-step episodes, with the tails of those that run, must still fit the interval.
         self._save_at = settings.interval_rows(save_every, batch_frames) - 2 * batch_frames
-        self._symmetry = symmetry if settings.mirror else None
+        self._mirror = Mirror(symmetry) if settings.mirror and symmetry is not None else None
         self._generator = torch.Generator().manual_seed(seed)
         self._written = 0
         self._saved = 0
@@ -161,8 +161,8 @@ class SequenceReplay:
         index = torch.randint(oldest, self._written, (self.settings.batch_rows,), generator=self._generator)
         index %= self._ring
         rows = {key: field.index_select(0, index) for key, field in self._fields.items()}
-        if self._symmetry is not None:
-            mirrored(rows, torch.rand(len(index), generator=self._generator) < 0.5, self._symmetry)
+        if self._mirror is not None:
+            self._mirror(rows, torch.rand(len(index), generator=self._generator) < 0.5)
         return TensorDict(rows, batch_size=[self.settings.batch_rows])
 
     def state_dict(self) -> dict[str, Any]:
@@ -183,12 +183,18 @@ class SequenceReplay:
             self._written += count
 
 
-def mirrored(rows: dict[str, torch.Tensor], which: torch.Tensor, symmetry: Symmetry) -> None:
-    """Mirror the rows `which` [B] in place; whole episodes only, for a recurrent state has no mirror image."""
-    seen = rows[keys.OBSERVATION]
-    part = seen[which]
-    seen[which] = part.flatten(2)[..., torch.tensor(symmetry.observation)].view_as(part)
-    rows[keys.ACTION][which] = torch.tensor(symmetry.action)[rows[keys.ACTION][which]]
+class Mirror:
+    """Shows rows as a symmetry of their environment would have them; a recurrent state has no mirror image."""
+
+    def __init__(self, symmetry: Symmetry) -> None:
+        self._observation, self._action = torch.tensor(symmetry.observation), torch.tensor(symmetry.action)
+
+    def __call__(self, rows: dict[str, torch.Tensor], which: torch.Tensor) -> None:
+        """Mirror the rows `which` [B] in place."""
+        seen, acted = rows[keys.OBSERVATION], rows[keys.ACTION]
+        part = seen[which]
+        seen[which] = part.flatten(2)[..., self._observation].view_as(part)
+        acted[which] = self._action[acted[which]]
 
 
 def refuse_missing_ring(directory: Path, state: Mapping[str, Any]) -> None:

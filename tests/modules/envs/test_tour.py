@@ -118,20 +118,13 @@ def test_back_to_the_start_after_a_goal_but_not_after_the_last():
 
 
 @pytest.mark.parametrize(("timeout", "rewards"), [("original", [-1, -1, -5]), ("keep", [-1, -1, 10])])
-def test_last_goal_in_the_last_step_terminates(timeout, rewards):
-    """It is no truncation, whatever the time limit makes of the reward."""
-    game = Game(("S..G",), heading=3, max_time=3, timeout=timeout, reward_timeout=-0.5)
+@pytest.mark.parametrize(("field", "end"), [("S..G", [True, False]), ("S..GG", [False, True])])
+def test_goal_in_the_last_step(field, end, timeout, rewards):
+    """The last goal terminates and one of two truncates, whatever the time limit makes of the reward."""
+    game = Game((field,), heading=3, max_time=3, timeout=timeout, reward_timeout=-0.5)
     outcomes = [game.act(GO) for _ in range(3)]
     assert [reward for reward, _, _ in outcomes] == rewards
-    assert [ends for _, *ends in outcomes] == [[False, False], [False, False], [True, False]]
-
-
-@pytest.mark.parametrize(("timeout", "rewards"), [("original", [-1, -1, -5]), ("keep", [-1, -1, 10])])
-def test_one_goal_of_two_in_the_last_step_truncates(timeout, rewards):
-    game = Game(("S..GG",), heading=3, max_time=3, timeout=timeout, reward_timeout=-0.5)
-    outcomes = [game.act(GO) for _ in range(3)]
-    assert [reward for reward, _, _ in outcomes] == rewards
-    assert [ends for _, *ends in outcomes] == [[False, False], [False, False], [False, True]]
+    assert [ends for _, *ends in outcomes] == [[False, False], [False, False], end]
 
 
 @pytest.mark.parametrize(("timeout", "last"), [("original", -2), ("keep", -1)])

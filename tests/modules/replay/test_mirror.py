@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from modules import keys
 from modules.replay.rows import RowCutter
-from modules.replay.sequence import SequenceReplay, SequenceSpec, mirrored
+from modules.replay.sequence import Mirror, SequenceReplay, SequenceSpec
 from modules.spec import UsageError
 from tests.modules.builders import MEMORIES, gym_spec
 from tests.modules.envs.optimum import tour_spec
@@ -114,7 +114,7 @@ def test_mirrored_rows_are_those_of_mirrored_episodes(rules):
     assert not ours[keys.MASK].all()
     which = torch.arange(len(ours)) % 3 == 0
     shown = {key: value.clone() for key, value in ours.items()}
-    mirrored(shown, which, spec.symmetry())
+    Mirror(spec.symmetry())(shown, which)
     for key, value in shown.items():
         assert torch.equal(value[which], theirs[key][which])
         assert torch.equal(value[~which], ours[key][~which])

@@ -251,7 +251,9 @@ def test_damaged_ring_is_refused(tmp_path, name, damage, sentence):
 
 def test_systems_that_cannot_claim_disk_do_without(tmp_path, monkeypatch):
     monkeypatch.delattr(os, "posix_fallocate")  # as on macOS
-    fill(make(tmp_path), range(3))
+    replay = make(tmp_path)
+    fill(replay, range(3))
+    assert len(replay) > 0
 
 
 def test_updates_owed_follow_the_ratio(tmp_path):
