@@ -15,6 +15,7 @@ from tensordict import TensorDictBase
 from torchrl.data import Composite
 from torchrl.envs import EnvBase, GymWrapper, Transform, TransformedEnv
 
+import modules.envs.gymnasium_ids  # noqa: F401 - so that every process that builds one knows recall/… too
 from modules import keys
 from modules.envs.base import EnvSpec, transformed
 from modules.keys import Spaces

@@ -1,7 +1,7 @@
 """The small worlds as Gymnasium ids, for any library: importing this file registers them.
 
 Gymnasium 1.0 dropped plugins, so nothing registers them by itself: import this file, or name it in the id, as in
-`gymnasium.make("modules.envs.gymnasium_ids:recall/TmazeBoth-v0")`.
+`gymnasium.make("modules.envs.gymnasium_ids:recall/TmazeBoth-v0")`. In our own pipeline `env=gym` does the former.
 """
 
 from dataclasses import fields

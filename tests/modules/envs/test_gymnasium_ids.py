@@ -160,8 +160,9 @@ print(json.dumps([alone, named, gymnasium.make("recall/TmazeBoth-v0").spec.id]))
     assert json.loads(ended.stdout) == [False, [7, 14], "recall/TmazeBoth-v0"]
 
 
-def test_trains_as_any_other_id(tmp_path):
-    words = ("+exp=drqn_cartpole_masked", "env=gym", f"env.id={T_BOTH}", "+debug=smoke", "name=t", "hydra.run.dir=run")
+@pytest.mark.parametrize("env_id", [T_BOTH, "recall/TmazeBoth-v0"])
+def test_trains_as_any_other_id(tmp_path, env_id):
+    words = ("+exp=drqn_cartpole_masked", "env=gym", f"env.id={env_id}", "+debug=smoke", "name=t", "hydra.run.dir=run")
     ended = run("pipelines.train", *words, "total_frames=120", "eval_every=0", "video=true", cwd=tmp_path)
     assert ended.code == 0, ended.err
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
