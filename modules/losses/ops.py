@@ -62,3 +62,19 @@ def n_step_return(r_t: Tensor, discount_t: Tensor, v_t: Tensor, continues: Tenso
 def masked_mean(x: Tensor, mask: Tensor) -> Tensor:
     """Mean of `x` over the real steps; padded entries get no gradient, not even from a NaN."""
     return torch.where(mask, x, 0).sum() / mask.sum()
+
+
+def sequence_priority(td_errors: Tensor, mask: Tensor, eta: float) -> Tensor:
+    """Priority of each row: η · max + (1 − η) · mean of |δ| over its learned steps.
+
+    Args:
+        td_errors: δ, [B, T]; not read where `mask` is False.
+        mask: True on learned steps, False on burn-in and padding, [B, T].
+        eta: share of the maximum, 0 … 1.
+
+    Returns:
+        [B], ≥ 0; 0 for a row without any learned step. Source: R2D2, section 2.3, with η = 0.9.
+    """
+    size = torch.where(mask, td_errors, 0).abs()
+    mean = size.sum(-1) / mask.sum(-1).clamp_min(1)
+    return eta * size.amax(-1) + (1 - eta) * mean

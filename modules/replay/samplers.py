@@ -1,0 +1,154 @@
+"""Samplers: which rows of a replay are drawn, and what each of them weighs in the loss.
+
+Rows are numbered 0, 1, 2, … in the order written. The last `capacity` of them can be drawn: the window. A number
+stays with its row for good, so what is said about a row that has left the window never reaches its successor.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+from torchrl._torchrl import SumSegmentTreeFp64
+
+# No row starves, every importance weight is finite. Far below any error that matters: it does not shape the draws.
+PRIORITY_FLOOR = 1e-6
+
+
+class Sampler:
+    """Draws rows of the window, with replacement."""
+
+    def __init__(self, *, seed: int, capacity: int) -> None:
+        self.generator = torch.Generator().manual_seed(seed)
+        self._capacity = capacity
+        self._written = 0
+
+    def __len__(self) -> int:
+        """Rows in the window."""
+        return min(self._written, self._capacity)
+
+    @property
+    def oldest(self) -> int:
+        """Number of the window's first row."""
+        return self._written - len(self)
+
+    def extend(self, count: int) -> None:
+        """Take note of `count` new rows."""
+        self._written += count
+
+    def draw(self, batch: int, importance: float) -> tuple[Tensor, Tensor]:
+        """Draw rows.
+
+        Args:
+            batch: number of draws, B.
+            importance: exponent β of the importance weights: 0 = none, 1 = undoes the bias of the draws.
+
+        Returns:
+            Row numbers [B], int64, and weights [B], float32, of which the largest is 1.
+        """
+        raise NotImplementedError
+
+    def update(self, rows: Tensor, priorities: Tensor) -> None:
+        """Write back the priorities [B] of `rows` [B] that were drawn; rows that left the window are ignored."""
+        raise NotImplementedError
+
+    def state_dict(self) -> dict[str, Any]:
+        """What the next draws depend on."""
+        return {"written": self._written, "generator": self.generator.get_state()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go back to where `state_dict` was taken: the same draws follow, bit for bit."""
+        self._written = state["written"]
+        self.generator.set_state(state["generator"])
+
+
+class Uniform(Sampler):
+    """Every row of the window is as likely as any other, and weighs 1."""
+
+    def draw(self, batch: int, importance: float) -> tuple[Tensor, Tensor]:
+        """Draw rows; `importance` changes nothing."""
+        del importance
+        return torch.randint(self.oldest, self._written, (batch,), generator=self.generator), torch.ones(batch)
+
+    def update(self, rows: Tensor, priorities: Tensor) -> None:
+        """Nothing to learn from them."""
+        del rows, priorities
+
+
+class Prioritised(Sampler):
+    """Proportional prioritisation: P(i) ∝ p_i^exponent, w_i = (N · P(i))^(−β) / max_j w_j over the batch.
+
+    New rows get the highest priority seen so far, at first 1, so that each is drawn soon. Row r lies in slot
+    r mod capacity of a sum tree in float64, whose sums depend on its leaves only and not on the order of writing.
+    Source: Schaul et al. (2016), section 3.3, proportional variant, with a floor instead of an added constant and
+    independent instead of stratified draws.
+    """
+
+    def __init__(self, *, seed: int, capacity: int, exponent: float) -> None:
+        super().__init__(seed=seed, capacity=capacity)
+        self._exponent = exponent
+        self._highest = 1.0
+        self._tree = SumSegmentTreeFp64(capacity)  # of the masses p^exponent
+
+    def extend(self, count: int) -> None:
+        """Take note of `count` new rows at the highest priority seen so far."""
+        slots = torch.arange(self._written, self._written + count) % self._capacity
+        self._tree[slots] = self._highest**self._exponent
+        super().extend(count)
+
+    def draw(self, batch: int, importance: float) -> tuple[Tensor, Tensor]:
+        """Draw rows in proportion to their mass."""
+        count, oldest = len(self), self.oldest
+        if not count:
+            raise ValueError("there is no row to draw")
+        mass = torch.rand(batch, generator=self.generator, dtype=torch.float64) * self._tree.query(0, self._capacity)
+        # Rounding on the way down the tree may lead past the last slot in use.
+        slots = self._tree.scan_lower_bound(mass).clamp_(max=count - 1)
+        weights = self._tree[slots] ** -importance  # N and the total cancel out against the largest weight
+        return oldest + (slots - oldest) % self._capacity, (weights / weights.max()).float()
+
+    def update(self, rows: Tensor, priorities: Tensor) -> None:
+        """Write back priorities; of a row that is named twice the last one counts.
+
+        Args:
+            rows: numbers of rows that were drawn, [B]; those that have left the window are ignored.
+            priorities: finite and ≥ 0, [B]; less than `PRIORITY_FLOOR` counts as that much.
+
+        Raises:
+            ValueError: a priority is NaN, infinite or negative, or a row was never written; nothing has changed.
+        """
+        rows, priorities = rows.cpu(), priorities.detach().to("cpu", torch.float64)
+        if rows.shape != priorities.shape:
+            raise ValueError(f"{list(priorities.shape)} priorities for {list(rows.shape)} rows")
+        valid = priorities.isfinite() & (priorities >= 0)
+        if not valid.all():
+            raise ValueError(f"priorities must be finite and >= 0, not {priorities[~valid][0].item()}")
+        if (rows >= self._written).any():
+            raise ValueError(f"row {rows.max().item()} was never written: there are {self._written}")
+        kept = rows >= self.oldest
+        rows, priorities = rows[kept], priorities[kept].clamp_min(PRIORITY_FLOOR)
+        if len(rows):
+            self._tree[rows % self._capacity] = priorities**self._exponent
+            self._highest = max(self._highest, priorities.max().item())
+
+    def state_dict(self) -> dict[str, Any]:
+        """What the next draws depend on; the window's masses p^exponent, oldest row first, 8 bytes each."""
+        return super().state_dict() | {"highest": self._highest, "masses": self._tree[self._slots()]}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go back to where `state_dict` was taken.
+
+        Raises:
+            ValueError: the state is that of a sampler with another capacity.
+        """
+        masses, count = state["masses"], min(state["written"], self._capacity)
+        if len(masses) != count:
+            raise ValueError(f"priorities of {len(masses)} rows do not fit a window of {count}")
+        super().load_state_dict(state)
+        self._highest = state["highest"]
+        self._tree = SumSegmentTreeFp64(self._capacity)
+        self._tree[self._slots()] = masses
+
+    def _slots(self) -> Tensor:
+        """Slots of the window, oldest row first."""
+        return torch.arange(self.oldest, self._written) % self._capacity
