@@ -11,7 +11,7 @@ import gymnasium
 import numpy as np
 import torch
 
-from modules.envs import corridor, tour
+from modules.envs import corridor, tiny, tour
 from modules.envs.world import State, World
 
 
@@ -86,8 +86,28 @@ class CorridorGym(WorldGym):
         super().__init__(spec.world(), bounds=(0, corridor.GOAL), render_mode=render_mode)
 
 
+class TinyGym(WorldGym):
+    """A tiny exam task; `rules` are its settings, see `modules.envs.tiny`."""
+
+    def __init__(
+        self,
+        task: Literal["memory_len", "passive_tmaze", "repeat_previous"],
+        *,
+        render_mode: str | None = None,
+        **rules: Any,
+    ) -> None:
+        world = tiny.SPECS[task](**rules).world()
+        super().__init__(world, bounds=world.bounds, render_mode=render_mode)
+
+
 for _task in tour.TASKS:
     _name = "".join(word.capitalize() for word in _task.split("_"))
     gymnasium.register(f"recall/{_name}-v0", f"{__name__}:TourGym", kwargs={"task": _task})
 for _task in corridor.TASKS:
     gymnasium.register(f"recall/Corridor{_task}-v0", f"{__name__}:CorridorGym", kwargs={"task": _task})
+for _name, _settings in {
+    "MemoryLen": {"task": "memory_len", "length": 10, "bits": 1},
+    "PassiveTmaze": {"task": "passive_tmaze", "length": 20, "reward_goal": 1.0, "penalty": 1.0},
+    "RepeatPrevious": {"task": "repeat_previous", "k": 4, "length": 51},
+}.items():
+    gymnasium.register(f"recall/{_name}-v0", f"{__name__}:TinyGym", kwargs=_settings)

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from torchrl.envs import check_env_specs
 
 from modules import keys
-from modules.envs import corridor, gymnasium_ids, tour_tasks
+from modules.envs import corridor, gymnasium_ids, tiny, tour_tasks
 from modules.envs.world import WorldEnv
 from modules.spec import UsageError
 from tests.modules.builders import gym_spec
@@ -23,7 +23,8 @@ ROOT = Path(__file__).resolve().parents[3]
 TOURS = ["SilentRuin", "OpenField", "ManySwamp", "TmazeBoth", "TmazeEither", "Ruin1swamp", "Ruin2swamp", "TmazeLarge"]
 TOURS = [*TOURS, "Mytask"]
 CORRIDORS = ["CorridorL8g23v", "CorridorL8g23", "CorridorL8g34", "CorridorL8g67", "CorridorL8g34567"]
-IDS = [f"recall/{name}-v0" for name in (*TOURS, *CORRIDORS)]
+TINY = ["MemoryLen", "PassiveTmaze", "RepeatPrevious"]
+IDS = [f"recall/{name}-v0" for name in (*TOURS, *CORRIDORS, *TINY)]
 T_BOTH = f"{gymnasium_ids.__name__}:recall/TmazeBoth-v0"
 LEFT_GOAL = (0, 0, 1, 0, 0)
 
@@ -34,7 +35,7 @@ def play(env, actions):
 
 def test_every_task_has_an_id():
     assert {env_id for env_id in gymnasium.registry if env_id.startswith("recall/")} == set(IDS)
-    assert len(IDS) == len(tour_tasks.TASKS) + len(corridor.TASKS)
+    assert len(IDS) == len(tour_tasks.TASKS) + len(corridor.TASKS) + len(tiny.SPECS)
     assert all(gymnasium.spec(env_id).max_episode_steps is None for env_id in IDS)
 
 

@@ -1,0 +1,136 @@
+"""Pictures of the tiny exam tasks, in colours or as characters; like the agents, they hide what must be remembered.
+
+`python -m modules.envs.tiny_picture` writes docs/tasks/<task>.png, each task after its first steps.
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+import torch
+
+from modules.envs.tour_picture import BESIDE, CELLS, GAP, INK, paint
+from modules.envs.world import FOUND, HIT, NOTHING, State
+
+if TYPE_CHECKING:  # it imports this file
+    from modules.envs.tiny import MemoryLen, PassiveTmaze, RepeatPrevious
+
+EDGE, LONG = 240, 480  # pixels: about the longer edge of a picture, of the maze's
+BAR = 12  # pixels: height of the bar that shows the time left; even
+UP, DOWN, RIGHT = 0, 2, 3  # headings of the robot
+SUIT_NAMES = "CDHS"
+VERDICT = {NOTHING: "", HIT: ", wrong", FOUND: ", right"}
+SEED = 2  # of the pictures in the docs
+
+
+def memory_len(world: "MemoryLen", state: State, n: int) -> np.ndarray:
+    """Bits in columns: the upper cell is 1, the lower 0; light cells are asked for; a robot says the answer."""
+    one = only(state, n)
+    _, first, last = world.shows(one)
+    query, said, event = (int(one[key]) for key in ("query", "said", "event"))
+    grid = np.full((2, world.task.bits), ".")
+    if last:
+        grid[:, query] = "g"
+    if first:
+        grid[1 - one["bits"][0].cpu().numpy(), np.arange(world.task.bits)] = "G"
+    robot = (query, 1 - said) if event else None
+    left = 1 - int(one["time"]) / (world.task.length + 1)
+    return under(cells(grid, EDGE, robot, RIGHT, event), left)
+
+
+def memory_len_text(world: "MemoryLen", state: State, n: int) -> str:
+    """Bits as + and −, below them ^ where one is asked for."""
+    one = only(state, n)
+    _, first, last = world.shows(one)
+    bits = "".join("+" if bit else "-" for bit in one["bits"][0].tolist()) if first else "." * world.task.bits
+    mark = " " * int(one["query"]) + "^" if last else ""
+    return f"{bits}\n{mark}\n{clock(one, world.task.length + 1)}"
+
+
+def passive_tmaze(world: "PassiveTmaze", state: State, n: int) -> np.ndarray:
+    """The maze; red is a robot that is late or lost, green one that has arrived."""
+    grid, (x, y) = maze(world, only(state, n))
+    heading = {-1: DOWN, 0: RIGHT, 1: UP}[1 - y]
+    return cells(grid, LONG, (x, y), heading, int(state["event"][n]))
+
+
+def passive_tmaze_text(world: "PassiveTmaze", state: State, n: int) -> str:
+    """The maze, with > for the robot."""
+    one = only(state, n)
+    grid, (x, y) = maze(world, one)
+    grid[y, x] = ">"
+    return "\n".join(["".join(row) for row in grid] + [clock(one, world.task.length + 1)])
+
+
+def maze(world: "PassiveTmaze", one: State) -> tuple[np.ndarray, tuple[int, int]]:
+    """The map as characters [3, length + 1], above is y = 1; the robot's column and row on it."""
+    grid = np.full((3, world.task.length + 1), "#")
+    grid[1, :] = grid[:, -1] = "."
+    if int(one["time"]) == 0:
+        grid[1 - int(one["goal"]), -1] = "G"
+    return grid, (int(one["x"]), 1 - int(one["y"]))
+
+
+def repeat_previous(world: "RepeatPrevious", state: State, n: int) -> np.ndarray:
+    """Above the suit that shows; below a robot at the suit that was said, green if right, red if wrong."""
+    one = only(state, n)
+    grid = np.stack((np.full(len(SUIT_NAMES), "."), np.full(len(SUIT_NAMES), "#")))
+    grid[0, int(world.card(one))] = "G"
+    said = int(one["said"])
+    robot = (said, 1) if said >= 0 else None
+    return under(cells(grid, EDGE, robot, UP, int(one["event"])), 1 - int(one["time"]) / world.task.length)
+
+
+def repeat_previous_text(world: "RepeatPrevious", state: State, n: int) -> str:
+    """Suits as letters."""
+    one = only(state, n)
+    said = int(one["said"])
+    answer = SUIT_NAMES[said] if said >= 0 else "."
+    return f"card {SUIT_NAMES[int(world.card(one))]}, said {answer}\n{clock(one, world.task.length)}"
+
+
+def only(state: State, n: int) -> State:
+    """Episode `n` alone."""
+    return {key: value[n : n + 1] for key, value in state.items()}
+
+
+def clock(one: State, steps: int) -> str:
+    """Time, and what the last step earned."""
+    return f"time {int(one['time'])} of {steps}{VERDICT[int(one['event'])]}"
+
+
+def cells(grid: np.ndarray, edge: int, robot: tuple[int, int] | None, heading: int, event: int) -> np.ndarray:
+    """Paint with cells of an even size, so that the picture's edges are even too."""
+    most = max(grid.shape)
+    unit = max(2, edge // most // 2 * 2)
+    return paint(grid, unit * most, robot, heading, event)
+
+
+def under(image: np.ndarray, left: float) -> np.ndarray:
+    """Put a bar of the time left below a picture."""
+    width = image.shape[1]
+    bar = np.full((BAR, width, 3), INK, np.uint8)
+    bar[:, : round(width * left)] = CELLS["g"]
+    return np.concatenate((image, np.full((GAP, width, 3), BESIDE, np.uint8), bar))
+
+
+def write_all(folder: Path) -> None:
+    """Write one picture per task, `<task>.png`, of an episode that is always the same."""
+    from modules.envs import tiny  # it imports this file
+
+    chain = tiny.MemoryLenSpec(length=10, bits=1).world()
+    tmaze = tiny.PassiveTmazeSpec(length=10, reward_goal=1.0, penalty=1.0).world()
+    cards = tiny.RepeatPreviousSpec(k=2, length=51).world()
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, world, steps in (("memory_len", chain, 0), ("passive_tmaze", tmaze, 0), ("repeat_previous", cards, 2)):
+        world.seed(SEED)
+        state = world.start(1)
+        for _ in range(steps):
+            state, *_ = world.step(state, torch.tensor([1]))
+        picture = cv2.cvtColor(world.picture(state, 0), cv2.COLOR_RGB2BGR)
+        cv2.imwrite(str(folder / f"{name}.png"), picture, [cv2.IMWRITE_PNG_COMPRESSION, 9])
+
+
+if __name__ == "__main__":
+    write_all(Path("docs/tasks"))
