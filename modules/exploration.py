@@ -13,8 +13,36 @@ from modules.spec import Spec, spec
 Probability = Annotated[float, Field(ge=0, le=1)]
 
 
+class Exploration:
+    """Chooses actions from values; ε is that of the last `anneal`."""
+
+    def anneal(self, frames: int) -> float:
+        """Set ε for frame `frames` and return its mean over the environments."""
+        raise NotImplementedError
+
+    def choose(self, values: Tensor) -> Tensor:
+        """Action values [N, A] → actions [N]; draws from PyTorch's global generator."""
+        raise NotImplementedError
+
+
+class ExplorationSpec(Spec):
+    """Settings of an exploration; `build` makes the rule by which the acting policy chooses."""
+
+    def build(self, num_envs: int) -> Exploration:
+        """Make the rule for `num_envs` environments."""
+        raise NotImplementedError
+
+
+def eps_greedy(values: Tensor, epsilon: float | Tensor) -> Tensor:
+    """With probability `epsilon`, one for all or [N], a uniformly random action, else the best; [N, A] → [N]."""
+    n, n_actions = values.shape
+    explores = torch.rand(n, device=values.device) < epsilon
+    anything = torch.randint(n_actions, (n,), device=values.device)
+    return torch.where(explores, anything, values.argmax(-1))
+
+
 @spec
-class EpsGreedySpec(Spec):
+class EpsGreedySpec(ExplorationSpec):
     """ε-greedy: a uniformly random action with probability ε, annealed linearly in env frames.
 
     Attributes:
@@ -33,13 +61,14 @@ class EpsGreedySpec(Spec):
         if self.end > self.start:
             yield f"exploration.end={self.end} must not exceed exploration.start={self.start}"
 
-    def build(self) -> "EpsGreedy":
-        """Make the rule by which the acting policy chooses."""
+    def build(self, num_envs: int = 1) -> "EpsGreedy":
+        """Make the rule by which the acting policy chooses, the same in all environments."""
+        del num_envs
         return EpsGreedy(self)
 
 
-class EpsGreedy:
-    """Chooses actions from values; ε is that of the last `anneal`."""
+class EpsGreedy(Exploration):
+    """One ε for all environments."""
 
     def __init__(self, settings: EpsGreedySpec) -> None:
         self._settings = settings
@@ -52,8 +81,54 @@ class EpsGreedy:
         return self._epsilon
 
     def choose(self, values: Tensor) -> Tensor:
-        """Action values [N, A] → actions [N]; draws from PyTorch's global generator."""
-        n, n_actions = values.shape
-        explores = torch.rand(n, device=values.device) < self._epsilon
-        anything = torch.randint(n_actions, (n,), device=values.device)
-        return torch.where(explores, anything, values.argmax(-1))
+        """Action values [N, A] → actions [N]."""
+        return eps_greedy(values, self._epsilon)
+
+
+@spec
+class EpsLadderSpec(ExplorationSpec):
+    """ε-greedy with an ε of its own for each environment: ε_i = base^(1 + alpha · i/(N−1)), i = 0 … N−1.
+
+    Source: Ape-X (Horgan et al. 2018), section 4.1; R2D2 uses the same. The annealing is an addition: few
+    environments give few random actions to begin with.
+
+    Attributes:
+        base: ε of environment 0, the most curious; with one environment, its ε.
+        alpha: how steeply ε falls: the last environment has base^(1 + alpha).
+        anneal_frames: env frames over which each ε_i falls from 1 in a line; 0 means that it stays ε_i.
+    """
+
+    base: Probability
+    alpha: Annotated[float, Field(ge=0)]
+    anneal_frames: Annotated[int, Field(ge=0)]
+
+    def build(self, num_envs: int) -> "EpsLadder":
+        """Make the rule by which the acting policy chooses in `num_envs` environments."""
+        return EpsLadder(self, num_envs)
+
+
+class EpsLadder(Exploration):
+    """One ε per environment, in the order of the environments."""
+
+    def __init__(self, settings: EpsLadderSpec, num_envs: int) -> None:
+        self._anneal_frames = settings.anneal_frames
+        place = torch.arange(num_envs, dtype=torch.float64) / max(1, num_envs - 1)
+        self._end = settings.base ** (1 + settings.alpha * place)
+        self.anneal(0)
+
+    def anneal(self, frames: int) -> float:
+        """Set each environment's ε for frame `frames` and return their mean."""
+        above = linear(frames, start=1.0, end=0.0, over=self._anneal_frames)
+        epsilon = self._end + above * (1 - self._end)
+        self._epsilon = epsilon.float()
+        return epsilon.mean().item()
+
+    def choose(self, values: Tensor) -> Tensor:
+        """Action values [N, A] of all environments, in their order → actions [N].
+
+        Raises:
+            ValueError: there are not as many values as environments.
+        """
+        if len(values) != len(self._epsilon):
+            raise ValueError(f"values of {len(values)} environments for {len(self._epsilon)} ε")
+        return eps_greedy(values, self._epsilon.to(values.device))

@@ -4,7 +4,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 from tensordict.nn import TensorDictModule
-from torch import nn
+from torch import Tensor, nn
 from torchrl.modules import MLP
 
 from modules import keys
@@ -31,11 +31,42 @@ class QSpec(HeadSpec):
 
     def build(self, in_features: int, n_actions: int) -> TensorDictModule:
         """Make the head."""
-        mlp = MLP(
-            in_features=in_features,
-            out_features=n_actions,
-            num_cells=list(self.hidden),
-            activation_class=nn.ReLU,
-        )
-        nn.init.zeros_(mlp[-1].bias)  # pyright: ignore[reportArgumentType]
-        return TensorDictModule(mlp, [keys.MEMORY], [keys.ACTION_VALUE])
+        return TensorDictModule(layers(in_features, self.hidden, n_actions), [keys.MEMORY], [keys.ACTION_VALUE])
+
+
+@spec
+class DuelingSpec(HeadSpec):
+    """A value and an advantage stream, each with hidden layers of its own; the last biases start at 0.
+
+    Source: Wang et al. (2016), equation 9; R2D2 puts it after the memory.
+
+    Attributes:
+        hidden: sizes of the hidden layers of each stream.
+    """
+
+    hidden: tuple[PositiveInt, ...]
+
+    def build(self, in_features: int, n_actions: int) -> TensorDictModule:
+        """Make the head."""
+        value, advantage = (layers(in_features, self.hidden, size) for size in (1, n_actions))
+        return TensorDictModule(Dueling(value, advantage), [keys.MEMORY], [keys.ACTION_VALUE])
+
+
+class Dueling(nn.Module):
+    """Q = V + A − mean A over the actions."""
+
+    def __init__(self, value: nn.Module, advantage: nn.Module) -> None:
+        super().__init__()
+        self.value, self.advantage = value, advantage
+
+    def forward(self, memory: Tensor) -> Tensor:
+        """[..., features] → [..., A]."""
+        advantage = self.advantage(memory)
+        return self.value(memory) + advantage - advantage.mean(-1, keepdim=True)
+
+
+def layers(in_features: int, hidden: tuple[int, ...], out_features: int) -> MLP:
+    """Make fully connected layers with a linear end, whose bias starts at 0."""
+    mlp = MLP(in_features=in_features, out_features=out_features, num_cells=list(hidden), activation_class=nn.ReLU)
+    nn.init.zeros_(mlp[-1].bias)  # pyright: ignore[reportArgumentType]
+    return mlp
