@@ -84,3 +84,10 @@ def test_settings_out_of_range_are_refused(bad):
     assert EpsLadderSpec(**good).build(2).anneal(0) > 0
     with pytest.raises(ValidationError):
         EpsLadderSpec(**{**good, **bad})
+
+
+def test_environments_leave_the_greedy_path_each_on_its_own():
+    torch.manual_seed(0)
+    values = torch.tensor([0.0, -1.0, 1.0, 0.5]).expand(40_000, 4)
+    wrong = (ladder(40_000, base=0.4, alpha=0.0).choose(values) != 2).float()
+    assert (wrong[::2] * wrong[1::2]).mean().item() == pytest.approx(0.3**2, abs=0.01)
