@@ -34,8 +34,8 @@ USAGE = """python -m pipelines.evaluate run=DIR [setting=value ...]
   episodes=100          greedy episodes, none of which training has seen
   checkpoint=best|last  weights with the best evaluation during training, or the newest
   seed=0                of the evaluation's own random stream
-  video=false           also record one episode into DIR/videos
-  view=none|text        also show that episode as text, frame by frame
+  video=false           also film episodes, of 200 frames or more together, into DIR/videos
+  view=none|text        also show the first filmed episode as text, frame by frame
   delay_s=0.2           seconds that each frame stands, on a terminal
 Writes DIR/evaluation.json."""
 
@@ -96,7 +96,7 @@ def greedy(settings: Evaluation, run: Run) -> tuple[Policy, int]:
 
 
 def evaluate(settings: Evaluation, run: Run, policy: Policy, frames: int) -> dict[str, Any]:
-    """Run the greedy episodes, write evaluation.json, film one more if asked; return what the file says."""
+    """Run the greedy episodes, write evaluation.json, film others if asked; return what the file says."""
     env = run.env.build(min(settings.episodes, MAX_ENVS), run.network.primer())
     # Another purpose than training's evaluations: no seed here was used to choose the best checkpoint.
     seed = seed_for(settings.seed, "held-out evaluation")
@@ -136,7 +136,7 @@ def watch(policy: Policy, stage: Stage, screen: Screen, *, delay_s: float) -> No
 
 
 def stage_for(settings: Evaluation, run: Run) -> Stage:
-    """Make the environment for `watch`, with the same episode as the video; refuse one without a text view."""
+    """Make the environment for `watch`, with the episode that the film begins with; refuse one without a text view."""
     stage = Stage(run.env, run.network.primer(), seed=seed_for(settings.seed, "video"))
     stage.text()
     return stage

@@ -1,5 +1,6 @@
-"""Film one greedy episode."""
+"""Film greedy episodes."""
 
+from itertools import count
 from pathlib import Path
 
 from tensordict.nn import TensorDictModuleBase
@@ -9,14 +10,18 @@ from modules.seeding import seed_for
 from modules.video import Writer
 from pipelines.schema import Run
 
+FRAMES = 200  # at least; a single episode of the small worlds is over in a second or two
+
 
 def film(run: Run, policy: TensorDictModuleBase, *, seed: int, path: Path) -> None:
-    """Run one greedy episode in an environment of its own and write what its renderer shows to `path`."""
+    """Run whole greedy episodes until there are `FRAMES`, and write what the renderer shows to `path`."""
     env = run.env.build(1, run.network.primer(), video=True)
     try:
-        with Writer(path) as video:
-            run_episodes(
-                env, policy, episodes=1, seed=seed_for(seed, "video"), look=lambda e: video.add(run.env.picture(e))
-            )
+        with Writer(path, fps=run.env.video_fps()) as video:
+            for episode in count():
+                seed_of_it = seed_for(seed, "video", episode)
+                run_episodes(env, policy, episodes=1, seed=seed_of_it, look=lambda e: video.add(run.env.picture(e)))
+                if video.frames >= FRAMES:
+                    break
     finally:
         env.close()

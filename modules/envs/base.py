@@ -39,6 +39,10 @@ class EnvSpec(Spec):
         """Draw the first environment as it is now, [H, W, 3], uint8."""
         raise NotImplementedError
 
+    def video_fps(self) -> int:
+        """Frames per second at which a film of it can be followed."""
+        return 30
+
     def text(self, env: EnvBase) -> str:
         """Write the first environment as it is now in characters; raises `UsageError` where that is not possible."""
         del env

@@ -137,6 +137,11 @@ class GymSpec(EnvSpec):
         """Ask the environment's own renderer."""
         return first_frame(env)
 
+    def video_fps(self) -> int:
+        """As the environment asks for if that is slower than usual."""
+        usual = super().video_fps()
+        return min(usual, make_one(self.id, self.kwargs).metadata.get("render_fps") or usual)
+
 
 class GymVector(GymWrapper):
     """`GymWrapper` for vector environments, which always say how a step ended and never how a reset did.

@@ -12,13 +12,13 @@ import numpy as np
 import torch
 
 from modules.envs import corridor, tiny, tour
-from modules.envs.world import State, World
+from modules.envs.world import FPS, State, World
 
 
 class WorldGym(gymnasium.Env[np.ndarray, np.int64]):
     """One episode at a time of any world; observations have the world's shape and dtype."""
 
-    metadata = {"render_modes": ["rgb_array", "ansi"], "render_fps": 5}  # noqa: RUF012 - Gymnasium's own form
+    metadata = {"render_modes": ["rgb_array", "ansi"], "render_fps": FPS}  # noqa: RUF012 - Gymnasium's own form
 
     def __init__(self, world: World, *, bounds: tuple[float, float], render_mode: str | None = None) -> None:
         if render_mode not in (None, *self.metadata["render_modes"]):

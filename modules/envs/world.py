@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 State = dict[str, Tensor]  # every entry [N, …]: row n is all that episode n needs
 NOTHING, HIT, FOUND = 0, 1, 2  # what the last step did, for pictures
+FPS = 5  # of films: each step is a decision to follow
 
 
 class World(Protocol):
@@ -124,6 +125,10 @@ class WorldSpec(EnvSpec):
         """Ask the rules."""
         base = world_env(env)
         return base.world.picture(base.state, 0)
+
+    def video_fps(self) -> int:
+        """Slow."""
+        return FPS
 
     def text(self, env: EnvBase) -> str:
         """Ask the rules."""
