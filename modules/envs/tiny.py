@@ -73,7 +73,7 @@ class MemoryLen(Tiny):
         ends = time > self.task.length
         right = action == state["bits"].gather(1, state["query"].unsqueeze(1)).squeeze(1)
         event = torch.where(ends, torch.where(right, FOUND, HIT), NOTHING)
-        reward = ends * (2.0 * right - 1)
+        reward = torch.where(ends, 2.0 * right - 1, 0.0)
         return {**state, "time": time, "said": action.clone(), "event": event}, reward, ends, torch.zeros_like(ends)
 
     def shows(self, state: State) -> tuple[Tensor, Tensor, Tensor]:
@@ -233,7 +233,7 @@ class RepeatPrevious(Tiny):
         asked, time = state["time"] - (self.task.k - 1), state["time"] + 1
         counts, ends = asked >= 0, time >= self.task.length
         right = action == state["cards"].gather(1, asked.clamp(min=0).unsqueeze(1)).squeeze(1)
-        reward = counts * (2.0 * right - 1) / (self.task.length + 1 - self.task.k)
+        reward = torch.where(counts, (2.0 * right - 1) / (self.task.length + 1 - self.task.k), 0.0)
         event = torch.where(counts, torch.where(right, FOUND, HIT), NOTHING)
         return {**state, "time": time, "said": action.clone(), "event": event}, reward, ends, torch.zeros_like(ends)
 

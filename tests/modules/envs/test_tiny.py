@@ -94,6 +94,7 @@ def test_passive_tmaze_by_hand():
     seen, rewards, _ = play(world, state, [UP, BACK, AHEAD, AHEAD])
     assert seen[:2] == [[[0, 0]] * 2] * 2  # walls on both sides and behind; the cue is gone, though nobody moved
     assert rewards == [[third] * 2] * 3 + [[0, 0]]  # the last step never costs
+    assert play(world, state, [BACK, AHEAD, AHEAD, AHEAD])[0][-1] == [[1, 0]] * 2  # behind the start is a wall
     assert play(world, state, [AHEAD, BACK, AHEAD, AHEAD])[1] == [[0, 0], [third] * 2, [third] * 2, [0, 0]]
     assert sum(reward[0] for reward in play(world, state, [DOWN] * 4)[1]) == pytest.approx(-1)
 
