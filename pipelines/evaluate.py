@@ -23,6 +23,7 @@ from modules.seeding import seed_everything, seed_for
 from modules.spec import Spec, UsageError, spec
 from pipelines.command import command
 from pipelines.film import film
+from pipelines.output import while_read, write
 from pipelines.schema import Run, read
 from pipelines.settings import parse
 from pipelines.terminal import Screen, Stage, ending_on_signals
@@ -102,14 +103,14 @@ def evaluate(settings: Evaluation, run: Run, policy: Policy, frames: int) -> dic
     seed = seed_for(settings.seed, "held-out evaluation")
     episodes = run_episodes(env, policy, episodes=settings.episodes, seed=seed)
     env.close()
-    result = write(settings, episodes, frames)
+    result = save(settings, episodes, frames)
     if settings.video:
         path = settings.run / "videos" / f"evaluation_{settings.checkpoint}.mp4"
         film(run, policy, seed=settings.seed, path=path)
     return result
 
 
-def write(settings: Evaluation, episodes: Episodes, frames: int) -> dict[str, Any]:
+def save(settings: Evaluation, episodes: Episodes, frames: int) -> dict[str, Any]:
     """Write evaluation.json atomically and return what it says."""
     metrics = episodes.metrics()
     result = {
@@ -153,9 +154,9 @@ def main(arguments: Sequence[str]) -> int:
         policy, frames = greedy(settings, run)
         stage = stage_for(settings, run) if settings.view == "text" else None
         result = evaluate(settings, run, policy, frames)
-    sys.stdout.write(table(result))
+    write(table(result))
     if stage is not None:
-        with ending_on_signals(), contextlib.closing(stage):
+        with ending_on_signals(), contextlib.closing(stage), while_read():
             watch(policy, stage, Screen(sys.stdout), delay_s=settings.delay_s)
     return 0
 

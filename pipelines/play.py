@@ -1,5 +1,6 @@
 """Play in the terminal: `python -m pipelines.play env=tour env.task=ruin_2swamp [setting=value …]`."""
 
+import contextlib
 import sys
 from collections.abc import Iterable, Sequence
 
@@ -11,6 +12,7 @@ from modules.envs.base import EnvSpec
 from modules.seeding import seed_everything, seed_for
 from modules.spec import UsageError
 from pipelines.command import command, composed, composing
+from pipelines.output import while_read, write
 from pipelines.schema import read
 from pipelines.terminal import Screen, Stage, key_presses
 
@@ -70,13 +72,12 @@ def play(spec: EnvSpec, stage: Stage, pressed: Iterable[str], screen: Screen) ->
 def main(arguments: Sequence[str]) -> int:
     """Play until the user has had enough."""
     if any(word in ("-h", "--help") for word in arguments):
-        sys.stdout.write(USAGE + "\n")
+        write(USAGE + "\n")
         return 0
     with command():
         spec, stage = stage_for(arguments)
-    with key_presses(sys.stdin) as pressed:
+    with contextlib.closing(stage), key_presses(sys.stdin) as pressed, while_read():
         play(spec, stage, pressed, Screen(sys.stdout))
-    stage.close()
     return 0
 
 

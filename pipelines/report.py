@@ -3,7 +3,6 @@
 import argparse
 import math
 import re
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from modules.spec import UsageError
 from pipelines.caveats import notes
 from pipelines.command import command
 from pipelines.comparison import Group, compare, group_curve, group_runs
+from pipelines.output import write
 from pipelines.tables import difference_table, group_table, result_table, run_table
 
 Curves = Mapping[str, GroupCurve]  # of one group, by metric
@@ -227,7 +227,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; input that cannot be reported ends in `SystemExit` with code 2."""
     with command():
         text = report(_parse(argv))
-    sys.stdout.write(text)
+    write(text)
     return 0
 
 

@@ -69,12 +69,25 @@ class Screen:
         self._stream, self._lines = stream, 0
 
     def show(self, frame: str) -> None:
-        """Write `frame`; one that is higher than the terminal stands below the one before."""
-        fits = self._lines < shutil.get_terminal_size().lines
+        """Write `frame`; one that is higher than the terminal stands below the one before, a wider one is cut."""
+        size = shutil.get_terminal_size()
+        if self.live:
+            frame = cut(frame, size.columns)
+        fits = self._lines < size.lines
         back = f"\x1b[{self._lines}F\x1b[J" if self.live and self._lines and fits else ""
         self._lines = frame.count("\n") + 1
         self._stream.write(back + frame + ("\n" if self.live else "\n\n"))
         self._stream.flush()
+
+
+def cut(frame: str, columns: int) -> str:
+    """Cut lines that are wider than `columns`, which a terminal would break into several, and say so."""
+    lines = frame.split("\n")
+    widest = max(map(len, lines))
+    if widest <= columns:
+        return frame
+    lines.append(f"cut: needs {widest} columns, has {columns}")
+    return "\n".join(line if len(line) <= columns else line[: columns - 1] + "…" for line in lines)
 
 
 @contextmanager

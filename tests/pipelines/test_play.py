@@ -179,6 +179,19 @@ def test_frames_replace_each_other_on_a_terminal_only():
         assert stream.getvalue() == expected
 
 
+def test_a_frame_wider_than_the_terminal_is_cut_and_says_so(monkeypatch):
+    monkeypatch.setenv("LINES", "9")
+    monkeypatch.setenv("COLUMNS", "40")
+    for stream, expected in (
+        (Terminal(), ["a" * 39 + "…", "b" * 40, "cut: needs 41 columns, has 40", "\x1b[3F\x1b[Jc"]),
+        (io.StringIO(), ["a" * 41, "b" * 40, "", "c", ""]),
+    ):
+        screen = Screen(stream)
+        screen.show("a" * 41 + "\n" + "b" * 40)
+        screen.show("c")
+        assert stream.getvalue().splitlines() == expected
+
+
 def test_a_frame_higher_than_the_terminal_is_left_alone(monkeypatch):
     monkeypatch.setenv("LINES", "3")
     monkeypatch.setenv("COLUMNS", "80")

@@ -1,0 +1,45 @@
+"""Whoever reads the output may stop reading; nobody is told twice, and least of all in a traceback."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from tests.pipelines.launch import ROOT
+
+GONE = 128 + 13  # the exit code of a program that SIGPIPE ends
+
+
+def left_alone(*words, cwd, typed=""):
+    """Run a command whose output is closed after its first line; return line, exit code and stderr."""
+    env = os.environ | {"PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": ""}
+    streams = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    process = subprocess.Popen([sys.executable, "-m", *words], cwd=cwd, env=env, text=True, **streams)
+    line = process.stdout.readline()
+    process.stdout.close()
+    process.stdin.write(typed)
+    process.stdin.close()
+    process.stdout = None
+    return line, process.wait(60), process.stderr.read()
+
+
+def test_play_ends_quietly(tmp_path):
+    line, code, err = left_alone("pipelines.play", "env=tour", "env.task=tmaze_both", cwd=tmp_path, typed="e" * 50)
+    assert line.startswith("#####")
+    assert (code, err) == (GONE, "")
+
+
+@pytest.mark.parametrize("written", ["write('x' * 10)", "with while_read(): sys.stdout.write('x' * 10)"])
+def test_what_waits_in_the_buffer_does_not_complain_either(tmp_path, written):
+    program = f"import sys; from pipelines.output import *; print(1, flush=True); sys.stdin.read()\n{written}"
+    (tmp_path / "program.py").write_text(program)
+    assert left_alone("program", cwd=tmp_path) == ("1\n", GONE, "")
+
+
+def test_a_report_ends_quietly(make_run, tmp_path):
+    run = make_run("one", 5.0)
+    program = f"from pipelines.report import main; print(1, flush=True); input(); main(['{run}', '--out', 'out'])"
+    (tmp_path / "program.py").write_text(program)
+    assert left_alone("program", cwd=tmp_path, typed="\n") == ("1\n", GONE, "")
+    assert (tmp_path / "out" / "report.md").is_file()
