@@ -28,8 +28,8 @@ class Exploration:
 class ExplorationSpec(Spec):
     """Settings of an exploration; `build` makes the rule by which the acting policy chooses."""
 
-    def build(self, num_envs: int) -> Exploration:
-        """Make the rule for `num_envs` environments."""
+    def build(self, num_envs: int, *, first: int = 0, total: int | None = None) -> Exploration:
+        """Make the rule for `num_envs` environments, which are those from `first` on of `total` (default: all)."""
         raise NotImplementedError
 
 
@@ -61,9 +61,9 @@ class EpsGreedySpec(ExplorationSpec):
         if self.end > self.start:
             yield f"exploration.end={self.end} must not exceed exploration.start={self.start}"
 
-    def build(self, num_envs: int = 1) -> "EpsGreedy":
+    def build(self, num_envs: int = 1, *, first: int = 0, total: int | None = None) -> "EpsGreedy":
         """Make the rule by which the acting policy chooses, the same in all environments."""
-        del num_envs
+        del num_envs, first, total
         return EpsGreedy(self)
 
 
@@ -102,17 +102,17 @@ class EpsLadderSpec(ExplorationSpec):
     alpha: Annotated[float, Field(ge=0)]
     anneal_frames: Annotated[int, Field(ge=0)]
 
-    def build(self, num_envs: int) -> "EpsLadder":
-        """Make the rule by which the acting policy chooses in `num_envs` environments."""
-        return EpsLadder(self, num_envs)
+    def build(self, num_envs: int, *, first: int = 0, total: int | None = None) -> "EpsLadder":
+        """Make the rule for `num_envs` environments, those from `first` on of `total` (default: all)."""
+        return EpsLadder(self, range(first, first + num_envs), total or num_envs)
 
 
 class EpsLadder(Exploration):
-    """One ε per environment, in the order of the environments."""
+    """One ε per environment, in the order of the environments: the rungs `rungs` of `total`."""
 
-    def __init__(self, settings: EpsLadderSpec, num_envs: int) -> None:
+    def __init__(self, settings: EpsLadderSpec, rungs: range, total: int) -> None:
         self._anneal_frames = settings.anneal_frames
-        place = torch.arange(num_envs, dtype=torch.float64) / max(1, num_envs - 1)
+        place = torch.tensor(rungs, dtype=torch.float64) / max(1, total - 1)
         self._end = settings.base ** (1 + settings.alpha * place)
         self.anneal(0)
 

@@ -21,6 +21,11 @@ EPISODE_RETURN = "episode_return"
 EMBED = "embed"
 MEMORY = "memory"
 MASK = "mask"
+PREVIOUS_ACTION = "previous_action"
+PREVIOUS_REWARD = "previous_reward"
+ROW = "row"
+BEFORE = "before"
+WEIGHT = "weight"
 LSTM_STATE = ("recurrent_state_h", "recurrent_state_c")
 GRU_STATE = ("recurrent_state",)
 
@@ -47,9 +52,14 @@ KEYS = (
     Key(IS_INIT, "[N, 1]", "bool", "EpisodeTracker", "Policy"),
     Key(STEP_COUNT, "[N, 1]", "int64", "EpisodeTracker", "loop, evaluation"),
     Key(EPISODE_RETURN, "[N, 1]", "float32", "EpisodeTracker", "loop, evaluation"),
+    Key(PREVIOUS_ACTION, "[N]; sampled row: [T+1]", "int64", "PreviousStep, replay", "networks.inputs"),
+    Key(PREVIOUS_REWARD, "[N]; sampled row: [T+1]", "float32", "PreviousStep, replay", "networks.inputs"),
     Key(EMBED, "[N, features]", "float32", "networks.torsos", "networks.memory"),
     Key(MEMORY, "[N, H]", "float32", "networks.memory", "networks.heads"),
     Key(MASK, "row: [T]", "bool", "replay: True on real steps, False on padding", "losses"),
+    Key(ROW, "sampled row: []", "int64", "replay, prioritised: number of the row", "replay"),
+    Key(BEFORE, "row: []", "int64", "replay: number of the episode's row before, or -1", "staleness"),
+    Key(WEIGHT, "sampled row: []", "float32", "replay, prioritised: importance weight", "losses"),
     Key(LSTM_STATE[0], "[N, layers, H]; row: first step's", "float32", "networks.memory", "replay, losses"),
     Key(LSTM_STATE[1], "[N, layers, H]; row: first step's", "float32", "networks.memory", "replay, losses"),
     Key(GRU_STATE[0], "[N, layers, H]; row: first step's", "float32", "networks.memory", "replay, losses"),

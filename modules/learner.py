@@ -1,6 +1,6 @@
 """The learner: loss, backward, clip, optimiser, target update; the same lines for every algorithm."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -11,6 +11,7 @@ from torchrl.objectives import LossModule, SoftUpdate
 
 from modules.optim import AdamSpec
 from modules.schedule import linear
+from modules.staleness import Unroller, delta_q
 
 
 class NonFiniteError(ArithmeticError):
@@ -56,16 +57,22 @@ class Learner:
             group["lr"] = lr
         return lr
 
-    def step(self, rows: TensorDictBase) -> dict[str, torch.Tensor]:
+    def staleness(self, history: Sequence[TensorDictBase], stride: int) -> dict[str, float]:
+        """Measure how stale the recurrent states are, see `delta_q`; nothing where the loss has none."""
+        return delta_q(history, self.loss, stride) if isinstance(self.loss, Unroller) else {}
+
+    def step(self, rows: TensorDictBase) -> tuple[dict[str, torch.Tensor], torch.Tensor | None]:
         """Learn from one batch.
 
         Returns:
-            The loss's detached scalars and the gradient's norm before clipping.
+            The loss's detached scalars with the gradient's norm before clipping, and the |δ| [B, T] of the steps if
+            the loss tells them.
 
         Raises:
             NonFiniteError: names what was not finite; parameters, moments and target are as before.
         """
         out = self.loss(rows)
+        errors = out.pop("errors", None)
         self._optimiser.zero_grad()
         out["loss"].backward()
         grad_norm = torch.nn.utils.clip_grad_norm_(self._parameters, self._settings.max_grad_norm)
@@ -76,10 +83,11 @@ class Learner:
             bad = [f"{name} = {value.item()}" for name, value in measures.items() if not value.isfinite()]
             raise NonFiniteError(f"update {self.updates + 1} is not finite: {', '.join(bad)}")
         self._optimiser.step()
-        self._target.step()
+        if (self.updates + 1) % self._settings.target_every == 0:
+            self._target.step()
         self._average.update_parameters(self.network)
         self.updates += 1
-        return measures
+        return measures, errors
 
     @property
     def average(self) -> nn.Module:

@@ -22,7 +22,8 @@ class AdamSpec(Spec):
         eps: added to the root of the second moment.
         betas: decay of the two moments.
         max_grad_norm: norm to which the whole gradient is clipped.
-        tau: share of the online network that enters the target at each update.
+        tau: share of the online network that enters the target at each of its updates; 1 copies it.
+        target_every: optimiser steps between updates of the target.
         average: decay, per update, of the average of the weights that is evaluated (Polyak & Juditsky 1992);
             0 evaluates the newest weights. Q-learning's greedy policy changes from update to update more than its
             values do; the average does not.
@@ -35,6 +36,7 @@ class AdamSpec(Spec):
     betas: tuple[Beta, Beta]
     max_grad_norm: Annotated[float, Field(gt=0)]
     tau: Annotated[float, Field(gt=0, le=1)]
+    target_every: Annotated[int, Field(gt=0)]
     average: Annotated[float, Field(ge=0, lt=1)]
 
     def build(self, parameters: Iterable[torch.nn.Parameter]) -> torch.optim.Adam:

@@ -4,18 +4,20 @@ import copy
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from torchrl.envs import EnvBase
 
-from modules.collect import SyncCollection
-from modules.exploration import EpsGreedy
+from modules.collect import Actor, Collection, MultiAsyncSpec, SyncSpec
+from modules.exploration import Exploration
 from modules.learner import Learner
 from modules.loggers import Logger
 from modules.networks.nets import Policy, RecurrentNetwork
 from modules.process import tune
-from modules.replay.sequence import GIB, SequenceReplay
+from modules.replay.ring import GIB
+from modules.replay.sequence import SequenceReplay
 from modules.seeding import seed_everything, seed_for
 from pipelines.schema import Run
 
@@ -40,8 +42,8 @@ class Parts:
     evaluated: RecurrentNetwork
     policy: Policy
     greedy: Policy
-    exploration: EpsGreedy
-    collection: SyncCollection
+    exploration: Exploration
+    collection: Collection
     eval_env: EnvBase
     replay: SequenceReplay
     learner: Learner
@@ -63,9 +65,8 @@ def build(run: Run, run_dir: Path, config: Mapping[str, Any], checkpoint: Mappin
     acting, evaluated = (copy.deepcopy(network).requires_grad_(False) for _ in range(2))
     evaluated.eval()
     network = network.to(device)
-    exploration = run.exploration.build()
+    exploration = run.exploration.build(run.collector.total_envs)
     policy = Policy(acting, spaces.n_actions, exploration.choose)
-    env = run.env.build(run.collector.num_envs, run.network.primer())
     eval_env = run.env.build(min(run.eval_episodes, EVAL_ENVS), run.network.primer())
     replay = SequenceReplay(
         run.replay,
@@ -75,9 +76,10 @@ def build(run: Run, run_dir: Path, config: Mapping[str, Any], checkpoint: Mappin
         save_every=run.save_every,
         batch_frames=run.collector.frames_per_batch,
         seed=seed_for(run.seed, "replay"),
+        reads=run.network.inputs.reads,
         symmetry=run.env.symmetry(),
     )
-    learner = Learner(network, run.loss.build(network, tuple(states)), run.optim)
+    learner = Learner(network, run.loss.build(network, tuple(states), run.replay.burn_in), run.optim)
     logger = run.logger.build(
         run_dir,
         config=config,
@@ -99,9 +101,29 @@ def build(run: Run, run_dir: Path, config: Mapping[str, Any], checkpoint: Mappin
         policy=policy,
         greedy=Policy(evaluated, spaces.n_actions),
         exploration=exploration,
-        collection=run.collector.build(env, policy),
+        collection=collection(run, acting, policy, eval_env),
         eval_env=eval_env,
         replay=replay,
         learner=learner,
         logger=logger,
+    )
+
+
+def collection(run: Run, acting: RecurrentNetwork, policy: Policy, like: EnvBase) -> Collection:
+    """Make the collector; `like` has steps like those of its environments."""
+    if isinstance(run.collector, MultiAsyncSpec):
+        return run.collector.build(partial(actor, run), acting, like.fake_tensordict())
+    assert isinstance(run.collector, SyncSpec)
+    return run.collector.build(run.env.build(run.collector.num_envs, run.network.primer()), policy)
+
+
+def actor(run: Run, worker: int) -> Actor:
+    """Make what acts in a worker process; its weights are those of the main process's `acting` once it acts."""
+    network, num_envs = run.network.build(run.spaces).requires_grad_(False), run.collector.num_envs
+    exploration = run.exploration.build(num_envs, first=worker * num_envs, total=run.collector.total_envs)
+    return Actor(
+        env=run.env.build(num_envs, run.network.primer()),
+        policy=Policy(network, run.spaces.n_actions, exploration.choose),
+        network=network,
+        anneal=exploration.anneal,
     )

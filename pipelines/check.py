@@ -3,7 +3,7 @@
 from dataclasses import fields
 from pathlib import Path
 
-from modules.replay.sequence import refuse_what_does_not_fit
+from modules.replay.ring import refuse_what_does_not_fit
 from modules.spec import Spec, UsageError
 from pipelines.schema import Run
 

@@ -20,6 +20,8 @@ from pipelines.build import Parts
 from pipelines.command import abandoned
 from pipelines.schema import Run
 
+STALENESS_ROWS = 32  # of which those count that do not start their episode
+
 
 @dataclass
 class Counters:
@@ -69,10 +71,11 @@ class Loop:
         parts, run, c = self.parts, self.run, self.counters
         if not self._resumed:
             self.save()
-        parts.collection.restart(seed_for(run.seed, "env", c.restarts))
         self._anneal()
         push_weights(parts.learner.network, parts.acting)
+        parts.collection.push(c.frames)
         push_weights(parts.learner.average, parts.evaluated)
+        parts.collection.restart(seed_for(run.seed, "env", c.restarts))
         self._mark = (c.frames, parts.learner.updates, time.perf_counter())
         batches = iter(parts.collection)
         while c.frames < run.total_frames and not reached(run, c.score):
@@ -80,10 +83,10 @@ class Loop:
                 raise Stop(self.stop_signal or signal.SIGTERM)
             before = c.frames
             with self._phase("collect"):
-                batch = next(batches)
+                stream, batch = next(batches)
                 c.frames += batch.numel()
                 self._record_episodes(batch)
-                parts.replay.extend(batch)
+                parts.replay.extend(batch, stream)
             if c.frames > run.warmup_frames:
                 c.owed += parts.replay.updates_owed(batch.numel())
             with self._phase("learn"):
@@ -137,11 +140,16 @@ class Loop:
             c.owed -= 1
             rows = parts.replay.sample()
             self._add({"replay/padding": 1 - rows[keys.MASK].float().mean()})
-            self._add(parts.learner.step(rows.to(self.run.torch_device)))
+            measures, errors = parts.learner.step(rows.to(self.run.torch_device))
+            self._add(measures)
+            if errors is not None:
+                parts.replay.update(rows, errors)
         push_weights(parts.learner.network, parts.acting)
+        parts.collection.push(c.frames)
 
     def _anneal(self) -> float:
         self.parts.learner.anneal(self.counters.frames)
+        self.parts.replay.anneal(self.counters.frames)
         return self.parts.exploration.anneal(self.counters.frames)
 
     def _record_episodes(self, batch: TensorDictBase) -> None:
@@ -188,11 +196,20 @@ class Loop:
             "train/updates": parts.learner.updates,
             "replay/rows": len(parts.replay),
             "replay/fill": len(parts.replay) / parts.replay.settings.capacity_rows,
+            **self._staleness(),
             **evaluation,
             **self._speed(),
         }
         parts.logger.log(c.frames, metrics)
         self.progress.show(metrics)
+
+    def _staleness(self) -> dict[str, float]:
+        replay, run = self.parts.replay, self.run
+        if not len(replay) or not run.network.memory.states():
+            return {}
+        generator = torch.Generator().manual_seed(seed_for(run.seed, "staleness", self.counters.frames))
+        history = [rows.to(run.torch_device) for rows in replay.histories(STALENESS_ROWS, generator)]
+        return self.parts.learner.staleness(history, run.layout.stride)
 
     def _speed(self) -> dict[str, float]:
         frames, updates, now = self.counters.frames, self.parts.learner.updates, time.perf_counter()

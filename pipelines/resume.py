@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 from pydantic import Field
 
 from modules import checkpoint
-from modules.replay.sequence import refuse_missing_ring
+from modules.replay.ring import refuse_missing_ring
 from modules.spec import Spec, UsageError, spec
 from pipelines.check import check
 from pipelines.command import command

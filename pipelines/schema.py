@@ -12,15 +12,16 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import Field, InstanceOf, ValidationError
 
-from modules.collect import SyncSpec
+from modules.collect import CollectorSpec
 from modules.envs.base import EnvSpec
-from modules.exploration import EpsGreedySpec
+from modules.exploration import ExplorationSpec
 from modules.keys import Spaces
 from modules.loggers import LoggerSpec
 from modules.losses.q import LossSpec
 from modules.networks.nets import NetworkSpec
 from modules.optim import AdamSpec
-from modules.replay.sequence import SequenceSpec
+from modules.replay.rows import Layout
+from modules.replay.specs import SequenceSpec
 from modules.spec import Spec, UsageError, spec
 
 Count = Annotated[int, Field(ge=0)]
@@ -66,10 +67,10 @@ class Run(Spec):
     dry: bool
     env: InstanceOf[EnvSpec]
     network: InstanceOf[NetworkSpec]
-    collector: InstanceOf[SyncSpec]
+    collector: InstanceOf[CollectorSpec]
     replay: InstanceOf[SequenceSpec]
     loss: InstanceOf[LossSpec]
-    exploration: InstanceOf[EpsGreedySpec]
+    exploration: InstanceOf[ExplorationSpec]
     optim: InstanceOf[AdamSpec]
     logger: InstanceOf[LoggerSpec]
 
@@ -85,10 +86,15 @@ class Run(Spec):
         return torch.device(auto if self.device == "auto" else self.device)
 
     @property
+    def layout(self) -> Layout:
+        """What a row of the replay is made of."""
+        return self.replay.layout(self.network.memory.states(), self.network.inputs.reads)
+
+    @property
     def replay_bytes(self) -> int:
         """Disk that the full replay takes."""
         rows = self.replay.ring_rows(self.save_every, self.collector.frames_per_batch)
-        return self.replay.footprint(self.spaces, self.network.memory.states(), rows)
+        return self.replay.footprint(self.spaces, self.layout, rows)
 
     def needs(self, run: "Run") -> Iterator[str]:
         """Budgets and cadences must fit each other and the machine."""

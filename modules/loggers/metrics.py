@@ -40,6 +40,14 @@ METRICS: tuple[Metric, ...] = (
     Metric("replay/fill", "share", "rows in the replay / its capacity", timing=False),
     Metric("replay/padding", "share", "padded steps in the sampled rows", timing=False),
     Metric(
+        "replay/delta_q_first",
+        "share",
+        "staleness of the recurrent state (R2D2, section 3): ‖q̂ − q‖ / |max q̂| at the first learned step, where q "
+        "saw the whole episode",
+        timing=False,
+    ),
+    Metric("replay/delta_q_last", "share", "the same at the last learned step", timing=False),
+    Metric(
         "eval/return_mean",
         "reward",
         "mean undiscounted return of the greedy evaluation: the score",

@@ -1,6 +1,7 @@
 """TorchRL's own `DQNLoss` on our rows, for comparison only: its recurrent targets are wrong."""
 
-from typing import Annotated, Literal
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal
 
 import torch
 from pydantic import Field
@@ -32,8 +33,16 @@ class TorchrlDqnSpec(LossSpec):
     double: bool
     loss_function: Literal["smooth_l1", "l2", "l1"]
 
-    def build(self, network: TensorDictSequential, states: tuple[str, ...]) -> LossModule:
+    def needs(self, run: Any) -> Iterator[str]:
+        """It unrolls rows from their first step, and passes on observations only."""
+        if run.replay.burn_in:
+            yield "loss=torchrl_dqn has no burn-in: set replay.burn_in=0"
+        if run.network.inputs.reads:
+            yield "loss=torchrl_dqn passes no further inputs: use network/inputs=none"
+
+    def build(self, network: TensorDictSequential, states: tuple[str, ...], burn_in: int) -> LossModule:
         """Make the loss."""
+        del burn_in
         return TorchrlDqn(network, self, states)
 
 

@@ -9,44 +9,60 @@ from tensordict import TensorDictBase
 from tensordict.nn import TensorDictModule, TensorDictModuleBase, TensorDictSequential
 from torch import Tensor, nn
 from torchrl.data import Categorical, Unbounded
-from torchrl.envs import TensorDictPrimer
+from torchrl.envs import Compose, TensorDictPrimer, Transform
 from torchrl.modules import QValueModule
 
 from modules import keys
 from modules.keys import Spaces
 from modules.networks.heads import HeadSpec
+from modules.networks.inputs import InputsSpec, PreviousStep
 from modules.networks.memory import Memory, MemorySpec, State
 from modules.networks.torsos import TorsoSpec
 from modules.spec import Spec, spec
 
 
 class RecurrentNetwork(TensorDictSequential):
-    """Torso → memory → head.
+    """Torso, joined by further inputs if there are any → memory → head.
 
     It is a TensorDict module for everything that wants one; `unroll` does the same on plain tensors, because on
     small networks the dispatch of three TensorDict modules costs as much as their arithmetic.
     """
 
-    def __init__(self, torso: TensorDictModule, memory: TensorDictModuleBase, head: TensorDictModule) -> None:
-        super().__init__([torso, memory, head])
+    def __init__(
+        self,
+        torso: TensorDictModule,
+        joined: TensorDictModule | None,
+        memory: TensorDictModuleBase,
+        head: TensorDictModule,
+    ) -> None:
+        super().__init__([torso, *([] if joined is None else [joined]), memory, head])
+        self._further = [] if joined is None else [str(key) for key in joined.in_keys[1:]]
 
     @property
-    def _parts(self) -> tuple[nn.Module, Memory, nn.Module]:
-        torso, memory, head = self.module
-        return torso.module, memory, head.module  # pyright: ignore[reportReturnType]
+    def reads(self) -> tuple[str, ...]:
+        """Keys of what `unroll` needs beside the recurrent state."""
+        return (keys.OBSERVATION, *self._further)
 
-    def unroll(self, observation: Tensor, state: State) -> tuple[Tensor, State]:
+    @property
+    def _parts(self) -> tuple[nn.Module, list[nn.Module], Memory, nn.Module]:
+        torso, *joined, memory, head = self.module
+        return torso.module, [part.module for part in joined], memory, head.module  # pyright: ignore[reportReturnType]
+
+    def unroll(self, inputs: TensorDictBase | Mapping[str, Tensor], state: State) -> tuple[Tensor, State]:
         """Run over a stretch of one episode.
 
         Args:
-            observation: [B, T, *shape].
+            inputs: an entry [B, T, …] for each of `reads`.
             state: recurrent state before the first observation, [B, layers, H] each; empty without memory.
 
         Returns:
             Action values [B, T, A] and the state after the last observation.
         """
-        torso, memory, head = self._parts
-        embed, state = memory.run(torso(observation), state)
+        torso, joined, memory, head = self._parts
+        embed = torso(inputs[keys.OBSERVATION])
+        for join in joined:
+            embed = join(embed, *(inputs[key] for key in self._further))
+        embed, state = memory.run(embed, state)
         return head(embed), state
 
 
@@ -78,7 +94,8 @@ class Policy(TensorDictSequential):
         network = self._network[0]
         fresh = tensordict[keys.IS_INIT].unsqueeze(-1)
         state = tuple(tensordict[key].masked_fill(fresh, 0.0) for key in self._states)
-        values, state = network.unroll(tensordict[keys.OBSERVATION].unsqueeze(1), state)
+        now = {key: tensordict[key].unsqueeze(1) for key in network.reads}
+        values, state = network.unroll(now, state)
         tensordict.set(keys.ACTION, self._choose(values.squeeze(1)))
         for key, value in zip(self._states, state, strict=True):
             tensordict.set(("next", key), value)
@@ -109,6 +126,7 @@ class NetworkSpec(Spec):
     """A recurrent action-value network."""
 
     torso: InstanceOf[TorsoSpec]
+    inputs: InstanceOf[InputsSpec]
     memory: InstanceOf[MemorySpec]
     head: InstanceOf[HeadSpec]
 
@@ -120,14 +138,18 @@ class NetworkSpec(Spec):
                 f"network/torso gives a {self.torso.writes} and network/head needs a {self.head.reads}: "
                 "network/torso=table and network/head=table go together"
             )
+        if self.torso.writes != "features" and self.inputs.reads:
+            yield "network/torso=table cannot be joined by further inputs: use network/inputs=none"
         if self.torso.writes != "features" and self.memory.states():
             yield f"network/memory={self.memory.name} cannot remember rows of a table: use network/memory=none"
 
     def build(self, spaces: Spaces) -> "RecurrentNetwork":
         """Make the network: observation [..., *shape] (and recurrent state) → action_value [..., A]."""
-        memory, features = self.memory.build(self.torso.out_features)
-        return RecurrentNetwork(self.torso.build(spaces), memory, self.head.build(features, spaces.n_actions))
+        memory, features = self.memory.build(self.torso.out_features + self.inputs.size(spaces))
+        torso, head = self.torso.build(spaces), self.head.build(features, spaces.n_actions)
+        return RecurrentNetwork(torso, self.inputs.build(spaces) if self.inputs.reads else None, memory, head)
 
-    def primer(self) -> ZeroState:
-        """Make the transform that provides the zero recurrent state at each reset."""
-        return ZeroState(self.memory.states())
+    def primer(self) -> Transform:
+        """Make what provides, at each reset, the zero recurrent state and, at each step, the further inputs."""
+        zero = ZeroState(self.memory.states())
+        return Compose(*[zero, PreviousStep()]) if self.inputs.reads else zero

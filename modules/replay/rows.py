@@ -1,6 +1,7 @@
-"""Cut the stream of vectorised steps into rows: fixed length, one episode each, tails padded and masked."""
+"""Cut the stream of vectorised steps into rows: fixed length, one episode each, padded and masked."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -9,40 +10,79 @@ from tensordict import TensorDict, TensorDictBase
 from modules import keys
 from modules.keys import Spaces
 
-Cut = tuple[int, int, int]  # environment, first column in the stream, number of steps
+Cut = tuple[int, int, int, int, int]  # environment, first column, burn-in steps, steps to learn from, row before
+NONE = -1  # the number of no row
+FURTHER = (keys.PREVIOUS_ACTION, keys.PREVIOUS_REWARD)  # stored of a row's first step; the others follow from it
 
 
-def row_template(spaces: Spaces, states: Mapping[str, tuple[int, ...]], length: int) -> TensorDict:
-    """Make one empty row: the schema of everything that the replay stores."""
-    return TensorDict(
-        {
-            keys.OBSERVATION: torch.zeros(length + 1, *spaces.observation_shape, dtype=spaces.observation_dtype),
-            keys.ACTION: torch.zeros(length, dtype=torch.int64),
-            keys.REWARD: torch.zeros(length),
-            keys.TERMINATED: torch.zeros(length, dtype=torch.bool),
-            keys.MASK: torch.zeros(length, dtype=torch.bool),
-            **{key: torch.zeros(shape) for key, shape in states.items()},
-        }
-    )
+@dataclass(frozen=True, kw_only=True)
+class Layout:
+    """What a row is made of.
+
+    Attributes:
+        burn_in: slots before those that are learned from, from which only the recurrent state is recomputed.
+        length: slots that are learned from, T.
+        overlap: learned slots that neighbouring rows of an episode share; burn-in is shared besides.
+        states: shapes [layers, H] of the recurrent state, which is stored of the row's first step.
+        further: keys of what is stored of the first step beside it, see `FURTHER`.
+    """
+
+    burn_in: int = 0
+    length: int
+    overlap: int = 0
+    states: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    further: tuple[str, ...] = ()
+
+    @property
+    def slots(self) -> int:
+        """Steps of a row."""
+        return self.burn_in + self.length
+
+    @property
+    def stride(self) -> int:
+        """Steps between the starts of neighbouring rows."""
+        return self.length - self.overlap
+
+    def template(self, spaces: Spaces) -> TensorDict:
+        """Make one empty row: the schema of everything that the replay stores."""
+        n = self.slots
+        return TensorDict(
+            {
+                keys.OBSERVATION: torch.zeros(n + 1, *spaces.observation_shape, dtype=spaces.observation_dtype),
+                keys.ACTION: torch.zeros(n, dtype=torch.int64),
+                keys.REWARD: torch.zeros(n),
+                keys.TERMINATED: torch.zeros(n, dtype=torch.bool),
+                keys.MASK: torch.zeros(n, dtype=torch.bool),
+                keys.BEFORE: torch.zeros((), dtype=torch.int64),
+                **{key: torch.zeros(shape) for key, shape in self.states.items()},
+                **{key: torch.zeros((), dtype=torch.int64 if key == FURTHER[0] else None) for key in self.further},
+            }
+        )
 
 
 class RowCutter:
-    """Turns batches [N, T] into rows [R] of `length` steps and `length`+1 observations.
+    """Turns batches [N, T] into rows [R] of `layout.slots` steps and one more observation.
 
-    A row starts at an episode's start or `length − overlap` steps after the row before it, never crosses an
-    episode, and carries the recurrent state that the agent had at its first step. Steps of rows that are not
-    yet complete wait here, so the cut does not depend on how long the batches are.
+    The learned part of a row starts at an episode's start or `layout.stride` steps after that of the row before; in
+    front of it lie `burn_in` steps of the same episode, or padding at the episode's start, so that its first steps
+    are learned too. A row never crosses an episode and carries the recurrent state that the agent had at its first
+    real step. Since burn-in is no longer than the stride, a row has all of its burn-in steps or none. Steps of rows
+    that are not yet complete wait here, so the cut does not depend on how long the batches are.
     """
 
-    def __init__(self, *, length: int, overlap: int, states: tuple[str, ...]) -> None:
-        self._length, self._stride, self._overlap = length, length - overlap, overlap
-        self._states = states
+    def __init__(self, layout: Layout) -> None:
+        self._layout = layout
         self._stream: TensorDictBase | None = None  # [N, S] steps that a future row may need
-        self._start = np.zeros(0, int)  # column where each environment's next row starts
-        self._fresh = np.zeros(0, bool)  # whether that row starts an episode
+        self._start = np.zeros(0, int)  # column where each environment's next learned part starts
+        self._before = np.zeros(0, int)  # number of the episode's row before that, `NONE` where it starts the episode
+        self._number = 0
 
-    def push(self, batch: TensorDictBase) -> TensorDict:
-        """Add a batch [N, T] as the collector yields it; return the rows that it completed, [R]."""
+    def push(self, batch: TensorDictBase, number: int = 0) -> TensorDict:
+        """Add a batch [N, T] as the collector yields it; return the rows that it completed, [R].
+
+        The first of them is number `number` of all rows, which only serves to say which row comes before which.
+        """
+        self._number = number
         seen = 0 if self._stream is None else self._stream.shape[1]
         stream = self._extend(batch)
         done = np.asarray(stream["next", keys.DONE].squeeze(-1).cpu())
@@ -52,13 +92,15 @@ class RowCutter:
                 self._cut(cuts, env, int(end), closed=True)
             self._cut(cuts, env, done.shape[1], closed=False)
         rows = self._gather(stream, cuts)
-        keep = min(int(self._start.min()), done.shape[1])
+        needed = self._start - np.where(self._before == NONE, 0, self._layout.burn_in)
+        keep = min(int(needed.min()), done.shape[1])
         self._stream = stream[:, keep:].clone()
         self._start -= keep
         return rows
 
-    def flush(self) -> TensorDict | None:
+    def flush(self, number: int = 0) -> TensorDict | None:
         """End all running episodes here (they count as truncated) and return their tails; then forget them."""
+        self._number = number
         stream, self._stream = self._stream, None
         if stream is None:
             return None
@@ -68,47 +110,54 @@ class RowCutter:
         return self._gather(stream, cuts)
 
     def _extend(self, batch: TensorDictBase) -> TensorDictBase:
-        fields = [keys.OBSERVATION, keys.ACTION, *self._states]
+        fields = [keys.OBSERVATION, keys.ACTION, *self._layout.states, *self._layout.further]
         fields += [("next", key) for key in (keys.OBSERVATION, keys.REWARD, keys.TERMINATED, keys.DONE)]
         new = batch.select(*fields)
         if self._stream is None:
             self._start = np.zeros(batch.shape[0], int)
-            self._fresh = np.ones(batch.shape[0], bool)
+            self._before = np.full(batch.shape[0], NONE)
             return new
         return torch.cat([self._stream, new], 1)  # pyright: ignore[reportArgumentType, reportCallIssue, reportReturnType]
 
     def _cut(self, cuts: list[Cut], env: int, end: int, *, closed: bool) -> None:
         """Cut environment `env` up to column `end`; `closed` means that its episode ends there."""
-        start = int(self._start[env])
-        while start + self._length <= end:
-            cuts.append((env, start, self._length))
-            start += self._stride
-            self._fresh[env] = False
+        layout, start, before = self._layout, int(self._start[env]), int(self._before[env])
+
+        def add(steps: int) -> int:
+            burn_in = 0 if before == NONE else layout.burn_in
+            cuts.append((env, start - burn_in, burn_in, steps, before))
+            return self._number + len(cuts) - 1
+
+        while start + layout.length <= end:
+            before = add(layout.length)
+            start += layout.stride
         if closed:
-            learned = start + (0 if self._fresh[env] else self._overlap)
+            learned = start + (0 if before == NONE else layout.overlap)
             if end > learned:
-                cuts.append((env, start, end - start))
-            start, self._fresh[env] = end, True
-        self._start[env] = start
+                add(end - start)
+            start, before = end, NONE
+        self._start[env], self._before[env] = start, before
 
     def _gather(self, stream: TensorDictBase, cuts: list[Cut]) -> TensorDict:
-        env, start, steps = torch.as_tensor(np.asarray(cuts, int).reshape(-1, 3)).unbind(1)
-        offset = torch.arange(self._length)
-        mask = offset < steps[:, None]
-        last = start + steps - 1
-        column = torch.minimum(start[:, None] + offset, last[:, None])
+        layout = self._layout
+        env, start, burn_in, steps, row_before = torch.as_tensor(np.asarray(cuts, int).reshape(-1, 5)).unbind(1)
+        offset = torch.arange(layout.slots) - (layout.burn_in - burn_in)[:, None]
+        mask = (offset >= 0) & (offset < (burn_in + steps)[:, None])
+        last = start + burn_in + steps - 1
+        column = torch.minimum(start[:, None] + offset.clamp(min=0), last[:, None])
         before = stream[keys.OBSERVATION][env[:, None], column]
         after = stream["next", keys.OBSERVATION][env, last].unsqueeze(1)
-        wide = mask.reshape(*mask.shape, *[1] * (before.ndim - 2))
+        ended = (offset >= (burn_in + steps)[:, None]).reshape(*mask.shape, *[1] * (before.ndim - 2))
         where = env[:, None], column
         return TensorDict(
             {
-                keys.OBSERVATION: torch.cat((torch.where(wide, before, after), after), 1),
+                keys.OBSERVATION: torch.cat((torch.where(ended, after, before), after), 1),
                 keys.ACTION: stream[keys.ACTION][where],
                 keys.REWARD: stream["next", keys.REWARD][where].squeeze(-1),
                 keys.TERMINATED: stream["next", keys.TERMINATED][where].squeeze(-1),
                 keys.MASK: mask,
-                **{key: stream[key][env, start] for key in self._states},
+                keys.BEFORE: row_before,
+                **{key: stream[key][env, start] for key in (*layout.states, *layout.further)},
             },
             batch_size=[len(cuts)],
         )

@@ -47,7 +47,7 @@ def acting(pace: Pace) -> Iterator[Table]:
             "Bare pixels: env.render(), then OpenCV's crop, grey and resize, one environment after the other.",
             "With nearly random actions CartPole falls after some 23 steps: of 64 environments several are reset at",
             "each step, which is the worst case. MountainCar runs 200 steps whatever one does.",
-            "Both: ε-greedy with exploration.start, and the same number of PyTorch threads.",
+            "Both: ε-greedy with the ε of frame 0, and the same number of PyTorch threads.",
         ],
         names=2,
     )
@@ -58,7 +58,7 @@ def measure(run: Run, pace: Pace) -> tuple[Times, float]:
     """Time ours, the bare loop and the layers of ours; also return the mean length of an episode."""
     with ExitStack() as stack:
         parts = stack.enter_context(built(run))
-        bare = BareActor(run, parts.acting, epsilon=run.exploration.start)
+        bare = BareActor(run, parts.acting, epsilon=parts.exploration.anneal(0))
         stack.callback(bare.close)
         sides: dict[str, Call] = {"ours": collecting(parts), "bare": bare.collect}
         sides |= layer_calls(run, parts, stack)

@@ -151,7 +151,7 @@ def h_inverse(x: Tensor, eps: float) -> Tensor:
 def refuse_other_maths(ours: Learner, bare: BareLearner, rows: TensorDict, *, steps: int = 3) -> None:
     """Take `steps` updates on both sides; raise if a loss differs, since speeds would then mean nothing."""
     for step in range(steps):
-        a, b = ours.step(rows)["loss/q"].item(), bare.step(dict(rows.items())).item()
+        a, b = ours.step(rows)[0]["loss/q"].item(), bare.step(dict(rows.items())).item()
         if not math.isclose(a, b, rel_tol=1e-4, abs_tol=1e-7):
             raise RuntimeError(f"update {step}: our loss is {a:.8g}, that of the bare loop {b:.8g}")
 

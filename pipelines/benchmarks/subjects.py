@@ -16,8 +16,8 @@ from torch import Tensor
 from modules import keys
 from modules.learner import Learner
 from modules.process import tune
-from modules.replay.rows import row_template
-from modules.replay.sequence import SequenceReplay, refuse_what_does_not_fit
+from modules.replay.ring import refuse_what_does_not_fit
+from modules.replay.sequence import SequenceReplay
 from modules.seeding import seed_everything, seed_for
 from pipelines.check import check
 from pipelines.command import CONF
@@ -62,7 +62,8 @@ class Learning:
 def learning(run: Run) -> Learning:
     """Make a run's learner as `pipelines.build` does, without environments and replay."""
     network = run.network.build(run.spaces).to(run.torch_device)
-    return Learning(network, Learner(network, run.loss.build(network, tuple(run.network.memory.states())), run.optim))
+    loss = run.loss.build(network, tuple(run.network.memory.states()), run.replay.burn_in)
+    return Learning(network, Learner(network, loss, run.optim))
 
 
 def set_apart(ours: Learning) -> TensorDictSequential:
@@ -86,17 +87,24 @@ def observations(run: Run, *shape: int) -> Tensor:
 
 def random_rows(run: Run) -> TensorDict:
     """Draw one batch of replay rows [B] with every case: padded tails, terminated and running episodes."""
-    states, length, batch = run.network.memory.states(), run.replay.length, run.replay.batch_rows
-    rows = row_template(run.spaces, states, length).expand(batch).clone()
-    steps = torch.where(torch.arange(batch) % 4 == 3, (length + 1) // 2, length)  # every fourth row is padded
+    states, burn_in, batch = run.network.memory.states(), run.replay.burn_in, run.replay.batch_rows
+    length, column = run.layout.slots, torch.arange(run.layout.slots)
+    rows = run.layout.template(run.spaces).expand(batch).clone()
+    learned = run.replay.length
+    steps = burn_in + torch.where(torch.arange(batch) % 4 == 3, (learned + 1) // 2, learned)  # every fourth is padded
     rows[keys.OBSERVATION] = observations(run, batch, length + 1)
     rows[keys.ACTION] = torch.randint(run.spaces.n_actions, (batch, length))
     rows[keys.REWARD] = torch.rand(batch, length)
-    rows[keys.MASK] = torch.arange(length) < steps[:, None]
-    ends = torch.arange(length) == steps[:, None] - 1
+    starts = (torch.arange(batch) % 4 == 2)[:, None] & (column < burn_in)  # a row in front of which nothing was
+    rows[keys.MASK] = (column < steps[:, None]) & ~starts
+    ends = column == steps[:, None] - 1
     rows[keys.TERMINATED] = ends & (torch.arange(batch) % 2 == 1)[:, None]
     for key, shape in states.items():
         rows[key] = 0.1 * torch.randn(batch, *shape)
+    for key in run.layout.further:
+        steps_before = (batch, length + 1)
+        action = key == keys.PREVIOUS_ACTION
+        rows[key] = torch.randint(-1, run.spaces.n_actions, steps_before) if action else torch.rand(steps_before)
     return rows.to(run.torch_device)
 
 
@@ -115,6 +123,8 @@ def random_stream(run: Run, num_envs: int, steps: int, *, episode: int) -> Tenso
             keys.ACTION: torch.randint(run.spaces.n_actions, (num_envs, steps)),
             keys.IS_INIT: first,
             **states,
+            keys.PREVIOUS_ACTION: torch.where(first.squeeze(-1), -1, 0),
+            keys.PREVIOUS_REWARD: torch.zeros(num_envs, steps),
             "next": {
                 keys.OBSERVATION: sight[:, 1:],
                 keys.REWARD: torch.rand(num_envs, steps, 1),
@@ -141,6 +151,7 @@ def open_replay(run: Run) -> Iterator[SequenceReplay]:
             save_every=run.save_every,
             batch_frames=run.collector.frames_per_batch,
             seed=seed_for(run.seed, "replay"),
+            reads=run.network.inputs.reads,
         )
 
 

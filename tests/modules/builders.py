@@ -13,6 +13,7 @@ from modules.envs.gym import GymSpec
 from modules.keys import Spaces
 from modules.losses.q import QLossSpec
 from modules.networks.heads import QSpec
+from modules.networks.inputs import InputsSpec
 from modules.networks.memory import GruSpec, LstmSpec, MemorySpec, NoMemorySpec
 from modules.networks.nets import NetworkSpec
 from modules.networks.torsos import MlpSpec
@@ -25,9 +26,13 @@ MEMORIES: dict[str, MemorySpec] = {
 }
 
 
-def network_spec(memory: str) -> NetworkSpec:
+NO_INPUTS = InputsSpec(previous_action=False, previous_reward=False)
+
+
+def network_spec(memory: str, *, previous: bool = False) -> NetworkSpec:
     torso = MlpSpec(out_features=6, hidden=(), activation="tanh")
-    return NetworkSpec(torso=torso, memory=MEMORIES[memory], head=QSpec(hidden=(7,)))
+    inputs = InputsSpec(previous_action=previous, previous_reward=previous)
+    return NetworkSpec(torso=torso, inputs=inputs, memory=MEMORIES[memory], head=QSpec(hidden=(7,)))
 
 
 def sharpen(network: torch.nn.Module) -> None:
@@ -44,7 +49,13 @@ def q_settings(
 
 
 def adam(
-    *, lr: float = 1e-2, tau: float = 0.1, max_grad_norm: float = 10.0, lr_decay: float = 1.0, average: float = 0.8
+    *,
+    lr: float = 1e-2,
+    tau: float = 0.1,
+    target_every: int = 1,
+    max_grad_norm: float = 10.0,
+    lr_decay: float = 1.0,
+    average: float = 0.8,
 ) -> AdamSpec:
     return AdamSpec(
         lr=lr,
@@ -54,18 +65,24 @@ def adam(
         betas=(0.9, 0.999),
         max_grad_norm=max_grad_norm,
         tau=tau,
+        target_every=target_every,
         average=average,
     )
 
 
-def random_rows(steps: Sequence[int], length: int, spaces: Spaces, memory: str) -> TensorDict:
-    """Rows [B] as the replay yields them: `steps[b]` real steps, the last one terminal in every second row."""
+def random_rows(steps: Sequence[int], length: int, spaces: Spaces, memory: str, burn_in: int = 0) -> TensorDict:
+    """Rows [B] as the replay yields them: `steps[b]` real steps, the last one terminal in every second row.
+
+    With burn-in, it is padding in every third row.
+    """
     batch = len(steps)
-    counts = torch.tensor(steps)
-    mask = torch.arange(length) < counts[:, None]
+    counts = torch.tensor(steps) + burn_in
+    length += burn_in
+    column = torch.arange(length)
+    mask = (column < counts[:, None]) & ((column >= burn_in) | (torch.arange(batch) % 3 != 0)[:, None])
     observation = torch.randn(batch, length + 1, *spaces.observation_shape)
     terminated = torch.zeros(batch, length, dtype=torch.bool)
-    for b, count in enumerate(steps):
+    for b, count in enumerate(counts.tolist()):
         observation[b, count + 1 :] = observation[b, count]
         terminated[b, count - 1 :] = b % 2 == 0
     return TensorDict(
@@ -76,6 +93,8 @@ def random_rows(steps: Sequence[int], length: int, spaces: Spaces, memory: str) 
             keys.TERMINATED: terminated,
             keys.MASK: mask,
             **{key: torch.randn(batch, *shape) for key, shape in MEMORIES[memory].states().items()},
+            keys.PREVIOUS_ACTION: torch.randint(-1, spaces.n_actions, (batch, length + 1)),
+            keys.PREVIOUS_REWARD: torch.randn(batch, length + 1),
         },
         batch_size=[batch],
     )

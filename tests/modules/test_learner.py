@@ -14,7 +14,7 @@ SPACES = Spaces(observation_shape=(3,), observation_dtype=torch.float32, n_actio
 
 def make(**settings):
     network = network_spec("lstm").build(SPACES)
-    return Learner(network, q_settings().build(network, keys.LSTM_STATE), adam(**settings)), network
+    return Learner(network, q_settings().build(network, keys.LSTM_STATE, 0), adam(**settings)), network
 
 
 def batch():
@@ -78,7 +78,7 @@ def test_step_is_adam_on_the_clipped_gradient():
     norm = torch.cat([g.flatten() for g in grads]).norm()
     assert norm > 0.05
     before = [p.detach().clone() for p in network.parameters()]
-    measures = learner.step(rows)
+    measures, _ = learner.step(rows)
     torch.testing.assert_close(measures["loss/grad_norm"], norm)
     torch.testing.assert_close(measures["loss/q"], loss.detach())
     for p, old, g in zip(network.parameters(), before, grads, strict=True):
@@ -90,7 +90,7 @@ def test_step_is_adam_on_the_clipped_gradient():
 def test_learning_lowers_the_loss():
     learner, _ = make(tau=1e-3)
     rows = batch()
-    losses = [learner.step(rows)["loss/q"].item() for _ in range(60)]
+    losses = [learner.step(rows)[0]["loss/q"].item() for _ in range(60)]
     assert losses[-1] < 0.3 * losses[0]
 
 
@@ -138,7 +138,7 @@ def test_state_survives_the_file(tmp_path):
         rows = batch()
         for one in (learner, restored):
             one.anneal(frames)
-        a, b = learner.step(rows), restored.step(rows)
+        a, b = learner.step(rows)[0], restored.step(rows)[0]
         assert {k: v.item() for k, v in a.items()} == {k: v.item() for k, v in b.items()}
     assert restored.updates == 4
     assert_same(flat(learner.state_dict()), flat(restored.state_dict()))

@@ -8,7 +8,7 @@ from modules.keys import Spaces
 from modules.networks.heads import QSpec
 from modules.networks.nets import NetworkSpec, Policy
 from modules.networks.torsos import ConvSpec, MlpSpec
-from tests.modules.builders import MEMORIES, network_spec
+from tests.modules.builders import MEMORIES, NO_INPUTS, network_spec
 
 VECTOR = Spaces(observation_shape=(3,), observation_dtype=torch.float32, n_actions=3)
 IMAGE = Spaces(observation_shape=(1, 20, 32), observation_dtype=torch.uint8, n_actions=2)
@@ -30,7 +30,7 @@ def conv(*, kernels=((5, 8), (2, 4)), strides=((5, 4), (1, 2)), channels=(4, 5),
 
 
 def image_network(memory="lstm", torso=None):
-    return NetworkSpec(torso=torso or conv(), memory=MEMORIES[memory], head=QSpec(hidden=(7,)))
+    return NetworkSpec(torso=torso or conv(), inputs=NO_INPUTS, memory=MEMORIES[memory], head=QSpec(hidden=(7,)))
 
 
 class RunStub:
@@ -64,7 +64,7 @@ def test_unrolled_equals_stepped(memory, make, spaces):
     with set_recurrent_mode("recurrent"):
         recurrent = network(td.clone())[keys.ACTION_VALUE]
     state = {key: td[key][:, 0] for key in MEMORIES[memory].states()}
-    unrolled, last = network.unroll(td[keys.OBSERVATION], tuple(state.values()))
+    unrolled, last = network.unroll(td, tuple(state.values()))
     assert unrolled.shape == (2, 5, spaces.n_actions)
     torch.testing.assert_close(unrolled, recurrent, rtol=1e-5, atol=1e-6)
     for t in range(5):

@@ -16,7 +16,8 @@ from modules.collect import SyncSpec
 from modules.exploration import EpsGreedySpec
 from modules.keys import Spaces
 from modules.networks.nets import Policy
-from modules.replay.sequence import SequenceReplay, SequenceSpec
+from modules.replay.sequence import SequenceReplay
+from modules.replay.specs import SequenceSpec
 from tests.modules.builders import MEMORIES, gym_spec, network_spec, q_settings, sharpen
 
 ENVS, STEPS, LENGTH = 3, 7, 10
@@ -47,10 +48,10 @@ class Diary:
         return self.at[observation.numpy().tobytes()]
 
 
-def play(memory, overlap, directory):
+def play(memory, directory, *, overlap, burn_in, previous):
     """Collect two sittings with the real parts; returns diary, stored rows and loss."""
     env_spec = gym_spec("CartPole-v1", keep=(0, 2), max_episode_steps=14)
-    spaces, spec = env_spec.spaces(), network_spec(memory)
+    spaces, spec = env_spec.spaces(), network_spec(memory, previous=previous)
     network = spec.build(spaces)
     sharpen(network)
     acting = copy.deepcopy(network).requires_grad_(False)
@@ -61,45 +62,59 @@ def play(memory, overlap, directory):
     env = env_spec.build(ENVS, spec.primer())
     collection = SyncSpec(num_envs=ENVS, steps=STEPS).build(env, policy)
     states = spec.memory.states()
-    settings = SequenceSpec(capacity=10_000, length=LENGTH, overlap=overlap, batch_rows=4, ratio=1, mirror=False)
-    replay = SequenceReplay(settings, directory, spaces, states, save_every=100, batch_frames=ENVS * STEPS, seed=0)
+    settings = SequenceSpec(
+        capacity=10_000, length=LENGTH, burn_in=burn_in, overlap=overlap, state="stored", batch_rows=4, ratio=1,
+        mirror=False,
+    )  # fmt: skip
+    replay = SequenceReplay(
+        settings, directory, spaces, states, save_every=100, batch_frames=ENVS * STEPS, seed=0, reads=spec.inputs.reads
+    )
     diary = Diary()
     for sitting in range(2):
         collection.restart(seed=1000 * sitting)  # environment i takes seed + i
         running = [(0, 0)] * ENVS
         for _ in range(BATCHES):
             values.clear()
-            batch = next(iter(collection))
+            _, batch = next(iter(collection))
             assert len(values) == STEPS
             diary.write(sitting, batch, values, running)
             replay.extend(batch)
         replay.truncate()
     collection.close()
-    loss = q_settings().build(network, tuple(states))
+    loss = q_settings().build(network, tuple(states), burn_in)
     return diary, stored(replay), loss
 
 
 def stored(replay):
     """All rows of the replay, by sampling until none is new."""
     rows = torch.cat([replay.sample() for _ in range(40 * len(replay))])
-    starts = [row.numpy().tobytes() for row in rows[keys.OBSERVATION][:, 0]]
+    starts = [row.numpy().tobytes() for row in rows[keys.OBSERVATION][:, replay.settings.burn_in]]
     first = [starts.index(start) for start in dict.fromkeys(starts)]
     assert len(first) == len(replay)
     return rows[first]
 
 
-@pytest.mark.parametrize("overlap", [0, 5])
+@pytest.mark.parametrize("previous", [False, True])
+@pytest.mark.parametrize(("overlap", "burn_in"), [(0, 0), (5, 0), (0, 4), (5, 5)])
 @pytest.mark.parametrize("memory", MEMORIES)
-def test_replayed_equals_acted(memory, overlap, tmp_path):
-    diary, rows, loss = play(memory, overlap, tmp_path)
+def test_replayed_equals_acted(memory, overlap, burn_in, previous, tmp_path):
+    diary, rows, loss = play(memory, tmp_path, overlap=overlap, burn_in=burn_in, previous=previous)
     with torch.no_grad():
         replayed = loss.unroll(rows, "online")
         forgetful = rows.clone()
         for key in loss.states:
             forgetful[key].zero_()
         without_state = loss.unroll(forgetful, "online")
-    covered, followed = Counter(), 0
-    for row, q in zip(rows.unbind(0), replayed, strict=True):
+    covered, followed, burned = Counter(), 0, 0
+    for whole, q in zip(rows.unbind(0), replayed, strict=True):
+        if whole[keys.MASK][0] and burn_in:  # the steps in front are those before the first learned one
+            burned += 1
+            wheres = [diary.look_up(whole[keys.OBSERVATION][t]) for t in range(burn_in + 1)]
+            assert wheres == [(*wheres[0][:3], wheres[0][3] + t) for t in range(burn_in + 1)]
+        else:
+            assert not whole[keys.MASK][:burn_in].any()
+            assert not burn_in or diary.look_up(whole[keys.OBSERVATION][burn_in])[3] == 0
+        row = {key: value[burn_in:] if value.ndim and len(value) >= LENGTH else value for key, value in whole.items()}
         steps = int(row[keys.MASK].sum())
         assert row[keys.MASK][:steps].all()
         wheres = [diary.look_up(row[keys.OBSERVATION][t]) for t in range(steps)]
@@ -122,12 +137,13 @@ def test_replayed_equals_acted(memory, overlap, tmp_path):
     assert set(covered.values()) == ({1} if overlap == 0 else {1, 2})
     # The case is a hard one: all kinds of ends are there, and the state makes a difference.
     assert followed > 5
+    assert burned > 5 or not burn_in
     ends = [diary.steps[where]["next"] for where in diary.steps]
     assert sum(bool(step[keys.TERMINATED]) for step in ends) >= 3
     assert sum(bool(step[keys.TRUNCATED]) for step in ends) >= 3
     assert {where[0] for where in diary.steps} == {0, 1}
-    if loss.states:
-        assert (replayed - without_state).abs().max() > 1e-2
+    if loss.states and burn_in < LENGTH - overlap:  # otherwise these short episodes' rows all begin where they begin
+        assert (replayed - without_state).abs().max() > (1e-4 if burn_in else 1e-2)
 
 
 def test_restart_makes_every_environment_fresh(tmp_path):
@@ -142,7 +158,7 @@ def test_restart_makes_every_environment_fresh(tmp_path):
     for seed in (1, 1, 2):
         collection.restart(seed)
         torch.manual_seed(0)
-        batches.append([next(iter(collection)).clone() for _ in range(2)])
+        batches.append([next(iter(collection))[1].clone() for _ in range(2)])
     collection.close()
     for first, second in batches:
         assert first.shape == (ENVS, STEPS)

@@ -13,13 +13,15 @@ from modules.networks.memory import NoMemorySpec
 from modules.networks.nets import NetworkSpec, Policy
 from modules.networks.table import TableFullError, TableHeadSpec, TableSpec
 from modules.networks.torsos import MlpSpec
-from tests.modules.builders import MEMORIES
+from tests.modules.builders import MEMORIES, NO_INPUTS
 
 SPACES = Spaces(observation_shape=(2, 3), observation_dtype=torch.uint8, n_actions=2)
 
 
 def table(rows=4):
-    spec = NetworkSpec(torso=TableSpec(rows=rows), memory=NoMemorySpec(name="none"), head=TableHeadSpec())
+    spec = NetworkSpec(
+        torso=TableSpec(rows=rows), inputs=NO_INPUTS, memory=NoMemorySpec(name="none"), head=TableHeadSpec()
+    )
     return spec.build(SPACES)
 
 
@@ -29,7 +31,7 @@ def grids(*codes):
 
 
 def values(network, *codes):
-    return network.unroll(grids(*codes).unsqueeze(1), ())[0].squeeze(1)
+    return network.unroll({keys.OBSERVATION: grids(*codes).unsqueeze(1)}, ())[0].squeeze(1)
 
 
 def test_each_different_observation_has_its_own_values():
@@ -112,7 +114,7 @@ def test_it_acts():
     ],
 )
 def test_a_table_goes_with_its_own_kind_only(torso, memory, head, says):
-    spec = NetworkSpec(torso=torso, memory=MEMORIES[memory], head=head)
+    spec = NetworkSpec(torso=torso, inputs=NO_INPUTS, memory=MEMORIES[memory], head=head)
 
     class Run:
         spaces = SPACES

@@ -15,31 +15,34 @@ LENGTH = 6
 STEPS = (6, 6, 3, 1, 5)  # real steps of each row; rows 0, 2 and 4 end in a terminal step
 
 
-def make(memory, **settings):
+def make(memory, *, previous=False, burn_in=0, **settings):
     """Build a loss, and copies of its online and its (different) target network that it does not know."""
-    online, target = (network_spec(memory).build(SPACES) for _ in range(2))
+    online, target = (network_spec(memory, previous=previous).build(SPACES) for _ in range(2))
     for network in (online, target):
         sharpen(network)
     own, other = copy.deepcopy(online), copy.deepcopy(target)
-    loss = q_settings(**settings).build(online, tuple(MEMORIES[memory].states()))
+    loss = q_settings(**settings).build(online, tuple(MEMORIES[memory].states()), burn_in)
     with torch.no_grad():
         for p, q in zip(loss.target_value_network_params.values(True, True), target.parameters(), strict=True):
             p.copy_(q)
     return loss, own, other
 
 
-def unroll_one_row(network, row, steps):
-    """Call the network one step at a time, carrying its state by hand; values of steps+1 observations."""
+def unroll_one_row(network, row, steps, burn_in=0):
+    """Call the network one step at a time, carrying its state by hand; values of steps+1 observations.
+
+    The burn-in, where it is no padding, comes before them without gradient.
+    """
     state = {key: row[key][None] for key in keys.LSTM_STATE + keys.GRU_STATE if key in row}
     values = []
-    for t in range(steps + 1):
-        now = TensorDict(
-            {keys.OBSERVATION: row[keys.OBSERVATION][t][None], keys.IS_INIT: torch.zeros(1, 1).bool()}, [1]
-        )
-        with set_recurrent_mode("sequential"):
+    for t in range(0 if row[keys.MASK][0] else burn_in, burn_in + steps + 1):
+        now = TensorDict({key: row[key][t][None] for key in network.reads}, [1])
+        now[keys.IS_INIT] = torch.zeros(1, 1).bool()
+        with set_recurrent_mode("sequential"), torch.set_grad_enabled(t >= burn_in and torch.is_grad_enabled()):
             out = network(now.update(state))
         state = {key: out["next", key] for key in state}
-        values.append(out[keys.ACTION_VALUE][0])
+        if t >= burn_in:
+            values.append(out[keys.ACTION_VALUE][0])
     return values
 
 
@@ -69,19 +72,21 @@ def naive_target(row, t, steps, q_online, q_target, s):
     return h(value, s.rescale_eps) if s.rescale_eps else value
 
 
-def naive_loss(online, target, rows, s):
+def naive_loss(online, target, rows, s, burn_in=0):
     errors = []
-    for row in rows.unbind(0):
-        steps = int(row[keys.MASK].sum())
-        q_online = unroll_one_row(online, row, steps)
+    for whole in rows.unbind(0):
+        steps = int(whole[keys.MASK][burn_in:].sum())
+        q_online = unroll_one_row(online, whole, steps, burn_in)
         with torch.no_grad():
-            q_target = unroll_one_row(target, row, steps)
+            q_target = unroll_one_row(target, whole, steps, burn_in)
+        row = {key: whole[key][burn_in:] for key in (keys.ACTION, keys.REWARD, keys.TERMINATED)}
+        weight = whole.get(keys.WEIGHT, 1.0)
         for t in range(steps):
             delta = q_online[t][row[keys.ACTION][t]] - naive_target(row, t, steps, q_online, q_target, s)
             if s.huber_delta and delta.abs() > s.huber_delta:
-                errors.append(s.huber_delta * (delta.abs() - s.huber_delta / 2))
+                errors.append(weight * s.huber_delta * (delta.abs() - s.huber_delta / 2))
             else:
-                errors.append(delta**2 / 2)
+                errors.append(weight * delta**2 / 2)
     return torch.stack(errors).mean()
 
 
@@ -96,8 +101,47 @@ def gradients(network):
 def test_loss_and_gradients_equal_a_stepwise_loop(memory, n_step, double, rescale_eps):
     huber_delta = 0.0 if n_step == 3 else 0.5
     loss, online, target = make(memory, n_step=n_step, double=double, rescale_eps=rescale_eps, huber_delta=huber_delta)
-    rows = random_rows(STEPS, LENGTH, SPACES, memory)
-    expected = naive_loss(online, target, rows, loss.settings)
+    assert_equal_to_a_stepwise_loop(loss, online, target, random_rows(STEPS, LENGTH, SPACES, memory))
+
+
+@pytest.mark.parametrize("stored", [True, False])
+@pytest.mark.parametrize("previous", [True, False])
+@pytest.mark.parametrize("burn_in", [0, 3])
+@pytest.mark.parametrize("n_step", [1, 3])
+@pytest.mark.parametrize("memory", MEMORIES)
+def test_r2d2_equals_a_stepwise_loop(memory, n_step, burn_in, previous, stored):
+    """Burn-in without gradient, in both networks; padding in its place at an episode's start; importance weights."""
+    loss, online, target = make(memory, burn_in=burn_in, previous=previous, n_step=n_step, rescale_eps=1e-3)
+    rows = random_rows(STEPS, LENGTH, SPACES, memory, burn_in)
+    rows[keys.WEIGHT] = torch.tensor([1.0, 0.3, 0.7, 0.2, 0.9])
+    for key in loss.states if not stored else ():
+        rows[key].zero_()
+    assert_equal_to_a_stepwise_loop(loss, online, target, rows, burn_in)
+
+
+def test_burn_in_matters_here():
+    loss, _, _ = make("gru", burn_in=3)
+    rows = random_rows(STEPS, LENGTH, SPACES, "gru", 3)
+    other = rows.clone()
+    other[keys.OBSERVATION][:, :3] += 1
+    a, b = (loss.unroll(x, "online").detach() for x in (rows, other))
+    has = rows[keys.MASK][:, 0]
+    assert torch.equal(a[~has], b[~has])  # there it is padding
+    assert ((a - b)[has].abs().amax((1, 2)) > 1e-3).all()
+
+
+def test_errors_are_those_of_the_learned_steps():
+    loss, _, _ = make("lstm", burn_in=3)
+    rows = random_rows(STEPS, LENGTH, SPACES, "lstm", 3)
+    out = loss(rows)
+    assert out["errors"].shape == (len(STEPS), LENGTH)
+    mean = out["errors"][rows[keys.MASK][:, 3:]].mean()
+    torch.testing.assert_close(mean, out["td_error"])
+    assert not out["errors"].requires_grad
+
+
+def assert_equal_to_a_stepwise_loop(loss, online, target, rows, burn_in=0):
+    expected = naive_loss(online, target, rows, loss.settings, burn_in)
     expected.backward()
     actual = loss(rows)["loss"]
     actual.backward()
@@ -216,7 +260,7 @@ def test_the_stored_state_counts():
 def test_the_loss_learns_the_network_that_it_is_given():
     """Weights are pushed to the acting copy from this network, so the optimiser must step its parameters."""
     network = network_spec("lstm").build(SPACES)
-    loss = q_settings().build(network, keys.LSTM_STATE)
+    loss = q_settings().build(network, keys.LSTM_STATE, 0)
     loss(random_rows(STEPS, LENGTH, SPACES, "lstm"))["loss"].backward()
     shared = {id(p) for p in network.parameters()}
     assert {id(p) for p in loss.parameters() if p.requires_grad} == shared

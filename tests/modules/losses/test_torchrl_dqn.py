@@ -18,8 +18,10 @@ def both(memory, *, double):
     network = network_spec(memory).build(SPACES)
     sharpen(network)
     states = tuple(MEMORIES[memory].states())
-    theirs = TorchrlDqnSpec(gamma=0.9, double=double, loss_function="smooth_l1").build(copy.deepcopy(network), states)
-    ours = q_settings(gamma=0.9, n_step=1, double=double, huber_delta=1.0).build(network, states)
+    theirs = TorchrlDqnSpec(gamma=0.9, double=double, loss_function="smooth_l1").build(
+        copy.deepcopy(network), states, 0
+    )
+    ours = q_settings(gamma=0.9, n_step=1, double=double, huber_delta=1.0).build(network, states, 0)
     return ours, theirs
 
 

@@ -10,8 +10,9 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from modules import keys
-from modules.replay.rows import RowCutter
-from modules.replay.sequence import Mirror, SequenceReplay, SequenceSpec
+from modules.replay.rows import Layout, RowCutter
+from modules.replay.sequence import Mirror, SequenceReplay
+from modules.replay.specs import SequenceSpec
 from modules.spec import UsageError
 from tests.modules.builders import MEMORIES, gym_spec
 from tests.modules.envs.optimum import tour_spec
@@ -93,12 +94,21 @@ def test_uniform_layouts_are_as_likely_as_their_mirror_images():
 
 
 def rows_of(batch, length):
-    cutter = RowCutter(length=length, overlap=0, states=())
+    cutter = RowCutter(Layout(length=length))
     return torch.cat([cutter.push(batch), cutter.flush()])
 
 
 def settings(**changes):
-    base = {"capacity": 10_000, "length": 9, "overlap": 0, "batch_rows": 50, "ratio": 1.0, "mirror": True}
+    base = {
+        "capacity": 10_000,
+        "length": 9,
+        "burn_in": 0,
+        "overlap": 0,
+        "state": "stored",
+        "batch_rows": 50,
+        "ratio": 1.0,
+        "mirror": True,
+    }
     return SequenceSpec(**{**base, **changes})
 
 

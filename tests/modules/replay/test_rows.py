@@ -6,20 +6,22 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from modules import keys
-from modules.replay.rows import RowCutter, row_template
+from modules.replay.rows import NONE, Layout, RowCutter
 from tests.modules.builders import STATE, STREAM_SPACES, STREAM_STATES, stream
 
+EPISODES = st.lists(st.lists(st.integers(1, 9), min_size=1, max_size=8), min_size=1, max_size=3)
 
-def cut(data, widths, *, length, overlap):
+
+def cut(data, widths, *, length, overlap, burn_in=0):
     """Push `data` in batches of the given widths, the last of which takes the rest; then flush."""
-    cutter = RowCutter(length=length, overlap=overlap, states=(STATE,))
+    cutter = RowCutter(Layout(length=length, overlap=overlap, burn_in=burn_in, states=STREAM_STATES))
     rows = []
     start = 0
     for width in [*widths, data.shape[1]]:
         if start < data.shape[1]:
-            rows.append(cutter.push(data[:, start : start + width]))
+            rows.append(cutter.push(data[:, start : start + width], sum(map(len, rows))))
             start += width
-    return torch.cat([*rows, cutter.flush()])
+    return torch.cat([*rows, cutter.flush(sum(map(len, rows)))])
 
 
 def steps_of(row):
@@ -54,9 +56,42 @@ def test_overlap_by_hand():
     assert [steps_of(row) for row in rows.unbind(0)] == [[0, 1, 2], [1, 2, 3], [2, 3, 4], [100, 101]]
 
 
+def test_burn_in_by_hand():
+    """Rows of 3 learned steps behind 2 of burn-in, which is padding at an episode's start."""
+    rows = cut(stream([[7, 2, 1]])[:, :9], [4, 2], length=3, overlap=1, burn_in=2)
+    assert [steps_of(row) for row in rows.unbind(0)] == [[0, 1, 2], [0, 1, 2, 3, 4], [2, 3, 4, 5, 6], [100, 101]]
+    assert rows[keys.MASK].int().tolist() == [[0, 0, 1, 1, 1], [1] * 5, [1] * 5, [0, 0, 1, 1, 0]]
+    assert rows[keys.OBSERVATION].squeeze(-1).int().tolist() == [
+        [0, 0, 0, 1, 2, 3],
+        [0, 1, 2, 3, 4, 5],
+        [2, 3, 4, 5, 6, 7],
+        [100, 100, 100, 101, 102, 102],
+    ]
+    assert rows[STATE].flatten().tolist() == [0.5, 0.5, 2.5, 100.5]  # before the first real step
+    assert rows[keys.BEFORE].tolist() == [NONE, 0, 1, NONE]
+
+
+@given(EPISODES, st.lists(st.integers(1, 7), max_size=6), st.integers(1, 6), st.data())
+def test_burn_in_changes_nothing_but_what_is_in_front(episodes, widths, length, data):
+    overlap = data.draw(st.integers(0, length - 1))
+    burn_in = data.draw(st.integers(1, length - overlap))
+    steps = stream(episodes)
+    bare = cut(steps, widths, length=length, overlap=overlap)
+    rows = cut(steps, widths, length=length, overlap=overlap, burn_in=burn_in)
+    for key in (keys.OBSERVATION, keys.ACTION, keys.REWARD, keys.TERMINATED, keys.MASK):
+        assert torch.equal(rows[key][:, burn_in:], bare[key])
+    assert torch.equal(rows[keys.BEFORE], bare[keys.BEFORE])
+    for row in rows.unbind(0):
+        real = steps_of(row)
+        assert real == list(range(real[0], real[0] + len(real)))
+        assert row[STATE].item() == real[0] + 0.5
+        assert row[keys.MASK][:burn_in].all() == (row[keys.BEFORE] != NONE)
+        assert row[keys.MASK][:burn_in].any() == (row[keys.BEFORE] != NONE)
+
+
 def test_steps_wait_until_their_row_is_complete():
     data = stream([[9, 9], [4, 9]])
-    cutter = RowCutter(length=6, overlap=0, states=(STATE,))
+    cutter = RowCutter(Layout(length=6, states=STREAM_STATES))
     assert cutter.push(data[:, :3]).shape == (0,)
     assert [steps_of(row) for row in cutter.push(data[:, 3:5]).unbind(0)] == [[10_000, 10_001, 10_002, 10_003]]
     assert [steps_of(row) for row in cutter.push(data[:, 5:6]).unbind(0)] == [[0, 1, 2, 3, 4, 5]]
@@ -64,7 +99,7 @@ def test_steps_wait_until_their_row_is_complete():
 
 def test_flush_ends_episodes_and_forgets_them():
     data = stream([[9, 9], [4, 9]])
-    cutter = RowCutter(length=6, overlap=0, states=(STATE,))
+    cutter = RowCutter(Layout(length=6, states=STREAM_STATES))
     assert cutter.flush() is None
     cutter.push(data[:, :5])
     tails = cutter.flush()
@@ -75,9 +110,6 @@ def test_flush_ends_episodes_and_forgets_them():
     # What comes next starts new episodes, even if the numbers go on.
     cutter.push(data[:, 5:7])
     assert [steps_of(row) for row in cutter.flush().unbind(0)] == [[5, 6], [10_101, 10_102]]
-
-
-EPISODES = st.lists(st.lists(st.integers(1, 9), min_size=1, max_size=8), min_size=1, max_size=3)
 
 
 @given(EPISODES, st.lists(st.integers(1, 7), max_size=6), st.integers(1, 6), st.data())
@@ -120,6 +152,8 @@ def test_rows_do_not_depend_on_the_batches(episodes, widths, length, data):
     one, many = (cut(steps, w, length=length, overlap=overlap) for w in ([], widths))
 
     def content(rows):
+        before = rows[keys.BEFORE]  # numbers depend on the order; what the row before starts with does not
+        rows[keys.BEFORE] = torch.where(before == NONE, NONE, rows[keys.OBSERVATION][before, 0, 0].long())
         return sorted(str({key: value.tolist() for key, value in row.items()}) for row in rows.unbind(0))
 
     assert content(one) == content(many)
@@ -128,5 +162,5 @@ def test_rows_do_not_depend_on_the_batches(episodes, widths, length, data):
 @pytest.mark.parametrize("overlap", [0, 3])
 def test_rows_follow_the_template(overlap):
     rows = cut(stream([[5, 2, 3]]), [4], length=4, overlap=overlap)
-    template = row_template(STREAM_SPACES, STREAM_STATES, 4)
+    template = Layout(length=4, states=STREAM_STATES).template(STREAM_SPACES)
     assert {k: (v.shape, v.dtype) for k, v in template.items()} == {k: (v.shape[1:], v.dtype) for k, v in rows.items()}

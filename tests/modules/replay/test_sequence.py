@@ -1,16 +1,13 @@
-import os
-import shutil
 from itertools import count
-from pathlib import Path
 from types import SimpleNamespace
 
-import psutil
 import pytest
 import torch
 
 from modules import checkpoint, keys
 from modules.keys import Spaces
-from modules.replay.sequence import GIB, SequenceReplay, SequenceSpec, refuse_what_does_not_fit
+from modules.replay.sequence import SequenceReplay
+from modules.replay.specs import SequenceSpec
 from modules.spec import UsageError
 from tests.modules.builders import STATE, STREAM_SPACES, STREAM_STATES, stream
 
@@ -21,7 +18,9 @@ def settings(**changes):
     base = {
         "capacity": CAPACITY_ROWS * LENGTH,
         "length": LENGTH,
+        "burn_in": 0,
         "overlap": 0,
+        "state": "stored",
         "batch_rows": BATCH_ROWS,
         "ratio": 2.0,
         "mirror": False,
@@ -227,35 +226,6 @@ def test_ring_of_another_schema_is_refused(tmp_path, change):
         make(tmp_path, **change)
 
 
-def cut(path):
-    path.write_bytes(path.read_bytes()[:100])
-
-
-@pytest.mark.parametrize(
-    ("name", "damage", "sentence"),
-    [
-        ("observation.memmap", cut, "observation.memmap: 100 bytes instead of"),
-        ("observation.memmap", lambda path: path.open("ab").write(b"more"), "observation.memmap: .* bytes instead of"),
-        ("mask.memmap", Path.unlink, "mask.memmap: missing"),
-        ("meta.json", cut, "meta.json: damaged"),
-        ("meta.json", lambda path: path.write_text("[1]"), "meta.json: damaged"),
-        ("meta.json", lambda path: path.write_text('{"mask": {}}'), "meta.json: damaged"),
-    ],
-)
-def test_damaged_ring_is_refused(tmp_path, name, damage, sentence):
-    fill(make(tmp_path), range(3))
-    damage(tmp_path / name)
-    with pytest.raises(UsageError, match=sentence):
-        make(tmp_path)
-
-
-def test_systems_that_cannot_claim_disk_do_without(tmp_path, monkeypatch):
-    monkeypatch.delattr(os, "posix_fallocate")  # as on macOS
-    replay = make(tmp_path)
-    fill(replay, range(3))
-    assert len(replay) > 0
-
-
 def test_updates_owed_follow_the_ratio(tmp_path):
     replay = make(tmp_path)
     assert replay.updates_owed(100) == 0
@@ -270,7 +240,7 @@ def test_footprint_is_what_the_files_take(tmp_path):
     fill(replay, range(3))
     size = sum(path.stat().st_size for path in tmp_path.rglob("*.memmap"))
     ring = replay.settings.ring_rows(40, STEPS)
-    assert replay.settings.footprint(STREAM_SPACES, STREAM_STATES, ring) == size
+    assert replay.settings.footprint(STREAM_SPACES, replay.settings.layout(STREAM_STATES, ()), ring) == size
 
 
 def test_needs_name_what_does_not_hold():
@@ -279,22 +249,3 @@ def test_needs_name_what_does_not_hold():
     assert "replay.overlap=4 must be smaller" in next(iter(settings(overlap=4).needs(run)))
     assert "fewer than replay.batch_rows=8" in next(iter(settings(capacity=28).needs(run)))
     assert "warmup_frames=41" in next(iter(settings().needs(SimpleNamespace(warmup_frames=41))))
-
-
-@pytest.mark.parametrize(("disk", "memory", "fits"), [(3, 1, True), (1, 3, False), (1, 1, False), (2, 0, True)])
-def test_refuse_what_does_not_fit(tmp_path, monkeypatch, disk, memory, fits):
-    asked = []
-
-    def disk_usage(path):
-        asked.append(path)
-        return SimpleNamespace(free=disk * GIB)
-
-    monkeypatch.setattr(shutil, "disk_usage", disk_usage)
-    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=memory * GIB))
-    target = tmp_path / "not" / "yet" / "there"
-    if fits:
-        refuse_what_does_not_fit(2 * GIB, target)
-    else:
-        with pytest.raises(UsageError, match=r"takes 2\.0 GiB.*1\.0 GiB of disk"):
-            refuse_what_does_not_fit(2 * GIB, target)
-    assert asked == [tmp_path]

@@ -1,43 +1,29 @@
-"""Collection: vectorised environments that the acting policy steps, as batches [N, T]."""
+"""Collection in this process."""
 
 from collections.abc import Iterator
-from typing import Annotated
 
-from pydantic import Field
 from tensordict import TensorDictBase
 from tensordict.nn import TensorDictSequential
 from torchrl.collectors import Collector
 from torchrl.envs import EnvBase
 
-from modules.spec import Spec, spec
+from modules.collect.base import Collection, CollectorSpec
+from modules.spec import spec
 
 
 @spec
-class SyncSpec(Spec):
-    """One process: act, then learn.
-
-    Attributes:
-        num_envs: environments that step together, N.
-        steps: steps of each environment in a batch, T.
-    """
-
-    num_envs: Annotated[int, Field(gt=0)]
-    steps: Annotated[int, Field(gt=0)]
-
-    @property
-    def frames_per_batch(self) -> int:
-        """Env frames in one batch."""
-        return self.num_envs * self.steps
+class SyncSpec(CollectorSpec):
+    """One process: act, then learn."""
 
     def build(self, env: EnvBase, policy: TensorDictSequential) -> "SyncCollection":
         """Make the collector."""
         return SyncCollection(self, env, policy)
 
 
-class SyncCollection:
-    """Endless batches from TorchRL's `Collector`, with environments that can start afresh."""
+class SyncCollection(Collection):
+    """Endless batches from TorchRL's `Collector`, with environments that can start afresh; the one stream is 0."""
 
-    def __init__(self, settings: SyncSpec, env: EnvBase, policy: TensorDictSequential) -> None:
+    def __init__(self, settings: CollectorSpec, env: EnvBase, policy: TensorDictSequential) -> None:
         self._env = env
         self._collector = Collector(
             env,
@@ -47,11 +33,14 @@ class SyncCollection:
             auto_register_policy_transforms=False,
             track_traj_ids=False,
         )
-        self._batches = iter(self._collector)
+        self._batches = ((0, batch) for batch in self._collector)
 
-    def __iter__(self) -> Iterator[TensorDictBase]:
-        """Yield batches [N, T]."""
+    def __iter__(self) -> Iterator[tuple[int, TensorDictBase]]:
+        """Yield (0, batch [N, T])."""
         return self._batches
+
+    def push(self, frames: int) -> None:
+        """The policy acts on the very network that has the new weights."""
 
     def restart(self, seed: int) -> None:
         """Abandon the running episodes and start all environments from `seed`."""

@@ -1,0 +1,16 @@
+"""Collection: environments that the acting policy steps, in this process or in several, as batches [N, T]."""
+
+from modules.collect.base import Actor, Collection, CollectorSpec, WorkerFailed
+from modules.collect.multi import MultiAsyncSpec, MultiCollection
+from modules.collect.sync import SyncCollection, SyncSpec
+
+__all__ = [
+    "Actor",
+    "Collection",
+    "CollectorSpec",
+    "MultiAsyncSpec",
+    "MultiCollection",
+    "SyncCollection",
+    "SyncSpec",
+    "WorkerFailed",
+]

@@ -1,0 +1,73 @@
+"""What the loop knows of a collector, and what acts inside one."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Annotated
+
+from pydantic import Field
+from tensordict import TensorDictBase
+from tensordict.nn import TensorDictSequential
+from torch import nn
+from torchrl.envs import EnvBase
+
+from modules.spec import Spec, spec
+
+
+class WorkerFailed(RuntimeError):  # noqa: N818 - it is the worker that failed
+    """A collecting process died or met an error; says which one, and how."""
+
+
+@spec
+class CollectorSpec(Spec):
+    """What every collector is asked for.
+
+    Attributes:
+        num_envs: environments that step together, N.
+        steps: steps of each environment in a batch, T.
+    """
+
+    num_envs: Annotated[int, Field(gt=0)]
+    steps: Annotated[int, Field(gt=0)]
+
+    @property
+    def frames_per_batch(self) -> int:
+        """Env frames in one batch."""
+        return self.num_envs * self.steps
+
+    @property
+    def total_envs(self) -> int:
+        """Environments in all."""
+        return self.num_envs
+
+
+@dataclass(frozen=True, kw_only=True)
+class Actor:
+    """Everything that acts in one process: environments, the policy, its network and its exploration.
+
+    `anneal` sets the exploration to that of a frame count.
+    """
+
+    env: EnvBase
+    policy: TensorDictSequential
+    network: nn.Module
+    anneal: Callable[[int], object]
+
+
+class Collection:
+    """Endless batches; whatever the order, those of one stream follow each other without a gap until a restart."""
+
+    def __iter__(self) -> Iterator[tuple[int, TensorDictBase]]:
+        """Yield (stream, batch [N, T]); the environments of one stream are never those of another."""
+        raise NotImplementedError
+
+    def push(self, frames: int) -> None:
+        """Tell that the acting network has new weights, those of frame `frames`."""
+        raise NotImplementedError
+
+    def restart(self, seed: int) -> None:
+        """Abandon the running episodes and start all environments from `seed`; nothing older is yielded any more."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Close the environments."""
+        raise NotImplementedError

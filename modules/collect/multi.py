@@ -1,0 +1,263 @@
+"""Collection by several processes of one machine, which fill batches while the main process learns."""
+
+import logging
+import shutil
+import signal
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from multiprocessing import resource_tracker, util
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+from pydantic import Field
+from tensordict import TensorDictBase
+from torch import Tensor, nn
+from torch.multiprocessing import get_context
+from torch.nn.utils import parameters_to_vector
+
+from modules.collect.base import Actor, Collection, CollectorSpec, WorkerFailed
+from modules.collect.worker import Assignment, Close, Failed, Fill, Filled, Restart, batch_in, entries_of, work
+from modules.spec import UsageError, spec
+
+AHEAD = 2  # batches that a worker may be ahead of the learner: one is filled while the other waits to be learned from
+SILENCE_S = 60  # after which a wait for a batch is worth a word
+PATIENCE_S = 5  # that workers get for closing their environments
+SHARED_MEMORY = Path("/dev/shm")
+MIB = 2**20
+
+log = logging.getLogger("recall")
+Positive = Annotated[int, Field(gt=0)]
+
+
+@spec
+class MultiAsyncSpec(CollectorSpec):
+    """Several worker processes, each with `num_envs` environments and its own copy of the policy, on the CPU.
+
+    Attributes:
+        processes: workers, P; the environments are P·N in all.
+        push_every: env frames, of all workers together, between two pushes of the newest weights.
+    """
+
+    processes: Positive
+    push_every: Positive
+
+    @property
+    def total_envs(self) -> int:
+        """Environments in all."""
+        return self.processes * self.num_envs
+
+    def needs(self, run: Any) -> Iterator[str]:
+        """Each process has one network and one set of environments of its own."""
+        if run.network.torso.writes == "row":
+            yield "network/torso=table needs collector=sync: each process would number the observations its own way"
+        if self.processes > self.steps:  # the replay keeps room for the tails of num_envs x steps episodes
+            yield f"collector.processes={self.processes} must not exceed collector.steps={self.steps}"
+
+    def build(self, make: Callable[[int], Actor], network: nn.Module, template: TensorDictBase) -> "MultiCollection":
+        """Start the workers.
+
+        Args:
+            make: makes what acts in worker w, given w; it is called there, so it must be picklable.
+            network: the network with the same parameters whose weights are pushed.
+            template: one step [M] of M such environments, whatever M is, as their `fake_tensordict` gives it.
+        """
+        return MultiCollection(self, make, network, template)
+
+
+class MultiCollection(Collection):
+    """Endless batches from worker processes; stream w is worker w.
+
+    A worker acts on orders only: each names the slot of shared memory to fill and the weights to act with, and `AHEAD`
+    of them wait at most. So the learner is never outrun, weights never change within a batch, and with one process
+    everything is reproducible bit for bit. With more it is not: which worker is first is up to the machine.
+
+    It is our own because TorchRL 0.14's `MultiAsyncCollector` cannot be made exact. Its workers throw a finished
+    batch away when a message (seed, reset) arrives meanwhile, and when the queue, which holds one batch, was full for
+    a second: a gap in the middle of episodes that nobody is told of. Batches do not say which worker they are from,
+    `reset` lets older ones through, weights are overwritten in the memory that workers are acting on, and a dead
+    worker is named without its error. One pipe per worker replaces the one queue, because a process that is
+    killed while it holds a queue's lock leaves it locked.
+    """
+
+    def __init__(
+        self, settings: MultiAsyncSpec, make: Callable[[int], Actor], network: nn.Module, template: TensorDictBase
+    ) -> None:
+        self._settings, self._network = settings, network
+        p = settings.processes
+        entries = entries_of(template, settings)
+        size = sum(parameter.numel() for parameter in network.parameters())
+        needed = p * AHEAD * entries[-1].end + (p * AHEAD + 1) * size * 4
+        refuse_small_shared_memory(needed)
+        slots = shared((p, AHEAD, entries[-1].end), torch.uint8)
+        self._weights = shared((p * AHEAD + 1, size), torch.float32)  # a block more than orders can refer to
+        self._slots = [[batch_in(slot, entries) for slot in mine] for mine in slots]
+        tasks = [
+            Assignment(number=w, make=make, settings=settings, entries=entries, slots=slots[w], weights=self._weights)
+            for w in range(p)
+        ]
+        self._processes, self._pipes = start(tasks)
+        self._kill = util.Finalize(self, kill, [self._processes], exitpriority=1)  # however this process ends
+        self._epoch = 0  # restarts so far
+        self._frames = self._pushed_at = 0
+        self._block, self._version = 0, 0
+        self._orders: list[deque[Fill]] = [deque() for _ in range(p)]  # not yet carried out
+        self._arrived: deque[tuple[int, Filled]] = deque()
+
+    def __iter__(self) -> Iterator[tuple[int, TensorDictBase]]:
+        """Yield (worker, batch [N, T]) in the order in which workers are done.
+
+        Raises:
+            WorkerFailed: names the worker that died, or what went wrong in it.
+        """
+        while True:
+            yield self._next()
+
+    def push(self, frames: int) -> None:
+        """Make the network's weights those of the orders to come, if `push_every` frames went by."""
+        self._frames = frames
+        if frames - self._pushed_at >= self._settings.push_every:
+            self._publish()
+
+    def restart(self, seed: int) -> None:
+        """Let all workers abandon their episodes and draw everything anew, with the network's weights as they are."""
+        self._epoch += 1
+        self._arrived.clear()
+        for orders in self._orders:
+            orders.clear()  # what they still fill carries an older epoch
+        self._publish()
+        for w in range(self._settings.processes):
+            self._send(w, Restart(seed))
+
+    def close(self) -> None:
+        """End the workers; those that do not close their environments in time are killed."""
+        for w in range(self._settings.processes):
+            self._send(w, Close())
+        end = time.monotonic() + PATIENCE_S
+        for process in self._processes:
+            process.join(max(0.0, end - time.monotonic()))
+        self._kill()
+        for pipe in self._pipes:
+            pipe.close()
+
+    def _publish(self) -> None:
+        """Copy the weights to a block that no order refers to; a worker that lags behind a restart may read garbage.
+
+        What it does with it is thrown away, and as the version is new it loads what it needs then.
+        """
+        used = {order.block for orders in self._orders for order in orders}
+        self._block = next(b for b in range(len(self._weights)) if b not in used)
+        self._weights[self._block] = parameters_to_vector(self._network.parameters()).detach()
+        self._version += 1
+        self._pushed_at = self._frames
+
+    def _next(self) -> tuple[int, TensorDictBase]:
+        if not self._epoch:
+            raise RuntimeError("restart(seed) must come before the first batch")
+        for w, orders in enumerate(self._orders):
+            for slot in sorted({*range(AHEAD)} - {order.slot for order in orders}):
+                orders.append(Fill(self._epoch, slot, self._block, self._version, self._frames))
+                self._send(w, orders[-1])
+        self._listen(0)  # a worker's death must not wait until the others have nothing to give
+        while not self._arrived:
+            self._listen(SILENCE_S)
+        w, filled = self._arrived.popleft()
+        self._orders[w].popleft()
+        return w, self._slots[w][filled.slot].clone()
+
+    def _listen(self, timeout: float) -> None:
+        """Take in what the workers say within `timeout` seconds."""
+        ready = wait([*self._pipes, *(process.sentinel for process in self._processes)], timeout)
+        if timeout and not ready:
+            log.warning("no batch for %d s from any of %d workers", timeout, self._settings.processes)
+        for w, pipe in enumerate(self._pipes):
+            while pipe in ready and pipe.poll():
+                self._take(w, self._receive(w))
+        for w, process in enumerate(self._processes):
+            if process.sentinel in ready:
+                while self._pipes[w].poll():  # its last words
+                    self._take(w, self._receive(w))
+                raise self._death(w)
+
+    def _take(self, w: int, message: Filled | Failed) -> None:
+        if isinstance(message, Failed):
+            failed = WorkerFailed(f"{self._name(w)}: {message.error}")
+            failed.add_note(f"In the worker:\n{message.traceback}")
+            raise failed
+        if message.epoch == self._epoch:
+            self._arrived.append((w, message))
+
+    def _receive(self, w: int) -> Filled | Failed:
+        try:
+            return self._pipes[w].recv()
+        except (EOFError, OSError) as error:
+            raise self._death(w) from error
+
+    def _death(self, w: int) -> WorkerFailed:
+        """Say how a worker ended that left no word."""
+        self._processes[w].join(PATIENCE_S)
+        code = self._processes[w].exitcode
+        if code is None:
+            return WorkerFailed(f"{self._name(w)} closed its connection, but still runs")
+        if code < 0:
+            memory = ", as the system does when memory runs out" if -code == signal.SIGKILL else ""
+            return WorkerFailed(f"{self._name(w)} was killed by {signal.Signals(-code).name}{memory}")
+        return WorkerFailed(f"{self._name(w)} ended with exit code {code}")
+
+    def _name(self, w: int) -> str:
+        return f"worker {w} of {self._settings.processes} (process {self._processes[w].pid})"
+
+    def _send(self, w: int, message: Restart | Fill | Close) -> None:
+        with suppress(OSError):  # it is dead: the next batch that is asked for will tell
+            self._pipes[w].send(message)
+
+
+def shared(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+    """Make a tensor in shared memory; nothing of it is taken before something is written there."""
+    elements = torch.Size(shape).numel()
+    storage = torch.UntypedStorage._new_shared(elements * dtype.itemsize)
+    return torch.empty(0, dtype=dtype).set_(storage, 0, shape)  # pyright: ignore[reportCallIssue, reportArgumentType]
+
+
+def refuse_small_shared_memory(needed: int) -> None:
+    """Raise `UsageError` if `needed` bytes do not fit: written beyond it, they kill the process that writes."""
+    if SHARED_MEMORY.is_dir() and needed > (free := shutil.disk_usage(SHARED_MEMORY).free):
+        raise UsageError(
+            f"collector=multi_async: batches and weights take {needed / MIB:.0f} MiB of shared memory, but "
+            f"{SHARED_MEMORY} has {free / MIB:.0f} MiB left; lower collector.processes, num_envs or steps, or give it "
+            "more (docker run --shm-size)"
+        )
+
+
+def start(tasks: Iterable[Assignment]) -> tuple[list[BaseProcess], list[Connection]]:
+    """Start a worker for each task, with SIGINT and SIGTERM blocked, which it inherits; return the pipes to them."""
+    context: Any = get_context("spawn")  # a fork of a process with threads can hang
+    processes, pipes = [], []
+    resource_tracker.ensure_running()  # which would unblock the signals
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
+    try:
+        for task in tasks:
+            ours, theirs = context.Pipe()
+            process = context.Process(target=work, args=(task, theirs), name=f"worker {task.number}", daemon=True)
+            process.start()
+            theirs.close()  # so that its death is the end of the pipe
+            processes.append(process)
+            pipes.append(ours)
+    except BaseException:
+        kill(processes)
+        raise
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+    return processes, pipes
+
+
+def kill(processes: Iterable[BaseProcess]) -> None:
+    """Leave none of them behind."""
+    for process in processes:
+        process.kill()
+    for process in processes:
+        process.join()

@@ -1,0 +1,99 @@
+"""The ring of rows on disk: opened or created whole, refused where it does not fit or was damaged."""
+
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import psutil
+from tensordict import TensorDict, TensorDictBase
+from torchrl.data import LazyMemmapStorage
+
+from modules.spec import UsageError
+
+GIB = 2**30
+
+
+def refuse_what_does_not_fit(needed: int, directory: Path) -> None:
+    """Raise `UsageError` if `needed` bytes do not fit the disk of `directory`; memory only caches them."""
+    existing = next(path for path in (directory, *directory.parents) if path.exists())
+    existing = existing.absolute()
+    held = sum(path.stat().st_blocks * 512 for path in directory.glob("*"))  # by the ring of a run that is resumed
+    disk, memory = shutil.disk_usage(existing).free + held, psutil.virtual_memory().available
+    if needed > disk:
+        raise UsageError(
+            f"replay.capacity: the replay takes {needed / GIB:.1f} GiB, but {existing} has {disk / GIB:.1f} GiB "
+            f"of disk and the machine {memory / GIB:.1f} GiB of memory left: lower replay.capacity or choose "
+            "another hydra.run.dir"
+        )
+
+
+def refuse_missing_ring(directory: Path, state: Mapping[str, Any]) -> None:
+    """Raise `UsageError` if a checkpoint's replay `state` refers to rows that are no longer in `directory`."""
+    if state["written"] and not (directory / "meta.json").exists():
+        raise UsageError(f"{directory}: the replay of this run is gone, so it cannot be resumed; evaluate still works")
+
+
+def schema(rows: TensorDictBase) -> dict[str, tuple[str, list[int]]]:
+    """Name, type and shape of everything in `rows`."""
+    return {str(key): (str(v.dtype), list(v.shape)) for key, v in rows.items()}
+
+
+def recorded(meta: Path) -> dict[str, tuple[str, list[int]]]:
+    """Read from a ring's meta.json the schema of what should lie beside it."""
+    try:
+        fields = {key: field for key, field in json.loads(meta.read_text()).items() if isinstance(field, dict)}
+        return {key: (field["dtype"], field["shape"]) for key, field in fields.items()}
+    except (OSError, ValueError, LookupError, AttributeError) as error:
+        raise UsageError(f"{meta}: damaged, so this run cannot be resumed; evaluate still works") from error
+
+
+def refuse_damaged_files(directory: Path, ring: TensorDictBase) -> None:
+    """Raise `UsageError` if a file of `ring` is missing or was cut: opened, it would read as zeros."""
+    for key, field in ring.items():
+        path = directory / f"{key}.memmap"
+        if not path.is_file():
+            raise UsageError(f"{path}: missing, so this run cannot be resumed; evaluate still works")
+        size, needed = path.stat().st_size, field.numel() * field.element_size()
+        if size != needed:
+            raise UsageError(
+                f"{path}: {size} bytes instead of {needed}, so this run cannot be resumed; evaluate still works"
+            )
+
+
+def reserve(directory: Path) -> None:
+    """Claim the disk that sparse files only promise: full, it is an error here, and a crash in the middle of a run.
+
+    macOS cannot claim it; there a disk that fills up during the run is that crash.
+    """
+    if not hasattr(os, "posix_fallocate"):
+        return
+    for path in directory.glob("*.memmap"):
+        try:
+            with path.open("r+b") as file:
+                os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+        except OSError as error:
+            raise UsageError(
+                f"{directory}: no room for the replay ({error.strerror}); lower replay.capacity"
+            ) from error
+
+
+def open_ring(directory: Path, template: TensorDict, rows: int) -> LazyMemmapStorage:
+    """Open the ring in `directory`, or create it there with `rows` rows like `template`."""
+    existing = (directory / "meta.json").exists()
+    storage = LazyMemmapStorage(rows, scratch_dir=directory, existsok=existing)
+    if existing:
+        expected = template.unsqueeze(0).expand(rows)
+        if recorded(directory / "meta.json") != schema(expected):
+            raise UsageError(
+                f"{directory}: the replay there does not fit the configuration (other rows, network or capacity); "
+                "restore the config.yaml that the run was started with"
+            )
+        refuse_damaged_files(directory, expected)
+        storage._storage, storage.initialized, storage._len = TensorDict.load_memmap(directory), True, rows
+    else:
+        storage.set(range(1), template.unsqueeze(0))
+        reserve(directory)
+    return storage

@@ -1,0 +1,156 @@
+"""Settings of the sequence replay, sampled uniformly or by priority."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import Field
+from torch import Tensor
+
+from modules.keys import Spaces
+from modules.losses import ops
+from modules.replay.rows import FURTHER, Layout
+from modules.replay.samplers import Prioritised, Sampler, Uniform
+from modules.schedule import linear
+from modules.spec import Spec, UsageError, spec
+
+PositiveInt = Annotated[int, Field(gt=0)]
+Count = Annotated[int, Field(ge=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+@spec
+class SequenceSpec(Spec):
+    """Settings of the sequence replay, sampled uniformly.
+
+    Attributes:
+        capacity: row slots that the sampler can draw from · steps that neighbours do not share; padding counts.
+        length: learned steps of a row, T; 0 stands for whole episodes, as long as the longest (see `fitted`).
+        burn_in: steps before them from which only the recurrent state is recomputed (R2D2, section 3).
+        overlap: learned steps that neighbouring rows of an episode share.
+        state: start a row from the recurrent state that the agent had there, or from zeros.
+        batch_rows: rows of a batch, B.
+        ratio: learned steps per collected step.
+        mirror: show each sampled row mirrored with probability 1/2, where the environment has a mirror symmetry.
+    """
+
+    by_priority: ClassVar[bool] = False
+
+    capacity: PositiveInt
+    length: Count
+    burn_in: Count
+    overlap: Count
+    state: Literal["stored", "zero"]
+    batch_rows: PositiveInt
+    ratio: Annotated[float, Field(gt=0)]
+    mirror: bool
+
+    def fitted(self, max_steps: int | None) -> "SequenceSpec":
+        """Put in the length of the longest episode where `length` asks for whole ones."""
+        if self.length:
+            return self
+        if max_steps is None:
+            raise UsageError("replay.length=0 (whole episodes) needs an environment with a time limit: give the steps")
+        if self.burn_in:
+            raise UsageError(f"replay.burn_in={self.burn_in} must be 0 where rows are whole episodes (replay.length=0)")
+        return replace(self, length=max_steps)
+
+    def footprint(self, spaces: Spaces, layout: Layout, ring_rows: int) -> int:
+        """Bytes on disk of the full ring; the page cache holds as much of it as memory allows."""
+        return layout.template(spaces).bytes() * ring_rows
+
+    def layout(self, states: Mapping[str, tuple[int, ...]], reads: tuple[str, ...]) -> Layout:
+        """Say what a row is made of, for a network with these recurrent `states` that `reads` these entries."""
+        return Layout(
+            burn_in=self.burn_in,
+            length=self.length,
+            overlap=self.overlap,
+            states=states if self.state == "stored" else {},
+            further=tuple(key for key in FURTHER if key in reads),
+        )
+
+    @property
+    def capacity_rows(self) -> int:
+        """Rows that the sampler can draw from."""
+        return self.capacity // (self.length - self.overlap)
+
+    def needs(self, run: Any) -> Iterator[str]:
+        """Rows must advance, and the ring must hold a batch."""
+        if self.overlap >= self.length:
+            yield f"replay.overlap={self.overlap} must be smaller than replay.length={self.length}"
+        elif self.burn_in > self.length - self.overlap:
+            yield (
+                f"replay.burn_in={self.burn_in} must not exceed the {self.length - self.overlap} steps between rows "
+                "(replay.length - replay.overlap)"
+            )
+        elif self.capacity_rows < self.batch_rows:
+            yield (
+                f"replay.capacity={self.capacity} steps hold {self.capacity_rows} rows, "
+                f"fewer than replay.batch_rows={self.batch_rows}"
+            )
+        if self.mirror and run.env.symmetry() is None:
+            yield "replay.mirror=true needs an environment with a mirror symmetry; this one has none: set it to false"
+        elif self.mirror and self.length < (run.env.max_steps() or self.length + 1) and run.network.memory.states():
+            yield "replay.mirror=true needs whole episodes (a recurrent state has no mirror image): set replay.length=0"
+        if run.warmup_frames > self.capacity:
+            yield f"warmup_frames={run.warmup_frames} must not exceed replay.capacity={self.capacity}"
+
+    def interval_rows(self, save_every: int, batch_frames: int) -> int:
+        """Rows that may be written between two saves; episodes shorter than a row make more rows of a frame."""
+        return -(-save_every // (self.length - self.overlap)) + 2 * batch_frames
+
+    def ring_rows(self, save_every: int, batch_frames: int) -> int:
+        """Rows on disk: the capacity, and what the two newest checkpoints may still refer to."""
+        return self.capacity_rows + 2 * self.interval_rows(save_every, batch_frames)
+
+    def sampler(self, seed: int) -> Sampler:
+        """Make what draws rows."""
+        return Uniform(seed=seed, capacity=self.capacity_rows)
+
+    def importance_at(self, frames: int) -> float:
+        """Exponent of the importance weights at frame `frames`; 0 = none."""
+        del frames
+        return 0.0
+
+    def priority(self, errors: Tensor, mask: Tensor) -> Tensor:
+        """Priority [B] of rows with these |δ| [B, T]."""
+        raise NotImplementedError
+
+
+@spec
+class PrioritisedSpec(SequenceSpec):
+    """Settings of the sequence replay, sampled by priority (Schaul et al. 2016; R2D2, section 2.3).
+
+    Attributes:
+        exponent: of the priorities; 0 = uniform.
+        eta: share of the row's largest |δ| in its priority; the mean has the rest.
+        importance: exponent of the importance weights at frame 0.
+        importance_end: the same from frame `importance_frames` on.
+        importance_frames: length of the line between them, in env frames.
+    """
+
+    by_priority = True
+
+    exponent: Annotated[float, Field(ge=0)]
+    eta: Share
+    importance: Share
+    importance_end: Share
+    importance_frames: PositiveInt
+
+    def needs(self, run: Any) -> Iterator[str]:
+        """The loss must tell errors."""
+        yield from super().needs(run)
+        if not run.loss.tells_errors:
+            yield "replay=prioritised needs a loss that tells each step's error: use loss=q, or replay=sequence"
+
+    def sampler(self, seed: int) -> Sampler:
+        """Make what draws rows."""
+        return Prioritised(seed=seed, capacity=self.capacity_rows, exponent=self.exponent)
+
+    def importance_at(self, frames: int) -> float:
+        """Follow the line."""
+        return linear(frames, start=self.importance, end=self.importance_end, over=self.importance_frames)
+
+    def priority(self, errors: Tensor, mask: Tensor) -> Tensor:
+        """η · max + (1 − η) · mean over the learned steps."""
+        return ops.sequence_priority(errors, mask, self.eta)

@@ -1,0 +1,64 @@
+"""How stale are the recurrent states that rows are learned from? ΔQ of R2D2 (Kapturowski et al. 2019, section 3)."""
+
+from collections.abc import Sequence
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+from tensordict import TensorDictBase
+from torch import Tensor
+
+from modules import keys
+
+
+@runtime_checkable
+class Unroller(Protocol):
+    """A loss that starts rows from their burned-in state."""
+
+    burn_in: int
+    states: tuple[str, ...]
+
+    def unroll(self, rows: TensorDictBase, which: Any) -> Tensor:
+        """Action values of the learned observations, [B, T+1, A]."""
+        ...
+
+    def unroll_from(self, rows: TensorDictBase, state: tuple[Tensor, ...]) -> Tensor:
+        """The same from a given state before the first learned observation."""
+        ...
+
+    def state_after(self, rows: TensorDictBase, state: tuple[Tensor, ...], steps: int) -> tuple[Tensor, ...]:
+        """The state `steps` learned observations after it, each [B, layers, H]."""
+        ...
+
+
+@torch.no_grad()
+def delta_q(history: Sequence[TensorDictBase], loss: Unroller, stride: int) -> dict[str, float]:
+    """Compare values as they are learned with those of an agent that saw the whole episode.
+
+    ΔQ_t = ‖q̂_t − q_t‖₂ / |max_{a,j} q̂_j(a)|, where q̂ starts from the row's stored (or zero) state and its burn-in,
+    and q from the zero state at the episode's start, both with the newest weights.
+
+    Args:
+        history: as `SequenceReplay.histories` gives it, on the device of the loss.
+        loss: of the run.
+        stride: steps between neighbouring rows.
+
+    Returns:
+        Means over the rows of ΔQ at the first learned step and at the last real one, or nothing without rows.
+    """
+    if not history or not loss.states:
+        return {}
+    rows = history[-1]
+    state = tuple(torch.zeros_like(rows[key]) for key in loss.states)
+    for earlier in history[:-1]:
+        after = loss.state_after(earlier, state, stride)
+        real = earlier[keys.MASK][:, loss.burn_in, None, None]
+        state = tuple(torch.where(real, new, old) for new, old in zip(after, state, strict=True))
+    learned, true = loss.unroll(rows, "online"), loss.unroll_from(rows, state)
+    mask = rows[keys.MASK][:, loss.burn_in :]
+    scale = learned[:, :-1].amax(-1).masked_fill(~mask, -torch.inf).amax(1).abs().clamp_min(1e-8)
+    distance = (learned - true)[:, :-1].norm(dim=-1) / scale.unsqueeze(1)
+    last = mask.sum(1) - 1
+    return {
+        "replay/delta_q_first": distance[:, 0].mean().item(),
+        "replay/delta_q_last": distance.gather(1, last.unsqueeze(1)).mean().item(),
+    }

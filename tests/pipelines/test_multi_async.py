@@ -1,0 +1,104 @@
+"""Runs whose batches come from worker processes: resuming, signals, and workers that die."""
+
+import json
+import os
+import signal
+from dataclasses import replace
+from pathlib import Path
+
+import psutil
+import pytest
+
+from modules import checkpoint
+from modules.exploration import EpsLadderSpec
+from modules.spec import UsageError
+from pipelines.benchmarks.subjects import run_of
+from pipelines.build import actor
+from pipelines.check import check
+from tests.pipelines.launch import LIMIT_S, Started, launch, run
+
+N = 160  # frames; saves at every 80
+BATCH = ("collector.num_envs=2", "collector.steps=10", "collector.push_every=60")
+SAVES = ("save_every=80", "eval_every=80", "hydra.run.dir=run")
+WORDS = ("+exp=drqn_cartpole_masked", "+debug=smoke", "video=false", "collector=multi_async", *BATCH, *SAVES)
+ALONE = (*WORDS, "collector.processes=1")
+ENDLESS = (*WORDS, "total_frames=10_000_000", "save_every=10_000", "replay.capacity=20_000")
+
+
+def summary(cwd: Path) -> dict:
+    return json.loads((cwd / "run" / "summary.json").read_text())
+
+
+def test_with_one_worker_a_resumed_run_equals_one_that_was_not_interrupted_byte_for_byte(tmp_path):
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    for cwd, frames in ((whole, 2 * N), (parts, N)):
+        cwd.mkdir()
+        ended = run("pipelines.train", *ALONE, f"total_frames={frames}", cwd=cwd)
+        assert ended.code == 0, ended.err
+    assert run("pipelines.resume", "run=run", f"total_frames={2 * N}", cwd=parts).code == 0
+    metrics = [(cwd / "run" / "metrics.csv").read_text() for cwd in (whole, parts)]
+    assert metrics[0] == metrics[1]
+    assert metrics[0].count("\n") > 6
+    assert summary(whole)["updates"] > 10
+
+
+@pytest.fixture
+def training(tmp_path):
+    """A run with two workers that trains, and the workers."""
+    log = tmp_path / "run" / "metrics.csv"
+    started = launch("pipelines.train", *ENDLESS, cwd=tmp_path)
+    started.until(lambda: log.exists() and log.read_text().count("\n") > 3)
+    workers = [kid for kid in psutil.Process(started.process.pid).children() if "spawn_main" in str(kid.cmdline())]
+    assert len(workers) == 2
+    yield started, workers
+    started.process.kill()
+
+
+def ended_with(started: Started, workers: list[psutil.Process], cwd: Path, code: int, status: str) -> str:
+    """Check how the run ended; return the last thing that it said."""
+    ended = started.wait()
+    assert ended.code == code
+    assert "Traceback" not in ended.out + ended.err
+    _, alive = psutil.wait_procs(workers, timeout=LIMIT_S)
+    assert not alive
+    saved = checkpoint.load(checkpoint.latest(cwd / "run" / "checkpoints"))["frames"]
+    assert [summary(cwd)["status"], summary(cwd)["frames"]] == [status, saved]
+    assert saved > 40
+    return (ended.out + ended.err).splitlines()[-1]
+
+
+def test_a_killed_worker_ends_the_run_with_its_name_and_all_saved(training, tmp_path):
+    started, workers = training
+    workers[1].kill()
+    last = ended_with(started, workers, tmp_path, 1, "failed")
+    assert f"worker 1 of 2 (process {workers[1].pid}) was killed by SIGKILL" in last
+    assert "go on with `python -m pipelines.resume run=" in last
+    assert str(workers[1].pid) in (tmp_path / "run" / "error.txt").read_text()
+
+
+def test_ctrl_c_which_reaches_all_processes_ends_the_run_as_with_one(training, tmp_path):
+    started, workers = training
+    for pid in (*(worker.pid for worker in workers), started.process.pid):
+        os.kill(pid, signal.SIGINT)
+    last = ended_with(started, workers, tmp_path, 128 + signal.SIGINT, "interrupted")
+    assert "stopped by SIGINT" in last
+
+
+def test_a_ladder_of_exploration_spans_the_environments_of_all_workers():
+    found = run_of("drqn_cartpole_masked", "device=cpu", "collector=multi_async", "collector.num_envs=3")
+    ladder = EpsLadderSpec(base=0.4, alpha=7.0, anneal_frames=0)
+    means = [actor(replace(found, exploration=ladder), worker).anneal(0) for worker in range(2)]
+    assert means[0] > 2 * means[1]
+    assert sum(means) / 2 == pytest.approx(ladder.build(6).anneal(0))
+
+
+@pytest.mark.parametrize(
+    ("exp", "words", "sentence"),
+    [
+        ("tour_q", (), "network/torso=table needs collector=sync"),
+        ("corridor", ("collector.processes=9", "collector.steps=8"), "collector.processes=9 must not exceed"),
+    ],
+)
+def test_what_cannot_work_with_several_processes_is_refused(exp, words, sentence, tmp_path):
+    with pytest.raises(UsageError, match=sentence):
+        check(run_of(exp, "device=cpu", "collector=multi_async", *words), tmp_path)
