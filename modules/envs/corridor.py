@@ -17,11 +17,13 @@ from modules.envs.world import FOUND, HIT, NOTHING, State, WorldSpec, replaced
 from modules.keys import Spaces
 from modules.spec import UsageError, spec
 
-Positive = Annotated[int, Field(gt=0)]
 Count = Annotated[int, Field(ge=0)]
 ROBOT, GOAL = 1, 3  # in observations
 RIGHT = 3  # heading of the robot in pictures
-UNIT = 48  # pixels of a cell in pictures, even
+UNIT, SMALLEST = 48, 4  # pixels of a cell in pictures, even: usually, in long corridors
+WIDEST = 1920  # pixels of a picture
+LONGEST = WIDEST // SMALLEST  # cells
+LINE = 80  # characters, for the corridor and the agent's view side by side
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +31,7 @@ class Task:
     """Rules of one task.
 
     Attributes:
-        length: cells of the corridor.
+        length: cells of the corridor, up to `LONGEST`.
         goals: cells of which one, drawn per episode, has the goal.
         start: the robot's first cell.
         hidden_after: steps after which the goal no longer shows; 0 = it always shows.
@@ -126,16 +128,19 @@ class Corridor:
     def picture(self, state: State, n: int) -> np.ndarray:
         """Draw the corridor, and below it what the agent sees, where the robot covers the goal."""
         field, seen, x = self._seen(state, n)
-        view, edge = np.where(seen == GOAL, "G", "."), UNIT * self.task.length
+        unit = min(UNIT, WIDEST // self.task.length // 2 * 2)
+        view, edge = np.where(seen == GOAL, "G", "."), unit * self.task.length
         robot, event = (x, 0) if x < self.task.length else None, int(state["event"][n])
         strips = [paint(cells[None], edge, robot, RIGHT, event) for cells in (field, view)]
         return np.concatenate((strips[0], np.full((GAP, edge, 3), BESIDE, np.uint8), strips[1]))
 
     def text(self, state: State, n: int) -> str:
-        """Write the corridor with the robot (>) and the goal (G), beside it the numbers that the agent sees."""
+        """Write the corridor with the robot (>) and the goal (G), and the numbers that the agent sees of it."""
         field, seen, x = self._seen(state, n)
         field[x : x + 1] = ">"
-        return f"{''.join(field)}   {''.join(map(str, seen))}\ntime {int(state['time'][n])} of {self.task.length}"
+        between = "   " if 2 * self.task.length + 3 <= LINE else "\n"
+        shown = between.join(("".join(field), "".join(map(str, seen))))
+        return f"{shown}\ntime {int(state['time'][n])} of {self.task.length}"
 
 
 def refuse_nonsense(task: Task) -> None:
@@ -156,7 +161,7 @@ class CorridorSpec(WorldSpec):
     actions = ("try", "advance")
 
     task: TaskName
-    length: Positive | None
+    length: Annotated[int, Field(gt=0, le=LONGEST)] | None
     goals: tuple[Count, ...] | None
     start: Count | None
     hidden_after: Count | None

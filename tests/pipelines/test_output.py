@@ -13,7 +13,7 @@ GONE = 128 + 13  # the exit code of a program that SIGPIPE ends
 
 def left_alone(*words, cwd, typed=""):
     """Run a command whose output is closed after its first line; return line, exit code and stderr."""
-    env = os.environ | {"PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": ""}
+    env = os.environ | {"PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": "", "PYTHONUNBUFFERED": ""}
     streams = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     process = subprocess.Popen([sys.executable, "-m", *words], cwd=cwd, env=env, text=True, **streams)
     line = process.stdout.readline()

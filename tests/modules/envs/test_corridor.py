@@ -2,6 +2,7 @@ from itertools import product
 
 import pytest
 import torch
+from pydantic import ValidationError
 from torchrl.envs import check_env_specs
 
 from modules import keys
@@ -151,6 +152,32 @@ def test_who_walked_off_the_end_is_gone():
     assert world.observe(state).tolist() == [[0, 0, 0]]
     assert world.text(state, 0).splitlines() == ["...   000", "time 3 of 3"]
     assert world.picture(state, 0).dtype.name == "uint8"
+
+
+@pytest.mark.parametrize(("length", "unit"), [(8, 48), (40, 48), (41, 46), (480, 4)])
+def test_long_corridors_are_drawn_smaller(length, unit):
+    world = spec("L8g67", length=length, goals=(2,), hidden_after=0).world()
+    picture = world.picture(world.start(1), 0)
+    height, width, _ = picture.shape
+    assert [height % 2, width] == [0, unit * length]
+    assert width <= 1920
+    starts = {"robot": ROBOT[NOTHING], "goal": CELLS["G"]}
+    places = {name: (picture == colour).all(-1).nonzero()[1] // unit for name, colour in starts.items()}
+    assert {name: set(cells) for name, cells in places.items()} == {"robot": {0}, "goal": {2}}
+
+
+def test_the_view_stands_below_a_long_corridor():
+    for length, rows in ((38, 2), (39, 3)):
+        world = spec("L8g67", length=length).world()
+        lines = world.text(world.start(1), 0).splitlines()
+        assert len(lines) == rows
+        assert max(map(len, lines)) <= 80
+        assert [lines[0][0], lines[-2][-length]] == [">", "1"]
+
+
+def test_a_corridor_is_not_endless():
+    with pytest.raises(ValidationError, match="less than or equal to 480"):
+        spec("L8g67", length=481)
 
 
 def test_overrides_make_a_corridor_of_ones_own():
