@@ -1,10 +1,10 @@
 """Networks: torso → memory → head, and the policy that acts on its values."""
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Annotated, Any
 
 import torch
-from pydantic import InstanceOf
+from pydantic import Field, InstanceOf
 from tensordict import TensorDictBase
 from tensordict.nn import TensorDictModule, TensorDictModuleBase, TensorDictSequential
 from torch import Tensor, nn
@@ -123,8 +123,14 @@ class ZeroState(TensorDictPrimer):
 
 @spec
 class NetworkSpec(Spec):
-    """A recurrent action-value network."""
+    """A recurrent action-value network.
 
+    Attributes:
+        span: steps over which the memory keeps what it holds before anything is learned (`memory.chrono_`); 0 = as
+            PyTorch initialises it.
+    """
+
+    span: Annotated[int, Field(ge=0)]
     torso: InstanceOf[TorsoSpec]
     inputs: InstanceOf[InputsSpec]
     memory: InstanceOf[MemorySpec]
@@ -145,7 +151,7 @@ class NetworkSpec(Spec):
 
     def build(self, spaces: Spaces) -> "RecurrentNetwork":
         """Make the network: observation [..., *shape] (and recurrent state) → action_value [..., A]."""
-        memory, features = self.memory.build(self.torso.out_features + self.inputs.size(spaces))
+        memory, features = self.memory.build(self.torso.out_features + self.inputs.size(spaces), self.span)
         torso, head = self.torso.build(spaces), self.head.build(features, spaces.n_actions)
         return RecurrentNetwork(torso, self.inputs.build(spaces) if self.inputs.reads else None, memory, head)
 

@@ -32,7 +32,7 @@ NO_INPUTS = InputsSpec(previous_action=False, previous_reward=False)
 def network_spec(memory: str, *, previous: bool = False) -> NetworkSpec:
     torso = MlpSpec(out_features=6, hidden=(), activation="tanh")
     inputs = InputsSpec(previous_action=previous, previous_reward=previous)
-    return NetworkSpec(torso=torso, inputs=inputs, memory=MEMORIES[memory], head=QSpec(hidden=(7,)))
+    return NetworkSpec(span=0, torso=torso, inputs=inputs, memory=MEMORIES[memory], head=QSpec(hidden=(7,)))
 
 
 def sharpen(network: torch.nn.Module) -> None:

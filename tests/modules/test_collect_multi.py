@@ -153,32 +153,34 @@ def test_after_a_restart_nothing_older_arrives_and_every_worker_draws_from_its_o
     assert not torch.equal(first[0][keys.OBSERVATION][:, 0], other[0][keys.OBSERVATION][:, 0])
 
 
-def told(batch) -> tuple[int, int]:
+def told(found) -> tuple[int, int]:
     """Weight and frames with which all of a batch was acted."""
+    _, batch = found
     [weight] = (batch[keys.ACTION] // 1000).unique().tolist()
     [frames] = (batch[keys.ACTION] % 1000 // 10).unique().tolist()
     return weight, frames
 
 
-def test_weights_and_frames_reach_the_workers_together_every_so_often_and_between_batches(started):
-    collection, network, _ = started(2)
+def test_weights_reach_a_worker_with_their_frames_every_so_often_and_with_the_orders_that_follow_them(started):
+    collection, network, _ = started(1)
     network.weight.fill_(3)
     collection.push(frames=1042)
     collection.restart(1)  # pushes whatever the frames
     batches = iter(collection)
-    stream, batch = next(batches)
-    assert told(batch) == (3, 42)
+    assert told(next(batches)) == (3, 42)
+    assert collection._pipes[0].poll(SOON_S)  # the second batch was ordered with the first
+    [worker] = collection._processes
+    os.kill(worker.pid, signal.SIGSTOP)
     network.weight.fill_(4)
-    collection.push(frames=1042 + PUSH_EVERY - 1)  # too early
-    ordered = {stream: AHEAD - 1, 1 - stream: AHEAD}  # batches whose orders name the weights of before
-    network.weight.fill_(5)
     collection.push(frames=1051 + PUSH_EVERY)
+    assert told(next(batches)) == (3, 42)  # and the third is ordered
+    network.weight.fill_(5)
+    collection.push(frames=1060 + 2 * PUSH_EVERY)  # must not touch what was ordered
+    os.kill(worker.pid, signal.SIGCONT)
+    assert [told(next(batches)) for _ in range(3)] == [(4, 51), (5, 60), (5, 60)]
     network.weight.fill_(6)
-    seen = {0: 0, 1: 0}
-    while min(seen.values()) < 4:
-        stream, batch = next(batches)
-        assert told(batch) == ((3, 42) if seen[stream] < ordered[stream] else (5, 51))
-        seen[stream] += 1
+    collection.push(frames=1059 + 3 * PUSH_EVERY)  # too early
+    assert [told(next(batches)) for _ in range(AHEAD + 1)] == [(5, 60)] * (AHEAD + 1)
 
 
 def test_with_one_worker_everything_is_reproducible(started):
@@ -240,13 +242,15 @@ def test_an_error_in_an_environment_is_told_with_the_workers_name_and_traceback(
 MAIN = """
 import sys
 from pathlib import Path
+from threading import Thread
 from tests.modules.test_collect_multi import collect
 if __name__ == "__main__":
     collection, _ = collect(1, sys.argv[1])
     collection.restart(0)
     next(iter(collection))
-    Path(sys.argv[1]).write_text("hang")
-    next(iter(collection))  # orders the batch that hangs
+    Path(sys.argv[1] + "_").write_text("hang")
+    Path(sys.argv[1] + "_").rename(sys.argv[1])
+    Thread(target=list, args=(collection,), daemon=True).start()  # orders batches, of which one hangs
     sys.stdout.write(str(collection._processes[0].pid) + "\\n")
     sys.stdout.flush()
     sys.stdin.readline()  # then it forgets to close

@@ -1,11 +1,13 @@
 import pytest
 import torch
 from tensordict import TensorDict
+from torch import nn
 from torchrl.modules import set_recurrent_mode
 
 from modules import keys
 from modules.keys import Spaces
 from modules.networks.heads import QSpec
+from modules.networks.memory import chrono_
 from modules.networks.nets import NetworkSpec, Policy
 from modules.networks.torsos import ConvSpec, MlpSpec
 from tests.modules.builders import MEMORIES, NO_INPUTS, network_spec
@@ -30,7 +32,9 @@ def conv(*, kernels=((5, 8), (2, 4)), strides=((5, 4), (1, 2)), channels=(4, 5),
 
 
 def image_network(memory="lstm", torso=None):
-    return NetworkSpec(torso=torso or conv(), inputs=NO_INPUTS, memory=MEMORIES[memory], head=QSpec(hidden=(7,)))
+    return NetworkSpec(
+        span=0, torso=torso or conv(), inputs=NO_INPUTS, memory=MEMORIES[memory], head=QSpec(hidden=(7,))
+    )
 
 
 class RunStub:
@@ -188,3 +192,27 @@ def test_fitting_torsos_are_accepted():
     assert not list(image_network().needs(RunStub(IMAGE)))
     assert not list(network_spec("none").needs(RunStub(VECTOR)))
     assert isinstance(network_spec("none").torso, MlpSpec)
+
+
+@pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU])
+def test_span_makes_units_remember(kind):
+    """What was put into the state is there after 30 steps with nothing to see, and half gone at once without a span."""
+    h, kept = 64, {}
+    for span in (0, 40):
+        torch.manual_seed(0)
+        module = kind(3, h, batch_first=True)
+        before = [p.clone() for p in module.parameters()]
+        chrono_(module, span)
+        assert all(torch.equal(a, b) for a, b in zip(before, module.parameters(), strict=True)) == (span == 0)
+        for name, p in module.named_parameters():
+            if name.startswith("weight"):
+                p.data.zero_()  # the gates as they are by their biases
+        one, zero = torch.ones(1, 1, h), torch.zeros(1, 1, h)
+        states = [(zero, c) if kind is nn.LSTM else c for c in (one, zero)]
+        ends = [module(torch.zeros(1, 30, 3), state)[1] for state in states]
+        a, b = (end[1] if kind is nn.LSTM else end for end in ends)
+        kept[span] = (a - b).mean().item()
+    assert kept[0] < 1e-6
+    # Units with T drawn from 2 to 40 keep (1 - 1/T)^30.
+    expected = torch.tensor([(1 - 1 / t) ** 30 for t in torch.linspace(2, 40, 1000).tolist()]).mean().item()
+    assert kept[40] == pytest.approx(expected, abs=0.06)

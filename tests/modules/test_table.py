@@ -114,7 +114,7 @@ def test_it_acts():
     ],
 )
 def test_a_table_goes_with_its_own_kind_only(torso, memory, head, says):
-    spec = NetworkSpec(torso=torso, inputs=NO_INPUTS, memory=MEMORIES[memory], head=head)
+    spec = NetworkSpec(span=0, torso=torso, inputs=NO_INPUTS, memory=MEMORIES[memory], head=head)
 
     class Run:
         spaces = SPACES
