@@ -20,7 +20,7 @@ SPACES = Spaces(observation_shape=(2, 3), observation_dtype=torch.uint8, n_actio
 
 def table(rows=4):
     spec = NetworkSpec(
-        torso=TableSpec(rows=rows), inputs=NO_INPUTS, memory=NoMemorySpec(name="none"), head=TableHeadSpec()
+        span=0, torso=TableSpec(rows=rows), inputs=NO_INPUTS, memory=NoMemorySpec(name="none"), head=TableHeadSpec()
     )
     return spec.build(SPACES)
 
