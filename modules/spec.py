@@ -3,8 +3,9 @@
 from collections.abc import Iterable
 from typing import Any, TypeVar, dataclass_transform
 
-from pydantic import ConfigDict
+from pydantic import ConfigDict, GetCoreSchemaHandler
 from pydantic.dataclasses import dataclass
+from pydantic_core import PydanticCustomError, core_schema
 
 
 class UsageError(ValueError):
@@ -18,6 +19,30 @@ class Spec:
         """Yield one sentence for each relation to the rest of `run` that does not hold."""
         del run
         return ()
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: type, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
+        """Check as pydantic does, except that a boolean is no number."""
+        return without_booleans(handler(source))
+
+
+def without_booleans(schema: Any) -> Any:
+    """Let every number in a schema refuse booleans: Python takes true for 1, and `stop_at_score=true` for 1.0."""
+    if isinstance(schema, list | tuple):
+        return type(schema)(without_booleans(part) for part in schema)
+    if not isinstance(schema, dict):
+        return schema
+    schema = {name: without_booleans(part) for name, part in schema.items()}
+    if schema.get("type") in ("int", "float"):
+        return core_schema.no_info_before_validator_function(refuse_boolean, schema)  # pyright: ignore[reportArgumentType]
+    return schema
+
+
+def refuse_boolean(value: Any) -> Any:
+    """Return `value` if it is no boolean."""
+    if isinstance(value, bool):
+        raise PydanticCustomError("boolean_number", "Input should be a number")
+    return value
 
 
 SpecT = TypeVar("SpecT", bound=Spec)
