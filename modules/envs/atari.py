@@ -1,0 +1,112 @@
+"""Atari games of the Arcade Learning Environment, pre-processed by Gymnasium's own wrappers."""
+
+import importlib
+from typing import Annotated
+
+import gymnasium
+import numpy as np
+import torch
+from gymnasium.vector import AutoresetMode, SyncVectorEnv
+from gymnasium.wrappers import AtariPreprocessing, FrameStackObservation
+from pydantic import Field
+from torchrl.envs import EnvBase, Transform, TransformedEnv
+
+from modules.envs.base import EnvSpec, transformed
+from modules.envs.gym import action_count, first_frame, make_one, wrapped
+from modules.keys import Spaces
+from modules.spec import UsageError, spec
+
+NAMESPACE = "ALE/"
+EMULATOR_HZ = 60  # frames per second of the console
+
+Positive = Annotated[int, Field(gt=0)]
+Count = Annotated[int, Field(ge=0)]
+
+
+def load_ale() -> None:
+    """Import ale-py, which registers its games with Gymnasium; raises `UsageError` where it is not installed."""
+    try:
+        importlib.import_module("ale_py")
+    except ImportError as error:
+        how = "`pip install -c constraints.txt -e '.[atari]'`"
+        raise UsageError(f"env=atari needs the package ale-py ({error}): install it with {how}") from error
+
+
+@spec
+class AtariSpec(EnvSpec):
+    """An Atari game as R2D2 plays it: the last frames in grey, [frame_stack, screen_size, screen_size], uint8.
+
+    A step repeats the action; what is seen of it is the brighter of its last two frames, pixel by pixel. Rewards are
+    the game's own, summed over the step and not clipped. Source: Mnih et al. (2015), methods, as R2D2 changes it
+    (Kapturowski et al. 2019, table 2). Deviation: the wrapper does not look at the frame with which an episode ends, so
+    the last observation is, or has in it, the one before; only after a cut by `max_frames` is it ever read.
+
+    Attributes:
+        id: ALE/<game>-v5.
+        frame_skip: emulator frames of a step.
+        frame_stack: frames that are seen at once, oldest first; at a reset all are the first one.
+        screen_size: height and width, in pixels.
+        noop_max: most no-ops with which an episode starts; at least one is done unless this is 0.
+        full_action_space: all 18 actions of the console, or only those that the game knows.
+        repeat_action_probability: of the emulator ignoring a frame's action for the one before ("sticky actions").
+        terminal_on_life_loss: end the episode with the first life.
+        max_frames: emulator frames, no-ops included, after which an episode is cut off (truncated).
+    """
+
+    id: str
+    frame_skip: Positive
+    frame_stack: Positive
+    screen_size: Positive
+    noop_max: Count
+    full_action_space: bool
+    repeat_action_probability: Annotated[float, Field(ge=0, le=1)]
+    terminal_on_life_loss: bool
+    max_frames: Positive
+
+    def spaces(self) -> Spaces:
+        """Look up the actions in one game, made and closed at once."""
+        env = self._game(video=False)
+        n_actions = action_count(env, self.id)
+        env.close()
+        shape = (self.frame_stack, self.screen_size, self.screen_size)
+        return Spaces(observation_shape=shape, observation_dtype=torch.uint8, n_actions=n_actions)
+
+    def max_steps(self) -> int | None:
+        """The limit in steps."""
+        return -(-self.max_frames // self.frame_skip)
+
+    def build(self, num_envs: int, primer: Transform | None, *, video: bool = False) -> TransformedEnv:
+        """Make the games, which step together."""
+        games = [lambda: self._preprocessed(video=video)] * num_envs
+        return transformed(wrapped(SyncVectorEnv(games, autoreset_mode=AutoresetMode.DISABLED)), primer)
+
+    def picture(self, env: EnvBase) -> np.ndarray:
+        """The screen in colour, not the agent's view of it."""
+        return first_frame(env)
+
+    def video_fps(self) -> int:
+        """As fast as the console."""
+        return max(1, EMULATOR_HZ // self.frame_skip)
+
+    def _preprocessed(self, *, video: bool) -> gymnasium.Env:
+        frames = AtariPreprocessing(
+            self._game(video=video),
+            noop_max=self.noop_max,
+            frame_skip=self.frame_skip,
+            screen_size=self.screen_size,
+            terminal_on_life_loss=self.terminal_on_life_loss,
+        )
+        return FrameStackObservation(frames, self.frame_stack)
+
+    def _game(self, *, video: bool) -> gymnasium.Env:
+        """Make one game as the emulator has it, frame by frame."""
+        if not self.id.startswith(NAMESPACE):
+            raise UsageError(f"env.id: env=atari needs the id of an Atari game such as ALE/Pong-v5, not {self.id!r}")
+        load_ale()
+        settings = {
+            "frameskip": 1,  # the wrapper repeats the action, and must see each frame
+            "repeat_action_probability": self.repeat_action_probability,
+            "full_action_space": self.full_action_space,
+            "max_num_frames_per_episode": self.max_frames,
+        }
+        return make_one(self.id, {**settings, **({"render_mode": "rgb_array"} if video else {})})
