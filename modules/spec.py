@@ -1,6 +1,7 @@
 """Specs: frozen, checked settings that build one swappable part."""
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar, dataclass_transform
 
 from pydantic import ConfigDict, GetCoreSchemaHandler
@@ -52,3 +53,17 @@ SpecT = TypeVar("SpecT", bound=Spec)
 def spec(cls: type[SpecT]) -> type[SpecT]:
     """Turn `cls` into a frozen, keyword-only dataclass that refuses unknown and ill-typed settings."""
     return dataclass(cls, frozen=True, kw_only=True, config=ConfigDict(extra="forbid", allow_inf_nan=False))  # pyright: ignore[reportReturnType]
+
+
+def sentence(error: Mapping[str, Any], fields: str) -> str:
+    """Say one pydantic error as: where, what is allowed (names among `fields`), what was given."""
+    where = re.sub(r"\.(\d+)", r"[\1]", ".".join(str(part) for part in error["loc"]))
+    match error["type"]:
+        case "unexpected_keyword_argument":
+            return f"{where}: no such setting here; there are {fields}"
+        case "missing_keyword_only_argument" | "missing" | "missing_argument":
+            return f"{where}: this setting is missing"
+        case "is_instance_of":
+            return f"{where}: {type(error['input']).__name__} does not belong here; choose an option of this group"
+    given = "null" if error["input"] is None else repr(error["input"])
+    return f"{where}: {error['msg'].removeprefix('Value error, ').replace('Input', 'it')}, not {given}"

@@ -4,15 +4,19 @@ Gymnasium 1.0 dropped plugins, so nothing registers them by itself: import this 
 `gymnasium.make("modules.envs.gymnasium_ids:recall/TmazeBoth-v0")`. In our own pipeline `env=gym` does the former.
 """
 
+import re
+from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any, Literal
 
 import gymnasium
 import numpy as np
 import torch
+from pydantic import ValidationError
 
 from modules.envs import corridor, tiny, tour
-from modules.envs.world import FPS, State, World
+from modules.envs.world import FPS, State, World, WorldSpec
+from modules.spec import UsageError, sentence
 
 
 class WorldGym(gymnasium.Env[np.ndarray, np.int64]):
@@ -62,6 +66,18 @@ def unchanged(rules: type) -> dict[str, None]:
     return dict.fromkeys(field.name for field in fields(rules))
 
 
+def made(kind: type[WorldSpec], settings: Mapping[str, Any]) -> Any:
+    """Make the rules of a world; raises `UsageError`, one sentence, for settings that make no sense."""
+    try:
+        return kind(**settings).world()
+    except ValidationError as error:
+        names = ", ".join(field.name for field in fields(kind))  # pyright: ignore[reportArgumentType]
+        text = "; ".join(sentence(item, names) for item in error.errors())
+    except UsageError as error:
+        text = re.sub(r"\benv(\.|: )", "", str(error))  # here they are keyword arguments
+    raise UsageError(text)
+
+
 class TourGym(WorldGym):
     """A grid tour; `rules` replace those of the task, see `modules.envs.tour.Task`."""
 
@@ -74,16 +90,16 @@ class TourGym(WorldGym):
         render_mode: str | None = None,
         **rules: Any,
     ) -> None:
-        spec = tour.TourSpec(task=task, layout=layout, timeout=timeout, **unchanged(tour.Task) | rules)
-        super().__init__(spec.world(), bounds=(0, 1), render_mode=render_mode)
+        settings = {"task": task, "layout": layout, "timeout": timeout} | unchanged(tour.Task) | rules
+        super().__init__(made(tour.TourSpec, settings), bounds=(0, 1), render_mode=render_mode)
 
 
 class CorridorGym(WorldGym):
     """A corridor; `rules` replace those of the task, see `modules.envs.corridor.Task`."""
 
     def __init__(self, task: corridor.TaskName, *, render_mode: str | None = None, **rules: Any) -> None:
-        spec = corridor.CorridorSpec(task=task, **unchanged(corridor.Task) | rules)
-        super().__init__(spec.world(), bounds=(0, corridor.GOAL), render_mode=render_mode)
+        settings = {"task": task} | unchanged(corridor.Task) | rules
+        super().__init__(made(corridor.CorridorSpec, settings), bounds=(0, corridor.GOAL), render_mode=render_mode)
 
 
 class TinyGym(WorldGym):
@@ -96,7 +112,9 @@ class TinyGym(WorldGym):
         render_mode: str | None = None,
         **rules: Any,
     ) -> None:
-        world = tiny.SPECS[task](**rules).world()
+        if task not in tiny.SPECS:
+            raise UsageError(f"task: it should be {' or '.join(map(repr, tiny.SPECS))}, not {task!r}")
+        world = made(tiny.SPECS[task], rules)
         super().__init__(world, bounds=world.bounds, render_mode=render_mode)
 
 
