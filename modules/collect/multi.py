@@ -25,6 +25,7 @@ from modules.collect.worker import Assignment, Close, Failed, Fill, Filled, Rest
 from modules.spec import UsageError, spec
 
 AHEAD = 2  # batches that a worker may be ahead of the learner: one is filled while the other waits to be learned from
+PULSE_S = 1  # between looks at whether workers live, where their pipes do not tell
 SILENCE_S = 60  # after which a wait for a batch is worth a word
 PATIENCE_S = 5  # that workers get for closing their environments
 SHARED_MEMORY = Path("/dev/shm")
@@ -163,25 +164,28 @@ class MultiCollection(Collection):
                 orders.append(Fill(self._epoch, slot, self._block, self._version, self._frames))
                 self._send(w, orders[-1])
         self._listen(0)  # a worker's death must not wait until the others have nothing to give
+        begin = time.monotonic()
         while not self._arrived:
-            self._listen(SILENCE_S)
+            self._listen(PULSE_S)
+            if time.monotonic() - begin > SILENCE_S:
+                log.warning("no batch for %d s from any of %d workers", SILENCE_S, self._settings.processes)
+                begin = time.monotonic()
         w, filled = self._arrived.popleft()
         self._orders[w].popleft()
         return w, self._slots[w][filled.slot].clone()
 
     def _listen(self, timeout: float) -> None:
-        """Take in what the workers say within `timeout` seconds."""
-        ready = wait([*self._pipes, *(process.sentinel for process in self._processes)], timeout)
-        if timeout and not ready:
-            log.warning("no batch for %d s from any of %d workers", timeout, self._settings.processes)
+        """Take in what the workers say within `timeout` seconds, and whether they live.
+
+        A pipe does not always end with its worker: what an environment has started may hold it open.
+        """
+        dead = [w for w, process in enumerate(self._processes) if process.exitcode is not None]
+        ready = wait(self._pipes, timeout)
         for w, pipe in enumerate(self._pipes):
             while pipe in ready and pipe.poll():
                 self._take(w, self._receive(w))
-        for w, process in enumerate(self._processes):
-            if process.sentinel in ready:
-                while self._pipes[w].poll():  # its last words
-                    self._take(w, self._receive(w))
-                raise self._death(w)
+        if dead:
+            raise self._death(dead[0])
 
     def _take(self, w: int, message: Filled | Failed) -> None:
         if isinstance(message, Failed):
