@@ -16,7 +16,7 @@ setup: $(READY) ## make .venv with the pinned packages
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev,atari]"
 	$(BIN)/pyright --version >/dev/null  # fetches its type checker now, so that tests need no network
 	touch $@
 

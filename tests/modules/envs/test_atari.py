@@ -242,8 +242,8 @@ def test_the_preset_trains(tmp_path):
 def test_real_games(env_id):
     spec = atari(env_id)
     assert spec.spaces() == Spaces(observation_shape=(4, 84, 84), observation_dtype=torch.uint8, n_actions=18)
-    runs = [play(spec, 300, num_envs=2) for _ in range(2)]
+    runs = [play(spec, 100, num_envs=2) for _ in range(2)]
     pictures = [torch.stack([step[keys.OBSERVATION] for step in steps]) for _, steps, _ in runs]
     assert torch.equal(*pictures)  # the same seed, the same game
     assert torch.equal(pictures[0][1:, :, :3], pictures[0][:-1, :, 1:])  # no game is over so soon
-    assert len(pictures[0][:, 0].unique(dim=0)) > 100  # things move
+    assert len(pictures[0][:, 0].unique(dim=0)) > 30  # things move
