@@ -14,7 +14,7 @@ from torchrl.envs.utils import ExplorationType, set_exploration_type
 from modules import keys
 from modules.envs.pixels import Pixels
 from modules.seeding import seed_for
-from pipelines.benchmarks.bare import BareActor
+from pipelines.benchmarks.bare_actor import BareActor
 from pipelines.benchmarks.measure import Pace, Table, Times, interleave, number, target
 from pipelines.benchmarks.subjects import PIXELS, STATE, process_of, run_of
 from pipelines.build import Parts, build

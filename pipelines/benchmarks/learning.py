@@ -39,7 +39,8 @@ LENGTHS, BATCHES, SIZES = (10, 20, 40, 80), (8, 16, 32, 64, 128), (32, 64, 128, 
 def shape(run: Run) -> str:
     """Describe a batch."""
     sight = "×".join(map(str, run.spaces.observation_shape))
-    return f"{run.replay.batch_rows} rows of {run.replay.length} steps, observations {sight}"
+    burn_in = f"{run.replay.burn_in}+" if run.replay.burn_in else ""
+    return f"{run.replay.batch_rows} rows of {burn_in}{run.replay.length} steps, observations {sight}"
 
 
 def learner(pace: Pace) -> Iterator[Table]:

@@ -24,6 +24,7 @@ from pipelines.command import CONF
 from pipelines.schema import Run, read
 
 PIXELS, STATE, TUTORIAL = "drqn_cartpole", "drqn_cartpole_masked", "drqn_cartpole_tutorial"
+R2D2 = "r2d2_cartpole_masked"
 
 
 def exists(exp: str) -> bool:
@@ -105,6 +106,8 @@ def random_rows(run: Run) -> TensorDict:
         steps_before = (batch, length + 1)
         action = key == keys.PREVIOUS_ACTION
         rows[key] = torch.randint(-1, run.spaces.n_actions, steps_before) if action else torch.rand(steps_before)
+    if run.replay.by_priority:
+        rows[keys.ROW], rows[keys.WEIGHT] = torch.arange(batch), 0.1 + 0.9 * torch.rand(batch)
     return rows.to(run.torch_device)
 
 
@@ -155,9 +158,9 @@ def open_replay(run: Run) -> Iterator[SequenceReplay]:
         )
 
 
-def fill(replay: SequenceReplay, run: Run) -> None:
-    """Write full rows until the sampler can draw from its whole capacity."""
-    envs = 256
-    chunk = random_stream(run, envs, run.replay.length, episode=run.replay.length)
+def fill(replay: SequenceReplay, run: Run, *, episode_rows: int = 1) -> None:
+    """Write rows, `episode_rows` to an episode, until the sampler can draw from its whole capacity."""
+    envs, episode = 256, run.replay.overlap + run.layout.stride * episode_rows
+    chunk = random_stream(run, envs, episode, episode=episode)
     while len(replay) < replay.settings.capacity_rows:
         replay.extend(chunk)

@@ -8,7 +8,8 @@ from modules import keys
 from modules.spec import UsageError
 from pipelines import benchmark
 from pipelines.benchmarks import acting, learning, measure, replay
-from pipelines.benchmarks.bare import BareActor, BareLearner, refuse_other_maths
+from pipelines.benchmarks.bare import BareLearner, refuse_other_maths
+from pipelines.benchmarks.bare_actor import BareActor
 from pipelines.benchmarks.measure import Pace, Ratio, Table, Times, interleave, number, target
 from pipelines.benchmarks.subjects import (
     PIXELS,
