@@ -3,9 +3,12 @@
 import contextlib
 import json
 import logging
+import os
+import re
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -31,14 +34,16 @@ from pipelines.terminal import Screen, Stage, ending_on_signals
 MAX_ENVS = 32
 DEFAULTS = {"episodes": 100, "checkpoint": "best", "seed": 0, "video": False, "view": "none", "delay_s": 0.2}
 USAGE = """python -m pipelines.evaluate run=DIR [setting=value ...]
-  run=DIR               run directory to evaluate (required)
+  run=DIR               run directory to evaluate, or the folder of a sweep: every run beneath it (required)
   episodes=100          greedy episodes, none of which training has seen
   checkpoint=best|last  weights with the best evaluation during training, or the newest
   seed=0                of the evaluation's own random stream
   video=false           also film episodes, of 200 frames or more together, into DIR/videos
   view=none|text        also show the first filmed episode as text, frame by frame
   delay_s=0.2           seconds that each frame stands, on a terminal
-Writes DIR/evaluation.json."""
+Writes evaluation.json into each run directory. Of a sweep each run is one line; those that cannot be evaluated are one
+on stderr each, and the exit code is 1."""
+CONFIG = "config.yaml"
 
 
 @spec
@@ -56,7 +61,7 @@ class Evaluation(Spec):
 
 def load_run(run_dir: Path) -> tuple[Run, dict[str, Any]]:
     """Read the configuration that a run directory was made with, checked, and as plain values."""
-    path = run_dir / "config.yaml"
+    path = run_dir / CONFIG
     if not path.is_file():
         raise UsageError(f"{run_dir}: no run is there (it has no config.yaml)")
     try:
@@ -67,6 +72,16 @@ def load_run(run_dir: Path) -> tuple[Run, dict[str, Any]]:
     if not isinstance(config, dict):
         raise UsageError(f"{path}: not the configuration of a run")
     return read(OmegaConf.create(config)), {str(key): value for key, value in config.items()}
+
+
+def runs_beneath(folder: Path) -> list[Path]:
+    """Find the run directories of a sweep, in the order of their numbers; none if `folder` is itself a run."""
+    found = []
+    for place, inner, files in [] if (folder / CONFIG).exists() else os.walk(folder):
+        if CONFIG in files:
+            inner.clear()
+            found.append(Path(place))
+    return sorted(found, key=lambda path: [part.zfill(20) for part in re.split(r"(\d+)", str(path))])
 
 
 def weights(run_dir: Path, which: str) -> tuple[dict[str, Any], int]:
@@ -94,6 +109,14 @@ def greedy(settings: Evaluation, run: Run) -> tuple[Policy, int]:
     state, frames = weights(settings.run, settings.checkpoint)
     network = network_with(state, run, settings.run)
     return Policy(network.eval(), run.spaces.n_actions), frames
+
+
+def loaded(settings: Evaluation) -> tuple[Run, Policy, int]:
+    """Make everything ready for the evaluation of one run: its settings, its policy, and that policy's frames."""
+    run, _ = load_run(settings.run)
+    tune(run.threads)
+    seed_everything(settings.seed)
+    return run, *greedy(settings, run)
 
 
 def evaluate(settings: Evaluation, run: Run, policy: Policy, frames: int) -> dict[str, Any]:
@@ -144,14 +167,22 @@ def stage_for(settings: Evaluation, run: Run) -> Stage:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Evaluate and write the table, then show an episode if asked."""
+    """Evaluate one run or all of a sweep."""
     logging.basicConfig(level=logging.WARNING)
     with command():
         settings = parse(Evaluation, DEFAULTS, arguments, USAGE)
-        run, _ = load_run(settings.run)
-        tune(run.threads)
-        seed_everything(settings.seed)
-        policy, frames = greedy(settings, run)
+        runs = runs_beneath(settings.run)
+        if runs and settings.view != "none":
+            raise UsageError(
+                f"view=text shows one run, but {settings.run} has several beneath it: name one, e.g. {runs[0]}"
+            )
+    return all_of(settings, runs) if runs else one(settings)
+
+
+def one(settings: Evaluation) -> int:
+    """Evaluate and write the table, then show an episode if asked; return the exit code."""
+    with command():
+        run, policy, frames = loaded(settings)
         stage = stage_for(settings, run) if settings.view == "text" else None
         result = evaluate(settings, run, policy, frames)
     write(table(result))
@@ -159,6 +190,23 @@ def main(arguments: Sequence[str]) -> int:
         with ending_on_signals(), contextlib.closing(stage), while_read():
             watch(policy, stage, Screen(sys.stdout), delay_s=settings.delay_s)
     return 0
+
+
+def all_of(settings: Evaluation, runs: Sequence[Path]) -> int:
+    """Evaluate `runs` one after the other, each as if alone; return the exit code."""
+    code = 0
+    for run_dir in runs:
+        try:
+            alone = replace(settings, run=run_dir)
+            result = evaluate(alone, *loaded(alone))
+        except Exception as error:  # whatever is wrong with this one, the others can be evaluated
+            text = str(error) if isinstance(error, UsageError) else f"{type(error).__name__}: {error}"
+            where = "" if str(run_dir) in text else f"{run_dir}: "
+            sys.stderr.write(f"error: {where}{' '.join(text.split())}\n")
+            code = 1
+        else:
+            write(line(run_dir, result))
+    return code
 
 
 def table(result: dict[str, Any]) -> str:
@@ -169,6 +217,15 @@ def table(result: dict[str, Any]) -> str:
         for name in shown
     ]
     return "\n".join(rows) + "\n"
+
+
+def line(run_dir: Path, result: dict[str, Any]) -> str:
+    """Say the same in one line."""
+    return (
+        f"{run_dir}: return {result['mean']:.4g} ± {result['std']:.4g} ({result['min']:.4g} to {result['max']:.4g}), "
+        f"{result['episodes']} episodes of {result['length_mean']:.4g} steps, "
+        f"{result['checkpoint']} checkpoint at frame {result['frames']}\n"
+    )
 
 
 if __name__ == "__main__":
