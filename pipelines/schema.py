@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import fields, replace
 from functools import cached_property
 from pydoc import locate
 from typing import Annotated, Any, Literal
@@ -150,17 +150,17 @@ def make(node: Any, path: str, problems: list[str]) -> Any:
     try:
         return kind(**values)
     except ValidationError as error:
-        fields = ", ".join(getattr(kind, "__dataclass_fields__", {}))
-        problems += [f"{where}{sentence(item, fields)}" for item in error.errors()]
+        names = ", ".join(field.name for field in fields(kind))  # pyright: ignore[reportArgumentType]
+        problems += [f"{where}{sentence(item, names)}" for item in error.errors()]
         return values
 
 
-def sentence(error: Any, fields: str) -> str:
+def sentence(error: Any, names: str) -> str:
     """Say one pydantic error as: where, what is allowed, what was given."""
     where = re.sub(r"\.(\d+)", r"[\1]", ".".join(str(part) for part in error["loc"]))
     match error["type"]:
         case "unexpected_keyword_argument":
-            return f"{where}: no such setting here; there are {fields}"
+            return f"{where}: no such setting here; there are {names}"
         case "missing_keyword_only_argument" | "missing" | "missing_argument":
             return f"{where}: this setting is missing"
         case "is_instance_of":

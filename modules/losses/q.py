@@ -100,22 +100,23 @@ class QLoss(LossModule):
         state = tuple(rows[key] for key in self.states)
         if self.burn_in and state:
             with torch.no_grad():
-                burned = self._run(rows, state, slice(0, self.burn_in), which)[1]
+                burned = self._state_after(rows, state, slice(0, self.burn_in), which)
             has = rows[keys.MASK][:, 0, None, None]
             state = tuple(torch.where(has, b, s) for b, s in zip(burned, state, strict=True))
         return self.unroll_from(rows, state, which)
 
     def unroll_from(self, rows: TensorDictBase, state: State, which: Which = "online") -> Tensor:
         """Action values [B, T+1, A] from a given state before the first learned observation."""
-        return self._run(rows, state, slice(self.burn_in, None), which)[0]
+        network = self._unrolled[which]
+        return network.unroll({key: rows[key][:, self.burn_in :] for key in network.reads}, state)[0]
 
     def state_after(self, rows: TensorDictBase, state: State, steps: int) -> State:
         """The online network's state `steps` learned observations after `state`."""
-        return self._run(rows, state, slice(self.burn_in, self.burn_in + steps), "online")[1]
+        return self._state_after(rows, state, slice(self.burn_in, self.burn_in + steps), "online")
 
-    def _run(self, rows: TensorDictBase, state: State, slots: slice, which: Which) -> tuple[Tensor, State]:
+    def _state_after(self, rows: TensorDictBase, state: State, slots: slice, which: Which) -> State:
         network = self._unrolled[which]
-        return network.unroll({key: rows[key][:, slots] for key in network.reads}, state)
+        return network.state_after({key: rows[key][:, slots] for key in network.reads}, state)
 
     def learned(self, rows: TensorDictBase, *wanted: str) -> list[Tensor]:
         """The `wanted` entries [B, burn_in + T] of the rows without their burn-in, [B, T]."""

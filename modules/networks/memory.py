@@ -69,7 +69,7 @@ class Gru(GRUModule):
 
 
 @torch.no_grad()
-def chrono_(module: nn.LSTM | nn.GRU, span: int) -> None:
+def chrono_(module: nn.RNNBase, span: int) -> None:
     """Set the gates' biases so that units keep what they hold for 1 to `span` steps; 0 changes nothing.
 
     A gate that keeps the share 1 − 1/T per step has the bias log(T − 1); T is drawn uniformly for each unit. PyTorch's
@@ -82,7 +82,7 @@ def chrono_(module: nn.LSTM | nn.GRU, span: int) -> None:
     for layer in range(module.num_layers):
         kept = torch.empty(h).uniform_(1, max(span - 1, 1)).log()
         biases = [getattr(module, f"bias_{side}_l{layer}") for side in ("ih", "hh")]
-        gates = {1: kept, 0: -kept} if isinstance(module, nn.LSTM) else {1: kept}  # i, f, g, o; r, z, n
+        gates = {1: kept, 0: -kept} if module.mode == "LSTM" else {1: kept}  # i, f, g, o; r, z, n
         for gate, bias in gates.items():
             biases[0][gate * h : (gate + 1) * h] = bias
             biases[1][gate * h : (gate + 1) * h] = 0

@@ -58,12 +58,19 @@ class RecurrentNetwork(TensorDictSequential):
         Returns:
             Action values [B, T, A] and the state after the last observation.
         """
-        torso, joined, memory, head = self._parts
+        embed, state = self._remember(inputs, state)
+        return self._parts[-1](embed), state
+
+    def state_after(self, inputs: TensorDictBase | Mapping[str, Tensor], state: State) -> State:
+        """The state that `unroll` returns, without the values."""
+        return self._remember(inputs, state)[1]
+
+    def _remember(self, inputs: TensorDictBase | Mapping[str, Tensor], state: State) -> tuple[Tensor, State]:
+        torso, joined, memory, _ = self._parts
         embed = torso(inputs[keys.OBSERVATION])
         for join in joined:
             embed = join(embed, *(inputs[key] for key in self._further))
-        embed, state = memory.run(embed, state)
-        return head(embed), state
+        return memory.run(embed, state)
 
 
 Choose = Callable[[Tensor], Tensor]  # action values [N, A] → actions [N]

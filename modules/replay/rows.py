@@ -49,7 +49,7 @@ class Layout:
         return TensorDict(
             {
                 keys.OBSERVATION: torch.zeros(n + 1, *spaces.observation_shape, dtype=spaces.observation_dtype),
-                keys.ACTION: torch.zeros(n, dtype=torch.int64),
+                keys.ACTION: torch.zeros(n, dtype=narrow(spaces.n_actions)),
                 keys.REWARD: torch.zeros(n),
                 keys.TERMINATED: torch.zeros(n, dtype=torch.bool),
                 keys.MASK: torch.zeros(n, dtype=torch.bool),
@@ -58,6 +58,11 @@ class Layout:
                 **{key: torch.zeros((), dtype=torch.int64 if key == FURTHER[0] else None) for key in self.further},
             }
         )
+
+
+def narrow(n_actions: int) -> torch.dtype:
+    """The smallest type that holds the numbers of all actions."""
+    return torch.uint8 if n_actions <= 2**8 else torch.int16 if n_actions <= 2**15 else torch.int64
 
 
 class RowCutter:

@@ -143,12 +143,14 @@ class SequenceReplay:
     def _read(self, number: Tensor) -> dict[str, Tensor]:
         index = number % self._ring
         rows = {key: field.index_select(0, index) for key, field in self._fields.items()}
+        rows[keys.ACTION] = rows[keys.ACTION].long()
         return rows | {key: torch.zeros(len(number), *shape) for key, shape in self._zeros.items()}
 
     def _write(self, rows: TensorDict) -> None:
         count = rows.shape[0]
         if count:
             index = torch.arange(self._written, self._written + count) % self._ring
+            rows[keys.ACTION] = rows[keys.ACTION].to(self._fields[keys.ACTION].dtype)
             self._storage.set(index, rows)  # pyright: ignore[reportArgumentType]
             self._written += count
             self._sampler.extend(count)

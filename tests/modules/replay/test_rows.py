@@ -6,7 +6,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from modules import keys
-from modules.replay.rows import NONE, Layout, RowCutter
+from modules.replay.rows import NONE, Layout, RowCutter, narrow
 from tests.modules.builders import STATE, STREAM_SPACES, STREAM_STATES, stream
 
 EPISODES = st.lists(st.lists(st.integers(1, 9), min_size=1, max_size=8), min_size=1, max_size=3)
@@ -162,5 +162,12 @@ def test_rows_do_not_depend_on_the_batches(episodes, widths, length, data):
 @pytest.mark.parametrize("overlap", [0, 3])
 def test_rows_follow_the_template(overlap):
     rows = cut(stream([[5, 2, 3]]), [4], length=4, overlap=overlap)
+    rows[keys.ACTION] = rows[keys.ACTION].to(narrow(7))  # as the replay does when it stores them
     template = Layout(length=4, states=STREAM_STATES).template(STREAM_SPACES)
     assert {k: (v.shape, v.dtype) for k, v in template.items()} == {k: (v.shape[1:], v.dtype) for k, v in rows.items()}
+
+
+@pytest.mark.parametrize(("n_actions", "dtype"), [(2, torch.uint8), (256, torch.uint8), (257, torch.int16)])
+def test_actions_are_stored_in_the_smallest_type(n_actions, dtype):
+    assert narrow(n_actions) == dtype
+    assert torch.tensor(n_actions - 1, dtype=dtype).item() == n_actions - 1
