@@ -35,7 +35,8 @@ def delta_q(history: Sequence[TensorDictBase], loss: Unroller, stride: int) -> d
     """Compare values as they are learned with those of an agent that saw the whole episode.
 
     ΔQ_t = ‖q̂_t − q_t‖₂ / |max_{a,j} q̂_j(a)|, where q̂ starts from the row's stored (or zero) state and its burn-in,
-    and q from the zero state at the episode's start, both with the newest weights.
+    and q from the zero state at the episode's start, both with the newest weights. Numerator and denominator are
+    averaged apart: where values are near 0, the quotient of a single row says nothing.
 
     Args:
         history: as `SequenceReplay.histories` gives it, on the device of the loss.
@@ -43,7 +44,7 @@ def delta_q(history: Sequence[TensorDictBase], loss: Unroller, stride: int) -> d
         stride: steps between neighbouring rows.
 
     Returns:
-        Means over the rows of ΔQ at the first learned step and at the last real one, or nothing without rows.
+        ΔQ at the first learned step and at the last real one, over the rows; nothing without rows.
     """
     if not history or not loss.states:
         return {}
@@ -55,8 +56,8 @@ def delta_q(history: Sequence[TensorDictBase], loss: Unroller, stride: int) -> d
         state = tuple(torch.where(real, new, old) for new, old in zip(after, state, strict=True))
     learned, true = loss.unroll(rows, "online"), loss.unroll_from(rows, state)
     mask = rows[keys.MASK][:, loss.burn_in :]
-    scale = learned[:, :-1].amax(-1).masked_fill(~mask, -torch.inf).amax(1).abs().clamp_min(1e-8)
-    distance = (learned - true)[:, :-1].norm(dim=-1) / scale.unsqueeze(1)
+    scale = learned[:, :-1].amax(-1).masked_fill(~mask, -torch.inf).amax(1).abs().mean().clamp_min(1e-8)
+    distance = (learned - true)[:, :-1].norm(dim=-1) / scale
     last = mask.sum(1) - 1
     return {
         "replay/delta_q_first": distance[:, 0].mean().item(),
