@@ -2,11 +2,14 @@
 
 Rules after itoshin-tech's memoryRL (2019). Actions: 0 try here, which ends the episode; 1 advance by one cell. An
 observation is the corridor: 3 where the goal is, as long as it shows, and 1 where the robot is.
+`python -m modules.envs.corridor` writes docs/tasks/corridor.png.
 """
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Literal
 
+import cv2
 import numpy as np
 import torch
 from pydantic import Field
@@ -185,3 +188,23 @@ class CorridorSpec(WorldSpec):
     def world(self, device: torch.device | str = "cpu") -> Corridor:
         """Make the rules."""
         return Corridor(self.rules, device=device)
+
+
+def write_picture(folder: Path) -> None:
+    """Write corridor.png, three moments of an episode: its start, one step later, its end at the goal."""
+    world = CorridorSpec(task="L8g23", **dict.fromkeys(Task.__dataclass_fields__)).world()
+    state = {**world.start(1), "goal": torch.tensor([2])}
+    moments = []
+    for action in (1, 1, 0, 0):
+        moments.append(world.picture(state, 0))
+        state, *_ = world.step(state, torch.tensor([action]))
+    start, after_one_step, _, end = moments
+    between = np.full((UNIT, start.shape[1], 3), 255, np.uint8)
+    picture = np.concatenate((start, between, after_one_step, between, end))
+    folder.mkdir(parents=True, exist_ok=True)
+    png = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
+    cv2.imwrite(str(folder / "corridor.png"), png, [cv2.IMWRITE_PNG_COMPRESSION, 9])
+
+
+if __name__ == "__main__":
+    write_picture(Path("docs/tasks"))

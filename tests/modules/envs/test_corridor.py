@@ -1,18 +1,21 @@
 from itertools import product
+from pathlib import Path
 
+import cv2
 import pytest
 import torch
 from pydantic import ValidationError
 from torchrl.envs import check_env_specs
 
 from modules import keys
-from modules.envs.corridor import TASKS, Corridor, CorridorSpec, Task
+from modules.envs.corridor import TASKS, Corridor, CorridorSpec, Task, write_picture
 from modules.envs.tour_picture import CELLS, ROBOT
 from modules.envs.world import FOUND, HIT, NOTHING
 from modules.keys import Spaces
 from modules.spec import UsageError
 
 TRY, ADVANCE = 0, 1
+DOCS = Path(__file__).resolve().parents[3] / "docs" / "tasks"
 
 
 def spec(task, **changes):
@@ -178,6 +181,14 @@ def test_the_view_stands_below_a_long_corridor():
 def test_a_corridor_is_not_endless():
     with pytest.raises(ValidationError, match="less than or equal to 480"):
         spec("L8g67", length=481)
+
+
+def test_the_docs_have_todays_picture(tmp_path):
+    write_picture(tmp_path)
+    ours, theirs = (cv2.imread(str(folder / "corridor.png")) for folder in (tmp_path, DOCS))
+    assert (ours == theirs).all()
+    for colour in (ROBOT[NOTHING], ROBOT[FOUND], CELLS["G"]):
+        assert (ours[..., ::-1] == colour).all(-1).any()
 
 
 def test_overrides_make_a_corridor_of_ones_own():
