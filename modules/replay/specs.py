@@ -122,7 +122,7 @@ class PrioritisedSpec(SequenceSpec):
     """Settings of the sequence replay, sampled by priority (Schaul et al. 2016; R2D2, section 2.3).
 
     Attributes:
-        exponent: of the priorities; 0 = uniform.
+        exponent: of the priorities, 0 … 1 as in Schaul et al.; 0 = uniform. Beyond, small ones vanish in rounding.
         eta: share of the row's largest |δ| in its priority; the mean has the rest.
         importance: exponent of the importance weights at frame 0.
         importance_end: the same from frame `importance_frames` on.
@@ -131,7 +131,7 @@ class PrioritisedSpec(SequenceSpec):
 
     by_priority = True
 
-    exponent: Annotated[float, Field(ge=0)]
+    exponent: Share
     eta: Share
     importance: Share
     importance_end: Share
