@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from math import prod
 
 from tensordict import TensorDictBase
 
@@ -19,7 +20,7 @@ from pipelines.build import Parts
 from pipelines.schema import Run
 
 # What algo=r2d2 sets of the priorities, which the uniform replay does not have.
-UNIFORM = ("replay=sequence", *(f"~replay.{name}" for name in ("exponent", "eta", "importance", "importance_end")))
+UNIFORM = ("replay=sequence",)
 EPISODE_ROWS = 5  # of a filled replay: most rows then have a burn-in
 # Acting writes nothing to the ring; a worker has one PyTorch thread, and so has this process then.
 ACTING = ("replay.capacity=20_000", "threads=1")
@@ -176,8 +177,8 @@ def disk() -> Iterator[Table]:
         [disk_row(run) for run in runs],
         notes=[
             "A step of a row, learned or burn-in: what burn-in and overlap ask for is on both sides.",
-            "Least: the observation, 4 bytes of reward, 1 of action, 1 each of terminated and mask.",
-            "Stored is more by the observation after a row's last step, actions of 8 bytes, and what a row has once.",
+            "Least: the observation, 4 bytes of reward, 1 of action, 1 each of terminated and mask, and the recurrent",
+            "state that replay.state=stored asks for. Stored is more by the observation after a row's last step.",
             "Left out: padding at the ends of episodes, and spare rows of the ring for what checkpoints refer to: "
             + "; ".join(f"{run.name} {100 * spare(run):.0f} %" for run in runs)
             + ".",
@@ -188,11 +189,12 @@ def disk() -> Iterator[Table]:
     yield Table("Where the bytes of a row are", ["entry", *(f"{run.name} [bytes]" for run in runs)], rows)
 
 
-def least_bytes(run: Run) -> int:
-    """Bytes that a step of a run must take: observation, action, reward, terminated, mask."""
+def least_bytes(run: Run) -> float:
+    """Bytes that a step of a run must take: observation, action, reward, terminated, mask, its share of the state."""
     spaces = run.spaces
     action = 1 if spaces.n_actions <= 256 else 2
-    return spaces.observation_size * spaces.observation_dtype.itemsize + action + 4 + 1 + 1
+    state = sum(4 * prod(shape) for shape in run.layout.states.values()) / run.layout.slots
+    return spaces.observation_size * spaces.observation_dtype.itemsize + action + 4 + 1 + 1 + state
 
 
 def disk_row(run: Run) -> list[str]:
