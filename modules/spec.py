@@ -8,6 +8,8 @@ from pydantic import ConfigDict, GetCoreSchemaHandler
 from pydantic.dataclasses import dataclass
 from pydantic_core import PydanticCustomError, core_schema
 
+NUMBERS = ("int", "float")  # as pydantic calls their schemas
+
 
 class UsageError(ValueError):
     """Input that cannot work; its text is one sentence for the user: what, where, what is allowed."""
@@ -33,8 +35,12 @@ def without_booleans(schema: Any) -> Any:
         return type(schema)(without_booleans(part) for part in schema)
     if not isinstance(schema, dict):
         return schema
+    if schema.get("type") == "union":  # whose errors say which choice they belong to
+        names = [part.get("type") if isinstance(part, dict) else None for part in schema["choices"]]
+        choices = zip(map(without_booleans, schema["choices"]), names, strict=True)
+        return schema | {"choices": [(part, name) if name in NUMBERS else part for part, name in choices]}
     schema = {name: without_booleans(part) for name, part in schema.items()}
-    if schema.get("type") in ("int", "float"):
+    if schema.get("type") in NUMBERS:
         return core_schema.no_info_before_validator_function(refuse_boolean, schema)  # pyright: ignore[reportArgumentType]
     return schema
 

@@ -1,4 +1,4 @@
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import pytest
 from pydantic import Field, ValidationError
@@ -33,6 +33,17 @@ def test_a_boolean_is_no_number(changes, place):
     with pytest.raises(ValidationError) as refused:
         Settings(**(GOOD | changes))
     assert [(error["loc"], error["msg"]) for error in refused.value.errors()] == [(place, "Input should be a number")]
+
+
+def test_an_error_in_one_of_several_types_names_them_as_pydantic_does():
+    @spec
+    class Goal(Spec):
+        goal: float | Literal["keep"]
+
+    with pytest.raises(ValidationError) as refused:
+        Goal(goal=True)  # pyright: ignore[reportArgumentType]
+    assert [error["loc"] for error in refused.value.errors()] == [("goal", "float"), ("goal", "literal['keep']")]
+    assert [Goal(goal=2).goal, Goal(goal="keep").goal] == [2.0, "keep"]
 
 
 def test_numbers_are_numbers_and_booleans_stay_where_they_belong():
