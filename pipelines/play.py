@@ -18,7 +18,7 @@ from pipelines.terminal import Screen, Stage, key_presses
 
 QUIT = "q"
 USAGE = """python -m pipelines.play env=tour env.task=ruin_2swamp [setting=value ...]
-  env=NAME      an environment with a text view (required): tour, corridor
+  env=NAME      an environment with a text view (required): tour, corridor, memory_len, passive_tmaze, repeat_previous
   env.NAME=...  its settings, as for pipelines.train; so are all others, e.g. +exp=tour env.layout=uniform
   seed=0        of the episodes
 Keys are named below the first frame; q quits. Without a terminal, the characters of standard input are the keys."""
@@ -44,7 +44,8 @@ def stage_for(overrides: Sequence[str]) -> tuple[EnvSpec, Stage]:
     except UsageError as error:
         stage.close()
         raise UsageError(
-            "env: this environment has no text view; take one that has, env=tour or env=corridor"
+            "env: this environment has no text view; take one that has: "
+            "tour, corridor, memory_len, passive_tmaze or repeat_previous"
         ) from error
     return run.env, stage
 

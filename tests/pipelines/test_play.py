@@ -99,6 +99,11 @@ def test_a_corridor_is_played_with_its_own_keys(played):
     assert sorted("return 1\n" in frame for frame in tried) == [False, True]
 
 
+@pytest.mark.parametrize("name", ["memory_len", "passive_tmaze", "repeat_previous"])
+def test_the_tiny_tasks_are_played_too(played, name):
+    assert "time 1 of " in played("0d", f"env={name}")[-1]
+
+
 def test_a_process_without_input_ends(tmp_path):
     ended = run("pipelines.play", *BOTH, cwd=tmp_path)
     assert (ended.code, ended.err) == (0, "")
@@ -109,7 +114,10 @@ def test_a_process_without_input_ends(tmp_path):
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        ((), "env: this environment has no text view; take one that has, env=tour or env=corridor"),
+        (
+            (),
+            "env: this environment has no text view; take one that has: tour, corridor, memory_len, passive_tmaze or ",
+        ),
         (("env=tuor",), "env/tuor"),
         (("env=tour", "env.task=ruin"), "env.task: it should be 'silent_ruin', "),
         (("env=tour", "env.sigt=3"), "did you mean env.sight"),
