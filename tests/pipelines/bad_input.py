@@ -49,7 +49,7 @@ class Case:
             return "**not refused as it should be**"
         sentence = self.ended.err.strip().removeprefix("error: ").replace(f"{self.place}/", "")
         sentence = sentence.replace(str(self.place), "HERE")
-        sentence = re.sub(r"(options in '(?:exp|sweep)':) .*", r"\1 …", sentence)
+        sentence = re.sub(r"(options in '(?:env|exp|sweep)':) .*", r"\1 …", sentence)
         sentence = re.sub(r"(line|shorter than the) \d+", r"\1 …", sentence)
         return re.sub(r"(takes|has|machine) [\d.]+ GiB", r"\1 … GiB", sentence)
 
