@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from modules import checkpoint
+from modules.envs.world import WorldEnv
 from tests.pipelines import deaths
 from tests.pipelines.launch import Ended, launch, run
 
@@ -18,9 +19,26 @@ SMALL = ("+debug=smoke", "video=false", "save_every=80", "eval_every=120", "repl
 KINDS = {
     "state": ("+exp=drqn_cartpole_masked", *SMALL),
     "pixels": ("+exp=drqn_cartpole", *SMALL),
+    # With burn-in, overlap, further inputs and a ladder of ε; rows are shorter than the 11 steps of an episode.
+    "priorities": ("+exp=r2d2_memory_len", *SMALL, "env.length=10", "replay.overlap=5", "replay.burn_in=5"),
 }
 ENDLESS = ("total_frames=10_000_000", "hydra.run.dir=run")
 FAULT = ("+exp=drqn_cartpole_masked", *SMALL, "hydra.run.dir=run", "env.keep=null", "+env.kwargs.flag=fault")
+
+
+def in_step(nth: int) -> None:
+    """Die in the `nth` step of an environment of the process, of whatever kind it is."""
+    deaths.in_step(nth)
+    step, count = WorldEnv._step, 0
+
+    def deadly(self, tensordict):
+        nonlocal count
+        count += self.batch_size[0]
+        if count >= nth:
+            deaths.die()
+        return step(self, tensordict)
+
+    WorldEnv._step = deadly
 
 
 def train(cwd: Path, *words: str, **more) -> Ended:
@@ -71,8 +89,8 @@ def test_killed_at_the_start_in_an_interval_before_a_save_after_it_and_from_outs
     settings, expected = uninterrupted
     here = tmp_path / "run"
     moments = [
-        partial(deaths.in_step, 1),  # before anything was learned
-        partial(deaths.in_step, 110),  # between the saves at 80 and 160
+        partial(in_step, 1),  # before anything was learned
+        partial(in_step, 110),  # between the saves at 80 and 160
         partial(deaths.before_file, "frames_*.pt", 2),  # 240 evaluated, logged and written, but not in place
         partial(deaths.after_file, "frames_*.pt", 2),  # 320 in place, those before it not deleted
     ]
@@ -91,7 +109,7 @@ def test_killed_at_the_start_in_an_interval_before_a_save_after_it_and_from_outs
     assert_same(here, expected)
 
 
-@pytest.mark.parametrize("uninterrupted", ["state"], indirect=True)
+@pytest.mark.parametrize("uninterrupted", ["state", "priorities"], indirect=True)
 def test_a_finished_run_goes_on_as_if_it_had_not_ended(uninterrupted, tmp_path):
     settings, expected = uninterrupted
     assert train(tmp_path, *settings, "hydra.run.dir=run", f"total_frames={N}").code == 0
@@ -157,9 +175,10 @@ def test_a_last_evaluation_that_failed_can_be_made_up_for(tmp_path):
 
 @pytest.mark.parametrize(
     ("signum", "code", "kind"),
-    [(signal.SIGINT, 130, "state"), (signal.SIGTERM, 143, "pixels")],  # SDL would swallow SIGTERM
+    [(signal.SIGINT, 130, "state"), (signal.SIGTERM, 143, "pixels"), (signal.SIGTERM, 143, "priorities")],
 )
 def test_a_signal_saves_reports_and_can_be_resumed(signum, code, kind, tmp_path):
+    """With pixels too: SDL would swallow SIGTERM."""
     here = tmp_path / "run"
     started = launch("pipelines.train", *KINDS[kind], *ENDLESS, cwd=tmp_path).until(lambda: frames(here) >= 120)
     ended = started.signal(signum).wait()
