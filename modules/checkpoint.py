@@ -29,8 +29,13 @@ def save(directory: Path, frames: int, state: Mapping[str, Any], *, keep: int) -
 
 
 def write(path: Path, state: Mapping[str, Any]) -> None:
-    """Write one checkpoint file atomically."""
-    write_whole(path, lambda file: torch.save({"format": FORMAT, "version": VERSION, **state}, file))
+    """Write one checkpoint file atomically; raises `OSError` if there is no room for it."""
+    try:
+        write_whole(path, lambda file: torch.save({"format": FORMAT, "version": VERSION, **state}, file))
+    except RuntimeError as error:  # PyTorch closes its archive even after a failed write, and complains of that instead
+        if isinstance(error.__context__, OSError):
+            raise error.__context__ from None
+        raise
 
 
 def found(directory: Path) -> list[Path]:

@@ -142,7 +142,12 @@ def finish(loop: Loop, status: str) -> None:
     with contextlib.ExitStack() as stack:
         stack.callback(loop.progress.close)
         stack.callback(parts.close)
-        stack.callback(parts.logger.finish, write_summary(loop, status))
+        summary: dict[str, Any] = {}
+        try:
+            summary = write_summary(loop, status)
+        except OSError as error:  # a full disk: the checkpoints before it are whole
+            log.warning("no summary.json: %s", error)
+        stack.callback(parts.logger.finish, summary)
         try:
             learning_curve(parts.run_dir)
             if status == "finished" and parts.run.video:

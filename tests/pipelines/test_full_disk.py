@@ -1,0 +1,49 @@
+"""A disk that fills up in the middle of a run ends it with one sentence, and nothing that was saved is lost."""
+
+import json
+import os
+import resource
+from functools import partial
+
+import pytest
+
+from modules import checkpoint
+from tests.pipelines.launch import run
+
+SMALL = ("+debug=smoke", "video=false", "save_every=80", "eval_every=0", "total_frames=240", "hydra.run.dir=run")
+WORDS = ("+exp=r2d2_memory_len", "env.length=5", *SMALL)
+
+
+def no_large_files() -> None:
+    """Let no file grow beyond what the first checkpoint needs: the next ones also have the optimiser's moments."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2_200_000, 2_200_000))
+
+
+def no_files_after(frames: int) -> None:
+    """Let there be no room for any new file once the checkpoint of `frames` is there."""
+    replace, full = os.replace, False
+
+    def replaced(source, target, **rest):
+        nonlocal full
+        if full:
+            raise OSError(28, "No space left on device")
+        replace(source, target, **rest)
+        full = str(target).endswith(f"frames_{frames:012d}.pt")
+
+    os.replace = replaced
+
+
+@pytest.mark.parametrize("before", [no_large_files, partial(no_files_after, 80)], ids=["large files", "any file"])
+def test_a_full_disk_ends_the_run_with_a_sentence(before, tmp_path):
+    ended = run("pipelines.train", *WORDS, cwd=tmp_path, before=before)
+    said = ended.out + ended.err
+    assert ended.code == 1
+    assert "Traceback" not in said
+    assert "failed at frame" in said
+    assert "OSError: [Errno" in said
+    assert "saving failed too" in said
+    saved = checkpoint.load(checkpoint.latest(tmp_path / "run" / "checkpoints"))["frames"]
+    assert run("pipelines.resume", "run=run", cwd=tmp_path).code == 0
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert [summary["status"], summary["frames"]] == ["finished", 240]
+    assert saved < 240
