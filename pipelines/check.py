@@ -14,10 +14,15 @@ def specs(part: Spec) -> list[Spec]:
     return [part, *(found for child in inner if isinstance(child, Spec) for found in specs(child))]
 
 
-def check(run: Run, run_dir: Path) -> None:
-    """Raise `UsageError` with every relation that does not hold; nothing has been allocated by then."""
+def refuse_misfits(run: Run) -> None:
+    """Raise `UsageError` with every relation between the parts that does not hold."""
     _ = run.spaces  # an environment that cannot work would only produce more sentences about itself
     problems = [sentence for part in specs(run) for sentence in part.needs(run)]
     if problems:
         raise UsageError("; ".join(problems))
+
+
+def check(run: Run, run_dir: Path) -> None:
+    """Raise `UsageError` if the parts do not fit each other, or the replay this disk; nothing has been allocated."""
+    refuse_misfits(run)
     refuse_what_does_not_fit(run.replay_bytes, run_dir / "replay")

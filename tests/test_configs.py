@@ -132,7 +132,7 @@ def test_specs_are_frozen_and_refuse_unknown_settings():
 
 
 def test_a_dry_run_builds_nothing_and_leaves_nothing_but_hydras_log(tmp_path):
-    words = ("+exp=drqn_cartpole", "logger=many", "dry=true", "hydra.run.dir=run")
+    words = ("+exp=drqn_cartpole", "logger=many", "dry=true", "replay.capacity=3000", "hydra.run.dir=run")
     ended = run("pipelines.train", *words, cwd=tmp_path, before=forbid_building)
     assert ended.code == 0, ended.err
     left = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*")}
