@@ -183,7 +183,8 @@ def test_a_stream_has_whole_episodes_that_start_from_nothing():
 
 def small(*overrides):
     """Return a `run_of` that composes smaller runs."""
-    return lambda exp, *more: run_of(exp, "device=cpu", "replay.batch_rows=2", *overrides, *more)
+    room = ["warmup_frames=0", "replay.capacity=20_000"]
+    return lambda exp, *more: run_of(exp, "device=cpu", "replay.batch_rows=2", *room, *overrides, *more)
 
 
 SMOKE = {
