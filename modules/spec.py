@@ -2,9 +2,10 @@
 
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import fields
 from typing import Any, TypeVar, dataclass_transform
 
-from pydantic import ConfigDict, GetCoreSchemaHandler
+from pydantic import ConfigDict, GetCoreSchemaHandler, ValidationError
 from pydantic.dataclasses import dataclass
 from pydantic_core import PydanticCustomError, core_schema
 
@@ -61,15 +62,25 @@ def spec(cls: type[SpecT]) -> type[SpecT]:
     return dataclass(cls, frozen=True, kw_only=True, config=ConfigDict(extra="forbid", allow_inf_nan=False))  # pyright: ignore[reportReturnType]
 
 
-def sentence(error: Mapping[str, Any], fields: str) -> str:
-    """Say one pydantic error as: where, what is allowed (names among `fields`), what was given."""
+def sentences(error: ValidationError, kind: type) -> list[str]:
+    """Say what pydantic found wrong with the settings of `kind`, one sentence each."""
+    names = ", ".join(field.name for field in fields(kind))
+    return [sentence(item, names) for item in error.errors()]
+
+
+def sentence(error: Mapping[str, Any], names: str) -> str:
+    """Say one pydantic error as: where, what is allowed (settings among `names`), what was given."""
     where = re.sub(r"\.(\d+)", r"[\1]", ".".join(str(part) for part in error["loc"]))
     match error["type"]:
         case "unexpected_keyword_argument":
-            return f"{where}: no such setting here; there are {fields}"
+            return f"{where}: no such setting here; there are {names}"
         case "missing_keyword_only_argument" | "missing" | "missing_argument":
             return f"{where}: this setting is missing"
         case "is_instance_of":
             return f"{where}: {type(error['input']).__name__} does not belong here; choose an option of this group"
+        case "too_short":
+            return f"{where}: needs at least {error['ctx']['min_length']}, not {error['input']!r}"
+        case "too_long":
+            return f"{where}: takes at most {error['ctx']['max_length']}, not {error['input']!r}"
     given = "null" if error["input"] is None else repr(error["input"])
     return f"{where}: {error['msg'].removeprefix('Value error, ').replace('Input', 'it')}, not {given}"

@@ -1,8 +1,7 @@
 """The top level of the configuration, and how YAML becomes checked settings."""
 
-import re
 from collections.abc import Iterator
-from dataclasses import fields, replace
+from dataclasses import replace
 from functools import cached_property
 from pydoc import locate
 from typing import Annotated, Any, Literal
@@ -22,7 +21,7 @@ from modules.networks.nets import NetworkSpec
 from modules.optim import AdamSpec
 from modules.replay.rows import Layout
 from modules.replay.specs import SequenceSpec
-from modules.spec import Spec, UsageError, spec
+from modules.spec import Spec, UsageError, sentences, spec
 
 Count = Annotated[int, Field(ge=0)]
 Positive = Annotated[int, Field(gt=0)]
@@ -150,23 +149,8 @@ def make(node: Any, path: str, problems: list[str]) -> Any:
     try:
         return kind(**values)
     except ValidationError as error:
-        names = ", ".join(field.name for field in fields(kind))  # pyright: ignore[reportArgumentType]
-        problems += [f"{where}{sentence(item, names)}" for item in error.errors()]
+        problems += [where + text for text in sentences(error, kind)]
         return values
-
-
-def sentence(error: Any, names: str) -> str:
-    """Say one pydantic error as: where, what is allowed, what was given."""
-    where = re.sub(r"\.(\d+)", r"[\1]", ".".join(str(part) for part in error["loc"]))
-    match error["type"]:
-        case "unexpected_keyword_argument":
-            return f"{where}: no such setting here; there are {names}"
-        case "missing_keyword_only_argument" | "missing" | "missing_argument":
-            return f"{where}: this setting is missing"
-        case "is_instance_of":
-            return f"{where}: {type(error['input']).__name__} does not belong here; choose an option of this group"
-    given = "null" if error["input"] is None else repr(error["input"])
-    return f"{where}: {error['msg'].removeprefix('Value error, ').replace('Input', 'it')}, not {given}"
 
 
 def first_line(error: BaseException) -> str:

@@ -8,8 +8,7 @@ from typing import Any, TypeVar
 from omegaconf import OmegaConf
 from pydantic import ValidationError
 
-from modules.spec import Spec, UsageError
-from pipelines.schema import sentence
+from modules.spec import Spec, UsageError, sentences
 
 SpecT = TypeVar("SpecT", bound=Spec)
 
@@ -36,4 +35,4 @@ def parse(kind: type[SpecT], defaults: Mapping[str, Any], arguments: Sequence[st
     try:
         return kind(**{**defaults, **{str(key): value for key, value in given.items()}})
     except ValidationError as error:
-        raise UsageError("; ".join(sentence(item, names) for item in error.errors())) from error
+        raise UsageError("; ".join(sentences(error, kind))) from error

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from modules.envs import corridor, tiny, tour
 from modules.envs.world import FPS, State, World, WorldSpec
-from modules.spec import UsageError, sentence
+from modules.spec import UsageError, sentences
 
 
 class WorldGym(gymnasium.Env[np.ndarray, np.int64]):
@@ -71,8 +71,7 @@ def made(kind: type[WorldSpec], settings: Mapping[str, Any]) -> Any:
     try:
         return kind(**settings).world()
     except ValidationError as error:
-        names = ", ".join(field.name for field in fields(kind))  # pyright: ignore[reportArgumentType]
-        text = "; ".join(sentence(item, names) for item in error.errors())
+        text = "; ".join(sentences(error, kind))
     except UsageError as error:
         text = re.sub(r"\benv(\.|: )", "", str(error))  # here they are keyword arguments
     raise UsageError(text)

@@ -85,7 +85,7 @@ class SequenceSpec(Spec):
             )
         elif self.capacity_rows < self.batch_rows:
             yield (
-                f"replay.capacity={self.capacity} steps hold {self.capacity_rows} rows, "
+                f"replay.capacity={self.capacity} steps hold {self.capacity_rows} rows of {self.length} steps, "
                 f"fewer than replay.batch_rows={self.batch_rows}"
             )
         if self.mirror and run.env.symmetry() is None:
