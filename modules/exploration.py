@@ -61,7 +61,7 @@ class EpsGreedySpec(ExplorationSpec):
         if self.end > self.start:
             yield f"exploration.end={self.end} must not exceed exploration.start={self.start}"
 
-    def build(self, num_envs: int = 1, *, first: int = 0, total: int | None = None) -> "EpsGreedy":
+    def build(self, num_envs: int, *, first: int = 0, total: int | None = None) -> "EpsGreedy":
         """Make the rule by which the acting policy chooses, the same in all environments."""
         del num_envs, first, total
         return EpsGreedy(self)

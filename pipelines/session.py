@@ -7,9 +7,8 @@ import logging
 import os
 import signal
 import subprocess
-import threading
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from types import FrameType
@@ -28,6 +27,7 @@ from pipelines.command import RunFailed, refuse_existing
 from pipelines.film import film
 from pipelines.loop import Loop, Stop
 from pipelines.schema import Run, read
+from pipelines.signals import handled_by
 
 log = logging.getLogger("recall")
 PACKAGES = ("torch", "torchrl", "tensordict", "gymnasium", "hydra-core", "numpy")
@@ -225,17 +225,3 @@ def signals_to(loop: Loop) -> contextlib.AbstractContextManager[None]:
         loop.stop_signal = signum
 
     return handled_by(ask)
-
-
-@contextlib.contextmanager
-def handled_by(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
-    """Give SIGINT and SIGTERM to `handler` for a while; only the main thread can, others change nothing."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = {s: signal.signal(s, handler) for s in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for signum, old in before.items():
-            signal.signal(signum, old)

@@ -1,11 +1,10 @@
 """An episode as text: what is shown of it, frames that replace each other, single key presses."""
 
 import shutil
-import signal
 import termios
 import tty
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from types import FrameType
 from typing import TextIO
 
@@ -14,9 +13,9 @@ from torchrl.envs import Transform
 
 from modules import keys
 from modules.envs.base import EnvSpec
+from pipelines.signals import ENDING, handled_by
 
 END_OF_TRANSMISSION = "\x04"  # what Ctrl-D sends when single keys are read
-ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP)
 
 
 class Stage:
@@ -108,17 +107,11 @@ def key_presses(stream: TextIO) -> Iterator[Iterator[str]]:
             termios.tcsetattr(stream, termios.TCSADRAIN, before)
 
 
-@contextmanager
-def ending_on_signals() -> Iterator[None]:
+def ending_on_signals() -> AbstractContextManager[None]:
     """Let signals that end the process do so as an exception, 128 + their number as exit code, with all clean-up."""
 
     def end(signum: int, frame: FrameType | None) -> None:
         del frame
         raise SystemExit(128 + signum)
 
-    before = {signum: signal.signal(signum, end) for signum in ENDING}
-    try:
-        yield
-    finally:
-        for signum, handler in before.items():
-            signal.signal(signum, handler)
+    return handled_by(end, ENDING)

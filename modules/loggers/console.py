@@ -12,7 +12,7 @@ _LOG = logging.getLogger("recall")
 
 # Metric → how it is shown.
 _SHOWN = {
-    "eval/return_mean": "score {:.1f}",
+    "eval/return_mean": "score {:.4g}",
     "loss/q": "loss {:.2g}",
     "train/epsilon": "ε {:.2f}",
     "perf/frames_per_s": "{:.0f} frames/s",

@@ -47,7 +47,7 @@ class Rows(nn.Module):
         return other.train(self.training)
 
     def forward(self, observation: Tensor) -> Tensor:
-        """[..., *shape], which `of` has flattened to [..., size], → row numbers [..., 1], -1 for none.
+        """[..., size], flattened observations, → row numbers [..., 1], -1 for none.
 
         Raises:
             TableFullError: an observation is new and no row is left.

@@ -55,7 +55,7 @@ def play(memory, directory, *, overlap, burn_in, previous):
     network = spec.build(spaces)
     sharpen(network)
     acting = copy.deepcopy(network).requires_grad_(False)
-    exploration = EpsGreedySpec(start=0.5, end=0.5, anneal_frames=1).build()
+    exploration = EpsGreedySpec(start=0.5, end=0.5, anneal_frames=1).build(1)
     policy = Policy(acting, spaces.n_actions, exploration.choose)
     values = []
     acting[-1].module.register_forward_hook(lambda module, args, out: values.append(out.reshape(ENVS, -1).clone()))
@@ -152,7 +152,7 @@ def test_restart_makes_every_environment_fresh(tmp_path):
     spaces = env_spec.spaces()
     assert spaces == Spaces(observation_shape=(2,), observation_dtype=torch.float32, n_actions=2)
     network = spec.build(spaces)
-    policy = Policy(network, 2, EpsGreedySpec(start=0.5, end=0.5, anneal_frames=1).build().choose)
+    policy = Policy(network, 2, EpsGreedySpec(start=0.5, end=0.5, anneal_frames=1).build(1).choose)
     collection = SyncSpec(num_envs=ENVS, steps=STEPS).build(env_spec.build(ENVS, spec.primer()), policy)
     batches = []
     for seed in (1, 1, 2):

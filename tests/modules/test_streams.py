@@ -50,7 +50,7 @@ def test_one_seed_fixes_every_global_generator():
 
 
 def eps_greedy(*, start=1.0, end=0.0, anneal_frames=100):
-    return EpsGreedySpec(start=start, end=end, anneal_frames=anneal_frames).build()
+    return EpsGreedySpec(start=start, end=end, anneal_frames=anneal_frames).build(1)
 
 
 def shares(exploration, count=20_000):

@@ -51,8 +51,8 @@ def test_without_a_terminal_each_show_is_one_log_line(
     progress.close()
     assert [record.getMessage() for record in caplog.records] == [
         "500/1,000 frames (50%), ? left",
-        "600/1,000 frames (60%), score 12.3, loss 0.012, ε 0.50, 00:00 left",
-        "1,200/1,000 frames (120%), score 12.3, loss 2, ε 0.50, 1234 frames/s, 51 updates/s, 00:00 left",
+        "600/1,000 frames (60%), score 12.35, loss 0.012, ε 0.50, 00:00 left",
+        "1,200/1,000 frames (120%), score 12.35, loss 2, ε 0.50, 1234 frames/s, 51 updates/s, 00:00 left",
     ]
     assert err.getvalue() == ""
 
@@ -82,7 +82,7 @@ def test_a_bar_of_80_columns_shows_all_values_and_survives_the_overshoot(
     progress.show({**values, "perf/frames_per_s": 1234.0, "perf/updates_per_s": 51.0})
     last = drawn().split("\r")[-1]
     assert len(last) <= 80
-    assert "250k/400k 00:00 left score 475.0 loss 0.012 ε 0.05 1234 frames/s 51 updates/s" in last
+    assert "250k/400k 00:00 left score 475 loss 0.012 ε 0.05 1234 frames/s 51 updates/s" in last
     progress.advance(150_064)
     progress.show({})
     progress.close()
