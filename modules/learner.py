@@ -1,6 +1,6 @@
 """The learner: loss, backward, clip, optimiser, target update; the same lines for every algorithm."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
@@ -57,9 +57,10 @@ class Learner:
             group["lr"] = lr
         return lr
 
-    def staleness(self, history: Sequence[TensorDictBase], stride: int) -> dict[str, float]:
+    def staleness(self, history: Iterable[TensorDictBase], stride: int) -> dict[str, float]:
         """Measure how stale the recurrent states are, see `delta_q`; nothing where the loss has none."""
-        return delta_q(history, self.loss, stride) if isinstance(self.loss, Unroller) else {}
+        device = self._parameters[0].device
+        return delta_q(history, self.loss, stride, device) if isinstance(self.loss, Unroller) else {}
 
     def step(self, rows: TensorDictBase) -> tuple[dict[str, torch.Tensor], torch.Tensor | None]:
         """Learn from one batch.

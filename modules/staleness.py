@@ -1,6 +1,6 @@
 """How stale are the recurrent states that rows are learned from? ΔQ of R2D2 (Kapturowski et al. 2019, section 3)."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -31,7 +31,7 @@ class Unroller(Protocol):
 
 
 @torch.no_grad()
-def delta_q(history: Sequence[TensorDictBase], loss: Unroller, stride: int) -> dict[str, float]:
+def delta_q(history: Iterable[TensorDictBase], loss: Unroller, stride: int, device: torch.device) -> dict[str, float]:
     """Compare values as they are learned with those of an agent that saw the whole episode.
 
     ΔQ_t = ‖q̂_t − q_t‖₂ / |max_{a,j} q̂_j(a)|, where q̂ starts from the row's stored (or zero) state and its burn-in,
@@ -39,21 +39,25 @@ def delta_q(history: Sequence[TensorDictBase], loss: Unroller, stride: int) -> d
     averaged apart: where values are near 0, the quotient of a single row says nothing.
 
     Args:
-        history: as `SequenceReplay.histories` gives it, on the device of the loss.
+        history: as `SequenceReplay.histories` gives it.
         loss: of the run.
         stride: steps between neighbouring rows.
+        device: of the loss.
 
     Returns:
         ΔQ at the first learned step and at the last real one, over the rows; nothing without rows.
     """
-    if not history or not loss.states:
+    if not loss.states:
         return {}
-    rows = history[-1]
-    state = tuple(torch.zeros_like(rows[key]) for key in loss.states)
-    for earlier in history[:-1]:
-        after = loss.state_after(earlier, state, stride)
-        real = earlier[keys.MASK][:, loss.burn_in, None, None]
-        state = tuple(torch.where(real, new, old) for new, old in zip(after, state, strict=True))
+    rows, state = None, ()
+    for batch in history:
+        after = () if rows is None else loss.state_after(rows, state, stride)
+        rows = batch.to(device)
+        state = tuple(torch.zeros_like(rows[key]) for key in loss.states)  # of the episodes that start here
+        for zero, carried in zip(state, after, strict=False):
+            zero[: len(carried)] = carried
+    if rows is None:
+        return {}
     learned, true = loss.unroll(rows, "online"), loss.unroll_from(rows, state)
     mask = rows[keys.MASK][:, loss.burn_in :]
     scale = learned[:, :-1].amax(-1).masked_fill(~mask, -torch.inf).amax(1).abs().mean().clamp_min(1e-8)

@@ -77,13 +77,15 @@ class Loop:
         push_weights(parts.learner.average, parts.evaluated)
         parts.collection.restart(seed_for(run.seed, "env", c.restarts))
         self._mark = (c.frames, parts.learner.updates, time.perf_counter())
-        batches = iter(parts.collection)
+        batches = parts.collection.batches(self._must_end)
         while c.frames < run.total_frames and not reached(run, c.score):
-            if self.stop_signal or abandoned():
+            if self._must_end():
                 raise Stop(self.stop_signal or signal.SIGTERM)
             before = c.frames
             with self._phase("collect"):
-                stream, batch = next(batches)
+                if (found := next(batches, None)) is None:  # asked to end while it waited for workers
+                    continue
+                stream, batch = found
                 c.frames += batch.numel()
                 self._record_episodes(batch)
                 parts.replay.extend(batch, stream)
@@ -132,6 +134,9 @@ class Loop:
             self.parts.replay.truncate()
             self.counters.restarts += 1
             self.save()
+
+    def _must_end(self) -> bool:
+        return bool(self.stop_signal) or abandoned()
 
     def _learn(self) -> None:
         parts, c = self.parts, self.counters
@@ -205,11 +210,10 @@ class Loop:
 
     def _staleness(self) -> dict[str, float]:
         replay, run = self.parts.replay, self.run
-        if not len(replay) or not run.network.memory.states():
+        if not len(replay):
             return {}
         generator = torch.Generator().manual_seed(seed_for(run.seed, "staleness", self.counters.frames))
-        history = [rows.to(run.torch_device) for rows in replay.histories(STALENESS_ROWS, generator)]
-        return self.parts.learner.staleness(history, run.layout.stride)
+        return self.parts.learner.staleness(replay.histories(STALENESS_ROWS, generator), run.layout.stride)
 
     def _speed(self) -> dict[str, float]:
         frames, updates, now = self.counters.frames, self.parts.learner.updates, time.perf_counter()

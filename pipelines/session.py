@@ -114,12 +114,13 @@ def ended_by(error: BaseException, loop: Loop) -> tuple[str, int, str]:
     go_on = f"go on with `python -m pipelines.resume run={loop.parts.run_dir}`"
     match error:
         case Stop():
-            loop.end_episodes_and_save()
-            return (
-                "interrupted",
-                128 + error.signum,
-                f"stopped by {signal.Signals(error.signum).name} {where}, all saved; {go_on}",
-            )
+            sentence = f"stopped by {signal.Signals(error.signum).name} {where}, "
+            try:
+                loop.end_episodes_and_save()
+                sentence += f"all saved; {go_on}"
+            except OSError as full:
+                sentence += f"but saving failed: {full}; {go_on} from the last checkpoint"
+            return "interrupted", 128 + error.signum, sentence
         case KeyboardInterrupt():
             return "interrupted", 128 + signal.SIGINT, f"stopped at once {where}; {go_on} from the last checkpoint"
         case NonFiniteError():

@@ -56,9 +56,17 @@ class Actor:
 class Collection:
     """Endless batches; whatever the order, those of one stream follow each other without a gap until a restart."""
 
-    def __iter__(self) -> Iterator[tuple[int, TensorDictBase]]:
-        """Yield (stream, batch [N, T]); the environments of one stream are never those of another."""
+    def batches(self, ends: Callable[[], bool]) -> Iterator[tuple[int, TensorDictBase]]:
+        """Yield (stream, batch [N, T]); the environments of one stream are never those of another.
+
+        Where there is anything to wait for, `ends` is asked every now and then whether to stop waiting: then there is
+        no further batch.
+        """
         raise NotImplementedError
+
+    def __iter__(self) -> Iterator[tuple[int, TensorDictBase]]:
+        """Yield batches without end."""
+        return self.batches(lambda: False)
 
     def push(self, frames: int) -> None:
         """Tell that the acting network has new weights, those of frame `frames`."""

@@ -108,15 +108,16 @@ class MultiCollection(Collection):
         self._block, self._version = 0, 0
         self._orders: list[deque[Fill]] = [deque() for _ in range(p)]  # not yet carried out
         self._arrived: deque[tuple[int, Filled]] = deque()
+        self._heard = [time.monotonic()] * p
 
-    def __iter__(self) -> Iterator[tuple[int, TensorDictBase]]:
-        """Yield (worker, batch [N, T]) in the order in which workers are done.
+    def batches(self, ends: Callable[[], bool]) -> Iterator[tuple[int, TensorDictBase]]:
+        """Yield (worker, batch [N, T]) in the order in which workers are done; `ends` is asked every `PULSE_S`.
 
         Raises:
             WorkerFailed: names the worker that died, or what went wrong in it.
         """
-        while True:
-            yield self._next()
+        while (batch := self._next(ends)) is not None:
+            yield batch
 
     def push(self, frames: int) -> None:
         """Make the network's weights those of the orders to come, if `push_every` frames went by."""
@@ -156,20 +157,21 @@ class MultiCollection(Collection):
         self._version += 1
         self._pushed_at = self._frames
 
-    def _next(self) -> tuple[int, TensorDictBase]:
+    def _next(self, ends: Callable[[], bool]) -> tuple[int, TensorDictBase] | None:
         if not self._epoch:
             raise RuntimeError("restart(seed) must come before the first batch")
         for w, orders in enumerate(self._orders):
             for slot in sorted({*range(AHEAD)} - {order.slot for order in orders}):
                 orders.append(Fill(self._epoch, slot, self._block, self._version, self._frames))
                 self._send(w, orders[-1])
+                self._heard[w] = time.monotonic()  # one that hangs soon gets no more orders
         self._listen(0)  # a worker's death must not wait until the others have nothing to give
-        begin = time.monotonic()
         while not self._arrived:
+            if ends():
+                return None
             self._listen(PULSE_S)
-            if time.monotonic() - begin > SILENCE_S:
-                log.warning("no batch for %d s from any of %d workers", SILENCE_S, self._settings.processes)
-                begin = time.monotonic()
+            self._mind_silence()
+        self._mind_silence()  # of the others
         w, filled = self._arrived.popleft()
         self._orders[w].popleft()
         return w, self._slots[w][filled.slot].clone()
@@ -187,11 +189,20 @@ class MultiCollection(Collection):
         if dead:
             raise self._death(dead[0])
 
+    def _mind_silence(self) -> None:
+        """Say which workers have not been heard of for long; a busy learner is not their fault."""
+        now, ready = time.monotonic(), {w for w, _ in self._arrived}
+        for w, heard in enumerate(self._heard):
+            if now - heard > SILENCE_S and w not in ready:
+                log.warning("%s: no batch for %d s", self._name(w), SILENCE_S)
+                self._heard[w] = now
+
     def _take(self, w: int, message: Filled | Failed) -> None:
         if isinstance(message, Failed):
             failed = WorkerFailed(f"{self._name(w)}: {message.error}")
             failed.add_note(f"In the worker:\n{message.traceback}")
             raise failed
+        self._heard[w] = time.monotonic()
         if message.epoch == self._epoch:
             self._arrived.append((w, message))
 

@@ -1,6 +1,6 @@
 """Collection in this process."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from tensordict import TensorDictBase
 from tensordict.nn import TensorDictSequential
@@ -35,8 +35,9 @@ class SyncCollection(Collection):
         )
         self._batches = ((0, batch) for batch in self._collector)
 
-    def __iter__(self) -> Iterator[tuple[int, TensorDictBase]]:
-        """Yield (0, batch [N, T])."""
+    def batches(self, ends: Callable[[], bool]) -> Iterator[tuple[int, TensorDictBase]]:
+        """Yield (0, batch [N, T]); there is nothing to wait for."""
+        del ends
         return self._batches
 
     def push(self, frames: int) -> None:

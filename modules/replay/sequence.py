@@ -1,6 +1,6 @@
 """Replay of fixed-length rows in one memory-mapped ring on disk, sampled uniformly or by priority."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -100,25 +100,22 @@ class SequenceReplay:
             mask = rows[keys.MASK][:, self.settings.burn_in :]
             self._sampler.update(rows[keys.ROW], self.settings.priority(errors.cpu(), mask))
 
-    def histories(self, count: int, generator: torch.Generator) -> list[TensorDict]:
+    def histories(self, count: int, generator: torch.Generator) -> Iterator[TensorDict]:
         """Draw rows that do not start their episode, and look up all that came before them in it.
 
-        Returns:
-            Batches [R] of rows, oldest first; the last is what was drawn, at most `count`. In each, row r comes right
-            before row r of the next batch; where an episode has no such row, nothing of it is real (its mask is
-            False). Nothing is returned if no row that was drawn has its whole history in the replay.
+        Yields:
+            Batches of rows, oldest first, one at a time: a long episode of pictures takes gigabytes. Row r of one
+            comes right before row r of the next, which may have further rows behind: the first of their episodes. The
+            last batch is what was drawn, at most `count`. There is none if no row that was drawn has its whole
+            history in the replay.
         """
         drawn = torch.randint(self._written - len(self), self._written, (count,), generator=generator)
         chains = [chain for number in drawn.tolist() if len(chain := self._chain(number)) > 1]
-        depth = max(map(len, chains), default=0)
-        batches = []
-        for back in range(depth - 1, -1, -1):
-            has = torch.tensor([len(chain) > back for chain in chains])
-            rows = self._read(torch.tensor([chain[min(back, len(chain) - 1)] for chain in chains]))
+        chains.sort(key=len, reverse=True)
+        for back in range(max(map(len, chains), default=0) - 1, -1, -1):
+            rows = self._read(torch.tensor([chain[back] for chain in chains if len(chain) > back]))
             rows |= previous_steps(rows, self._layout)
-            rows[keys.MASK] = rows[keys.MASK] & has.unsqueeze(1)
-            batches.append(TensorDict(rows, batch_size=[len(chains)]))
-        return batches
+            yield TensorDict(rows, batch_size=[len(rows[keys.MASK])])
 
     def _chain(self, number: int) -> list[int]:
         """Numbers of a row and those before it in its episode, newest first; empty if one is no longer there."""

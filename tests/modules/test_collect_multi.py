@@ -281,3 +281,19 @@ def test_what_does_not_fit_the_shared_memory_is_refused_before_anything_starts(m
     monkeypatch.setattr("modules.collect.multi.start", None)
     with pytest.raises(UsageError, match=r"shared memory, but /dev/shm has 0 MiB left; lower collector\.processes"):
         collect(2)
+
+
+def test_a_wait_for_a_worker_that_hangs_ends_when_it_is_asked_to(started, monkeypatch, caplog):
+    monkeypatch.setattr("modules.collect.multi.PULSE_S", 0.05)
+    monkeypatch.setattr("modules.collect.multi.SILENCE_S", 0.2)
+    collection, *_ = started(2)
+    collection.restart(3)
+    hung, other = (worker.pid for worker in collection._processes)
+    os.kill(hung, signal.SIGSTOP)
+    while not caplog.messages:
+        next(collection.batches(lambda: True), None)  # from the other, where there is one already
+    assert f"worker 0 of 2 (process {hung}): no batch" in caplog.messages[0]
+    os.kill(other, signal.SIGSTOP)
+    assert len(list(collection.batches(lambda: True))) <= AHEAD  # what had arrived
+    for pid in (hung, other):
+        os.kill(pid, signal.SIGCONT)

@@ -3,11 +3,13 @@
 import json
 import os
 import resource
+import signal
 from functools import partial
 
 import pytest
 
 from modules import checkpoint
+from pipelines.loop import Loop
 from tests.pipelines.launch import run
 
 SMALL = ("+debug=smoke", "video=false", "save_every=80", "eval_every=0", "total_frames=240", "hydra.run.dir=run")
@@ -17,6 +19,19 @@ WORDS = ("+exp=r2d2_memory_len", "env.length=5", *SMALL)
 def no_large_files() -> None:
     """Let no file grow beyond what the first checkpoint needs: the next ones also have the optimiser's moments."""
     resource.setrlimit(resource.RLIMIT_FSIZE, (2_200_000, 2_200_000))
+
+
+def no_files_after_then_sigterm(frames: int) -> None:
+    """The same, and a scheduler that ends the run then."""
+    no_files_after(frames)
+    record = Loop._record_episodes
+
+    def recorded(loop, batch):
+        record(loop, batch)
+        if loop.counters.frames > frames:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    Loop._record_episodes = recorded  # type: ignore[method-assign]
 
 
 def no_files_after(frames: int) -> None:
@@ -42,6 +57,21 @@ def test_a_full_disk_ends_the_run_with_a_sentence(before, tmp_path):
     assert "failed at frame" in said
     assert "OSError: [Errno" in said
     assert "saving failed too" in said
+    goes_on(tmp_path)
+
+
+def test_a_signal_while_the_disk_is_full_ends_the_run_with_a_sentence(tmp_path):
+    ended = run("pipelines.train", *WORDS, cwd=tmp_path, before=partial(no_files_after_then_sigterm, 80))
+    said = ended.out + ended.err
+    assert ended.code == 128 + signal.SIGTERM
+    assert "Traceback" not in said
+    assert "stopped by SIGTERM at frame" in said
+    assert "but saving failed: [Errno 28] No space left on device; go on with" in said
+    goes_on(tmp_path)
+
+
+def goes_on(tmp_path):
+    """Check that the run can be resumed from the checkpoint before the failure."""
     saved = checkpoint.load(checkpoint.latest(tmp_path / "run" / "checkpoints"))["frames"]
     assert run("pipelines.resume", "run=run", cwd=tmp_path).code == 0
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())

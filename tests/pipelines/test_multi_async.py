@@ -21,7 +21,8 @@ N = 160  # frames; saves at every 80
 BATCH = ("collector.num_envs=2", "collector.steps=10", "collector.push_every=60")
 SAVES = ("save_every=80", "eval_every=80", "hydra.run.dir=run")
 WORDS = ("+exp=drqn_cartpole_masked", "+debug=smoke", "video=false", "collector=multi_async", *BATCH, *SAVES)
-ALONE = (*WORDS, "collector.processes=1")
+R2D2 = ("+exp=r2d2_memory_len", *WORDS[1:], "env.length=10", "replay.length=5", "replay.burn_in=5")
+ALONE = (*R2D2, "replay.ratio=2", "collector.processes=1")
 ENDLESS = (*WORDS, "total_frames=10_000_000", "save_every=10_000", "replay.capacity=20_000")
 
 
@@ -30,12 +31,17 @@ def summary(cwd: Path) -> dict:
 
 
 def test_with_one_worker_a_resumed_run_equals_one_that_was_not_interrupted_byte_for_byte(tmp_path):
+    """With priorities and burn-in; the other one is killed in the middle."""
     whole, parts = tmp_path / "whole", tmp_path / "parts"
-    for cwd, frames in ((whole, 2 * N), (parts, N)):
-        cwd.mkdir()
-        ended = run("pipelines.train", *ALONE, f"total_frames={frames}", cwd=cwd)
-        assert ended.code == 0, ended.err
-    assert run("pipelines.resume", "run=run", f"total_frames={2 * N}", cwd=parts).code == 0
+    whole.mkdir()
+    ended = run("pipelines.train", *ALONE, f"total_frames={2 * N}", cwd=whole)
+    assert ended.code == 0, ended.err
+    parts.mkdir()
+    started = launch("pipelines.train", *ALONE, f"total_frames={2 * N}", cwd=parts)
+    started.until((parts / "run" / "checkpoints" / f"frames_{N:012d}.pt").exists)
+    started.process.kill()
+    started.process.join()
+    assert run("pipelines.resume", "run=run", cwd=parts).code == 0
     metrics = [(cwd / "run" / "metrics.csv").read_text() for cwd in (whole, parts)]
     assert metrics[0] == metrics[1]
     assert metrics[0].count("\n") > 6

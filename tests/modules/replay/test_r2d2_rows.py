@@ -1,5 +1,6 @@
 """The replay as R2D2 uses it: states, streams, histories, priorities."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -44,11 +45,13 @@ def test_histories_hold_whole_episodes(tmp_path):
     replay = make(tmp_path, length=3, overlap=1, burn_in=2, capacity=60)
     replay.extend(stream([[9, 9, 1], [2, 9, 9]])[:, :18])
     replay.truncate()
-    history = replay.histories(200, torch.Generator().manual_seed(0))
+    history = [*replay.histories(200, torch.Generator().manual_seed(0))]
     last = history[-1]
     assert len(history) == 4  # rows of an episode of 9 steps start at 0, 2, 4 and 6
+    assert [len(rows) for rows in history] == sorted(len(rows) for rows in history)
     for r in range(len(last)):
-        learned = [int(x) for rows in history for x in rows[keys.OBSERVATION][r, 2:4, 0][rows[keys.MASK][r, 2:4]]]
+        begun = [rows[r] for rows in history if len(rows) > r]
+        learned = [int(x) for row in begun for x in row[keys.OBSERVATION][2:4, 0][row[keys.MASK][2:4]]]
         first = learned[0]
         assert first % 100 == 0  # from the episode's start
         assert learned == list(range(first, first + len(learned)))
@@ -87,6 +90,19 @@ def test_priorities_go_back_to_the_rows_that_were_drawn(tmp_path):
         replay.update(rows, errors)
     assert (replay.sample()[keys.ROW] == favourite).all()
     assert [round(spec.importance_at(frames), 2) for frames in (0, 5, 10, 20)] == [0.5, 0.75, 1.0, 1.0]
+
+
+def test_the_priority_of_a_row_is_that_of_its_learned_steps(tmp_path):
+    """Behind 2 steps of burn-in, which is padding in an episode's first row, and before padding in its last."""
+    spec = replace(prioritised(), burn_in=2, eta=0.0)
+    replay = SequenceReplay(spec, tmp_path, STREAM_SPACES, STREAM_STATES, save_every=40, batch_frames=6, seed=0)
+    replay.extend(stream([[5, 1]])[:, :5])
+    assert len(replay) == 2
+    rows = replay.sample()
+    while len(set(rows[keys.ROW].tolist())) < 2:
+        rows = replay.sample()
+    replay.update(rows, torch.tensor([[1.0, 2.0, 3.0, 6.0]]).expand(8, -1))
+    assert replay.state_dict()["sampler"]["masses"].tolist() == [3, 1]
 
 
 def test_needs_name_what_does_not_hold():
