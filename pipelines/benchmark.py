@@ -2,7 +2,6 @@
 
 import argparse
 import os
-import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -18,6 +17,7 @@ from pipelines.benchmarks.r2d2 import r2d2
 from pipelines.benchmarks.replay import replay
 from pipelines.benchmarks.tour import tour
 from pipelines.command import command
+from pipelines.output import write
 from pipelines.session import PACKAGES, commit
 
 Section = Callable[[Pace], Iterable[Table | Missing]]
@@ -99,8 +99,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     pieces = []
     for piece in report(options.sections or list(SECTIONS), QUICK if options.quick else FULL):
         pieces.append(piece)
-        sys.stdout.write(piece)
-        sys.stdout.flush()
+        write(piece)
     if out is not None:
         out.write_text("".join(pieces), encoding="utf-8")
 

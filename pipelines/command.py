@@ -1,14 +1,11 @@
 """What the entry points share: bad input as one sentence before anything exists, and exit codes."""
 
-import difflib
 import multiprocessing
 import os
-import re
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from hydra import compose, initialize_config_dir
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
@@ -16,14 +13,14 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import ConfigCompositionException, HydraException
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from modules.spec import UsageError
 from pipelines.check import check
+from pipelines.hints import CONF, refuse_bare_words, refuse_flags, unknown_option, unknown_setting
 from pipelines.schema import read
 
-CONF = str(Path(__file__).resolve().parents[1] / "conf")
 USAGE_EXIT = 2
 SWEEP_FLAGS = {"-m", "--multirun"}
 
@@ -57,10 +54,12 @@ def abandoned() -> bool:
 
 def preflight(words: Sequence[str]) -> None:
     """Read and check a run, or every job of a sweep, before Hydra makes a folder; other flags are left to Hydra."""
+    refuse_flags(words)
     flags = {word for word in words if word.startswith("-")}
     if flags - SWEEP_FLAGS:
         return
     overrides = [word for word in words if word not in flags]
+    refuse_bare_words(overrides)
     with composing():
         jobs = [composed(job, number) for number, job in sweep(overrides)] if flags else [composed(overrides)]
     for cfg, run_dir in jobs:
@@ -112,7 +111,8 @@ def complaints(overrides: Sequence[str]) -> Iterator[None]:
     try:
         yield
     except ConfigCompositionException as error:
-        raise UsageError(unknown_setting(f"{error} {error.__cause__}", overrides) or plain(error)) from error
+        text = f"{error} {error.__cause__}"
+        raise UsageError(unknown_setting(text, overrides) or unknown_option(text) or plain(error)) from error
 
 
 def refuse_existing(run_dir: Path) -> None:
@@ -125,33 +125,6 @@ def refuse_existing(run_dir: Path) -> None:
             f"{run_dir}: a run is there already; go on with it by `python -m pipelines.resume run={run_dir}` "
             "or choose another hydra.run.dir"
         )
-
-
-def unknown_setting(text: str, overrides: Sequence[str]) -> str:
-    """Say which settings there are, if `text` is Hydra's complaint about one that does not exist; else nothing."""
-    found = re.search(r"Could not override '([\w.]+)'[\s\S]*is not in struct", text)
-    if not found:
-        return ""
-    name = found[1]
-    rest = [word for word in overrides if not word.lstrip("+~").startswith(f"{name}=")]
-    try:
-        names = flat_names(OmegaConf.to_container(compose("config", rest)))
-    except (HydraException, OmegaConfBaseException):
-        return ""  # there is more than one mistake; Hydra's own words will do
-    leaf, parent = name.rpartition(".")[2], name.rpartition(".")[0]
-    near = [other for other in names if other.rpartition(".")[2] == leaf]
-    near += difflib.get_close_matches(name, names, n=2)
-    beside = [other for other in names if other.rpartition(".")[0] == parent]
-    hint = f"did you mean {' or '.join(dict.fromkeys(near))}?" if near else f"there are {', '.join(beside)}"
-    return f"{name}: no such setting; {hint}"
-
-
-def flat_names(node: Any, prefix: str = "") -> list[str]:
-    """Dotted names of all settings in a composed configuration."""
-    if not isinstance(node, dict):
-        return [prefix]
-    return [name for key, value in node.items() if key != "_target_"
-            for name in flat_names(value, f"{prefix}.{key}".lstrip("."))]  # fmt: skip
 
 
 def plain(error: BaseException) -> str:

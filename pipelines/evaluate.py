@@ -39,10 +39,10 @@ USAGE = """python -m pipelines.evaluate run=DIR [setting=value ...]
   checkpoint=best|last  weights with the best evaluation during training, or the newest
   seed=0                of the evaluation's own random stream
   video=false           also film episodes, of 200 frames or more together, into DIR/videos
-  view=none|text        also show the first filmed episode as text, frame by frame
+  view=none|text        also show the first filmed episode as text, frame by frame, and leave evaluation.json as it is
   delay_s=0.2           seconds that each frame stands, on a terminal
-Writes evaluation.json into each run directory. Of a sweep each run is one line; those that cannot be evaluated are one
-on stderr each, and the exit code is 1."""
+Writes evaluation.json into each run directory, over that of an earlier evaluation. Of a sweep each run is one line;
+those that cannot be evaluated are one on stderr each, and the exit code is 1."""
 CONFIG = "config.yaml"
 
 
@@ -63,7 +63,10 @@ def load_run(run_dir: Path) -> tuple[Run, dict[str, Any]]:
     """Read the configuration that a run directory was made with, checked, and as plain values."""
     path = run_dir / CONFIG
     if not path.is_file():
-        raise UsageError(f"{run_dir}: no run is there (it has no config.yaml)")
+        beneath = runs_beneath(run_dir)
+        newest = max(beneath, key=lambda path: (path / CONFIG).stat().st_mtime, default=None)
+        hint = f"; runs lie beneath it, the newest is run={newest}" if beneath else ""
+        raise UsageError(f"{run_dir}: no run is there (it has no config.yaml){hint}")
     try:
         cfg = OmegaConf.load(path)
     except Exception as error:
@@ -120,23 +123,25 @@ def loaded(settings: Evaluation) -> tuple[Run, Policy, int]:
 
 
 def evaluate(settings: Evaluation, run: Run, policy: Policy, frames: int) -> dict[str, Any]:
-    """Run the greedy episodes, write evaluation.json, film others if asked; return what the file says."""
+    """Run the greedy episodes, film others if asked; return what evaluation.json says, and write it unless watched."""
     env = run.env.build(min(settings.episodes, MAX_ENVS), run.network.primer())
     # Another purpose than training's evaluations: no seed here was used to choose the best checkpoint.
     seed = seed_for(settings.seed, "held-out evaluation")
     episodes = run_episodes(env, policy, episodes=settings.episodes, seed=seed)
     env.close()
-    result = save(settings, episodes, frames)
+    result = summary(settings, episodes, frames)
+    if settings.view == "none":  # a look at a few episodes is not to replace the result of many
+        write_text(settings.run / "evaluation.json", json.dumps(result, indent=2) + "\n")
     if settings.video:
         path = settings.run / "videos" / f"evaluation_{settings.checkpoint}.mp4"
         film(run, policy, seed=settings.seed, path=path)
     return result
 
 
-def save(settings: Evaluation, episodes: Episodes, frames: int) -> dict[str, Any]:
-    """Write evaluation.json atomically and return what it says."""
+def summary(settings: Evaluation, episodes: Episodes, frames: int) -> dict[str, Any]:
+    """Say what was evaluated, how, and what came of it."""
     metrics = episodes.metrics()
-    result = {
+    return {
         **{name: metrics[f"eval/return_{name}"] for name in ("mean", "std", "min", "max")},
         "episodes": len(episodes.returns),
         "length_mean": metrics["eval/length_mean"],
@@ -145,8 +150,6 @@ def save(settings: Evaluation, episodes: Episodes, frames: int) -> dict[str, Any
         "seed": settings.seed,
         "returns": episodes.returns,
     }
-    write_text(settings.run / "evaluation.json", json.dumps(result, indent=2) + "\n")
-    return result
 
 
 def watch(policy: Policy, stage: Stage, screen: Screen, *, delay_s: float) -> None:

@@ -12,6 +12,7 @@ from modules.envs.base import EnvSpec
 from modules.seeding import seed_everything, seed_for
 from modules.spec import UsageError
 from pipelines.command import command, composed, composing
+from pipelines.hints import refuse_bare_words
 from pipelines.output import while_read, write
 from pipelines.schema import read
 from pipelines.terminal import Screen, Stage, key_presses
@@ -28,6 +29,7 @@ def configuration(overrides: Sequence[str]) -> DictConfig:
     """Compose the configuration as training does; raises `UsageError` for what does not exist."""
     if flags := [word for word in overrides if word.startswith("-")]:
         raise UsageError(f"{flags[0]}: no such option; say setting=value, or --help")
+    refuse_bare_words(overrides)
     with composing():
         return composed(overrides)[0]
 
@@ -44,8 +46,8 @@ def stage_for(overrides: Sequence[str]) -> tuple[EnvSpec, Stage]:
     except UsageError as error:
         stage.close()
         raise UsageError(
-            "env: this environment has no text view; take one that has: "
-            "tour, corridor, memory_len, passive_tmaze or repeat_previous"
+            "env: this environment has no text view; say which to play: "
+            "env=tour, env=corridor, env=memory_len, env=passive_tmaze or env=repeat_previous"
         ) from error
     return run.env, stage
 

@@ -1,5 +1,6 @@
 """The top level of the configuration, and how YAML becomes checked settings."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import cached_property
@@ -124,7 +125,7 @@ def read(cfg: DictConfig) -> Run:
     problems: list[str] = []
     run = make(plain, "", problems)
     if problems:
-        raise UsageError("; ".join(problems))
+        raise UsageError("; ".join(dict.fromkeys(at_the_source(problem, cfg) for problem in problems)))
     if not isinstance(run, Run):
         raise UsageError("configuration: the top level must have _target_: pipelines.schema.Run")
     return replace(run, replay=run.replay.fitted(run.env.max_steps()))
@@ -151,6 +152,16 @@ def make(node: Any, path: str, problems: list[str]) -> Any:
     except ValidationError as error:
         problems += [where + text for text in sentences(error, kind)]
         return values
+
+
+def at_the_source(problem: str, cfg: DictConfig) -> str:
+    """Let a problem begin with the setting that was given, where the one that is wrong only repeats it as `${…}`."""
+    name, colon, text = problem.partition(": ")
+    node: Any = OmegaConf.to_container(cfg)
+    for key in name.split("."):
+        node = node.get(key) if isinstance(node, dict) else None
+    source = re.fullmatch(r"\$\{([\w.]+)\}", str(node))
+    return at_the_source(source[1] + colon + text, cfg) if source else problem
 
 
 def first_line(error: BaseException) -> str:

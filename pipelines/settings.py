@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
+from pathlib import Path
 from typing import Any, TypeVar
 
 from omegaconf import OmegaConf
@@ -25,7 +26,8 @@ def parse(kind: type[SpecT], defaults: Mapping[str, Any], arguments: Sequence[st
     names = ", ".join(field.name for field in fields(kind))  # pyright: ignore[reportArgumentType]
     for word in arguments:
         if "=" not in word:
-            raise UsageError(f"{word}: not of the form setting=value; settings are {names}")
+            meant = f"say run={word}" if Path(word).exists() else f"settings are {names}"
+            raise UsageError(f"{word}: not of the form setting=value; {meant}")
         try:
             OmegaConf.from_dotlist([word])
         except Exception as error:  # whatever the reader of YAML stumbles over

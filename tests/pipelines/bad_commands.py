@@ -12,6 +12,8 @@ TRAIN = (
     (STATE, "lr=3"),
     (STATE, "optim.learning_rate=1e-3"),
     (STATE, "+optim.learning_rate=1e-3"),
+    (STATE, "network/head=table", "+network.head.hidden=[64]"),
+    (STATE, "collector.processes=2"),
     (STATE, "+sead=1"),
     (STATE, "+seed=1"),
     (STATE, "optim=adamw"),
@@ -20,6 +22,11 @@ TRAIN = (
     (STATE, "algo=r2d3"),
     ("+exp=drqn_cartpol",),
     ("exp=drqn_cartpole",),
+    ("drqn_cartpole",),
+    ("--exp", "drqn_cartpole"),
+    (STATE, "--debug=smoke"),
+    (STATE, "agent=gru"),
+    (STATE, "agent=mine"),
     (STATE, "network/memory=none", "network.memory.hidden_size=64"),
     (STATE, "seed"),
     (STATE, "optim.betas=[0.9,"),
@@ -30,6 +37,7 @@ TRAIN = (
     (STATE, "seed=0,1"),
     (STATE, "total_frames=a lot"),
     (STATE, "total_frames=0"),
+    (TOUR, "total_frames=-5"),
     (STATE, "total_frames=1000.5"),
     (STATE, "device=tpu"),
     (STATE, "device=cuda"),
@@ -179,6 +187,8 @@ PLAY = (
 )
 RESUME = (
     (),
+    ("RUN",),
+    ("run=ABOVE",),
     ("run=NOWHERE",),
     ("run=RUN",),
     ("run=RUN", "total_frames=50"),
@@ -229,6 +239,7 @@ COMMANDS = {
 }
 PLACES = {
     "RUN": "a finished run of 100 frames",
+    "ABOVE": "a folder with a run in it",
     "NOWHERE": "nothing",
     "EMPTY": "an empty folder",
     "FILE": "a file",

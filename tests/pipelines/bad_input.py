@@ -49,7 +49,7 @@ class Case:
             return "**not refused as it should be**"
         sentence = self.ended.err.strip().removeprefix("error: ").replace(f"{self.place}/", "")
         sentence = sentence.replace(str(self.place), "HERE")
-        sentence = re.sub(r"(options in '(?:env|exp|sweep)':) .*", r"\1 …", sentence)
+        sentence = re.sub(r"(and the groups) .*", r"\1 …", sentence)
         sentence = re.sub(r"(line|shorter than the) \d+", r"\1 …", sentence)
         return re.sub(r"(takes|has|machine) [\d.]+ GiB", r"\1 … GiB", sentence)
 
@@ -68,7 +68,8 @@ def prepare(place: Path) -> None:
     (place / "EMPTY").mkdir()
     (place / "FILE").write_text("text\n")
     made = {"NOWHERE", "EMPTY", "FILE", "RUN"}
-    for name in PLACES.keys() - made:
+    shutil.copytree(place / "RUN", place / "ABOVE" / "run")
+    for name in PLACES.keys() - made - {"ABOVE"}:
         shutil.copytree(place / "RUN", place / name)
     for path in (place / "NO_CHECKPOINT" / "checkpoints").iterdir():
         path.unlink()

@@ -51,9 +51,7 @@ def shown(capsys, *words):
 
 def test_one_greedy_episode_is_shown_below_the_table(restless, capsys):
     plain = shown(capsys, f"run={restless}", "episodes=3", "seed=2")
-    written = json.loads((restless / "evaluation.json").read_text())
     text = shown(capsys, f"run={restless}", "episodes=3", "seed=2", "view=text")
-    assert json.loads((restless / "evaluation.json").read_text()) == written
     assert text.startswith(plain)
     frames = text.removeprefix(plain).split("\n\n")[:-1]
 
@@ -66,6 +64,15 @@ def test_one_greedy_episode_is_shown_below_the_table(restless, capsys):
     assert len(frames) == episodes.lengths[0] + 1
     assert [frame.split("\naction")[0] for frame in frames] == maps
     assert f"after {episodes.lengths[0]} steps, return {episodes.returns[0]:.4g}" in frames[-1]
+
+
+def test_a_look_at_one_episode_does_not_replace_the_result_of_many(trained, capsys):
+    shown(capsys, f"run={trained}", "episodes=3")
+    written = (trained / "evaluation.json").read_bytes()
+    shown(capsys, f"run={trained}", "episodes=1", "view=text")
+    assert (trained / "evaluation.json").read_bytes() == written
+    shown(capsys, f"run={trained}", "episodes=1")
+    assert json.loads((trained / "evaluation.json").read_text())["episodes"] == 1
 
 
 def test_the_memory_is_carried_from_step_to_step(restless):

@@ -43,3 +43,9 @@ def test_a_report_ends_quietly(make_run, tmp_path):
     (tmp_path / "program.py").write_text(program)
     assert left_alone("program", cwd=tmp_path, typed="\n") == ("1\n", GONE, "")
     assert (tmp_path / "out" / "report.md").is_file()
+
+
+def test_a_benchmark_ends_quietly(tmp_path):
+    line, code, err = left_alone("pipelines.benchmark", "tutorial", "--quick", cwd=tmp_path)
+    assert line == "# Benchmark\n"
+    assert (code, err) == (GONE, "")

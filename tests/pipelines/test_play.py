@@ -114,11 +114,9 @@ def test_a_process_without_input_ends(tmp_path):
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (
-            (),
-            "env: this environment has no text view; take one that has: tour, corridor, memory_len, passive_tmaze or ",
-        ),
-        (("env=tuor",), "env/tuor"),
+        ((), "env: this environment has no text view; say which to play: env=tour, env=corridor, "),
+        (("env=tuor",), "env=tuor: no such option; did you mean env=tour?"),
+        (("tour",), "did you mean env=tour or +exp=tour?"),
         (("env=tour", "env.task=ruin"), "env.task: it should be 'silent_ruin', "),
         (("env=tour", "env.sigt=3"), "did you mean env.sight"),
         (("env=tour", "env.sight=5"), "env.sight=5 must be smaller than the field"),
