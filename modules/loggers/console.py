@@ -50,7 +50,7 @@ class Progress:
     def advance(self, frames: int) -> None:
         """Count `frames` more; redraws at most twice per second."""
         self._frames += frames
-        # The last batch may pass the total, and tqdm drops the bar when it does.
+        # tqdm drops the bar when the last batch passes the total.
         self._bar.update(min(self._frames, self._total) - self._bar.n)
 
     def show(self, metrics: Mapping[str, float]) -> None:
@@ -58,7 +58,8 @@ class Progress:
         self._latest.update({name: float(metrics[name]) for name in _SHOWN if name in metrics})
         values = [text.format(self._latest[name]) for name, text in _SHOWN.items() if name in self._latest]
         if self._bar.disable:
-            share = f"{self._frames:,}/{self._total:,} frames ({self._frames / self._total:.0%})"
+            frames = min(self._frames, self._total)  # the last batch may pass the total
+            share = f"{frames:,}/{self._total:,} frames ({frames / self._total:.0%})"
             _LOG.info("%s", ", ".join([share, *values, f"{self._left()} left"]))
         else:
             self._bar.set_description_str(" ".join(values))

@@ -88,7 +88,7 @@ def test_the_metrics_are_all_there(full):
 def test_the_summary_says_what_was_done(full):
     summary = read_json(full / "summary.json")
     assert summary.keys() >= SUMMARY
-    expected = {"exp": "drqn_cartpole", "seed": 3, "status": "finished", "frames": 400, "memory": "lstm", "episodes": 2}
+    expected = {"exp": "smoke", "seed": 3, "status": "finished", "frames": 400, "memory": "lstm", "episodes": 2}
     assert summary | expected == summary
     last = table(full)[-1]
     assert [summary["score"], summary["score_std"]] == [float(last[f"eval/return_{key}"]) for key in ("mean", "std")]

@@ -52,7 +52,7 @@ def test_without_a_terminal_each_show_is_one_log_line(
     assert [record.getMessage() for record in caplog.records] == [
         "500/1,000 frames (50%), ? left",
         "600/1,000 frames (60%), score 12.35, loss 0.012, ε 0.50, 00:00 left",
-        "1,200/1,000 frames (120%), score 12.35, loss 2, ε 0.50, 1234 frames/s, 51 updates/s, 00:00 left",
+        "1,000/1,000 frames (100%), score 12.35, loss 2, ε 0.50, 1234 frames/s, 51 updates/s, 00:00 left",
     ]
     assert err.getvalue() == ""
 
