@@ -14,6 +14,10 @@ from pipelines.comparison import HELD_OUT, Group
 METHOD = (
     "Intervals: 95 %, percentile bootstrap over runs. IQM: mean of the middle 50 % of the runs (Agarwal et al. 2021)."
 )
+WORDS = (
+    "Score: mean return of the last greedy evaluation in training. Best score: the highest of those evaluations. "
+    f"{HELD_OUT.capitalize()}: mean return on held-out episodes, by default of the checkpoint with the best score."
+)
 OUTDATED = "†"
 # What may differ between runs of one kind: the seed, where they ran, and what they leave behind.
 INCIDENTAL = ("name", "seed", "device", "threads", "logger", "log_every", "keep_checkpoints", "video", "dry")
@@ -22,7 +26,7 @@ MISSING = "–"  # in the place of a setting that one of the runs does not have
 
 def notes(groups: Sequence[Group], curves: Sequence[GroupCurve], quantity: str) -> list[str]:
     """Say all of it, one sentence or two each; `curves` are those of `groups`."""
-    found = [METHOD]
+    found = [METHOD, WORDS]
     runs = [run for group in groups for run in group.runs]
     if unfinished := sum(not run.curve.finished for run in runs):
         found.append(f"{unfinished} of {len(runs)} runs did not finish (bold): they count as far as they came.")
@@ -46,7 +50,8 @@ def _limits(group: Group, curve: GroupCurve, quantity: str) -> Iterator[str]:
         yield "one run gives no interval" if n == 1 else f"intervals from {n} runs are too narrow"
     seeds = Counter(run.seed for run in group.runs)
     if again := [str(seed) for seed, count in seeds.items() if count > 1]:
-        yield f"seed {', '.join(again)} occurs more than once, and equal seeds are not independent"
+        named = f"seed {again[0]} occurs" if len(again) == 1 else f"seeds {', '.join(again)} occur"
+        yield f"{named} more than once, and equal seeds are not independent; the cells of --table take the newest run"
     reached = max((seed.frames[-1] for seed in curve.seeds if seed.frames.size), default=0.0)
     if not curve.grid.size or curve.grid[-1] < reached:
         yield "its curve covers only the frames at which all its runs have data"

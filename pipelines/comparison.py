@@ -8,7 +8,7 @@ from itertools import groupby, product
 import numpy as np
 
 from modules.plots import Difference, GroupCurve
-from modules.runs import Run
+from modules.runs import SUMMARY, Run
 from modules.statistics import Estimate, Statistic, common_curve, difference, estimate, improvement, iqm, mean
 
 CURVE_RESAMPLES = 1_000
@@ -45,6 +45,12 @@ def group_runs(runs: Sequence[Run], quantity: str, *, side: str = "", label: str
             samples[HELD_OUT] = held_out
         groups.append(Group(side=prefix, label=full, exp=exp, memory=memory, runs=same, samples=samples))
     return groups
+
+
+def newest(group: Group, quantity: str) -> Group:
+    """Keep one run of each seed, the one whose summary was written last: equal seeds are not independent."""
+    by_age = sorted(group.runs, key=lambda run: ((run.path / SUMMARY).stat().st_mtime_ns, str(run.path)))
+    return group_runs(list({run.seed: run for run in by_age}.values()), quantity)[0]
 
 
 def group_curve(group: Group, metric: str, quantity: str, *, colour: int) -> GroupCurve:

@@ -14,7 +14,7 @@ from modules.runs import SCORE_METRIC, find_runs, load_run
 from modules.spec import UsageError
 from pipelines.caveats import notes
 from pipelines.command import command
-from pipelines.comparison import Group, compare, group_curve, group_runs
+from pipelines.comparison import Group, compare, group_curve, group_runs, newest
 from pipelines.output import write
 from pipelines.tables import difference_table, group_table, result_table, run_table
 
@@ -193,7 +193,7 @@ def targets(options: argparse.Namespace, groups: Sequence[Group]) -> dict[str, f
 
 
 def report(options: argparse.Namespace) -> str:
-    """Read the runs, write report.md and its pictures into `options.out` and return the text.
+    """Read the runs, write report.md and its pictures into `options.out`; return the text and where it is.
 
     Raises:
         UsageError: if the runs cannot be compared; nothing is written then.
@@ -204,7 +204,7 @@ def report(options: argparse.Namespace) -> str:
     differences = compare(*sides) if len(sides) == 2 else []
     parts = [run_table(groups, quantity), group_table(groups)]
     if options.table:
-        parts.insert(0, result_table(groups, targets(options, groups)))
+        parts.insert(0, result_table([newest(group, quantity) for group in groups], targets(options, groups)))
     if differences:
         parts.append(difference_table(differences))
     curves = _curves(options, groups, quantity)
@@ -213,14 +213,16 @@ def report(options: argparse.Namespace) -> str:
     text = "\n".join(parts)
     pictures = _pictures(options, groups, curves, differences, quantity)
     links = "\n".join(f"![Curves and final values]({name})\n" for name in pictures)
+    page = options.out / "report.md"
+    said = "over the report that was there" if page.exists() else "anew"
     try:
         options.out.mkdir(parents=True, exist_ok=True)
         for name, picture in pictures.items():
             (options.out / name).write_bytes(picture)
-        (options.out / "report.md").write_text(f"# Report: {options.metric}\n\n{links}\n{text}", encoding="utf-8")
+        page.write_text(f"# Report: {options.metric}\n\n{links}\n{text}", encoding="utf-8")
     except OSError as error:
         raise UsageError(f"cannot write to '{options.out}': {error}.") from error
-    return text
+    return f"{text}\nWritten, {said}: {', '.join(str(options.out / name) for name in (page.name, *pictures))}\n"
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -8,7 +8,7 @@ import numpy as np
 from modules.plots import Difference
 from modules.runs import EVALUATED
 from modules.statistics import Estimate, estimate, iqm, mean
-from pipelines.caveats import OUTDATED
+from pipelines.caveats import OUTDATED, settings
 from pipelines.comparison import HELD_OUT, Group
 
 TOLERANCE = 1e-6  # returns are sums in single precision: 1 - 0.1 - 0.1 - 0.1 < 0.7
@@ -60,7 +60,8 @@ def difference_table(differences: Sequence[Difference]) -> str:
 def result_table(groups: Sequence[Group], targets: Mapping[str, float]) -> str:
     """Lay out one line per exp and one column per memory; `targets` of the exps are returns to be reached.
 
-    A cell has the held-out evaluation, as mean over the seeds; where not all runs have one, the score.
+    A cell has the held-out evaluation, as mean over the seeds; where not all runs have one, the score. Each seed of a
+    group is to be there once.
     """
     memories = sorted({group.memory for group in groups})
     rows = []
@@ -73,6 +74,10 @@ def result_table(groups: Sequence[Group], targets: Mapping[str, float]) -> str:
     text += f"\nMean return of the held-out evaluation, mean over the seeds ({said})."
     if TRAINING in text:
         text += f" {TRAINING} Of the last evaluation in training instead: not all of its runs have a held-out one."
+    for group in groups:
+        lengths = {str(known["total_frames"]) for run in group.runs if (known := settings(run.path))}
+        if len(lengths) > 1:
+            text += f" {group.label} mixes runs of {' and '.join(sorted(lengths, key=int))} total_frames."
     return text + "\n"
 
 

@@ -95,6 +95,12 @@ The x of everything is `frames`: the environment steps collected so far, over al
 and `timing.csv` have the column `frames`, then one column per metric in the order below, and one row per log
 event; a cell is empty where a metric was not measured at that event. TensorBoard and W&B use the same names.
 
+In `summary.json`, `evaluation.json` and reports:
+
+- *score*: mean return of the last greedy evaluation in training, the last `eval/return_mean`;
+- *best score*: the highest `eval/return_mean` of the run, which chose `checkpoints/best.pt`;
+- *evaluation mean*: mean return on held-out episodes (`pipelines.evaluate`), by default of that best checkpoint.
+
 ## metrics.csv
 
 The same bytes whenever a run is repeated, or killed and resumed, on the CPU with the same number of threads.

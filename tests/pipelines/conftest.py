@@ -1,6 +1,7 @@
 """Fabricated runs and the report on them, for all tests of `pipelines.report`."""
 
 import json
+from pathlib import Path
 
 import matplotlib.image
 import pytest
@@ -39,14 +40,17 @@ def report(tmp_path, capsys):
         assert main([*map(str, arguments), "--out", str(tmp_path / "out")]) == 0
         output = capsys.readouterr()
         assert output.err == ""
-        assert output.out in (tmp_path / "out" / "report.md").read_text(encoding="utf-8")
+        text, _, where = output.out.removesuffix("\n").rpartition("\n")
+        assert text in (tmp_path / "out" / "report.md").read_text(encoding="utf-8")
         pictures = sorted((tmp_path / "out").glob("*.png"))
         assert pictures
+        named = {Path(path) for path in where.partition(": ")[2].split(", ")}
+        assert tmp_path / "out" / "report.md" in named <= {tmp_path / "out" / "report.md", *pictures}
         for path in pictures:
             picture = matplotlib.image.imread(path)
             assert min(picture.shape[:2]) > 300
             assert picture[..., :3].std() > 0.05
-        return output.out
+        return text
 
     return run
 

@@ -84,7 +84,19 @@ def test_the_score_of_the_summary_comes_before_the_last_line_at_the_same_frames(
 
 
 def test_repeated_seeds_are_named(make_run, report):
-    assert "seed 3 occurs more than once" in report(make_run("a", 1.0, seed=3), make_run("b", 1.0, seed=3))
+    runs = [make_run("a", 1.0, seed=3), make_run("b", 1.0, seed=3)]
+    assert "seed 3 occurs more than once" in report(*runs)
+    runs += [make_run("c", 1.0, seed=4), make_run("d", 1.0, seed=4)]
+    assert "seeds 3, 4 occur more than once" in report(*runs)
+
+
+def test_it_says_whether_there_was_a_report_already(make_run, capsys, tmp_path):
+    words = [str(make_run("a", 1.0)), "--out", str(tmp_path / "out")]
+    said = []
+    for _ in range(2):
+        main(words)
+        said.append(capsys.readouterr().out.splitlines()[-1].partition(":")[0])
+    assert said == ["Written, anew", "Written, over the report that was there"]
 
 
 def test_against_separated_group(make_run, report):

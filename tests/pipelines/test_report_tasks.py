@@ -1,6 +1,7 @@
 """What a report says about runs that are unlike, and about many tasks at once."""
 
 import json
+import os
 from typing import get_args
 
 import matplotlib.image
@@ -142,6 +143,25 @@ def test_the_table_has_a_line_per_experiment_and_a_column_per_memory(make_run, r
     table = report(tmp_path / "runs", "--table", "--target", "0.5,maze=1.2")
     assert rows(table, "maze")[0][1:3] == ["1.200", "0.8667 (0.4000; 1 of 3)"]
     assert rows(table, "field")[0][1:3] == ["0.5000", "0.7000 (0.7000; 1 of 1)"]
+
+
+def test_a_seed_counts_once_in_a_cell_by_its_newest_run(make_run, report, tmp_path):
+    for seed in range(2):
+        for name, value, when in (("z", 0.5, 1_000), ("a", 1.0, 2_000)):
+            path = evaluated(make_run(f"{name}{seed}", 9.0, seed=seed), value) / "summary.json"
+            os.utime(path, (when, when))
+    text = report(tmp_path / "runs", "--table")
+    assert rows(text, "cartpole")[0] == ["cartpole", "1 (1; n = 2)"]
+    assert "seeds 0, 1 occur more than once" in text
+
+
+def test_a_cell_of_unequal_lengths_is_named_beside_the_table(make_run, report, tmp_path):
+    make_run("a", 0.5, memory="gru", config={"total_frames": 2000})
+    for seed, frames in enumerate((2000, 600, 2000)):
+        make_run(f"b{seed}", 0.5, seed=seed, config={"total_frames": frames})
+    beside = report(tmp_path / "runs", "--table").split("\n\n")[1]
+    assert "cartpole, lstm mixes runs of 600 and 2000 total_frames." in beside
+    assert "gru" not in beside
 
 
 def test_without_all_held_out_evaluations_the_table_shows_the_score_and_says_so(make_run, report, tmp_path):
