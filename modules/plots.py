@@ -93,7 +93,7 @@ def learning_curve(run_dir: Path) -> Path | None:
         return None
     with _figure((8.0, 5.6)) as figure:
         top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
-        top.set_title(_run_title(run_dir))
+        top.set_title(_run_title(run_dir), pad=24)  # points: the legend is between
         _draw_returns(top, table)
         _draw_loss(bottom, table)
         picture = _png(figure)
@@ -170,12 +170,12 @@ def _draw_returns(axes: Axes, table: Table) -> None:
         axes.plot(frames, values, label="greedy evaluation (mean)", **style)
     low_at, low = measured(table, "eval/return_min")
     high_at, high = measured(table, "eval/return_max")
-    if low_at.size and np.array_equal(low_at, high_at):
+    if low_at.size and np.array_equal(low_at, high_at) and not np.array_equal(low, high):
         label = "greedy evaluation (min to max)"
         axes.fill_between(low_at, low, high, color=BLUE, alpha=0.18, linewidth=0, label=label)
     axes.set_ylabel("return per episode [reward]")
     if axes.get_legend_handles_labels()[0]:
-        axes.legend(loc="best", frameon=True, framealpha=0.8, edgecolor="none")
+        axes.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=3, borderaxespad=0.2)  # above, not on, the data
 
 
 def _draw_loss(axes: Axes, table: Table) -> None:
@@ -237,7 +237,8 @@ def _draw_lines(axes: Axes, lines: Mapping[str, float]) -> None:
         axes.axhline(value, color=GREY, linewidth=1.2, linestyle=(0, (6, 3)))
         # The lowest name below its line and the others above, on the left and right in turn: close ones stay apart.
         beside = {"ha": ("left", "right")[i % 2], "va": "bottom" if i else "top", "fontsize": 8, "color": GREY}
-        axes.annotate(f" {name} {value:g} ", (i % 2, value), xycoords=axes.get_yaxis_transform(), **beside)
+        offset = {"xytext": (0, 2 if i else -2), "textcoords": "offset points"}
+        axes.annotate(f" {name} {value:g} ", (i % 2, value), xycoords=axes.get_yaxis_transform(), **beside, **offset)
 
 
 def _draw_final(axes: Axes, groups: Sequence[GroupCurve], quantity: str) -> None:
@@ -251,7 +252,8 @@ def _draw_final(axes: Axes, groups: Sequence[GroupCurve], quantity: str) -> None
             marker = "|" if seed.finished else "x"
             axes.plot(seed.final, i, marker=marker, color=colour, alpha=0.8, markersize=7)
         _interval(axes, i - 0.25, group.final_mean, colour, face=colour, marker="D")
-        _interval(axes, i + 0.25, group.final_iqm, colour, face="white", marker="o")
+        if sum(math.isfinite(seed.final) for seed in group.seeds) >= 4:  # below four it is the mean
+            _interval(axes, i + 0.25, group.final_iqm, colour, face="white", marker="o")
     _interval_legend(axes, {"one run": "|"} | ({"unfinished run": "x"} if _any_unfinished(groups) else {}))
 
 

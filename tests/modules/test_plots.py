@@ -41,6 +41,24 @@ def test_learning_curve_of_a_run_without_evaluation(tmp_path):
     assert (230, 159, 0) in colours(path)
 
 
+def test_a_band_without_width_is_not_named_and_the_legend_is_not_on_the_data(tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr("modules.plots._png", lambda figure: drawn.append(figure) or b"")
+    (tmp_path / "summary.json").write_text('{"exp": "a_long_name_of_an_experiment", "memory": "lstm", "seed": 0}')
+    for lowest in (30.0, 10.0):
+        (tmp_path / "metrics.csv").write_text(HEADER + f"100,9.5,1.0,,30.0,{lowest},30.0\n200,5,1,,40,40,40\n")
+        learning_curve(tmp_path)
+        axes = drawn[-1].axes[0]
+        axes.figure.canvas.draw()
+        named = [text.get_text() for text in axes.get_legend().get_texts()]
+        assert ("greedy evaluation (min to max)" in named) == (lowest == 10.0)
+        (title,) = (item for item in axes.get_children() if "a_long" in getattr(item, "get_text", str)())
+        legend = axes.get_legend().get_window_extent()
+        assert legend.y0 >= axes.get_window_extent().y1
+        assert legend.x1 <= axes.figure.bbox.x1
+        assert title.get_window_extent().y0 >= legend.y1
+
+
 def test_the_loss_axis_can_be_read(tmp_path, monkeypatch):
     """Whatever the losses span: three to seven labels, in their own place."""
     drawn = []
