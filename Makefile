@@ -47,6 +47,7 @@ format: $(READY) ## mend what can be mended
 docs: $(READY) ## write the generated pages anew
 	$(BIN)/python -m modules.loggers > docs/metrics.md
 	$(BIN)/python -m tests.pipelines.bad_input > docs/bad_input.md
+	$(BIN)/python -m pipelines.settings_page > docs/settings.md
 	$(BIN)/python -m modules.envs.tour_picture
 
 clean: ## remove .venv and caches, keep outputs

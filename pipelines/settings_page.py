@@ -1,0 +1,108 @@
+"""Every setting with its type, range and meaning: `python -m pipelines.settings_page > docs/settings.md`."""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import fields
+from inspect import cleandoc
+from pathlib import Path
+from pydoc import locate
+from typing import Any, get_type_hints
+
+from omegaconf import DictConfig, OmegaConf
+from pydantic import PydanticUserError, TypeAdapter
+
+from modules.spec import Spec
+from pipelines.hints import CONF, OVER_ALL, options
+from pipelines.output import write
+from pipelines.schema import Run
+
+LIMITS = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
+HEAD = """# Settings
+
+Generated from the specs with `python -m pipelines.settings_page > docs/settings.md`; do not edit. The values are in
+`conf/`; `python -m pipelines.train +exp=NAME --help` shows those of a preset. An option is chosen by `group=option`, a
+setting of it by `group.setting=value`, dots for slashes: `network/memory=gru network.memory.hidden_size=64`."""
+
+
+def page() -> str:
+    """Write the page."""
+    parts = [HEAD, *section("The top level", Run, {})]
+    kinds: dict[tuple[str, type[Spec]], list[str]] = {}
+    for group, option in options():
+        if group not in (*OVER_ALL, "algo"):
+            kinds.setdefault((group, kind_of(group, option)), []).append(option)
+    for (group, kind), names in kinds.items():
+        comments = {key: text for name in names for key, text in commented(group, name).items()}
+        parts += section(" or ".join(f"`{group}={name}`" for name in names), kind, comments)
+    return "\n\n".join(parts) + "\n"
+
+
+def kind_of(group: str, option: str) -> type[Spec]:
+    """Find the spec that an option makes, by its own file or the one that it starts from."""
+    content = OmegaConf.load(Path(CONF, group, f"{option}.yaml"))
+    assert isinstance(content, DictConfig)
+    if "_target_" not in content:
+        return kind_of(group, content["defaults"][0])
+    kind = locate(content["_target_"])
+    assert isinstance(kind, type)
+    assert issubclass(kind, Spec)
+    return kind
+
+
+def commented(group: str, option: str) -> dict[str, str]:
+    """Read what the comments in an option's file say of its settings, the unit mostly."""
+    lines = Path(CONF, group, f"{option}.yaml").read_text(encoding="utf-8")
+    return dict(re.findall(r"^(\w+):[^#\n]*# (.+)$", lines, re.MULTILINE))
+
+
+def section(title: str, kind: type[Spec], comments: Mapping[str, str]) -> Iterator[str]:
+    """Say what `kind` is, and one line per setting; `comments` where its docstring says nothing."""
+    known, hints = {**comments, **meanings(kind)}, get_type_hints(kind, include_extras=True)
+    yield f"## {title}"
+    yield (kind.__doc__ or "").partition("\n\n")[0].replace("\n    ", " ")
+    rows = [
+        f"| `{field.name}` | {words} | {known.get(field.name, '')} |".replace("  ", " ")
+        for field in fields(kind)  # pyright: ignore[reportArgumentType]
+        if (words := allowed(hints[field.name]))
+    ]
+    if rows:
+        yield "\n".join(["| setting | allowed | meaning |", "|---|---|---|", *rows])
+
+
+def meanings(kind: type[Spec]) -> dict[str, str]:
+    """Read the attributes off the docstrings of `kind` and its bases."""
+    found: dict[str, str] = {}
+    for base in reversed(kind.__mro__):
+        _, _, listed = cleandoc(base.__dict__.get("__doc__") or "").partition("Attributes:\n")
+        block = re.split(r"\n(?=\S)", listed)[0]
+        items = re.findall(r"^ {4}(\w+): (.*(?:\n {8}.*)*)", block, re.MULTILINE)
+        found |= {name: " ".join(text.split()).replace("|", "\\|") for name, text in items}
+    return found
+
+
+def allowed(hint: Any) -> str:
+    """Say in words what a setting may be; nothing for a group, which has a section of its own."""
+    try:
+        schema = TypeAdapter(hint).json_schema()
+    except PydanticUserError:  # a group of several specs
+        return ""
+    return "" if "properties" in schema else said(schema)
+
+
+def said(schema: Mapping[str, Any]) -> str:
+    """Put a JSON schema into words."""
+    if "anyOf" in schema:
+        return " or ".join(map(said, schema["anyOf"]))
+    if choices := schema.get("enum", [schema["const"]] if "const" in schema else []):
+        return ", ".join(f"`{choice}`" for choice in choices)
+    if schema.get("type") == "array":
+        if "prefixItems" in schema:
+            return f"[{', '.join(map(said, schema['prefixItems']))}]"
+        return f"list of {said(schema.get('items', {}))}"
+    limits = [f"{sign} {schema[name]:g}" for name, sign in LIMITS.items() if name in schema]
+    name = schema.get("type", "any")
+    return " ".join(["names and values" if name == "object" else name, *limits])
+
+
+if __name__ == "__main__":
+    write(page())

@@ -1,0 +1,29 @@
+"""docs/settings.md says what every setting is."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from modules.optim import AdamSpec
+from pipelines.settings_page import allowed, meanings, page
+from tests.pipelines.launch import ROOT
+
+
+def test_the_page_is_current():
+    written = (ROOT / "docs" / "settings.md").read_text()
+    assert written == page(), "run python -m pipelines.settings_page > docs/settings.md"
+
+
+def test_types_and_ranges_in_words():
+    assert allowed(Annotated[int, Field(gt=0, le=9)] | None) == "integer > 0 ≤ 9 or null"
+    assert allowed(Literal["a", "b"]) == "`a`, `b`"
+    assert allowed(tuple[int, ...]) == "list of integer"
+    assert allowed(tuple[int, Annotated[float, Field(ge=0.5)]]) == "[integer, number ≥ 0.5]"
+    assert allowed(AdamSpec) == ""
+
+
+def test_a_meaning_may_take_several_lines():
+    found = meanings(AdamSpec)
+    assert found["lr"] == "step size."
+    assert found["average"].startswith("decay, per update, ")
+    assert found["average"].endswith("the average does not.")
