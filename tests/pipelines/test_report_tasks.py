@@ -209,6 +209,16 @@ def test_panels_lines_and_colours(make_run, report, drawn, tmp_path):
     assert [group.colour for group in mean.groups] == [0, 1, 2]
 
 
+def test_an_interquartile_mean_is_drawn_of_four_runs_or_more(make_run, report, monkeypatch):
+    markers = []
+    monkeypatch.setattr("modules.plots._interval", lambda *_, marker, **__: markers.append(marker))
+    runs = [make_run(f"s{seed}", 1.0 + seed, seed=seed) for seed in range(4)]
+    report(*runs[:3])
+    assert markers == ["D"]
+    report(*runs)
+    assert markers == ["D", "D", "o"]
+
+
 def test_lines_are_in_the_picture_across_their_panel(make_run, report, tmp_path):
     def dashed_rows(*words):
         report(make_run_once, *words)
