@@ -18,8 +18,9 @@ from pipelines.schema import read
 from pipelines.terminal import Screen, Stage, key_presses
 
 QUIT = "q"
-USAGE = """python -m pipelines.play env=tour env.task=ruin_2swamp [setting=value ...]
-  env=NAME      an environment with a text view (required): tour, corridor, memory_len, passive_tmaze, repeat_previous
+WITH_TEXT = ("tour", "corridor", "memory_len", "passive_tmaze", "repeat_previous")
+USAGE = f"""python -m pipelines.play env=tour env.task=ruin_2swamp [setting=value ...]
+  env=NAME      an environment with a text view (required): {", ".join(WITH_TEXT)}
   env.NAME=...  its settings, as for pipelines.train; so are all others, e.g. +exp=tour env.layout=uniform
   seed=0        of the episodes
 Keys are named below the first frame; q quits. Without a terminal, the characters of standard input are the keys."""
@@ -46,8 +47,7 @@ def stage_for(overrides: Sequence[str]) -> tuple[EnvSpec, Stage]:
     except UsageError as error:
         stage.close()
         raise UsageError(
-            "env: this environment has no text view; say which to play: "
-            "env=tour, env=corridor, env=memory_len, env=passive_tmaze or env=repeat_previous"
+            f"env: this environment has no text view; say which to play: env={', env='.join(WITH_TEXT)}"
         ) from error
     return run.env, stage
 

@@ -8,7 +8,7 @@ import os
 import signal
 import subprocess
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from types import FrameType
@@ -114,27 +114,32 @@ def ended_by(error: BaseException, loop: Loop) -> tuple[str, int, str]:
     go_on = f"go on with `python -m pipelines.resume run={loop.parts.run_dir}`"
     match error:
         case Stop():
-            sentence = f"stopped by {signal.Signals(error.signum).name} {where}, "
-            try:
-                loop.end_episodes_and_save()
-                sentence += f"all saved; {go_on}"
-            except OSError as full:
-                sentence += f"but saving failed: {full}; {go_on} from the last checkpoint"
-            return "interrupted", 128 + error.signum, sentence
+            trouble = save(loop)
+            how = (
+                f"but saving failed: {trouble}; {go_on} from the last checkpoint" if trouble else f"all saved; {go_on}"
+            )
+            return "interrupted", 128 + error.signum, f"stopped by {signal.Signals(error.signum).name} {where}, {how}"
         case KeyboardInterrupt():
             return "interrupted", 128 + signal.SIGINT, f"stopped at once {where}; {go_on} from the last checkpoint"
         case NonFiniteError():
             return "failed", 1, f"stopped {where}: {error}; the checkpoint before it is kept, but resuming repeats this"
         case Exception():
             path = loop.parts.run_dir / "error.txt"
-            sentence = f"failed {where}: {type(error).__name__}: {error} (traceback in {path}); {go_on}"
-            try:
-                loop.end_episodes_and_save()
-                path.write_text("".join(traceback.format_exception(error)))
-            except OSError as again:
-                sentence += f", and saving failed too: {again}"
-            return "failed", 1, sentence
+            trouble = save(loop, traceback.format_exception(error))
+            too = f", and saving failed too: {trouble}" if trouble else ""
+            return "failed", 1, f"failed {where}: {type(error).__name__}: {error} (traceback in {path}); {go_on}{too}"
     raise error
+
+
+def save(loop: Loop, lines: Sequence[str] = ()) -> str:
+    """Save what is not saved yet, and `lines`, if there are any, as error.txt; say why if that is not possible."""
+    try:
+        loop.end_episodes_and_save()
+        if lines:
+            (loop.parts.run_dir / "error.txt").write_text("".join(lines))
+    except OSError as error:
+        return str(error)
+    return ""
 
 
 def finish(loop: Loop, status: str) -> None:

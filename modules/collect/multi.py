@@ -170,8 +170,6 @@ class MultiCollection(Collection):
             if ends():
                 return None
             self._listen(PULSE_S)
-            self._mind_silence()
-        self._mind_silence()  # of the others
         w, filled = self._arrived.popleft()
         self._orders[w].popleft()
         return w, self._slots[w][filled.slot].clone()
@@ -188,6 +186,7 @@ class MultiCollection(Collection):
                 self._take(w, self._receive(w))
         if dead:
             raise self._death(dead[0])
+        self._mind_silence()
 
     def _mind_silence(self) -> None:
         """Say which workers have not been heard of for long; a busy learner is not their fault."""

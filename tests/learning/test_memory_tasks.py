@@ -5,19 +5,19 @@ import pytest
 from tests.learning.test_cartpole import SOLVED, trained
 
 FF = ("network/memory=none", "network/inputs=none")  # the previous action is a memory too
-LEN = ("+exp=r2d2_memory_len", "env.length=30", "stop_at_score=0.999", "seed=0")
+LEN = ("+exp=r2d2_memory_len", "env.length=30", "total_frames=100_000", "stop_at_score=0.999", "seed=0")
 MAZE = ("+exp=r2d2_passive_tmaze", "seed=0")
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("words", [(*LEN, "total_frames=310_000"), MAZE])
+@pytest.mark.parametrize("words", [LEN, MAZE])
 def test_r2d2_remembers_a_cue(tmp_path, words):
     assert trained(tmp_path / "run", *words)["mean"] >= 0.95
 
 
 @pytest.mark.slow
 def test_without_memory_a_cue_is_forgotten(tmp_path):
-    result = trained(tmp_path / "run", *LEN, *FF, "total_frames=100_000", "optim.lr_decay_frames=310_000")
+    result = trained(tmp_path / "run", *LEN, *FF)
     assert abs(result["mean"]) < 0.4  # chance: 0; 100 answers have a standard error of 0.1
 
 
