@@ -18,7 +18,7 @@ Normalise = Literal["none", "window"]
 class BanditSpec(MetaSpec):
     """Sliding-window UCB with ε-greedy choices.
 
-    Source: Agent57 (Badia et al. 2020), an actor's meta-controller, and its appendix. Deviation: `normalise` = "window".
+    Source: Agent57 (Badia et al. 2020), an actor's meta-controller, and appendix. Deviation: `normalise` = "window".
 
     Attributes:
         window: episodes that each controller remembers, τ; no fewer than there are arms.

@@ -115,14 +115,16 @@ def test_an_arm_that_has_left_the_window_comes_first():
     assert next_arm(play(bandit(window=4, normalise="window"), *episodes)) == 2
 
 
-def test_normalised_means_run_from_0_to_1_in_each_window():
-    """By hand, lowest 1000, highest 3000: 0.5 + √(1/1) = 1.5 beats 1 + √(1/9); raw, 3000 beats 2000."""
+@pytest.mark.parametrize(("window", "shift"), [(13, 0), (100, 0), (100, -5000)])  # empty places hold no return of 0
+def test_normalised_means_run_from_0_to_1_in_each_window(window, shift):
+    """By hand, lowest 1000, highest 3000: 1 + β √(1/9) against 0.5 + β √(1/4), equal at β = 3; raw, no β helps."""
     episodes = [(0, 3000)] * 9 + [(1, 1000), (1, 3000), (1, 2000), (1, 2000)]
-    assert next_arm(play(bandit(n=2, window=13), *episodes)) == 0
-    assert next_arm(play(bandit(n=2, window=13, normalise="window", ucb_beta=3.1), *episodes)) == 1  # 2.03, 2.05
-    assert next_arm(play(bandit(n=2, window=13, normalise="window", ucb_beta=2.9), *episodes)) == 0  # 1.97, 1.95
+    episodes = [(arm, value + shift) for arm, value in episodes]
+    assert next_arm(play(bandit(n=2, window=window, ucb_beta=3.1), *episodes)) == 0
+    assert next_arm(play(bandit(n=2, window=window, ucb_beta=3.1, normalise="window"), *episodes)) == 1
+    assert next_arm(play(bandit(n=2, window=window, ucb_beta=2.9, normalise="window"), *episodes)) == 0
     constant = [(0, 7)] * 4 + [(1, 7)] * 3
-    assert next_arm(play(bandit(n=2, window=7, normalise="window"), *constant)) == 1  # 0.5 each: the bonus decides
+    assert next_arm(play(bandit(n=2, window=window, normalise="window"), *constant)) == 1  # the bonus decides
 
 
 def test_with_probability_epsilon_any_arm_is_chosen():
@@ -157,9 +159,9 @@ def test_the_greedy_arm_follows_a_best_arm_that_moves(seed):
 def test_the_greedy_arm_is_that_of_all_windows_together():
     mine = bandit(2)
     assert mine.greedy() == 0
-    for e, arm, value in [(0, 3, -9), (0, 1, -1), (0, 2, -5), (1, 2, -2), (1, 1, -5)]:
+    for e, arm, value in [(0, 3, -9), (0, 1, -1), (0, 2, -5), (1, 2, -2), (1, 1, -5), (1, 1, -5)]:
         mine.update(tensor([e]), tensor([arm]), tensor([float(value)]))
-    assert mine.greedy() == 1  # means −3, −3.5, −9; arm 0 was never tried
+    assert mine.greedy() == 2  # means −3.67, −3.5, −9 over episodes, not −3, −3.5, −9 over controllers; no arm 0
 
 
 def rounds(mine, times=30):
