@@ -96,7 +96,7 @@ class GoalCorridor(Explore):
         """Go left or right; left of the left end is a wall."""
         place, time = state["place"], state["time"] + 1
         right = action == self._right[place]
-        place = (place + 2 * right.long() - 1).clamp(min=0)
+        place = (place + 2 * right.long() - 1).clamp(0, self.task.length)
         found = place == self.task.length
         late = (time >= self.task.horizon) & ~found
         state = {"place": place, "time": time, "event": torch.where(found, FOUND, torch.where(late, HIT, NOTHING))}
