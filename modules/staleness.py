@@ -54,7 +54,7 @@ def delta_q(history: Sequence[TensorDictBase], loss: Unroller, stride: int) -> d
         after = loss.state_after(earlier, state, stride)
         real = earlier[keys.MASK][:, loss.burn_in, None, None]
         state = tuple(torch.where(real, new, old) for new, old in zip(after, state, strict=True))
-    learned, true = loss.unroll(rows, "online"), loss.unroll_from(rows, state)
+    learned, true = (q.flatten(2) for q in (loss.unroll(rows, "online"), loss.unroll_from(rows, state)))  # streams
     mask = rows[keys.MASK][:, loss.burn_in :]
     scale = learned[:, :-1].amax(-1).masked_fill(~mask, -torch.inf).amax(1).abs().mean().clamp_min(1e-8)
     distance = (learned - true)[:, :-1].norm(dim=-1) / scale

@@ -79,7 +79,7 @@ def build(run: Run, run_dir: Path, config: Mapping[str, Any], checkpoint: Mappin
         reads=run.network.inputs.reads,
         symmetry=run.env.symmetry(),
     )
-    learner = Learner(network, run.loss.build(network, tuple(states), run.replay.burn_in), run.optim)
+    learner = Learner(network, run.loss.build(network, run.rows), run.optim)
     logger = run.logger.build(
         run_dir,
         config=config,

@@ -1,7 +1,7 @@
 """What the loop knows of a meta-controller."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor
 
@@ -56,7 +56,9 @@ class Meta:
 
 
 class MetaSpec(Spec):
-    """Settings of a meta-controller."""
+    """Settings of a meta-controller; `single` says that there is no family, but one policy."""
+
+    single: ClassVar[bool] = False
 
     def table(self, gamma: float) -> Arms:
         """Make the table of arms; `gamma` is the loss's own, for the option that brings none."""

@@ -16,6 +16,8 @@ from modules.spec import spec
 class NoneSpec(MetaSpec):
     """One policy: one arm without intrinsic reward, and the loss's own discount."""
 
+    single = True
+
     def table(self, gamma: float) -> Arms:
         """One arm: β = 0 and `gamma`."""
         return Arms(beta=torch.zeros(1), gamma=torch.full((1,), gamma))
@@ -27,22 +29,23 @@ class NoneSpec(MetaSpec):
 
 
 class FixedArm(Meta):
-    """Arm 0 in every episode; remembers nothing."""
+    """The same arm in every episode, at first 0; remembers nothing."""
 
     def __init__(self, controllers: int) -> None:
         self._controllers = controllers
+        self.arm = 0
 
     def choose(self, which: Tensor) -> Tensor:
-        """Arm 0."""
-        return torch.zeros(len(which), dtype=torch.int64)
+        """The arm."""
+        return torch.full((len(which),), self.arm)
 
     def update(self, which: Tensor, arms: Tensor, returns: Tensor) -> None:
         """Nothing to learn from them."""
         del which, arms, returns
 
     def greedy(self) -> int:
-        """Arm 0."""
-        return 0
+        """The arm."""
+        return self.arm
 
     def counts(self) -> Tensor:
         """No episode is remembered, [E, 1]."""

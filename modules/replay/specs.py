@@ -59,7 +59,9 @@ class SequenceSpec(Spec):
         """Bytes on disk of the full ring; the page cache holds as much of it as memory allows."""
         return layout.template(spaces).bytes() * ring_rows
 
-    def layout(self, states: Mapping[str, tuple[int, ...]], reads: tuple[str, ...]) -> Layout:
+    def layout(
+        self, states: Mapping[str, tuple[int, ...]], reads: tuple[str, ...], extra: tuple[str, ...] = ()
+    ) -> Layout:
         """Say what a row is made of, for a network with these recurrent `states` that `reads` these entries."""
         return Layout(
             burn_in=self.burn_in,
@@ -67,6 +69,7 @@ class SequenceSpec(Spec):
             overlap=self.overlap,
             states=states if self.state == "stored" else {},
             further=tuple(key for key in FURTHER if key in reads),
+            extra=extra,
         )
 
     @property

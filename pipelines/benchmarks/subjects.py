@@ -63,7 +63,7 @@ class Learning:
 def learning(run: Run) -> Learning:
     """Make a run's learner as `pipelines.build` does, without environments and replay."""
     network = run.network.build(run.spaces).to(run.torch_device)
-    loss = run.loss.build(network, tuple(run.network.memory.states()), run.replay.burn_in)
+    loss = run.loss.build(network, run.rows)
     return Learning(network, Learner(network, loss, run.optim))
 
 
