@@ -37,7 +37,9 @@ class EpisodicNoveltySpec(IntrinsicSpec):
 
     def build(self, spaces: Spaces, device: torch.device) -> "Novelty":
         """Make the embedding."""
-        return Novelty(self.embedding.build(spaces, device), self.memory, None, features=self.embedding.features, scale=self.scale)
+        return Novelty(
+            self.embedding.build(spaces, device), self.memory, None, features=self.embedding.features, scale=self.scale
+        )
 
 
 @spec

@@ -98,9 +98,10 @@ def test_what_was_learned_is_less_new():
 def test_only_the_last_frames_are_learned_from():
     """Whatever stands in padding or before them, the step is the same."""
     steps, mask = torch.randn(3, 10, 4), torch.zeros(3, 9, dtype=torch.bool)
-    mask[:, 1:8] = True
-    other = steps.clone()
-    other[:, :3], other[:, 9:] = 1e3, 1e3  # learned from: what steps 3 … 7 saw, 3 … 8
+    mask[:2, 1:8] = True
+    mask[2, 1:3] = True  # two real steps, fewer than are asked for: 1 … 3
+    other = torch.full_like(steps, 1e3)
+    other[:2, 3:9], other[2, 1:4] = steps[:2, 3:9], steps[2, 1:4]  # what steps 3 … 7 saw: 3 … 8
     rnd, twin = make(), make()
     twin.load_state_dict(rnd.state_dict())
     action = torch.zeros(3, 9, dtype=torch.int64)
