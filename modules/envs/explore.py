@@ -35,7 +35,7 @@ class GoalCorridorSpec(WorldSpec):
     @property
     def actions(self) -> tuple[str, ...]:  # pyright: ignore[reportIncompatibleVariableOverride] - it depends
         """Left and right, where that is what they always do."""
-        return ("left", "right") if self.mapping_seed is None else ("action 0", "action 1")
+        return ("left", "right") if self.mapping_seed is None else ("0", "1")
 
     def max_steps(self) -> int | None:
         """The time limit."""
@@ -60,7 +60,7 @@ class DeepSeaSpec(WorldSpec):
         move_cost: what going right in every row costs in all.
     """
 
-    actions = ("action 0", "action 1")
+    actions = ("0", "1")
 
     size: Annotated[int, Field(gt=1, le=100)]
     mapping_seed: MapSeed

@@ -193,7 +193,7 @@ def test_spaces_keys_and_words():
     assert chain().spaces() == Spaces(observation_shape=(2,), observation_dtype=torch.float32, n_actions=5)
     found = {key: coin().actions[action] for key, action in coin().keys().items()}
     assert found == {"w": "up", "a": "left", "s": "down", "d": "right"}
-    assert [corridor(mapping_seed=None).actions, corridor().actions[1]] == [("left", "right"), "action 1"]
+    assert [corridor(mapping_seed=None).actions, corridor().actions[1]] == [("left", "right"), "1"]
     assert corridor().keys() == sea().keys() == {"a": 0, "d": 1}
     assert {key: chain().actions[action] for key, action in chain().keys().items()}["3"] == "chain 30"
     for spec in EVERY:
