@@ -7,6 +7,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from modules.errors import NonFiniteError
 from modules.spec import Spec, UsageError, spec
 
 Positive = Annotated[float, Field(gt=0)]
@@ -89,12 +90,12 @@ class EpisodicMemory:
             Episodic rewards r, float32 [N], finite and ≥ 0.
 
         Raises:
-            ArithmeticError: an embedding is NaN or infinite; nothing was changed.
+            NonFiniteError: an embedding is NaN or infinite; nothing was changed.
         """
         active = torch.ones_like(self._rows, dtype=torch.bool) if active is None else active
         embedding = embedding.to(self._states)
         if not embedding[active].isfinite().all():
-            raise ArithmeticError("an embedding in the episodic memory is not finite: its network has diverged")
+            raise NonFiniteError("an embedding in the episodic memory is not finite: its network has diverged")
         nearest, present = self._neighbours(embedding, active)
         self._update_mean(nearest, present)
         reward = self._reward(nearest, present)
@@ -139,6 +140,26 @@ class EpisodicMemory:
     def reset(self, mask: Tensor) -> None:
         """Empty the memories of the environments in `mask`, bool [N]; the running mean stays."""
         self._written.masked_fill_(mask, 0)
+
+    def adopt(self, other: "EpisodicMemory") -> None:
+        """Take over the running means, environment e from e mod N of the `other`'s; the memories are emptied."""
+        source = self._rows % other.num_envs
+        self.load_statistics({name: value[source] for name, value in other.statistics().items()})
+        self._written.zero_()
+
+    def statistics(self) -> dict[str, Tensor]:
+        """The running means of the squared distances and how many distances they hold, [N]: what outlives episodes."""
+        return {"mean": self._mean.clone(), "seen": self._seen.clone()}
+
+    def load_statistics(self, state: Mapping[str, Tensor]) -> None:
+        """Put back what `statistics` returned; raises `UsageError` if it is of another number of environments."""
+        if len(state["mean"]) != self.num_envs:
+            raise UsageError(
+                f"the stored mean distances are those of {len(state['mean'])} environments, but the settings say "
+                f"{self.num_envs}: restore the config.yaml that the run was started with"
+            )
+        self._mean.copy_(state["mean"])
+        self._seen.copy_(state["seen"])
 
     def state_dict(self) -> dict[str, Any]:
         """Everything, with as many states as the longest memory has, [N, longest, features]."""

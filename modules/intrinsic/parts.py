@@ -10,6 +10,7 @@ from tensordict import TensorDictBase
 from torch import Tensor, nn
 
 from modules import keys
+from modules.errors import NonFiniteError
 from modules.keys import Spaces
 from modules.networks.torsos import TorsoSpec
 from modules.optim import Beta
@@ -58,14 +59,14 @@ class Descent:
         """Descend on the scalar `loss`.
 
         Raises:
-            ArithmeticError: `name`'s loss or gradient is not finite; parameters and moments are as before.
+            NonFiniteError: `name`'s loss or gradient is not finite; parameters and moments are as before.
         """
         self._adam.zero_grad()
         loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(self._parameters, self._max_grad_norm)
         if not (norm.isfinite() and loss.isfinite()):
             self._adam.zero_grad()
-            raise ArithmeticError(f"{name} is not finite: loss = {loss.item()}, gradient's norm = {norm.item()}")
+            raise NonFiniteError(f"{name} is not finite: loss = {loss.item()}, gradient's norm = {norm.item()}")
         self._adam.step()
 
     def state_dict(self) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from pydantic import Field, InstanceOf
 from tensordict import TensorDictBase
 from torch import Tensor, nn
 
+from modules.errors import NonFiniteError
 from modules.intrinsic.moments import RunningMoments
 from modules.intrinsic.parts import DescentSpec, encoder, last_steps
 from modules.keys import Spaces
@@ -50,8 +51,8 @@ class RandomDistillation:
 
     err(x) = ‖ĝ(x) − g(x)‖² and α = 1 + (err − μ) / σ, clipped to [1, L] (NGU, section 2 and equation 1).
     Floating-point observations are whitened by their running mean and deviation and cut off at ±5; images and other
-    whole numbers go to the torso as they are, which scales them itself. Acting owns both statistics: `alpha` updates
-    them, `step` only reads them.
+    whole numbers go to the torso as they are, which scales them itself. Acting owns both statistics: `alpha` and
+    `bonus` update them, `step` only reads them.
     """
 
     def __init__(self, settings: DistillationSpec, spaces: Spaces, device: torch.device) -> None:
@@ -79,21 +80,46 @@ class RandomDistillation:
             α, float32 [N], from 1 to L.
 
         Raises:
-            ArithmeticError: an error is NaN or infinite; the statistics of the errors are as before.
+            NonFiniteError: an error is NaN or infinite; the statistics of the errors are as before.
         """
         active = torch.ones_like(observation[(..., *[0] * self._axes)], dtype=torch.bool) if active is None else active
-        observation = observation[active]
+        error, deviation = self._taken_in(observation[active])
+        score = torch.where(deviation > 0, (error - self.errors.mean) / deviation, 0)
+        alpha = torch.ones(active.shape, device=active.device)
+        alpha[active] = (1 + score).clamp(1, self.settings.max_alpha).float()
+        return alpha
+
+    @torch.no_grad()
+    def bonus(self, observation: Tensor) -> Tensor:
+        """Reward the current states for the errors themselves, and take them into the statistics as `alpha` does.
+
+        Deviation from Burda et al. (2018), who divide by the deviation of intrinsic returns: by that of the errors.
+
+        Args:
+            observation: [N, *shape].
+
+        Returns:
+            err / σ, float32 [N], ≥ 0; 0 as long as all errors are equal.
+
+        Raises:
+            NonFiniteError: as by `alpha`.
+        """
+        error, deviation = self._taken_in(observation)
+        return torch.where(deviation > 0, error / deviation, 0).float()
+
+    def _taken_in(self, observation: Tensor) -> tuple[Tensor, Tensor]:
+        """Errors of the observations, [n], and the deviation of all errors, both after the statistics took them in.
+
+        The deviation is 0 where it is nothing but rounding; both are float64.
+        """
         if self.whitens:
             self.observations.update(observation)
         error = self.error(observation).double()
         if not error.isfinite().all():
-            raise ArithmeticError("an error of random distillation is not finite: its predictor has diverged")
+            raise NonFiniteError("an error of random distillation is not finite: its predictor has diverged")
         self.errors.update(error)
         mean, std = self.errors.mean, self.errors.std
-        score = torch.where(std > SAME * mean, (error - mean) / std, 0)
-        alpha = torch.ones(active.shape, device=active.device)
-        alpha[active] = (1 + score).clamp(1, self.settings.max_alpha).float()
-        return alpha
+        return error, torch.where(std > SAME * mean, std, 0)
 
     def error(self, observation: Tensor) -> Tensor:
         """err(x), [...], of observations [..., *shape] under the present statistics."""
