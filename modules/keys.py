@@ -26,6 +26,7 @@ PREVIOUS_ACTION = "previous_action"
 PREVIOUS_REWARD = "previous_reward"
 PREVIOUS_INTRINSIC = "previous_intrinsic"
 INTRINSIC = "intrinsic_reward"
+INTRINSIC_RETURN = "intrinsic_return"
 BEHAVIOUR = "behaviour"
 ARM = "arm"
 ROW = "row"
@@ -60,7 +61,8 @@ KEYS = (
     Key(PREVIOUS_ACTION, "[N]; sampled row: [T+1]", "int64", "PreviousStep, replay", "networks.inputs"),
     Key(PREVIOUS_REWARD, "[N]; sampled row: [T+1]", "float32", "PreviousStep, replay", "networks.inputs"),
     Key(PREVIOUS_INTRINSIC, "[N]; sampled row: [T+1]", "float32", "PreviousStep, replay", "networks.inputs"),
-    Key(INTRINSIC, "[N, 1]; row: [T]", "float32", "Novelty (in next)", "replay, losses"),
+    Key(INTRINSIC, "[N, 1]; row: [T]", "float32", "IntrinsicReward (in next)", "replay, losses, PreviousStep"),
+    Key(INTRINSIC_RETURN, "[N, 1]", "float32", "IntrinsicReward", "loop"),
     Key(BEHAVIOUR, "[N]; row: [T]", "float32", "Policy: probability of the action taken", "replay, losses"),
     Key(ARM, "[N]; row: []; sampled row: [T+1]", "int64", "ArmPerEpisode", "Policy, networks.inputs, replay, losses"),
     Key(EMBED, "[N, features]", "float32", "networks.torsos", "networks.memory"),

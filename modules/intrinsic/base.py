@@ -22,8 +22,12 @@ class Bonus:
         """Start episodes in the environments `which`, bool [N], at `observation` [N, *shape]."""
         raise NotImplementedError
 
-    def reward(self, observation: Tensor) -> dict[str, Tensor]:
-        """Intrinsic reward of arriving at `observation` [N, *shape]: `reward` [N], and its parts by name, [N] each."""
+    def reward(self, observation: Tensor) -> Tensor:
+        """Intrinsic reward [N] of arriving at `observation` [N, *shape]."""
+        raise NotImplementedError
+
+    def measures(self) -> dict[str, float]:
+        """Mean reward and mean of its parts since the last call, under the names of the metrics table."""
         raise NotImplementedError
 
     def adopt(self, other: "Bonus") -> None:
@@ -81,11 +85,36 @@ class NoneSpec(IntrinsicSpec):
         return NoCuriosity()
 
 
+class Tally:
+    """Sums up rewards and their parts, and gives their means."""
+
+    def __init__(self) -> None:
+        self._sums: dict[str, Tensor] = {}
+        self._count = 0
+
+    def add(self, **values: Tensor) -> None:
+        """Take in one step of N environments: [N] each, always under the same names."""
+        for name, value in values.items():
+            total = value.sum(dtype=torch.float64)
+            self._sums[name] = self._sums[name] + total if name in self._sums else total
+        self._count += len(next(iter(values.values())))
+
+    def means(self) -> dict[str, float]:
+        """Means since the last call, as intrinsic/NAME_mean; nothing if there were no steps."""
+        found = {f"intrinsic/{name}_mean": total.item() / self._count for name, total in self._sums.items()}
+        self._sums, self._count = {}, 0
+        return found
+
+
 class NoBonus(Bonus):
     """Remembers nothing, and is never asked for a reward."""
 
     def begin(self, which: Tensor, observation: Tensor) -> None:
         """Nothing to remember."""
+
+    def measures(self) -> dict[str, float]:
+        """Nothing."""
+        return {}
 
     def adopt(self, other: Bonus) -> None:
         """Nothing to take over."""

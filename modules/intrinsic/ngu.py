@@ -11,7 +11,7 @@ from pydantic import Field, InstanceOf
 from tensordict import TensorDictBase
 from torch import Tensor
 
-from modules.intrinsic.base import Bonus, Curiosity, IntrinsicSpec
+from modules.intrinsic.base import Bonus, Curiosity, IntrinsicSpec, Tally
 from modules.intrinsic.embedding import Embedding, EmbeddingSpec
 from modules.intrinsic.memory import EpisodicSpec
 from modules.intrinsic.rnd import DistillationSpec, RandomDistillation
@@ -125,6 +125,7 @@ class NoveltyBonus(Bonus):
         self._embed = source.embedding.acting(num_envs)
         device = next(source.embedding.network.parameters()).device
         self._memory = source.memory.build(num_envs, source.features, device)
+        self._tally = Tally()
 
     def begin(self, which: Tensor, observation: Tensor) -> None:
         """Forget the episode before and remember the first observation."""
@@ -132,14 +133,21 @@ class NoveltyBonus(Bonus):
         self._memory.reset(which)
         self._memory.query_and_add(self._embed(observation), which)
 
-    def reward(self, observation: Tensor) -> dict[str, Tensor]:
-        """`reward`, and of its parts `episodic` and, if there is one, `alpha`."""
+    def reward(self, observation: Tensor) -> Tensor:
+        """Scale · r_episodic, times α if there is one."""
         episodic = self._memory.query_and_add(self._embed(observation))
-        lifelong = self._source.lifelong
+        reward, lifelong = self._source.scale * episodic, self._source.lifelong
         if lifelong is None:
-            return {"reward": self._source.scale * episodic, "episodic": episodic}
+            self._tally.add(reward=reward, episodic=episodic)
+            return reward
         alpha = lifelong.alpha(observation)
-        return {"reward": self._source.scale * episodic * alpha, "episodic": episodic, "alpha": alpha}
+        reward = reward * alpha
+        self._tally.add(reward=reward, episodic=episodic, alpha=alpha)
+        return reward
+
+    def measures(self) -> dict[str, float]:
+        """Mean reward, mean episodic reward and, if there is one, mean α."""
+        return self._tally.means()
 
     def adopt(self, other: Bonus) -> None:
         """Take over the mean distances, environment by environment."""
@@ -184,14 +192,21 @@ class DistilledBonus(Bonus):
 
     def __init__(self, source: Distilled) -> None:
         self._source = source
+        self._tally = Tally()
 
     def begin(self, which: Tensor, observation: Tensor) -> None:
         """Nothing to remember."""
         del which, observation
 
-    def reward(self, observation: Tensor) -> dict[str, Tensor]:
-        """`reward`."""
-        return {"reward": self._source.scale * self._source.lifelong.bonus(observation)}
+    def reward(self, observation: Tensor) -> Tensor:
+        """Scale · err / σ."""
+        reward = self._source.scale * self._source.lifelong.bonus(observation)
+        self._tally.add(reward=reward)
+        return reward
+
+    def measures(self) -> dict[str, float]:
+        """Mean reward."""
+        return self._tally.means()
 
     def adopt(self, other: Bonus) -> None:
         """Nothing to take over: statistics are the source's."""

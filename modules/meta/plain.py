@@ -29,11 +29,11 @@ class NoneSpec(MetaSpec):
 
 
 class FixedArm(Meta):
-    """The same arm in every episode, at first 0; remembers nothing."""
+    """The same arm in every episode; remembers nothing."""
 
-    def __init__(self, controllers: int) -> None:
+    def __init__(self, controllers: int, arm: int = 0) -> None:
         self._controllers = controllers
-        self.arm = 0
+        self.arm = arm
 
     def choose(self, which: Tensor) -> Tensor:
         """The arm."""

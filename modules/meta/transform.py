@@ -7,6 +7,7 @@ from torchrl.envs import Transform
 
 from modules import keys
 from modules.meta.base import Meta
+from modules.resets import starting
 
 
 class ArmPerEpisode(Transform):
@@ -42,14 +43,8 @@ class ArmPerEpisode(Transform):
         self, observation_spec: Composite
     ) -> Composite:
         """Add the arm, [N]."""
-        spec = Categorical(self._n_arms, shape=observation_spec.shape, dtype=torch.int64, device=observation_spec.device)
+        spec = Categorical(
+            self._n_arms, shape=observation_spec.shape, dtype=torch.int64, device=observation_spec.device
+        )
         observation_spec[keys.ARM] = spec
         return observation_spec
-
-
-def starting(tensordict: TensorDictBase | None, tensordict_reset: TensorDictBase) -> torch.Tensor:
-    """Tell which environments a reset starts anew, bool [N]."""
-    which = None if tensordict is None else tensordict.get("_reset", None)
-    if which is None:
-        return torch.ones(tensordict_reset.batch_size, dtype=torch.bool)
-    return which.reshape(tensordict_reset.batch_size)
