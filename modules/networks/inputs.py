@@ -51,7 +51,7 @@ class InputsSpec(Spec):
         """There must be something to read."""
         if self.previous_intrinsic and not run.intrinsic.rewards:
             yield "network.inputs.previous_intrinsic=true needs an intrinsic reward: choose an option of intrinsic"
-        if self.arm and run.spaces.n_arms == 1:
+        if self.arm and run.meta.single:
             yield "network.inputs.arm=true needs a family of policies: choose an option of meta"
 
     def size(self, spaces: Spaces) -> int:

@@ -63,7 +63,7 @@ class RecurrentNetwork(TensorDictSequential):
     @property
     def states(self) -> tuple[str, ...]:
         """Keys of the recurrent state."""
-        return tuple(key[1] for key in self.out_keys if isinstance(key, tuple))
+        return tuple(str(key[1]) for key in self.out_keys if isinstance(key, tuple))
 
     @property
     def _parts(self) -> tuple[nn.Module, list[nn.Module], Memory, nn.Module]:
@@ -124,7 +124,7 @@ class Policy(TensorDictModuleBase):
         self._choose, self._probability = choose, probability
         self.in_keys = [*network.reads, keys.IS_INIT, *network.states]
         written = [keys.ACTION] if probability is None else [keys.ACTION, keys.BEHAVIOUR]
-        self.out_keys = [*written, *(("next", key) for key in network.states)]
+        self.out_keys = [*written, *(("next", key) for key in network.states)]  # pyright: ignore[reportAttributeAccessIssue] - nested
 
     def forward(  # pyright: ignore[reportIncompatibleVariableOverride]
         self, tensordict: TensorDictBase

@@ -73,6 +73,8 @@ class NetworkSpec(Spec):
                 "network.streams=two needs an intrinsic reward (an option of intrinsic) and a loss that learns both "
                 "(loss=q or loss=retrace)"
             )
+        if self.streams == "two" and run.meta.single:
+            yield "network.streams=two needs a family of policies, whose β weighs the two: choose an option of meta"
 
     @property
     def reads(self) -> tuple[str, ...]:
@@ -96,7 +98,11 @@ class NetworkSpec(Spec):
         torso, head = self.torso.build(spaces), self.head.build(features, spaces.n_actions)
         return RecurrentNetwork(torso, self.inputs.build(spaces) if self.inputs.reads else None, memory, head)
 
-    def primer(self) -> Transform:
+    def transforms(self) -> list[Transform]:
         """Make what provides, at each reset, the zero recurrent state and, at each step, the further inputs."""
         zero = ZeroState(self.states())
-        return Compose(*[zero, PreviousStep(intrinsic=self.inputs.previous_intrinsic)]) if self.inputs.reads else zero
+        return [zero, PreviousStep(intrinsic=self.inputs.previous_intrinsic)] if self.inputs.reads else [zero]
+
+    def primer(self) -> Transform:
+        """Make them as one."""
+        return Compose(self.transforms())

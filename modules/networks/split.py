@@ -28,9 +28,9 @@ class SplitNetwork(TensorDictModuleBase):
     def __init__(self, extrinsic: RecurrentNetwork, intrinsic: RecurrentNetwork, betas: tuple[float, ...]) -> None:
         super().__init__()
         self.streams = nn.ModuleList([extrinsic, intrinsic])
-        self.register_buffer("betas", torch.tensor(betas))
+        self.register_buffer("betas", torch.tensor(betas), persistent=False)  # a setting, no weight
         self.in_keys = [*self.reads, *self.states]
-        self.out_keys = [keys.ACTION_VALUE, *(("next", key) for key in self.states)]
+        self.out_keys = [keys.ACTION_VALUE, *(("next", key) for key in self.states)]  # pyright: ignore[reportAttributeAccessIssue] - nested
 
     @property
     def reads(self) -> tuple[str, ...]:

@@ -1,6 +1,7 @@
 """Small parts that several tests of the core share."""
 
 from collections.abc import Iterable, Sequence
+from typing import Literal
 
 import gymnasium
 import numpy as np
@@ -30,12 +31,16 @@ MEMORIES: dict[str, MemorySpec] = {
 NO_INPUTS = InputsSpec(previous_action=False, previous_reward=False, previous_intrinsic=False, arm=False)
 
 
-def network_spec(memory: str, *, previous: bool = False) -> NetworkSpec:
+def network_spec(
+    memory: str, *, previous: bool = False, family: bool = False, streams: Literal["one", "two"] = "one"
+) -> NetworkSpec:
+    """`previous`: action and reward are inputs; `family`: those, the intrinsic reward and the arm."""
     torso = MlpSpec(out_features=6, hidden=(), activation="tanh")
-    inputs = InputsSpec(
-        previous_action=previous, previous_reward=previous, previous_intrinsic=False, arm=False
+    before = previous or family
+    inputs = InputsSpec(previous_action=before, previous_reward=before, previous_intrinsic=family, arm=family)
+    return NetworkSpec(
+        span=0, streams=streams, torso=torso, inputs=inputs, memory=MEMORIES[memory], head=QSpec(hidden=(7,))
     )
-    return NetworkSpec(span=0, streams="one", torso=torso, inputs=inputs, memory=MEMORIES[memory], head=QSpec(hidden=(7,)))
 
 
 def sharpen(network: torch.nn.Module) -> None:

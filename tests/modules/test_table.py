@@ -21,7 +21,12 @@ SPACES = Spaces(observation_shape=(2, 3), observation_dtype=torch.uint8, n_actio
 
 def table(rows=4):
     spec = NetworkSpec(
-        span=0, streams="one", torso=TableSpec(rows=rows), inputs=NO_INPUTS, memory=NoMemorySpec(name="none"), head=TableHeadSpec()
+        span=0,
+        streams="one",
+        torso=TableSpec(rows=rows),
+        inputs=NO_INPUTS,
+        memory=NoMemorySpec(name="none"),
+        head=TableHeadSpec(),
     )
     return spec.build(SPACES)
 

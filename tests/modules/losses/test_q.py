@@ -21,7 +21,9 @@ def make(memory, *, previous=False, burn_in=0, **settings):
     for network in (online, target):
         sharpen(network)
     own, other = copy.deepcopy(online), copy.deepcopy(target)
-    loss = (spec := q_settings(**settings)).build(online, plain_rows(MEMORIES[memory].states(), burn_in, gamma=spec.gamma))
+    loss = (spec := q_settings(**settings)).build(
+        online, plain_rows(MEMORIES[memory].states(), burn_in, gamma=spec.gamma)
+    )
     with torch.no_grad():
         for p, q in zip(loss.target_value_network_params.values(True, True), target.parameters(), strict=True):
             p.copy_(q)

@@ -19,7 +19,7 @@ def both(memory, *, double):
     sharpen(network)
     states = tuple(MEMORIES[memory].states())
     theirs = TorchrlDqnSpec(gamma=0.9, double=double, loss_function="smooth_l1").build(
-        copy.deepcopy(network), states, 0
+        copy.deepcopy(network), plain_rows(states)
     )
     ours = q_settings(gamma=0.9, n_step=1, double=double, huber_delta=1.0).build(network, plain_rows(states, gamma=0.9))
     return ours, theirs
