@@ -22,15 +22,24 @@ class Surroundings:
         run = self.run
         arm = [] if run.meta.single else [ArmPerEpisode(self.meta, run.spaces.n_arms)]
         novelty = [IntrinsicReward(self.bonus)] if run.intrinsic.rewards else []
-        return Compose(*arm, *novelty, run.network.primer())
+        # In one list: TorchRL finds no parent of a transform that is in a Compose in a Compose in a Compose.
+        return Compose([*arm, *novelty, *run.network.transforms()])
 
     def build(self, num_envs: int, *, video: bool = False) -> TransformedEnv:
         """Make the environments."""
         return self.run.env.build(num_envs, self.primer(), video=video)
 
 
-def greedy_surroundings(run: Run, curiosity: Curiosity, num_envs: int, *, arm: int = 0) -> Surroundings:
-    """Make those of an evaluation: one arm, and a bonus only as an input to the network."""
-    fixed = FixedArm(num_envs)
-    fixed.arm = arm
-    return Surroundings(run=run, bonus=curiosity.acting(num_envs), meta=fixed)
+def greedy_surroundings(run: Run, curiosity: Curiosity, num_envs: int, *, like: Bonus, meta: FixedArm) -> Surroundings:
+    """Make those of an evaluation: one arm, and a bonus only as an input to the network.
+
+    Args:
+        run: of the policy.
+        curiosity: what the bonus is made by; its statistics go on with what is seen here.
+        num_envs: environments that step together.
+        like: bonus whose running statistics to begin with.
+        meta: which arm acts.
+    """
+    bonus = curiosity.acting(num_envs)
+    bonus.adopt(like)
+    return Surroundings(run=run, bonus=bonus, meta=meta)

@@ -15,8 +15,8 @@ from modules import keys
 from modules.collect import CollectorSpec
 from modules.envs.base import EnvSpec
 from modules.exploration import ExplorationSpec
-from modules.keys import Spaces
 from modules.intrinsic import IntrinsicSpec
+from modules.keys import Spaces
 from modules.loggers import LoggerSpec
 from modules.losses.base import LossSpec, Rows
 from modules.meta import Arms, MetaSpec
