@@ -73,7 +73,7 @@ def sentence(error: Mapping[str, Any], names: str) -> str:
     where = re.sub(r"\.(\d+)", r"[\1]", ".".join(str(part) for part in error["loc"]))
     match error["type"]:
         case "unexpected_keyword_argument":
-            return f"{where}: no such setting here; there are {names}"
+            return f"{where}: no such setting here; there are {names or 'none'}"
         case "missing_keyword_only_argument" | "missing" | "missing_argument":
             return f"{where}: this setting is missing"
         case "is_instance_of":

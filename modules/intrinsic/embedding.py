@@ -64,6 +64,7 @@ class Embedding(Protocol):
 class EmbeddingSpec(Spec):
     """Settings of an embedding; `build` makes it, with weights from the global random stream."""
 
+    torso: TorsoSpec
     features: int
 
     def build(self, spaces: Spaces, device: torch.device) -> Embedding:

@@ -1,6 +1,6 @@
 """Episodic memory: how new is a state within its episode? (Badia et al. 2020, NGU, algorithm 1)."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any
 
 import torch
@@ -34,6 +34,12 @@ class EpisodicSpec(Spec):
     cluster_distance: Annotated[float, Field(ge=0, lt=1)]
     pseudo_counts: Positive
     max_similarity: Positive
+
+    def needs(self, run: Any) -> Iterator[str]:
+        """The neighbours must fit."""
+        del run
+        if self.k > self.capacity:
+            yield f"intrinsic.memory.k={self.k} must not exceed intrinsic.memory.capacity={self.capacity}"
 
     def build(self, num_envs: int, features: int, device: torch.device) -> "EpisodicMemory":
         """Make empty memories of embeddings [features], one for each environment.

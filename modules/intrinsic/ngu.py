@@ -3,7 +3,7 @@
 Source: Badia et al. (2020), *Never Give Up*, section 2 and algorithm 1; docs/algorithms/ngu.md has what it leaves open.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any
 
 import torch
@@ -14,6 +14,7 @@ from torch import Tensor
 from modules.intrinsic.base import Bonus, Curiosity, IntrinsicSpec, Tally
 from modules.intrinsic.embedding import Embedding, EmbeddingSpec
 from modules.intrinsic.memory import EpisodicSpec
+from modules.intrinsic.parts import misfits
 from modules.intrinsic.rnd import DistillationSpec, RandomDistillation
 from modules.keys import Spaces
 from modules.spec import spec
@@ -34,6 +35,10 @@ class EpisodicNoveltySpec(IntrinsicSpec):
     scale: Scale
     embedding: InstanceOf[EmbeddingSpec]
     memory: InstanceOf[EpisodicSpec]
+
+    def needs(self, run: Any) -> Iterator[str]:
+        """The torsos must fit the observations."""
+        yield from misfits(run, self.embedding.torso)
 
     def build(self, spaces: Spaces, device: torch.device) -> "Novelty":
         """Make the embedding."""
@@ -58,6 +63,10 @@ class NguSpec(IntrinsicSpec):
     memory: InstanceOf[EpisodicSpec]
     lifelong: InstanceOf[DistillationSpec]
 
+    def needs(self, run: Any) -> Iterator[str]:
+        """The torsos must fit the observations."""
+        yield from misfits(run, self.embedding.torso, self.lifelong.torso)
+
     def build(self, spaces: Spaces, device: torch.device) -> "Novelty":
         """Make embedding and distillation."""
         parts = self.embedding.build(spaces, device), self.memory, self.lifelong.build(spaces, device)
@@ -75,6 +84,10 @@ class RndSpec(IntrinsicSpec):
 
     scale: Scale
     lifelong: InstanceOf[DistillationSpec]
+
+    def needs(self, run: Any) -> Iterator[str]:
+        """The torsos must fit the observations."""
+        yield from misfits(run, self.lifelong.torso)
 
     def build(self, spaces: Spaces, device: torch.device) -> "Distilled":
         """Make the distillation."""

@@ -1,7 +1,7 @@
 """What the networks of intrinsic rewards share: how they are made, which steps they learn from, how they descend."""
 
 import copy
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Annotated, Any, NamedTuple
 
 import torch
@@ -76,6 +76,15 @@ class Descent:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Put back what `state_dict` returned."""
         self._adam.load_state_dict(copy.deepcopy(dict(state)))  # Adam would go on in the tensors that it is given
+
+
+def misfits(run: Any, *torsos: TorsoSpec) -> Iterator[str]:
+    """Say why these torsos cannot serve a run; what the network says is not repeated."""
+    for torso in {repr(torso): torso for torso in torsos}.values():
+        if torso.writes != "features":
+            yield f"an intrinsic reward needs torsos that write features, not a {torso.writes}: use intrinsic=none"
+        elif torso != run.network.torso:
+            yield from torso.fits(run.spaces)
 
 
 def encoder(torso: TorsoSpec, spaces: Spaces, features: int) -> nn.Sequential:
