@@ -1,6 +1,7 @@
 """Evaluate: `python -m pipelines.evaluate run=DIR [episodes=100] [checkpoint=best|last] [video=true] [view=text]`."""
 
 import contextlib
+import copy
 import json
 import logging
 import os
@@ -121,7 +122,8 @@ class Subject:
     def around(self, num_envs: int) -> Surroundings:
         """Make what surrounds environments of its own."""
         meta = FixedArm(num_envs, self.arm)
-        return greedy_surroundings(self.run, self.curiosity, num_envs, like=self.bonus, meta=meta)
+        curiosity = copy.deepcopy(self.curiosity)  # its statistics go on: what is seen first must not change the rest
+        return greedy_surroundings(self.run, curiosity, num_envs, like=self.bonus, meta=meta)
 
 
 def loaded(settings: Evaluation) -> Subject:
