@@ -93,9 +93,6 @@ def build(run: Run, run_dir: Path, config: Mapping[str, Any], checkpoint: Mappin
     eval_env = eval_around.build(eval_envs)
     replay = replay_of(run, run_dir)
     learner = Learner(network, run.loss.build(network, run.rows), run.optim)
-    untouched = around.meta.state_dict()
-    collected = collection(run, acting, policy, around, eval_env)
-    around.meta.load_state_dict(untouched)  # a collector resets its environments as it is made: no episode comes of it
     logger = run.logger.build(
         run_dir,
         config=config,
@@ -103,6 +100,9 @@ def build(run: Run, run_dir: Path, config: Mapping[str, Any], checkpoint: Mappin
         frames=checkpoint["frames"] if checkpoint else 0,
         state=checkpoint["logger"] if checkpoint else None,
     )
+    untouched = around.meta.state_dict()
+    collected = collection(run, acting, policy, around, eval_env)
+    around.meta.load_state_dict(untouched)  # a collector resets its environments as it is made: no episode comes of it
     return Parts(
         run=run,
         run_dir=run_dir,

@@ -1,12 +1,16 @@
 """A run with novelty, arms and two streams, from training to evaluation."""
 
+import copy
 import csv
-import json
 import math
 
 import pytest
+import torch
 
+from pipelines import evaluate
+from pipelines.evaluate import Evaluation
 from tests.pipelines.launch import run
+from tests.pipelines.test_resume import flat
 
 TINY = ("+exp=agent57_corridor", "+debug=smoke", "env.length=9", "env.horizon=12", "hydra.run.dir=run", "video=true")
 
@@ -45,11 +49,15 @@ def test_every_arm_is_tried_from_the_first_on(trained):
     assert max(means) > 3
 
 
-def test_an_evaluation_leaves_no_trace_in_the_next_one(trained):
-    found = []
-    for words in (("episodes=3",), ("episodes=3", "video=true"), ("episodes=3",)):
-        ended = run("pipelines.evaluate", "run=run", *words, cwd=trained.parent)
-        assert ended.code == 0, ended.err
-        found.append(json.loads((trained / "evaluation.json").read_text()))
-    assert found[0] == found[1] == found[2]
+def test_an_evaluation_leaves_no_trace(trained):
+    """Novelty is an input of the network, and its statistics go on with whatever is seen."""
+    settings = Evaluation(**(evaluate.DEFAULTS | {"run": trained, "episodes": 3, "video": True}))
+    subject = evaluate.loaded(settings)
+    before = copy.deepcopy(flat([subject.curiosity.state_dict(), subject.bonus.state_dict()]))
+    first = evaluate.evaluate(settings, subject)
+    after = flat([subject.curiosity.state_dict(), subject.bonus.state_dict()])
+    assert any(name.endswith("errors/count/") and value > 100 for name, value in before.items())
+    assert before.keys() == after.keys()
+    assert all(torch.equal(value, after[name]) for name, value in before.items())
+    assert evaluate.evaluate(settings, subject) == first
     assert len(list((trained / "videos").iterdir())) == 2
