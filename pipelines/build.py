@@ -100,6 +100,7 @@ def build(run: Run, run_dir: Path, config: Mapping[str, Any], checkpoint: Mappin
         frames=checkpoint["frames"] if checkpoint else 0,
         state=checkpoint["logger"] if checkpoint else None,
     )
+    announce(run)
     untouched = around.meta.state_dict()
     collected = collection(run, acting, policy, around, eval_env)
     around.meta.load_state_dict(untouched)  # a collector resets its environments as it is made: no episode comes of it
@@ -125,8 +126,8 @@ def build(run: Run, run_dir: Path, config: Mapping[str, Any], checkpoint: Mappin
 
 
 def replay_of(run: Run, run_dir: Path) -> SequenceReplay:
-    """Open the replay, and say what it takes."""
-    replay = SequenceReplay(
+    """Open the replay."""
+    return SequenceReplay(
         run.replay,
         run_dir / "replay",
         run.spaces,
@@ -138,13 +139,16 @@ def replay_of(run: Run, run_dir: Path) -> SequenceReplay:
         extra=run.layout.extra,
         symmetry=run.env.symmetry(),
     )
+
+
+def announce(run: Run) -> None:
+    """Say what the replay takes; only once nothing can be refused any more."""
     log.info(
         "replay: %.2f GiB on disk at most, %d rows of %d steps; page cache as memory allows",
         run.replay_bytes / GIB,
         run.replay.capacity_rows,
         run.replay.length,
     )
-    return replay
 
 
 def collection(run: Run, acting: nn.Module, policy: Policy, around: Surroundings, like: EnvBase) -> Collection:
