@@ -24,6 +24,10 @@ class Exploration:
         """Action values [N, A] → actions [N]; draws from PyTorch's global generator."""
         raise NotImplementedError
 
+    def probability(self, values: Tensor, action: Tensor) -> Tensor:
+        """Probability [N] with which `choose` takes `action` [N] for these values; a random draw may be the best."""
+        raise NotImplementedError
+
 
 class ExplorationSpec(Spec):
     """Settings of an exploration; `build` makes the rule by which the acting policy chooses."""
@@ -39,6 +43,12 @@ def eps_greedy(values: Tensor, epsilon: float | Tensor) -> Tensor:
     explores = torch.rand(n, device=values.device) < epsilon
     anything = torch.randint(n_actions, (n,), device=values.device)
     return torch.where(explores, anything, values.argmax(-1))
+
+
+def eps_greedy_probability(values: Tensor, action: Tensor, epsilon: float | Tensor) -> Tensor:
+    """1 − ε + ε/A for the best action, ε/A for any other, whichever way it was drawn; [N, A], [N] → [N]."""
+    best = (action == values.argmax(-1)).to(values.dtype)
+    return best * (1 - epsilon) + epsilon / values.shape[-1]
 
 
 @spec
@@ -83,6 +93,10 @@ class EpsGreedy(Exploration):
     def choose(self, values: Tensor) -> Tensor:
         """Action values [N, A] → actions [N]."""
         return eps_greedy(values, self._epsilon)
+
+    def probability(self, values: Tensor, action: Tensor) -> Tensor:
+        """Of ε-greedy."""
+        return eps_greedy_probability(values, action, self._epsilon)
 
 
 @spec
@@ -132,3 +146,7 @@ class EpsLadder(Exploration):
         if len(values) != len(self._epsilon):
             raise ValueError(f"values of {len(values)} environments for {len(self._epsilon)} ε")
         return eps_greedy(values, self._epsilon.to(values.device))
+
+    def probability(self, values: Tensor, action: Tensor) -> Tensor:
+        """Of ε-greedy, with each environment's ε."""
+        return eps_greedy_probability(values, action, self._epsilon.to(values.device))

@@ -1,6 +1,7 @@
 """The data's vocabulary: every TensorDict entry's name, shape, dtype, writer and readers, once.
 
-B: rows in a batch, N: environments, T: steps, A: actions, H: units of the memory, layers: its layers.
+B: rows in a batch, N: environments, T: steps, A: actions, H: units of the memory, layers: its layers. An arm is a
+member of the family of policies: a weight β of the intrinsic reward with a discount γ.
 """
 
 from dataclasses import dataclass
@@ -23,6 +24,11 @@ MEMORY = "memory"
 MASK = "mask"
 PREVIOUS_ACTION = "previous_action"
 PREVIOUS_REWARD = "previous_reward"
+PREVIOUS_INTRINSIC = "previous_intrinsic"
+INTRINSIC = "intrinsic_reward"
+INTRINSIC_RETURN = "intrinsic_return"
+BEHAVIOUR = "behaviour"
+ARM = "arm"
 ROW = "row"
 BEFORE = "before"
 WEIGHT = "weight"
@@ -54,6 +60,11 @@ KEYS = (
     Key(EPISODE_RETURN, "[N, 1]", "float32", "EpisodeTracker", "loop, evaluation"),
     Key(PREVIOUS_ACTION, "[N]; sampled row: [T+1]", "int64", "PreviousStep, replay", "networks.inputs"),
     Key(PREVIOUS_REWARD, "[N]; sampled row: [T+1]", "float32", "PreviousStep, replay", "networks.inputs"),
+    Key(PREVIOUS_INTRINSIC, "[N]; sampled row: [T+1]", "float32", "PreviousStep, replay", "networks.inputs"),
+    Key(INTRINSIC, "[N, 1]; row: [T]", "float32", "IntrinsicReward (in next)", "replay, losses, PreviousStep"),
+    Key(INTRINSIC_RETURN, "[N, 1]", "float32", "IntrinsicReward", "loop"),
+    Key(BEHAVIOUR, "[N]; row: [T]", "float32", "Policy: probability of the action taken", "replay, losses"),
+    Key(ARM, "[N]; row: []; sampled row: [T+1]", "int64", "ArmPerEpisode", "Policy, networks.inputs, replay, losses"),
     Key(EMBED, "[N, features]", "float32", "networks.torsos", "networks.memory"),
     Key(MEMORY, "[N, H]", "float32", "networks.memory", "networks.heads"),
     Key(MASK, "row: [T]", "bool", "replay: True on real steps, False on padding", "losses"),
@@ -68,14 +79,21 @@ KEYS = (
 
 @dataclass(frozen=True)
 class Spaces:
-    """What a network and a replay must know of an environment.
+    """What a network and a replay must know of an environment, and of the family of policies that acts in it.
 
-    `observation_shape` is channel first for images; `n_actions` counts the discrete actions.
+    `observation_shape` is channel first for images; `n_actions` counts the discrete actions; `betas` are the arms'
+    weights of the intrinsic reward.
     """
 
     observation_shape: tuple[int, ...]
     observation_dtype: torch.dtype
     n_actions: int
+    betas: tuple[float, ...] = (0.0,)
+
+    @property
+    def n_arms(self) -> int:
+        """Members of the family of policies."""
+        return len(self.betas)
 
     @property
     def observation_size(self) -> int:

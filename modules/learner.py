@@ -1,7 +1,7 @@
 """The learner: loss, backward, clip, optimiser, target update; the same lines for every algorithm."""
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from tensordict import TensorDictBase
@@ -9,13 +9,10 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torchrl.objectives import LossModule, SoftUpdate
 
+from modules.errors import NonFiniteError
 from modules.optim import AdamSpec
 from modules.schedule import linear
 from modules.staleness import Unroller, delta_q
-
-
-class NonFiniteError(ArithmeticError):
-    """The loss or its gradient is NaN or infinite; nothing was changed by the step that raised."""
 
 
 class FusedSoftUpdate(SoftUpdate):
@@ -36,6 +33,13 @@ class FusedSoftUpdate(SoftUpdate):
         torch._foreach_lerp_(targets, sources, self._share)  # pyright: ignore[reportPrivateImportUsage]
 
 
+@runtime_checkable
+class Split(Protocol):
+    """A network of several that share no parameter and learn from losses of their own."""
+
+    streams: nn.ModuleList
+
+
 class Learner:
     """Owns the loss with both networks, the optimiser, the target update and the average of the weights."""
 
@@ -46,6 +50,9 @@ class Learner:
         self.updates = 0
         self._settings = settings
         self._parameters = [p for p in loss.parameters() if p.requires_grad]
+        parts = network.streams if isinstance(network, Split) else [network]
+        # What Adam does to one parameter depends on no other; clipped together, streams would scale each other's steps.
+        self._streams = [list(part.parameters()) for part in parts] if len(parts) > 1 else [self._parameters]
         self._optimiser = settings.build(self._parameters)
         self._target = FusedSoftUpdate(loss, tau=settings.tau)
 
@@ -76,7 +83,8 @@ class Learner:
         errors = out.pop("errors", None)
         self._optimiser.zero_grad()
         out["loss"].backward()
-        grad_norm = torch.nn.utils.clip_grad_norm_(self._parameters, self._settings.max_grad_norm)
+        norms = [torch.nn.utils.clip_grad_norm_(part, self._settings.max_grad_norm) for part in self._streams]
+        grad_norm = norms[0] if len(norms) == 1 else torch.stack(norms).norm()
         measures = {f"loss/{name}": value for name, value in out.items() if name != "loss"}
         measures |= {"loss/q": out["loss"].detach(), "loss/grad_norm": grad_norm}
         if not grad_norm.isfinite() or not measures["loss/q"].isfinite():

@@ -58,7 +58,7 @@ def delta_q(history: Iterable[TensorDictBase], loss: Unroller, stride: int, devi
             zero[: len(carried)] = carried
     if rows is None:
         return {}
-    learned, true = loss.unroll(rows, "online"), loss.unroll_from(rows, state)
+    learned, true = (q.flatten(2) for q in (loss.unroll(rows, "online"), loss.unroll_from(rows, state)))  # streams
     mask = rows[keys.MASK][:, loss.burn_in :]
     scale = learned[:, :-1].amax(-1).masked_fill(~mask, -torch.inf).amax(1).abs().mean().clamp_min(1e-8)
     distance = (learned - true)[:, :-1].norm(dim=-1) / scale

@@ -8,19 +8,25 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
+from torch import nn
 from torchrl.envs import EnvBase
 
 from modules.collect import Actor, Collection, MultiAsyncSpec, SyncSpec
 from modules.exploration import Exploration
+from modules.intrinsic import Curiosity
 from modules.learner import Learner
 from modules.loggers import Logger
-from modules.networks.nets import Policy, RecurrentNetwork
+from modules.meta import FixedArm
+from modules.networks.nets import Policy
 from modules.process import tune
 from modules.replay.ring import GIB
 from modules.replay.sequence import SequenceReplay
 from modules.seeding import seed_everything, seed_for
+from pipelines.around import Surroundings, greedy_surroundings
 from pipelines.schema import Run
 
+CPU = torch.device("cpu")  # where environments and what surrounds them live
 EVAL_ENVS = 16  # at most; more would idle while the longest episode ends
 
 log = logging.getLogger("recall")
@@ -33,17 +39,24 @@ class Parts:
 
     The learner's network may live on another device. `acting` and `evaluated` are copies on the CPU, beside the
     environments: the loop pushes the newest weights to the first, on which `policy` acts and explores, and the
-    averaged ones to the second, on which `greedy` acts when it is evaluated or filmed.
+    averaged ones to the second, on which `greedy` acts when it is evaluated or filmed. `around` is what novelty and
+    family add to the environments that are learned from; evaluations have copies, `evaluated_curiosity` and
+    `eval_around`, so that they leave no trace; `eval_meta` holds the arm that is evaluated.
     """
 
     run: Run
     run_dir: Path
-    acting: RecurrentNetwork
-    evaluated: RecurrentNetwork
+    acting: nn.Module
+    evaluated: nn.Module
     policy: Policy
     greedy: Policy
     exploration: Exploration
     collection: Collection
+    curiosity: Curiosity
+    around: Surroundings
+    evaluated_curiosity: Curiosity
+    eval_around: Surroundings
+    eval_meta: FixedArm
     eval_env: EnvBase
     replay: SequenceReplay
     learner: Learner
@@ -59,27 +72,27 @@ def build(run: Run, run_dir: Path, config: Mapping[str, Any], checkpoint: Mappin
     """Make all parts of a checked run; `checkpoint` is that of the run to go on with, or None."""
     tune(run.threads)
     seed_everything(run.seed)
-    device, spaces, states = run.torch_device, run.spaces, run.network.memory.states()
+    device, spaces = run.torch_device, run.spaces
 
     network = run.network.build(spaces)
     acting, evaluated = (copy.deepcopy(network).requires_grad_(False) for _ in range(2))
     evaluated.eval()
     network = network.to(device)
     exploration = run.exploration.build(run.collector.total_envs)
-    policy = Policy(acting, spaces.n_actions, exploration.choose)
-    eval_env = run.env.build(min(run.eval_episodes, EVAL_ENVS), run.network.primer())
-    replay = SequenceReplay(
-        run.replay,
-        run_dir / "replay",
-        spaces,
-        states,
-        save_every=run.save_every,
-        batch_frames=run.collector.frames_per_batch,
-        seed=seed_for(run.seed, "replay"),
-        reads=run.network.inputs.reads,
-        symmetry=run.env.symmetry(),
+    probability = exploration.probability if run.loss.reads_behaviour else None
+    policy = Policy(acting, exploration.choose, probability)
+    curiosity, evaluated_curiosity = (run.intrinsic.build(spaces, CPU) for _ in range(2))
+    around = Surroundings(
+        run=run,
+        bonus=curiosity.acting(run.collector.num_envs),
+        meta=run.meta.build(run.collector.num_envs, seed=seed_for(run.seed, "meta")),
     )
-    learner = Learner(network, run.loss.build(network, tuple(states), run.replay.burn_in), run.optim)
+    eval_envs = min(run.eval_episodes, EVAL_ENVS)
+    eval_meta = FixedArm(eval_envs)
+    eval_around = greedy_surroundings(run, evaluated_curiosity, eval_envs, like=around.bonus, meta=eval_meta)
+    eval_env = eval_around.build(eval_envs)
+    replay = replay_of(run, run_dir)
+    learner = Learner(network, run.loss.build(network, run.rows), run.optim)
     logger = run.logger.build(
         run_dir,
         config=config,
@@ -87,21 +100,24 @@ def build(run: Run, run_dir: Path, config: Mapping[str, Any], checkpoint: Mappin
         frames=checkpoint["frames"] if checkpoint else 0,
         state=checkpoint["logger"] if checkpoint else None,
     )
-    log.info(
-        "replay: %.2f GiB on disk at most, %d rows of %d steps; page cache as memory allows",
-        run.replay_bytes / GIB,
-        run.replay.capacity_rows,
-        run.replay.length,
-    )
+    announce(run)
+    untouched = around.meta.state_dict()
+    collected = collection(run, acting, policy, around, eval_env)
+    around.meta.load_state_dict(untouched)  # a collector resets its environments as it is made: no episode comes of it
     return Parts(
         run=run,
         run_dir=run_dir,
         acting=acting,
         evaluated=evaluated,
         policy=policy,
-        greedy=Policy(evaluated, spaces.n_actions),
+        greedy=Policy(evaluated),
         exploration=exploration,
-        collection=collection(run, acting, policy, eval_env),
+        collection=collected,
+        curiosity=curiosity,
+        around=around,
+        evaluated_curiosity=evaluated_curiosity,
+        eval_around=eval_around,
+        eval_meta=eval_meta,
         eval_env=eval_env,
         replay=replay,
         learner=learner,
@@ -109,12 +125,41 @@ def build(run: Run, run_dir: Path, config: Mapping[str, Any], checkpoint: Mappin
     )
 
 
-def collection(run: Run, acting: RecurrentNetwork, policy: Policy, like: EnvBase) -> Collection:
+def replay_of(run: Run, run_dir: Path) -> SequenceReplay:
+    """Open the replay."""
+    return SequenceReplay(
+        run.replay,
+        run_dir / "replay",
+        run.spaces,
+        run.network.states(),
+        save_every=run.save_every,
+        batch_frames=run.collector.frames_per_batch,
+        seed=seed_for(run.seed, "replay"),
+        reads=run.layout.further,
+        extra=run.layout.extra,
+        symmetry=run.env.symmetry(),
+    )
+
+
+def announce(run: Run) -> None:
+    """Say what the replay takes; only once nothing can be refused any more."""
+    log.info(
+        "replay: %.2f GiB on disk at most, %d rows of %d steps; page cache as memory allows",
+        run.replay_bytes / GIB,
+        run.replay.capacity_rows,
+        run.replay.length,
+    )
+
+
+def collection(run: Run, acting: nn.Module, policy: Policy, around: Surroundings, like: EnvBase) -> Collection:
     """Make the collector; `like` has steps like those of its environments."""
     if isinstance(run.collector, MultiAsyncSpec):
-        return run.collector.build(partial(actor, run), acting, like.fake_tensordict())
+        step = like.fake_tensordict()
+        for key in set(policy.out_keys) - set(step.keys(include_nested=True)):
+            step.set(key, torch.zeros(step.batch_size))  # the probability of the action, which no environment knows
+        return run.collector.build(partial(actor, run), acting, step)
     assert isinstance(run.collector, SyncSpec)
-    return run.collector.build(run.env.build(run.collector.num_envs, run.network.primer()), policy)
+    return run.collector.build(around.build(run.collector.num_envs), policy)
 
 
 def actor(run: Run, worker: int) -> Actor:
@@ -123,7 +168,7 @@ def actor(run: Run, worker: int) -> Actor:
     exploration = run.exploration.build(num_envs, first=worker * num_envs, total=run.collector.total_envs)
     return Actor(
         env=run.env.build(num_envs, run.network.primer()),
-        policy=Policy(network, run.spaces.n_actions, exploration.choose),
+        policy=Policy(network, exploration.choose, exploration.probability if run.loss.reads_behaviour else None),
         network=network,
         anneal=exploration.anneal,
     )

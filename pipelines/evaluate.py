@@ -1,6 +1,7 @@
 """Evaluate: `python -m pipelines.evaluate run=DIR [episodes=100] [checkpoint=best|last] [video=true] [view=text]`."""
 
 import contextlib
+import copy
 import json
 import logging
 import os
@@ -8,7 +9,7 @@ import re
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -20,10 +21,14 @@ from torchrl.envs.utils import ExplorationType, set_exploration_type
 from modules import checkpoint
 from modules.evaluation import Episodes, run_episodes
 from modules.files import write_text
+from modules.intrinsic import Bonus, Curiosity
+from modules.meta import FixedArm
 from modules.networks.nets import Policy, RecurrentNetwork
+from modules.networks.split import SplitNetwork
 from modules.process import tune
 from modules.seeding import seed_everything, seed_for
 from modules.spec import Spec, UsageError, spec
+from pipelines.around import Surroundings, greedy_surroundings
 from pipelines.command import command
 from pipelines.film import film
 from pipelines.output import while_read, write
@@ -87,17 +92,16 @@ def runs_beneath(folder: Path) -> list[Path]:
     return sorted(found, key=lambda path: [part.zfill(20) for part in re.split(r"(\d+)", str(path))])
 
 
-def weights(run_dir: Path, which: str) -> tuple[dict[str, Any], int]:
-    """Load a run's network weights, `best` or `last`, and the frames after which they were saved."""
+def saved(run_dir: Path, which: str) -> dict[str, Any]:
+    """Load what a run saved for evaluations, `best` or `last`: network, curiosity, arm, frames."""
     folder = run_dir / "checkpoints"
     best = folder / "best.pt"
     if which == "best" and not best.exists() and checkpoint.found(folder):
         raise UsageError(f"{run_dir}: no evaluation has chosen a best checkpoint yet; use checkpoint=last")
-    state = checkpoint.load(best if which == "best" else checkpoint.latest(folder))
-    return state["network"], state["frames"]
+    return checkpoint.load(best if which == "best" else checkpoint.latest(folder))
 
 
-def network_with(state: Mapping[str, Any], run: Run, run_dir: Path) -> RecurrentNetwork:
+def network_with(state: Mapping[str, Any], run: Run, run_dir: Path) -> RecurrentNetwork | SplitNetwork:
     """Make the network that `run` describes with the weights saved in `run_dir`, or raise `UsageError`."""
     network = run.network.build(run.spaces)
     try:
@@ -107,34 +111,59 @@ def network_with(state: Mapping[str, Any], run: Run, run_dir: Path) -> Recurrent
     return network
 
 
-def greedy(settings: Evaluation, run: Run) -> tuple[Policy, int]:
-    """Make the policy with the saved weights, and say after how many frames they were saved."""
-    state, frames = weights(settings.run, settings.checkpoint)
-    network = network_with(state, run, settings.run)
-    return Policy(network.eval(), run.spaces.n_actions), frames
+@dataclass(frozen=True, kw_only=True)
+class Subject:
+    """What is evaluated: a run's settings and saved policy, with the curiosity, bonus and arm that it acts with."""
+
+    run: Run
+    policy: Policy
+    curiosity: Curiosity
+    bonus: Bonus
+    arm: int
+    frames: int
+
+    def around(self, num_envs: int) -> Surroundings:
+        """Make what surrounds environments of its own."""
+        meta = FixedArm(num_envs, self.arm)
+        curiosity = copy.deepcopy(self.curiosity)  # its statistics go on: what is seen first must not change the rest
+        return greedy_surroundings(self.run, curiosity, num_envs, like=self.bonus, meta=meta)
 
 
-def loaded(settings: Evaluation) -> tuple[Run, Policy, int]:
-    """Make everything ready for the evaluation of one run: its settings, its policy, and that policy's frames."""
+def loaded(settings: Evaluation) -> Subject:
+    """Make everything ready for the evaluation of one run."""
     run, _ = load_run(settings.run)
     tune(run.threads)
     seed_everything(settings.seed)
-    return run, *greedy(settings, run)
+    state = saved(settings.run, settings.checkpoint)
+    network = network_with(state["network"], run, settings.run)
+    curiosity = run.intrinsic.build(run.spaces, torch.device("cpu"))
+    curiosity.load_state_dict(state["curiosity"])
+    bonus = curiosity.acting(run.collector.num_envs)
+    bonus.load_state_dict(state["bonus"])
+    return Subject(
+        run=run,
+        policy=Policy(network.eval()),
+        curiosity=curiosity,
+        bonus=bonus,
+        arm=state["arm"],
+        frames=state["frames"],
+    )
 
 
-def evaluate(settings: Evaluation, run: Run, policy: Policy, frames: int) -> dict[str, Any]:
+def evaluate(settings: Evaluation, subject: Subject) -> dict[str, Any]:
     """Run the greedy episodes, film others if asked; return what evaluation.json says, and write it unless watched."""
-    env = run.env.build(min(settings.episodes, MAX_ENVS), run.network.primer())
+    envs = min(settings.episodes, MAX_ENVS)
+    env = subject.around(envs).build(envs)
     # Another purpose than training's evaluations: no seed here was used to choose the best checkpoint.
     seed = seed_for(settings.seed, "held-out evaluation")
-    episodes = run_episodes(env, policy, episodes=settings.episodes, seed=seed)
+    episodes = run_episodes(env, subject.policy, episodes=settings.episodes, seed=seed)
     env.close()
-    result = summary(settings, episodes, frames)
+    result = summary(settings, episodes, subject.frames)
     if settings.view == "none":  # a look at a few episodes is not to replace the result of many
         write_text(settings.run / "evaluation.json", json.dumps(result, indent=2) + "\n")
     if settings.video:
         path = settings.run / "videos" / f"evaluation_{settings.checkpoint}.mp4"
-        film(run, policy, seed=settings.seed, path=path)
+        film(subject.run, subject.policy, subject.around(1), seed=settings.seed, path=path)
     return result
 
 
@@ -162,9 +191,9 @@ def watch(policy: Policy, stage: Stage, screen: Screen, *, delay_s: float) -> No
             screen.show(stage.text())
 
 
-def stage_for(settings: Evaluation, run: Run) -> Stage:
+def stage_for(settings: Evaluation, subject: Subject) -> Stage:
     """Make the environment for `watch`, with the episode that the film begins with; refuse one without a text view."""
-    stage = Stage(run.env, run.network.primer(), seed=seed_for(settings.seed, "video"))
+    stage = Stage(subject.run.env, subject.around(1).primer(), seed=seed_for(settings.seed, "video"))
     stage.text()
     return stage
 
@@ -185,13 +214,13 @@ def main(arguments: Sequence[str]) -> int:
 def one(settings: Evaluation) -> int:
     """Evaluate and write the table, then show an episode if asked; return the exit code."""
     with command():
-        run, policy, frames = loaded(settings)
-        stage = stage_for(settings, run) if settings.view == "text" else None
-        result = evaluate(settings, run, policy, frames)
+        subject = loaded(settings)
+        stage = stage_for(settings, subject) if settings.view == "text" else None
+        result = evaluate(settings, subject)
     write(table(result))
     if stage is not None:
         with ending_on_signals(), contextlib.closing(stage), while_read():
-            watch(policy, stage, Screen(sys.stdout), delay_s=settings.delay_s)
+            watch(subject.policy, stage, Screen(sys.stdout), delay_s=settings.delay_s)
     return 0
 
 
@@ -201,7 +230,7 @@ def all_of(settings: Evaluation, runs: Sequence[Path]) -> int:
     for run_dir in runs:
         try:
             alone = replace(settings, run=run_dir)
-            result = evaluate(alone, *loaded(alone))
+            result = evaluate(alone, loaded(alone))
         except Exception as error:  # whatever is wrong with this one, the others can be evaluated
             text = str(error) if isinstance(error, UsageError) else f"{type(error).__name__}: {error}"
             where = "" if str(run_dir) in text else f"{run_dir}: "

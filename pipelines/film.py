@@ -8,14 +8,15 @@ from tensordict.nn import TensorDictModuleBase
 from modules.evaluation import run_episodes
 from modules.seeding import seed_for
 from modules.video import Writer
+from pipelines.around import Surroundings
 from pipelines.schema import Run
 
 FRAMES = 200  # at least; a single episode of the small worlds is over in a second or two
 
 
-def film(run: Run, policy: TensorDictModuleBase, *, seed: int, path: Path) -> None:
+def film(run: Run, policy: TensorDictModuleBase, around: Surroundings, *, seed: int, path: Path) -> None:
     """Run whole greedy episodes until there are `FRAMES`, and write what the renderer shows to `path`."""
-    env = run.env.build(1, run.network.primer(), video=True)
+    env = around.build(1, video=True)
     try:
         with Writer(path, fps=run.env.video_fps()) as video:
             for episode in count():

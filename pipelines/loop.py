@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -20,6 +21,14 @@ from pipelines.build import Parts
 from pipelines.command import abandoned
 from pipelines.schema import Run
 
+EPISODE_MEASURES = MappingProxyType(  # means over the episodes that ended
+    {
+        "train/return_mean": keys.EPISODE_RETURN,
+        "train/length_mean": keys.STEP_COUNT,
+        "train/intrinsic_return_mean": keys.INTRINSIC_RETURN,
+        "meta/arm_mean": keys.ARM,
+    }
+)
 STALENESS_ROWS = 32  # of which those count that do not start their episode
 
 
@@ -87,6 +96,7 @@ class Loop:
                     continue
                 stream, batch = found
                 c.frames += batch.numel()
+                self._add(parts.around.bonus.measures())
                 self._record_episodes(batch)
                 parts.replay.extend(batch, stream)
             if c.frames > run.warmup_frames:
@@ -107,9 +117,13 @@ class Loop:
             "frames": c.frames,
             "counters": asdict(c),
             "network": parts.learner.average.state_dict(),
+            "arm": parts.around.meta.greedy(),
             "learner": parts.learner.state_dict(),
             "replay": parts.replay.state_dict(),
             "logger": parts.logger.state(),
+            "curiosity": parts.curiosity.state_dict(),
+            "bonus": parts.around.bonus.state_dict(),
+            "meta": parts.around.meta.state_dict(),
             "random": random_state(),
         }
         checkpoint.save(parts.run_dir / "checkpoints", c.frames, state, keep=self.run.keep_checkpoints)
@@ -120,6 +134,9 @@ class Loop:
         self.counters = Counters(**state["counters"])
         self.parts.learner.load_state_dict(state["learner"])
         self.parts.replay.load_state_dict(state["replay"])
+        self.parts.curiosity.load_state_dict(state["curiosity"])
+        self.parts.around.bonus.load_state_dict(state["bonus"])
+        self.parts.around.meta.load_state_dict(state["meta"])
         set_random_state(state["random"])
         self._resumed = True
         self._saved_at = self.counters.frames
@@ -147,6 +164,7 @@ class Loop:
             self._add({"replay/padding": 1 - rows[keys.MASK].float().mean()})
             measures, errors = parts.learner.step(rows.to(self.run.torch_device))
             self._add(measures)
+            self._add(parts.curiosity.step(rows))
             if errors is not None:
                 parts.replay.update(rows, errors)
         push_weights(parts.learner.network, parts.acting)
@@ -162,8 +180,12 @@ class Loop:
         ended = int(done.sum())
         if ended:
             self.counters.episodes += ended
-            returns, lengths = (batch["next", key][done] for key in (keys.EPISODE_RETURN, keys.STEP_COUNT))
-            self._add({"train/return_mean": returns.sum(), "train/length_mean": lengths.sum()}, ended)
+            of_episodes = {
+                name: batch["next", key][done.reshape(batch["next", key].shape)].sum()
+                for name, key in EPISODE_MEASURES.items()
+                if ("next", key) in batch.keys(include_nested=True)
+            }
+            self._add(of_episodes, ended)
 
     def _when_due(self, before: int) -> None:
         run, c = self.run, self.counters
@@ -179,6 +201,9 @@ class Loop:
     def _evaluate(self) -> dict[str, float]:
         parts, run, c = self.parts, self.run, self.counters
         push_weights(parts.learner.average, parts.evaluated)
+        parts.evaluated_curiosity.load_state_dict(parts.curiosity.state_dict())
+        parts.eval_around.bonus.adopt(parts.around.bonus)
+        parts.eval_meta.arm = parts.around.meta.greedy()
         before = random_state()  # environments may draw from the global generators, which belong to training
         with self._phase("eval"):
             seed = seed_for(run.seed, "evaluation", c.frames)
@@ -188,7 +213,13 @@ class Loop:
         mean = c.score["eval/return_mean"]
         if c.best_score is None or mean >= c.best_score:
             c.best_score = mean
-            state = {"frames": c.frames, "network": parts.evaluated.state_dict()}
+            state = {
+                "frames": c.frames,
+                "network": parts.evaluated.state_dict(),
+                "curiosity": parts.curiosity.state_dict(),
+                "bonus": parts.around.bonus.state_dict(),
+                "arm": parts.around.meta.greedy(),
+            }
             checkpoint.write(parts.run_dir / "checkpoints" / "best.pt", state)
         return c.score
 
@@ -202,6 +233,7 @@ class Loop:
             "replay/rows": len(parts.replay),
             "replay/fill": len(parts.replay) / parts.replay.settings.capacity_rows,
             **self._staleness(),
+            **({} if self.run.meta.single else {"meta/greedy_arm": parts.around.meta.greedy()}),
             **evaluation,
             **self._speed(),
         }

@@ -12,13 +12,16 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import Field, InstanceOf, ValidationError
 
+from modules import keys
 from modules.collect import CollectorSpec
 from modules.envs.base import EnvSpec
 from modules.exploration import ExplorationSpec
+from modules.intrinsic import IntrinsicSpec
 from modules.keys import Spaces
 from modules.loggers import LoggerSpec
-from modules.losses.q import LossSpec
-from modules.networks.nets import NetworkSpec
+from modules.losses.base import LossSpec, Rows
+from modules.meta import Arms, MetaSpec
+from modules.networks.spec import NetworkSpec
 from modules.optim import AdamSpec
 from modules.replay.rows import Layout
 from modules.replay.specs import SequenceSpec
@@ -71,13 +74,26 @@ class Run(Spec):
     replay: InstanceOf[SequenceSpec]
     loss: InstanceOf[LossSpec]
     exploration: InstanceOf[ExplorationSpec]
+    intrinsic: InstanceOf[IntrinsicSpec]
+    meta: InstanceOf[MetaSpec]
     optim: InstanceOf[AdamSpec]
     logger: InstanceOf[LoggerSpec]
 
     @cached_property
     def spaces(self) -> Spaces:
-        """Spaces of the environment; raises `UsageError` if it cannot be trained on."""
-        return self.env.spaces()
+        """Spaces of the environment and the arms; raises `UsageError` if it cannot be trained on."""
+        return replace(self.env.spaces(), betas=tuple(self.arms.beta.tolist()))
+
+    @cached_property
+    def arms(self) -> Arms:
+        """The family of policies."""
+        return self.meta.table(self.loss.gamma)
+
+    @property
+    def rows(self) -> Rows:
+        """What the loss must know of its rows."""
+        states = tuple(self.network.states())
+        return Rows(states=states, burn_in=self.replay.burn_in, beta=self.arms.beta, gamma=self.arms.gamma)
 
     @property
     def torch_device(self) -> torch.device:
@@ -88,7 +104,10 @@ class Run(Spec):
     @property
     def layout(self) -> Layout:
         """What a row of the replay is made of."""
-        return self.replay.layout(self.network.memory.states(), self.network.inputs.reads)
+        arm = () if self.meta.single else (keys.ARM,)
+        behaviour = (keys.BEHAVIOUR,) if self.loss.reads_behaviour else ()
+        novelty = (keys.INTRINSIC,) if self.intrinsic.rewards else ()
+        return self.replay.layout(self.network.states(), (*self.network.reads, *arm), (*novelty, *behaviour))
 
     @property
     def replay_bytes(self) -> int:

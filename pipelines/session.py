@@ -16,11 +16,13 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from modules.errors import NonFiniteError
 from modules.files import write_text
-from modules.learner import NonFiniteError
 from modules.loggers import Progress
+from modules.meta import FixedArm
 from modules.plots import learning_curve
 from modules.spec import UsageError
+from pipelines.around import greedy_surroundings
 from pipelines.build import build
 from pipelines.check import check
 from pipelines.command import RunFailed, refuse_existing
@@ -159,7 +161,14 @@ def finish(loop: Loop, status: str) -> None:
             if status == "finished" and parts.run.video:
                 frames = loop.counters.frames
                 path = parts.run_dir / "videos" / f"frames_{frames:012d}.mp4"
-                film(parts.run, parts.greedy, seed=parts.run.seed, path=path)
+                around = greedy_surroundings(
+                    parts.run,
+                    parts.evaluated_curiosity,
+                    1,
+                    like=parts.around.bonus,
+                    meta=FixedArm(1, parts.eval_meta.arm),
+                )
+                film(parts.run, parts.greedy, around, seed=parts.run.seed, path=path)
                 parts.logger.video(frames, path)
         except Exception as error:  # a picture is not worth a run
             log.warning("no picture: %s: %s", type(error).__name__, error)

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 from tensordict import TensorDictBase
-from tensordict.nn import TensorDictSequential
+from tensordict.nn import TensorDictModuleBase
 from torch import nn
 from torchrl.envs import EnvBase
 
@@ -48,7 +48,7 @@ class Actor:
     """
 
     env: EnvBase
-    policy: TensorDictSequential
+    policy: TensorDictModuleBase
     network: nn.Module
     anneal: Callable[[int], object]
 

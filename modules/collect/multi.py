@@ -56,6 +56,8 @@ class MultiAsyncSpec(CollectorSpec):
         """Each process has one network and one set of environments of its own."""
         if run.network.torso.writes == "row":
             yield "network/torso=table needs collector=sync: each process would number the observations its own way"
+        if run.intrinsic.rewards or not run.meta.single:
+            yield "collector=multi_async knows no intrinsic reward and no arms: use collector=sync with more num_envs"
         if self.processes > self.steps:  # the replay keeps room for the tails of num_envs x steps episodes
             yield f"collector.processes={self.processes} must not exceed collector.steps={self.steps}"
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 
 from tensordict import TensorDictBase
-from tensordict.nn import TensorDictSequential
+from tensordict.nn import TensorDictModuleBase
 from torchrl.collectors import Collector
 from torchrl.envs import EnvBase
 
@@ -15,7 +15,7 @@ from modules.spec import spec
 class SyncSpec(CollectorSpec):
     """One process: act, then learn."""
 
-    def build(self, env: EnvBase, policy: TensorDictSequential) -> "SyncCollection":
+    def build(self, env: EnvBase, policy: TensorDictModuleBase) -> "SyncCollection":
         """Make the collector."""
         return SyncCollection(self, env, policy)
 
@@ -23,7 +23,7 @@ class SyncSpec(CollectorSpec):
 class SyncCollection(Collection):
     """Endless batches from TorchRL's `Collector`, with environments that can start afresh; the one stream is 0."""
 
-    def __init__(self, settings: CollectorSpec, env: EnvBase, policy: TensorDictSequential) -> None:
+    def __init__(self, settings: CollectorSpec, env: EnvBase, policy: TensorDictModuleBase) -> None:
         self._env = env
         self._collector = Collector(
             env,

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from pydantic import ValidationError
 
-from modules.envs import corridor, tiny, tour
+from modules.envs import corridor, explore, tiny, tour
 from modules.envs.world import FPS, State, World, WorldSpec
 from modules.spec import UsageError, sentences
 
@@ -61,6 +61,9 @@ class WorldGym(gymnasium.Env[np.ndarray, np.int64]):
         return self.world.text(self._state, 0) if self.render_mode == "ansi" else None
 
 
+EXAMS: dict[str, type[WorldSpec]] = {**tiny.SPECS, **explore.SPECS}
+
+
 def unchanged(rules: type) -> dict[str, None]:
     """Settings that leave every rule of a task as it is."""
     return dict.fromkeys(field.name for field in fields(rules))
@@ -102,18 +105,12 @@ class CorridorGym(WorldGym):
 
 
 class TinyGym(WorldGym):
-    """A tiny exam task; `rules` are its settings, see `modules.envs.tiny`."""
+    """A tiny exam task; `rules` are its settings, see `modules.envs.tiny` and `modules.envs.explore`."""
 
-    def __init__(
-        self,
-        task: Literal["memory_len", "passive_tmaze", "repeat_previous"],
-        *,
-        render_mode: str | None = None,
-        **rules: Any,
-    ) -> None:
-        if task not in tiny.SPECS:
-            raise UsageError(f"task: it should be {' or '.join(map(repr, tiny.SPECS))}, not {task!r}")
-        world = made(tiny.SPECS[task], rules)
+    def __init__(self, task: str, *, render_mode: str | None = None, **rules: Any) -> None:
+        if task not in EXAMS:
+            raise UsageError(f"task: it should be {' or '.join(map(repr, EXAMS))}, not {task!r}")
+        world = made(EXAMS[task], rules)
         super().__init__(world, bounds=world.bounds, render_mode=render_mode)
 
 
@@ -126,5 +123,9 @@ for _name, _settings in {
     "MemoryLen": {"task": "memory_len", "length": 10, "bits": 1},
     "PassiveTmaze": {"task": "passive_tmaze", "length": 20, "reward_goal": 1.0, "penalty": 1.0},
     "RepeatPrevious": {"task": "repeat_previous", "k": 4, "length": 51},
+    "GoalCorridor": {"task": "goal_corridor", "length": 100, "horizon": 200, "mapping_seed": 42},
+    "DeepSea": {"task": "deep_sea", "size": 10, "mapping_seed": 42, "move_cost": 0.01},
+    "RandomCoin": {"task": "random_coin", "size": 9, "horizon": 200},
+    "DiscountingChain": {"task": "discounting_chain", "mapping_seed": 4},
 }.items():
     gymnasium.register(f"recall/{_name}-v0", f"{__name__}:TinyGym", kwargs=_settings)

@@ -36,6 +36,32 @@ METRICS: tuple[Metric, ...] = (
         "mean norm of the gradient before clipping over the same updates",
         timing=False,
     ),
+    Metric(
+        "train/intrinsic_return_mean",
+        "intrinsic reward",
+        "mean sum of the intrinsic rewards, neither weighted nor discounted, of the training episodes that ended",
+        timing=False,
+    ),
+    Metric(
+        "intrinsic/reward_mean",
+        "intrinsic reward",
+        "mean intrinsic reward of a step, before β weights it",
+        timing=False,
+    ),
+    Metric(
+        "intrinsic/episodic_mean", "1", "its part within the episode (NGU, algorithm 1): mean r_episodic", timing=False
+    ),
+    Metric("intrinsic/alpha_mean", "1", "its part over the whole run: mean α, from 1 to L", timing=False),
+    Metric(
+        "intrinsic/inverse_loss",
+        "nats",
+        "mean cross-entropy of the action that the embedding is learned by, over the updates",
+        timing=False,
+    ),
+    Metric("intrinsic/inverse_accuracy", "share", "actions that it tells right", timing=False),
+    Metric("intrinsic/rnd_loss", "1", "mean error of random network distillation over the updates", timing=False),
+    Metric("meta/arm_mean", "number", "mean number of the arm over the training episodes that ended", timing=False),
+    Metric("meta/greedy_arm", "number", "the arm that an evaluation at this moment plays", timing=False),
     Metric("replay/rows", "count", "rows in the replay", timing=False),
     Metric("replay/fill", "share", "rows in the replay / its capacity", timing=False),
     Metric("replay/padding", "share", "padded steps in the sampled rows", timing=False),

@@ -59,6 +59,68 @@ def n_step_return(r_t: Tensor, discount_t: Tensor, v_t: Tensor, continues: Tenso
     return g_t
 
 
+def eps_greedy_policy(q_online: Tensor, epsilon: float | Tensor) -> Tensor:
+    """Probabilities of the ε-greedy policy: the best action has 1 − ε + ε/A, every other ε/A.
+
+    Args:
+        q_online: action values, [..., A]; of equal ones the first is the best, as when acting.
+        epsilon: ε, 0 … 1; one for all, or [...].
+
+    Returns:
+        [..., A]
+    """
+    n_actions = q_online.shape[-1]
+    epsilon = torch.as_tensor(epsilon, dtype=q_online.dtype, device=q_online.device).unsqueeze(-1)
+    best = torch.nn.functional.one_hot(q_online.argmax(-1), n_actions)
+    return best * (1 - epsilon) + epsilon / n_actions
+
+
+def expected_value(pi: Tensor, q: Tensor) -> Tensor:
+    """Value of an observation under a policy: Σ_a π(a) q(a); [..., A] each → [...]."""
+    return (pi * q).sum(-1)
+
+
+def trace(pi_of_action: Tensor, mu: Tensor, lam: float) -> Tensor:
+    """Retrace's coefficient c = λ min(1, π(a)/μ(a)) of the action taken (Munos et al. 2016, section 3; NGU, app. E).
+
+    Args:
+        pi_of_action: its probability under the target policy, [...].
+        mu: its probability under the policy that acted, as recorded when acting, [...]; > 0 on real steps.
+        lam: λ, 0 … 1.
+
+    Returns:
+        [...]
+    """
+    return lam * (pi_of_action / mu).clamp(max=1)
+
+
+def retrace(q_tm1: Tensor, v_t: Tensor, r_t: Tensor, discount_t: Tensor, c_t: Tensor, continues: Tensor) -> Tensor:
+    """Retrace(λ) targets on rows; every value is raw, so under a value rescaling only the result is squashed.
+
+    G_t = q_t + δ_t + γ_t c_{t+1} (δ_{t+1} + γ_{t+1} c_{t+2} (…)) with δ_t = r_t + γ_t v_t − q_t: one factor c per
+    step. The sum ends where the row does; a truncated last step bootstraps from its real final observation.
+
+    Args:
+        q_tm1: target network's value of the action taken, [B, T].
+        v_t: the target policy's value of the observation after each step, under the target network, [B, T].
+        r_t: rewards, [B, T].
+        discount_t: γ of the row, or 0 where the step terminated, [B, T].
+        c_t: trace coefficient of the step's own action, [B, T]; the first column is not read.
+        continues: True where the next step is in the same row and episode, [B, T]; the last column is not read.
+
+    Returns:
+        [B, T]. Source: Munos et al. (2016), equation 3; NGU, appendix E, before its h.
+    """
+    delta_t = r_t + discount_t * v_t - q_tm1
+    error = delta_t[:, -1]
+    errors = [error]
+    for t in range(delta_t.shape[1] - 2, -1, -1):
+        ahead = torch.where(continues[:, t], c_t[:, t + 1] * error, 0)  # padding may hold anything, NaN too
+        error = delta_t[:, t] + discount_t[:, t] * ahead
+        errors.append(error)
+    return q_tm1 + torch.stack(errors[::-1], 1)
+
+
 def masked_mean(x: Tensor, mask: Tensor) -> Tensor:
     """Mean of `x` over the real steps; padded entries get no gradient, not even from a NaN."""
     return torch.where(mask, x, 0).sum() / mask.sum()

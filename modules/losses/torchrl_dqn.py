@@ -6,12 +6,12 @@ from typing import Annotated, Any, Literal
 import torch
 from pydantic import Field
 from tensordict import TensorDict, TensorDictBase
-from tensordict.nn import TensorDictSequential
+from tensordict.nn import TensorDictModuleBase, TensorDictSequential
 from torchrl.modules import QValueModule
 from torchrl.objectives import DQNLoss, LossModule
 
 from modules import keys
-from modules.losses.q import LossSpec
+from modules.losses.base import LossSpec, Rows
 from modules.spec import spec
 
 
@@ -39,11 +39,13 @@ class TorchrlDqnSpec(LossSpec):
             yield "loss=torchrl_dqn has no burn-in: set replay.burn_in=0"
         if run.network.inputs.reads:
             yield "loss=torchrl_dqn passes no further inputs: use network/inputs=none"
+        if run.intrinsic.rewards or run.spaces.n_arms > 1:
+            yield "loss=torchrl_dqn knows no intrinsic reward and no arms: use loss=q or loss=retrace"
 
-    def build(self, network: TensorDictSequential, states: tuple[str, ...], burn_in: int) -> LossModule:
+    def build(self, network: TensorDictModuleBase, rows: Rows) -> LossModule:
         """Make the loss."""
-        del burn_in
-        return TorchrlDqn(network, self, states)
+        assert isinstance(network, TensorDictSequential)
+        return TorchrlDqn(network, self, rows.states)
 
 
 class TorchrlDqn(DQNLoss):

@@ -1,4 +1,7 @@
-"""What the memory reads beside the observation: the previous action and reward (R2D2, section 2.3)."""
+"""What the memory reads beside the observation: what was done and got in the step before, and the arm."""
+
+from collections.abc import Iterator
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -19,65 +22,98 @@ NO_ACTION = -1  # before the first step of an episode
 class InputsSpec(Spec):
     """Which entries join the embedding on its way into the memory.
 
+    Source: R2D2, section 2.3 (action and reward); NGU, appendix H (all four).
+
     Attributes:
         previous_action: one-hot, zeros at an episode's first step.
         previous_reward: as the environment gave it, 0 at an episode's first step.
+        previous_intrinsic: the intrinsic reward, not weighted, 0 at an episode's first step.
+        arm: one-hot, which member of the family of policies acts.
     """
 
     previous_action: bool
     previous_reward: bool
+    previous_intrinsic: bool
+    arm: bool
 
     @property
     def reads(self) -> tuple[str, ...]:
         """Keys of the entries."""
-        wanted = {keys.PREVIOUS_ACTION: self.previous_action, keys.PREVIOUS_REWARD: self.previous_reward}
+        wanted = {
+            keys.PREVIOUS_ACTION: self.previous_action,
+            keys.PREVIOUS_REWARD: self.previous_reward,
+            keys.PREVIOUS_INTRINSIC: self.previous_intrinsic,
+            keys.ARM: self.arm,
+        }
         return tuple(key for key, is_wanted in wanted.items() if is_wanted)
+
+    def needs(self, run: Any) -> Iterator[str]:
+        """There must be something to read."""
+        if self.previous_intrinsic and not run.intrinsic.rewards:
+            yield "network.inputs.previous_intrinsic=true needs an intrinsic reward: choose an option of intrinsic"
+        if self.arm and run.meta.single:
+            yield "network.inputs.arm=true needs a family of policies: choose an option of meta"
 
     def size(self, spaces: Spaces) -> int:
         """Number of features that the entries add to the embedding."""
-        return self.previous_action * spaces.n_actions + self.previous_reward
+        numbers = self.previous_reward + self.previous_intrinsic
+        return self.previous_action * spaces.n_actions + self.arm * spaces.n_arms + numbers
 
     def build(self, spaces: Spaces) -> TensorDictModule:
         """Make the module that joins them: embed [..., F] → embed [..., F + size]."""
-        return TensorDictModule(Joined(self.reads, spaces.n_actions), [keys.EMBED, *self.reads], [keys.EMBED])
+        return TensorDictModule(Joined(self.reads, spaces), [keys.EMBED, *self.reads], [keys.EMBED])
 
 
 class Joined(nn.Module):
-    """Concatenates the embedding with actions, one-hot, and rewards."""
+    """Concatenates the embedding with actions and arms, one-hot, and rewards."""
 
-    def __init__(self, reads: tuple[str, ...], n_actions: int) -> None:
+    def __init__(self, reads: tuple[str, ...], spaces: Spaces) -> None:
         super().__init__()
-        self.reads, self.n_actions = reads, n_actions
+        self.reads, self.n_actions, self.n_arms = reads, spaces.n_actions, spaces.n_arms
 
     def forward(self, embed: Tensor, *entries: Tensor) -> Tensor:
-        """[..., F], actions [...] and rewards [...] in the order of `reads` → [..., F + size]."""
+        """[..., F] and one entry [...] for each of `reads` → [..., F + size]."""
         features = [embed]
         for key, entry in zip(self.reads, entries, strict=True):
             if key == keys.PREVIOUS_ACTION:
                 features.append(F.one_hot(entry - NO_ACTION, self.n_actions + 1)[..., 1:].to(embed.dtype))
+            elif key == keys.ARM:
+                features.append(F.one_hot(entry, self.n_arms).to(embed.dtype))
             else:
                 features.append(entry.unsqueeze(-1))
         return torch.cat(features, -1)
 
 
 class PreviousStep(Transform):
-    """Writes what the agent did and got in the step before; after a reset -1 and 0."""
+    """Writes what the agent did and got in the step before; after a reset -1 and 0.
+
+    Args:
+        intrinsic: whether to write the intrinsic reward too, which a transform before this one gives.
+    """
+
+    def __init__(self, *, intrinsic: bool = False) -> None:
+        super().__init__()
+        follows = {keys.PREVIOUS_REWARD: keys.REWARD, keys.PREVIOUS_INTRINSIC: keys.INTRINSIC}
+        self._rewards = dict(list(follows.items())[: 1 + intrinsic])
 
     def _reset(self, tensordict: TensorDictBase, tensordict_reset: TensorDictBase) -> TensorDictBase:
         del tensordict
         shape, device = tensordict_reset.batch_size, tensordict_reset.device
-        tensordict_reset.set(keys.PREVIOUS_ACTION, torch.full(shape, NO_ACTION, device=device))
-        return tensordict_reset.set(keys.PREVIOUS_REWARD, torch.zeros(shape, device=device))
+        for key in self._rewards:
+            tensordict_reset.set(key, torch.zeros(shape, device=device))
+        return tensordict_reset.set(keys.PREVIOUS_ACTION, torch.full(shape, NO_ACTION, device=device))
 
     def _step(self, tensordict: TensorDictBase, next_tensordict: TensorDictBase) -> TensorDictBase:
-        next_tensordict.set(keys.PREVIOUS_ACTION, tensordict[keys.ACTION])
-        return next_tensordict.set(keys.PREVIOUS_REWARD, next_tensordict[keys.REWARD].squeeze(-1))
+        for key, reward in self._rewards.items():
+            next_tensordict.set(key, next_tensordict[reward].squeeze(-1))
+        return next_tensordict.set(keys.PREVIOUS_ACTION, tensordict[keys.ACTION])
 
     def transform_observation_spec(  # pyright: ignore[reportIncompatibleMethodOverride] - ours is always composite
         self, observation_spec: Composite
     ) -> Composite:
-        """Add the two entries, [N] each."""
+        """Add the entries, [N] each."""
         shape, device = observation_spec.shape, observation_spec.device
         observation_spec[keys.PREVIOUS_ACTION] = Unbounded(shape, dtype=torch.int64, device=device)
-        observation_spec[keys.PREVIOUS_REWARD] = Unbounded(shape, dtype=torch.float32, device=device)
+        for key in self._rewards:
+            observation_spec[key] = Unbounded(shape, dtype=torch.float32, device=device)
         return observation_spec

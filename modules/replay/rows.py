@@ -12,7 +12,10 @@ from modules.keys import Spaces
 
 Cut = tuple[int, int, int, int, int]  # environment, first column, burn-in steps, steps to learn from, row before
 NONE = -1  # the number of no row
-FURTHER = (keys.PREVIOUS_ACTION, keys.PREVIOUS_REWARD)  # stored of a row's first step; the others follow from it
+# Stored of a row's first step; the others follow from it. The arm is the same in a whole episode.
+FURTHER = (keys.PREVIOUS_ACTION, keys.PREVIOUS_REWARD, keys.PREVIOUS_INTRINSIC, keys.ARM)
+INTEGERS = (keys.PREVIOUS_ACTION, keys.ARM)
+AFTER = (keys.INTRINSIC,)  # of `extra`: what a step led to
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +28,7 @@ class Layout:
         overlap: learned slots that neighbouring rows of an episode share; burn-in is shared besides.
         states: shapes [layers, H] of the recurrent state, which is stored of the row's first step.
         further: keys of what is stored of the first step beside it, see `FURTHER`.
+        extra: keys of what is stored of every step, a number each, beside what all rows have.
     """
 
     burn_in: int = 0
@@ -32,6 +36,7 @@ class Layout:
     overlap: int = 0
     states: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     further: tuple[str, ...] = ()
+    extra: tuple[str, ...] = ()
 
     @property
     def slots(self) -> int:
@@ -55,7 +60,8 @@ class Layout:
                 keys.MASK: torch.zeros(n, dtype=torch.bool),
                 keys.BEFORE: torch.zeros((), dtype=torch.int64),
                 **{key: torch.zeros(shape) for key, shape in self.states.items()},
-                **{key: torch.zeros((), dtype=torch.int64 if key == FURTHER[0] else None) for key in self.further},
+                **{key: torch.zeros((), dtype=torch.int64 if key in INTEGERS else None) for key in self.further},
+                **{key: torch.zeros(n) for key in self.extra},
             }
         )
 
@@ -77,6 +83,7 @@ class RowCutter:
 
     def __init__(self, layout: Layout) -> None:
         self._layout = layout
+        self._extra = {key: ("next", key) if key in AFTER else key for key in layout.extra}
         self._stream: TensorDictBase | None = None  # [N, S] steps that a future row may need
         self._start = np.zeros(0, int)  # column where each environment's next learned part starts
         self._before = np.zeros(0, int)  # number of the episode's row before that, `NONE` where it starts the episode
@@ -117,7 +124,7 @@ class RowCutter:
     def _extend(self, batch: TensorDictBase) -> TensorDictBase:
         fields = [keys.OBSERVATION, keys.ACTION, *self._layout.states, *self._layout.further]
         fields += [("next", key) for key in (keys.OBSERVATION, keys.REWARD, keys.TERMINATED, keys.DONE)]
-        new = batch.select(*fields)
+        new = batch.select(*fields, *self._extra.values())
         if self._stream is None:
             self._start = np.zeros(batch.shape[0], int)
             self._before = np.full(batch.shape[0], NONE)
@@ -163,6 +170,7 @@ class RowCutter:
                 keys.MASK: mask,
                 keys.BEFORE: row_before,
                 **{key: stream[key][env, start] for key in (*layout.states, *layout.further)},
+                **{key: stream[place][where].reshape(mask.shape) for key, place in self._extra.items()},
             },
             batch_size=[len(cuts)],
         )

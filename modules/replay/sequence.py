@@ -34,10 +34,11 @@ class SequenceReplay:
         batch_frames: int,
         seed: int,
         reads: tuple[str, ...] = (),
+        extra: tuple[str, ...] = (),
         symmetry: Symmetry | None = None,
     ) -> None:
         self.settings = settings
-        self._layout = settings.layout(states, reads)
+        self._layout = settings.layout(states, reads, extra)
         self._zeros = {} if self._layout.states else dict(states)
         self._cutters: dict[int, RowCutter] = {}
         self._ring = settings.ring_rows(save_every, batch_frames)
@@ -155,10 +156,17 @@ class SequenceReplay:
 
 def previous_steps(rows: Mapping[str, Tensor], layout: Layout) -> dict[str, Tensor]:
     """Unfold what is stored of the step before a row's first one to all of its T+1 observations, [B, T+1]."""
-    follows = {keys.PREVIOUS_ACTION: keys.ACTION, keys.PREVIOUS_REWARD: keys.REWARD}
+    follows = {
+        keys.PREVIOUS_ACTION: keys.ACTION,
+        keys.PREVIOUS_REWARD: keys.REWARD,
+        keys.PREVIOUS_INTRINSIC: keys.INTRINSIC,
+    }
     unfolded = {}
     for key in layout.further:
         first = rows[key]
+        if key == keys.ARM:
+            unfolded[key] = first.unsqueeze(1).expand(-1, layout.slots + 1)
+            continue
         entry = torch.cat((first.unsqueeze(1), rows[follows[key]]), 1)
         slot = layout.burn_in  # of the first real step, where the burn-in is padding
         entry[:, slot] = torch.where(rows[keys.MASK][:, 0], entry[:, slot], first)

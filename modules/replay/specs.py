@@ -59,7 +59,9 @@ class SequenceSpec(Spec):
         """Bytes on disk of the full ring; the page cache holds as much of it as memory allows."""
         return layout.template(spaces).bytes() * ring_rows
 
-    def layout(self, states: Mapping[str, tuple[int, ...]], reads: tuple[str, ...]) -> Layout:
+    def layout(
+        self, states: Mapping[str, tuple[int, ...]], reads: tuple[str, ...], extra: tuple[str, ...] = ()
+    ) -> Layout:
         """Say what a row is made of, for a network with these recurrent `states` that `reads` these entries."""
         return Layout(
             burn_in=self.burn_in,
@@ -67,6 +69,7 @@ class SequenceSpec(Spec):
             overlap=self.overlap,
             states=states if self.state == "stored" else {},
             further=tuple(key for key in FURTHER if key in reads),
+            extra=extra,
         )
 
     @property
@@ -92,6 +95,11 @@ class SequenceSpec(Spec):
             yield "replay.mirror=true needs an environment with a mirror symmetry; this one has none: set it to false"
         elif self.mirror and self.length < (run.env.max_steps() or self.length + 1) and run.network.memory.states():
             yield "replay.mirror=true needs whole episodes (a recurrent state has no mirror image): set replay.length=0"
+        if self.mirror and run.intrinsic.rewards:
+            yield (
+                "replay.mirror=true needs a run without intrinsic reward, since nobody visited the mirrored states and "
+                "so nothing says how new they are: set it to false, or intrinsic=none"
+            )
         if run.warmup_frames > self.capacity:
             yield f"warmup_frames={run.warmup_frames} must not exceed replay.capacity={self.capacity}"
 

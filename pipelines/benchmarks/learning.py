@@ -15,6 +15,7 @@ from torchrl.objectives import DQNLoss, SoftUpdate, ValueEstimators
 from modules import keys
 from modules.losses.q import QLossSpec
 from modules.networks.memory import GruSpec, LstmSpec
+from modules.networks.nets import RecurrentNetwork
 from modules.spec import UsageError
 from pipelines.benchmarks.bare import BareLearner, refuse_other_maths
 from pipelines.benchmarks.measure import Missing, Pace, Table, interleave, number, target
@@ -79,6 +80,8 @@ def their_learner(run: Run, capacity: int) -> Iterator[tuple[Callable[[], None],
     if not isinstance(loss_settings, QLossSpec):
         raise UsageError(f"{run.name}: DQNLoss needs the settings of loss=q to compare with")
     network = run.network.build(run.spaces).to(run.torch_device)
+    if not isinstance(network, RecurrentNetwork):
+        raise UsageError(f"{run.name}: DQNLoss compares with one network, not with network.streams=two")
     choose = QValueModule(action_space="categorical", spec=Categorical(run.spaces.n_actions))
     loss = DQNLoss(
         TensorDictSequential([*network, choose]),

@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 import torch
 from hydra import compose, initialize_config_dir
 from tensordict import TensorDict, TensorDictParams
-from tensordict.nn import TensorDictSequential
+from tensordict.nn import TensorDictModuleBase
 from torch import Tensor
 
 from modules import keys
@@ -56,18 +56,18 @@ def process_of(run: Run) -> Iterator[None]:
 class Learning:
     """A learner with its network."""
 
-    network: TensorDictSequential
+    network: TensorDictModuleBase
     learner: Learner
 
 
 def learning(run: Run) -> Learning:
     """Make a run's learner as `pipelines.build` does, without environments and replay."""
     network = run.network.build(run.spaces).to(run.torch_device)
-    loss = run.loss.build(network, tuple(run.network.memory.states()), run.replay.burn_in)
+    loss = run.loss.build(network, run.rows)
     return Learning(network, Learner(network, loss, run.optim))
 
 
-def set_apart(ours: Learning) -> TensorDictSequential:
+def set_apart(ours: Learning) -> TensorDictModuleBase:
     """Let the target prefer what the online network likes least, so that it matters which one is asked; return it."""
     target = copy.deepcopy(ours.network).requires_grad_(False)
     for last in list(target.parameters())[-2:]:

@@ -1,6 +1,7 @@
 """Small parts that several tests of the core share."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Literal
 
 import gymnasium
 import numpy as np
@@ -11,11 +12,12 @@ from tensordict.nn import TensorDictModule
 from modules import keys
 from modules.envs.gym import GymSpec
 from modules.keys import Spaces
+from modules.losses.base import Rows
 from modules.losses.q import QLossSpec
 from modules.networks.heads import QSpec
 from modules.networks.inputs import InputsSpec
 from modules.networks.memory import GruSpec, LstmSpec, MemorySpec, NoMemorySpec
-from modules.networks.nets import NetworkSpec
+from modules.networks.spec import NetworkSpec
 from modules.networks.torsos import MlpSpec
 from modules.optim import AdamSpec
 
@@ -26,13 +28,19 @@ MEMORIES: dict[str, MemorySpec] = {
 }
 
 
-NO_INPUTS = InputsSpec(previous_action=False, previous_reward=False)
+NO_INPUTS = InputsSpec(previous_action=False, previous_reward=False, previous_intrinsic=False, arm=False)
 
 
-def network_spec(memory: str, *, previous: bool = False) -> NetworkSpec:
+def network_spec(
+    memory: str, *, previous: bool = False, family: bool = False, streams: Literal["one", "two"] = "one"
+) -> NetworkSpec:
+    """`previous`: action and reward are inputs; `family`: those, the intrinsic reward and the arm."""
     torso = MlpSpec(out_features=6, hidden=(), activation="tanh")
-    inputs = InputsSpec(previous_action=previous, previous_reward=previous)
-    return NetworkSpec(span=0, torso=torso, inputs=inputs, memory=MEMORIES[memory], head=QSpec(hidden=(7,)))
+    before = previous or family
+    inputs = InputsSpec(previous_action=before, previous_reward=before, previous_intrinsic=family, arm=family)
+    return NetworkSpec(
+        span=0, streams=streams, torso=torso, inputs=inputs, memory=MEMORIES[memory], head=QSpec(hidden=(7,))
+    )
 
 
 def sharpen(network: torch.nn.Module) -> None:
@@ -40,6 +48,11 @@ def sharpen(network: torch.nn.Module) -> None:
     with torch.no_grad():
         for p in network.parameters():
             p.mul_(2.0)
+
+
+def plain_rows(states: Iterable[str], burn_in: int = 0, *, gamma: float = 0.9) -> Rows:
+    """Rows without arms."""
+    return Rows(states=tuple(states), burn_in=burn_in, beta=torch.zeros(1), gamma=torch.tensor([gamma]))
 
 
 def q_settings(

@@ -75,7 +75,7 @@ def test_no_graph_is_kept():
     network = network_spec("lstm").build(CARTPOLE.spaces())
     graphs = []
     network[-1].module.register_forward_hook(lambda module, args, out: graphs.append(out.requires_grad))
-    run_episodes(CARTPOLE.build(2, network_spec("lstm").primer()), Policy(network, 2), episodes=4, seed=0)
+    run_episodes(CARTPOLE.build(2, network_spec("lstm").primer()), Policy(network), episodes=4, seed=0)
     assert graphs
     assert not any(graphs)
 

@@ -4,6 +4,7 @@ import torch
 from tensordict import TensorDict
 
 from modules import keys
+from modules.keys import Spaces
 from modules.networks.inputs import Joined, PreviousStep
 from tests.modules.builders import gym_spec
 
@@ -28,6 +29,6 @@ def test_an_episode_starts_with_no_action_and_no_reward_whatever_the_others_do()
 
 
 def test_the_first_step_joins_zeros_and_later_ones_the_action():
-    join = Joined((keys.PREVIOUS_ACTION, keys.PREVIOUS_REWARD), 2)
+    join = Joined((keys.PREVIOUS_ACTION, keys.PREVIOUS_REWARD), Spaces((1,), torch.float32, 2))
     joined = join(torch.tensor([[7.0], [8.0]]), torch.tensor([-1, 1]), torch.tensor([0.0, 0.5]))
     assert joined.tolist() == [[7, 0, 0, 0], [8, 0, 1, 0.5]]

@@ -8,7 +8,8 @@ from modules import keys
 from modules.keys import Spaces
 from modules.networks.heads import QSpec
 from modules.networks.memory import chrono_
-from modules.networks.nets import NetworkSpec, Policy
+from modules.networks.nets import Policy
+from modules.networks.spec import NetworkSpec
 from modules.networks.torsos import ConvSpec, MlpSpec
 from tests.modules.builders import MEMORIES, NO_INPUTS, network_spec
 
@@ -33,7 +34,7 @@ def conv(*, kernels=((5, 8), (2, 4)), strides=((5, 4), (1, 2)), channels=(4, 5),
 
 def image_network(memory="lstm", torso=None):
     return NetworkSpec(
-        span=0, torso=torso or conv(), inputs=NO_INPUTS, memory=MEMORIES[memory], head=QSpec(hidden=(7,))
+        span=0, streams="one", torso=torso or conv(), inputs=NO_INPUTS, memory=MEMORIES[memory], head=QSpec(hidden=(7,))
     )
 
 
@@ -116,7 +117,7 @@ def test_greedy_policy_acts_like_its_network(memory):
     td = inputs(VECTOR, memory, 6)
     td[keys.IS_INIT][::2] = True
     expected = network(td.clone())
-    out = Policy(network, 3)(td.clone())
+    out = Policy(network)(td.clone())
     assert torch.equal(out[keys.ACTION], expected[keys.ACTION_VALUE].argmax(-1))
     assert out[keys.ACTION].dtype == torch.int64
     states = {("next", key) for key in MEMORIES[memory].states()}
@@ -129,7 +130,7 @@ def test_greedy_policy_acts_like_its_network(memory):
 def test_greedy_policy_follows_its_network(memory):
     """New weights show at once, and none is registered twice: pushed weights must arrive."""
     network = network_spec(memory).build(VECTOR)
-    policy = Policy(network, 3)
+    policy = Policy(network)
     assert [id(p) for p in policy.parameters()] == [id(p) for p in network.parameters()]
     td = inputs(VECTOR, memory, 50)
     before = policy(td.clone())[keys.ACTION]

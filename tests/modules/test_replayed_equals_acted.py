@@ -18,7 +18,7 @@ from modules.keys import Spaces
 from modules.networks.nets import Policy
 from modules.replay.sequence import SequenceReplay
 from modules.replay.specs import SequenceSpec
-from tests.modules.builders import MEMORIES, gym_spec, network_spec, q_settings, sharpen
+from tests.modules.builders import MEMORIES, gym_spec, network_spec, plain_rows, q_settings, sharpen
 
 ENVS, STEPS, LENGTH = 3, 7, 10
 BATCHES = 8  # in each of the two sittings
@@ -56,7 +56,7 @@ def play(memory, directory, *, overlap, burn_in, previous):
     sharpen(network)
     acting = copy.deepcopy(network).requires_grad_(False)
     exploration = EpsGreedySpec(start=0.5, end=0.5, anneal_frames=1).build(1)
-    policy = Policy(acting, spaces.n_actions, exploration.choose)
+    policy = Policy(acting, exploration.choose)
     values = []
     acting[-1].module.register_forward_hook(lambda module, args, out: values.append(out.reshape(ENVS, -1).clone()))
     env = env_spec.build(ENVS, spec.primer())
@@ -81,7 +81,7 @@ def play(memory, directory, *, overlap, burn_in, previous):
             replay.extend(batch)
         replay.truncate()
     collection.close()
-    loss = q_settings().build(network, tuple(states), burn_in)
+    loss = q_settings().build(network, plain_rows(states, burn_in))
     return diary, stored(replay), loss
 
 
@@ -152,7 +152,7 @@ def test_restart_makes_every_environment_fresh(tmp_path):
     spaces = env_spec.spaces()
     assert spaces == Spaces(observation_shape=(2,), observation_dtype=torch.float32, n_actions=2)
     network = spec.build(spaces)
-    policy = Policy(network, 2, EpsGreedySpec(start=0.5, end=0.5, anneal_frames=1).build(1).choose)
+    policy = Policy(network, EpsGreedySpec(start=0.5, end=0.5, anneal_frames=1).build(1).choose)
     collection = SyncSpec(num_envs=ENVS, steps=STEPS).build(env_spec.build(ENVS, spec.primer()), policy)
     batches = []
     for seed in (1, 1, 2):

@@ -7,7 +7,7 @@ from modules import keys
 from modules.replay.sequence import SequenceReplay
 from modules.replay.specs import SequenceSpec
 from modules.staleness import delta_q
-from tests.modules.builders import STREAM_SPACES, network_spec, q_settings, sharpen, stream
+from tests.modules.builders import STREAM_SPACES, network_spec, plain_rows, q_settings, sharpen, stream
 
 LENGTH, EPISODE = 3, 11
 CPU = torch.device("cpu")
@@ -48,7 +48,7 @@ def measure(tmp_path, *, noise, burn_in=0, overlap=0, state="stored"):
     network = network_spec("gru").build(STREAM_SPACES)
     sharpen(network)
     replay = replay_of(tmp_path, acted(network, noise=noise), burn_in=burn_in, overlap=overlap, state=state)
-    loss = q_settings().build(network, keys.GRU_STATE, burn_in)
+    loss = q_settings().build(network, plain_rows(keys.GRU_STATE, burn_in))
     return delta_q(replay.histories(64, torch.Generator().manual_seed(0)), loss, replay.settings.length - overlap, CPU)
 
 
@@ -74,6 +74,6 @@ def test_what_helps_against_stale_states(tmp_path):
 
 def test_there_is_nothing_to_measure_without_a_memory_or_rows(tmp_path):
     network = network_spec("none").build(STREAM_SPACES)
-    assert delta_q([], q_settings().build(network, (), 0), 3, CPU) == {}
+    assert delta_q([], q_settings().build(network, plain_rows(())), 3, CPU) == {}
     whole = replay_of(tmp_path, acted(network_spec("gru").build(STREAM_SPACES)), length=EPISODE)
     assert [*whole.histories(64, torch.Generator())] == []  # every row starts its episode

@@ -10,7 +10,8 @@ from modules import keys
 from modules.keys import Spaces
 from modules.networks.heads import QSpec
 from modules.networks.memory import NoMemorySpec
-from modules.networks.nets import NetworkSpec, Policy
+from modules.networks.nets import Policy
+from modules.networks.spec import NetworkSpec
 from modules.networks.table import TableFullError, TableHeadSpec, TableSpec
 from modules.networks.torsos import MlpSpec
 from tests.modules.builders import MEMORIES, NO_INPUTS
@@ -20,7 +21,12 @@ SPACES = Spaces(observation_shape=(2, 3), observation_dtype=torch.uint8, n_actio
 
 def table(rows=4):
     spec = NetworkSpec(
-        span=0, torso=TableSpec(rows=rows), inputs=NO_INPUTS, memory=NoMemorySpec(name="none"), head=TableHeadSpec()
+        span=0,
+        streams="one",
+        torso=TableSpec(rows=rows),
+        inputs=NO_INPUTS,
+        memory=NoMemorySpec(name="none"),
+        head=TableHeadSpec(),
     )
     return spec.build(SPACES)
 
@@ -102,7 +108,7 @@ def test_it_acts():
     values(network, 3, 4)
     with torch.no_grad():
         network[-1].module.values[0, 1] = 1.0
-    assert Policy(network, 2)(td)[keys.ACTION].tolist() == [1, 0]
+    assert Policy(network)(td)[keys.ACTION].tolist() == [1, 0]
 
 
 @pytest.mark.parametrize(
@@ -114,7 +120,7 @@ def test_it_acts():
     ],
 )
 def test_a_table_goes_with_its_own_kind_only(torso, memory, head, says):
-    spec = NetworkSpec(span=0, torso=torso, inputs=NO_INPUTS, memory=MEMORIES[memory], head=head)
+    spec = NetworkSpec(span=0, streams="one", torso=torso, inputs=NO_INPUTS, memory=MEMORIES[memory], head=head)
 
     class Run:
         spaces = SPACES

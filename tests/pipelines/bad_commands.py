@@ -2,6 +2,7 @@
 
 STATE, PIXELS = "+exp=drqn_cartpole_masked", "+exp=drqn_cartpole"
 TOUR, CORRIDOR = "+exp=tour", "+exp=corridor"
+FAMILY, NGU = "+exp=agent57_corridor", "+exp=ngu_corridor"
 OURS = "env.id=tests.pipelines.faulty:"
 ROWS = ("replay.length=20", "replay.overlap=0", "replay.batch_rows=16")
 BATCH = ("collector.num_envs=8", "collector.steps=20")
@@ -86,6 +87,29 @@ TRAIN = (
     (TOUR, "replay.length=10", "replay.mirror=true"),
     (CORRIDOR, "replay.mirror=true"),
     (TOUR, "network/torso=conv"),
+    "# Novelty and families of policies",
+    (STATE, "network/inputs=family"),
+    (STATE, "network.streams=two"),
+    (STATE, "network.streams=three"),
+    (NGU, "meta=none"),
+    (NGU, "intrinsic=curious"),
+    (NGU, "intrinsic.memory.k=10", "intrinsic.memory.capacity=5"),
+    (NGU, "intrinsic.memory.kernel_eps=0"),
+    (NGU, "intrinsic.lifelong.max_alpha=0.5"),
+    (NGU, "intrinsic/lifelong=none"),
+    (NGU, "intrinsic=none"),
+    (NGU, "meta.arms.n=0"),
+    (NGU, "meta.arms.gamma_min=0.99", "meta.arms.gamma_max=0.9"),
+    (NGU, "meta.arms.n=8", "meta.arms.ladder=agent57"),
+    (NGU, "network/torso=table", "network/head=table", "network/memory=none", "network/inputs=none"),
+    (NGU, "collector=multi_async"),
+    (NGU, "replay.mirror=true"),
+    (NGU, "loss.lam=1.5"),
+    (FAMILY, "meta=none"),
+    (FAMILY, "intrinsic=none", "network/inputs=none"),
+    (FAMILY, "meta.window=7", "meta.arms.n=8"),
+    (FAMILY, "meta.epsilon=2"),
+    (FAMILY, "meta.normalise=rank"),
     "# Environments",
     (STATE, "env.id=CartPol-v1"),
     (STATE, "env.id=NoSuchThing-v7"),

@@ -38,8 +38,8 @@ def restless(trained):
 
 
 def policy_of(run_dir):
-    of_run, _ = evaluate.load_run(run_dir)
-    return of_run, evaluate.greedy(Evaluation(**(evaluate.DEFAULTS | {"run": run_dir})), of_run)[0]
+    subject = evaluate.loaded(Evaluation(**(evaluate.DEFAULTS | {"run": run_dir})))
+    return subject.run, subject.policy
 
 
 def shown(capsys, *words):

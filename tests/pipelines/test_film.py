@@ -25,9 +25,8 @@ def trained(tmp_path_factory):
 
 def filmed(trained, path):
     """Film with the saved weights; return how many frames there are."""
-    of_run, _ = evaluate.load_run(trained)
-    policy, _ = evaluate.greedy(Evaluation(**(evaluate.DEFAULTS | {"run": trained})), of_run)
-    film(of_run, policy, seed=3, path=path)
+    subject = evaluate.loaded(Evaluation(**(evaluate.DEFAULTS | {"run": trained})))
+    film(subject.run, subject.policy, subject.around(1), seed=3, path=path)
     return cv2.VideoCapture(str(path)).get(cv2.CAP_PROP_FRAME_COUNT)
 
 

@@ -6,6 +6,7 @@ import signal
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import psutil
 import pytest
 
@@ -98,11 +99,22 @@ def test_a_ladder_of_exploration_spans_the_environments_of_all_workers():
     assert sum(means) / 2 == pytest.approx(ladder.build(6).anneal(0))
 
 
+def test_workers_say_how_likely_their_actions_were(tmp_path):
+    """Retrace reads it, and no environment knows it."""
+    ended = run("pipelines.train", *WORDS, "loss=retrace", "total_frames=400", "hydra.run.dir=run", cwd=tmp_path)
+    assert ended.code == 0, ended.err
+    stored = np.fromfile(tmp_path / "run" / "replay" / "behaviour.memmap", np.float32)
+    written = stored[stored != 0]  # of ε-greedy with two actions: 1 − ε/2 or ε/2
+    assert len(written) > 300
+    assert 0 < written.min() < 0.5 < written.max() < 1
+
+
 @pytest.mark.parametrize(
     ("exp", "words", "sentence"),
     [
         ("tour_q", (), "network/torso=table needs collector=sync"),
         ("corridor", ("collector.processes=9", "collector.steps=8"), "collector.processes=9 must not exceed"),
+        ("ngu_corridor", (), "collector=multi_async knows no intrinsic reward and no arms"),
     ],
 )
 def test_what_cannot_work_with_several_processes_is_refused(exp, words, sentence, tmp_path):

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import signal
 from functools import partial
 from pathlib import Path
@@ -21,6 +22,8 @@ KINDS = {
     "pixels": ("+exp=drqn_cartpole", *SMALL),
     # With burn-in, overlap, further inputs and a ladder of ε; rows are shorter than the 11 steps of an episode.
     "priorities": ("+exp=r2d2_memory_len", *SMALL, "env.length=10", "replay.overlap=5", "replay.burn_in=5"),
+    # With two streams, arms and their bandit, an embedding, distillation and the memories' statistics.
+    "family": ("+exp=agent57_corridor", *SMALL, "env.length=9", "env.horizon=12", "replay.overlap=5"),
 }
 ENDLESS = ("total_frames=10_000_000", "hydra.run.dir=run")
 FAULT = ("+exp=drqn_cartpole_masked", *SMALL, "hydra.run.dir=run", "env.keep=null", "+env.kwargs.flag=fault")
@@ -63,13 +66,23 @@ def summary(run_dir: Path) -> dict:
     return json.loads((run_dir / "summary.json").read_text())
 
 
+def flat(tree) -> dict[str, torch.Tensor]:
+    """Every tensor in a nested state, by path."""
+    if isinstance(tree, torch.Tensor):
+        return {"": tree}
+    pairs = tree.items() if hasattr(tree, "items") else enumerate(tree) if isinstance(tree, list | tuple) else ()
+    return {f"{key}/{path}": value for key, child in pairs for path, value in flat(child).items()}
+
+
 def assert_same(run_dir: Path, other: Path) -> None:
     assert (run_dir / "metrics.csv").read_text() == (other / "metrics.csv").read_text()
     assert rows(run_dir)[-1]["loss/q"]  # so the comparison included losses
     ours, theirs = (checkpoint.load(checkpoint.latest(path / "checkpoints")) for path in (run_dir, other))
     assert ours["frames"] == theirs["frames"] == 2 * N
-    for name, value in ours["network"].items():
-        assert torch.equal(value, theirs["network"][name]), name
+    for part in ("network", "curiosity", "bonus", "meta"):
+        mine, other_part = flat(ours[part]), flat(theirs[part])
+        assert mine.keys() == other_part.keys()
+        assert all(torch.equal(value, other_part[name]) for name, value in mine.items()), part
     for key in ("status", "frames", "updates", "train_episodes", "score", "best_score"):
         assert summary(run_dir)[key] == summary(other)[key], key
     assert not list(run_dir.rglob("*.part"))
@@ -211,20 +224,28 @@ def test_an_environment_that_raises_ends_the_run_with_its_message_and_all_saved(
 
 
 @pytest.mark.parametrize(
-    "words",
+    ("words", "says"),
     [
-        (*FAULT, "env.id=tests.pipelines.faulty:NanReward-v0", "+env.kwargs.at=170"),
-        (*KINDS["state"], "hydra.run.dir=run", "optim.lr=1e30"),
+        ((*FAULT, "env.id=tests.pipelines.faulty:NanReward-v0", "+env.kwargs.at=170"), "loss/q = (nan|inf)"),
+        ((*KINDS["state"], "hydra.run.dir=run", "optim.lr=1e30"), "loss/q = (nan|inf)"),
+        (
+            (*KINDS["family"], "hydra.run.dir=run", "intrinsic.embedding.descent.lr=1e30"),
+            "stopped at frame .*embedding.* is not finite.*the checkpoint before it is kept",
+        ),
+        (
+            (*KINDS["family"], "hydra.run.dir=run", "intrinsic.lifelong.descent.lr=1e30"),
+            "stopped at frame .*random distillation is not finite.*the checkpoint before it is kept",
+        ),
     ],
-    ids=["reward", "step size"],
+    ids=["reward", "step size", "embedding", "distillation"],
 )
-def test_a_loss_that_is_not_finite_ends_the_run_before_it_is_saved(words, tmp_path):
+def test_a_loss_that_is_not_finite_ends_the_run_before_it_is_saved(words, says, tmp_path):
     here, flag = tmp_path / "run", tmp_path / "fault"
     flag.touch()
     ended = train(tmp_path, *words)
     assert ended.code == 1
     last = (ended.out + ended.err).splitlines()[-1]
-    assert "loss/q = nan" in last or "loss/q = inf" in last
+    assert re.search(says, last), last
     assert summary(here)["status"] == "failed"
     saved = checkpoint.load(checkpoint.latest(here / "checkpoints"))
     assert saved["frames"] < summary(here)["frames"]

@@ -12,7 +12,7 @@ from gymnasium.utils.env_checker import check_env
 from torchrl.envs import check_env_specs
 
 from modules import keys
-from modules.envs import corridor, gymnasium_ids, tiny, tour_tasks
+from modules.envs import corridor, explore, gymnasium_ids, tiny, tour_tasks
 from modules.envs.world import WorldEnv
 from modules.spec import UsageError
 from tests.modules.builders import gym_spec
@@ -23,7 +23,8 @@ TOURS = ["SilentRuin", "OpenField", "ManySwamp", "TmazeBoth", "TmazeEither", "Ru
 TOURS = [*TOURS, "Mytask"]
 CORRIDORS = ["CorridorL8g23v", "CorridorL8g23", "CorridorL8g34", "CorridorL8g67", "CorridorL8g34567"]
 TINY = ["MemoryLen", "PassiveTmaze", "RepeatPrevious"]
-IDS = [f"recall/{name}-v0" for name in (*TOURS, *CORRIDORS, *TINY)]
+EXPLORE = ["GoalCorridor", "DeepSea", "RandomCoin", "DiscountingChain"]
+IDS = [f"recall/{name}-v0" for name in (*TOURS, *CORRIDORS, *TINY, *EXPLORE)]
 T_BOTH = f"{gymnasium_ids.__name__}:recall/TmazeBoth-v0"
 LEFT_GOAL = (0, 0, 1, 0, 0)
 
@@ -34,7 +35,7 @@ def play(env, actions):
 
 def test_every_task_has_an_id():
     assert {env_id for env_id in gymnasium.registry if env_id.startswith("recall/")} == set(IDS)
-    assert len(IDS) == len(tour_tasks.TASKS) + len(corridor.TASKS) + len(tiny.SPECS)
+    assert len(IDS) == len(tour_tasks.TASKS) + len(corridor.TASKS) + len(tiny.SPECS) + len(explore.SPECS)
     assert all(gymnasium.spec(env_id).max_episode_steps is None for env_id in IDS)
 
 
@@ -119,6 +120,10 @@ def test_every_rule_can_be_set(rule):
         ("CorridorL8g67", {"length": 481}, "length: it should be less than or equal to 480, not 481"),
         ("MemoryLen", {"length": 0}, "length: it should be greater than "),
         ("MemoryLen", {"task": "memory"}, "task: it should be 'memory_len' or "),
+        ("GoalCorridor", {"horizon": 99}, "horizon=99 must be at least length=100, or nobody can reach the goal"),
+        ("DeepSea", {"size": 1}, "size: it should be greater than 1, not 1"),
+        ("RandomCoin", {"horizon": 15}, "horizon=15 must be at least 16, the way between two corners"),
+        ("DiscountingChain", {"mapping_seed": None}, "mapping_seed: it should be a valid integer, not null"),
     ],
 )
 def test_rules_that_make_no_sense_are_one_sentence(name, rules, said):

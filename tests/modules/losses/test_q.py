@@ -8,7 +8,7 @@ from torchrl.modules import set_recurrent_mode
 
 from modules import keys
 from modules.keys import Spaces
-from tests.modules.builders import MEMORIES, network_spec, q_settings, random_rows, sharpen
+from tests.modules.builders import MEMORIES, network_spec, plain_rows, q_settings, random_rows, sharpen
 
 SPACES = Spaces(observation_shape=(3,), observation_dtype=torch.float32, n_actions=3)
 LENGTH = 6
@@ -21,7 +21,9 @@ def make(memory, *, previous=False, burn_in=0, **settings):
     for network in (online, target):
         sharpen(network)
     own, other = copy.deepcopy(online), copy.deepcopy(target)
-    loss = q_settings(**settings).build(online, tuple(MEMORIES[memory].states()), burn_in)
+    loss = (spec := q_settings(**settings)).build(
+        online, plain_rows(MEMORIES[memory].states(), burn_in, gamma=spec.gamma)
+    )
     with torch.no_grad():
         for p, q in zip(loss.target_value_network_params.values(True, True), target.parameters(), strict=True):
             p.copy_(q)
@@ -260,7 +262,7 @@ def test_the_stored_state_counts():
 def test_the_loss_learns_the_network_that_it_is_given():
     """Weights are pushed to the acting copy from this network, so the optimiser must step its parameters."""
     network = network_spec("lstm").build(SPACES)
-    loss = q_settings().build(network, keys.LSTM_STATE, 0)
+    loss = q_settings().build(network, plain_rows(keys.LSTM_STATE))
     loss(random_rows(STEPS, LENGTH, SPACES, "lstm"))["loss"].backward()
     shared = {id(p) for p in network.parameters()}
     assert {id(p) for p in loss.parameters() if p.requires_grad} == shared

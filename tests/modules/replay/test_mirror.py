@@ -173,8 +173,11 @@ def test_mirroring_draws_from_the_replays_own_generator(tmp_path):
     assert [contents(replay.sample()) for _ in range(3)] == first
 
 
-def run_of(env, memory, replay):
-    return SimpleNamespace(env=env, network=SimpleNamespace(memory=MEMORIES[memory]), replay=replay, warmup_frames=0)
+def run_of(env, memory, replay, *, novelty=False):
+    network = SimpleNamespace(memory=MEMORIES[memory])
+    return SimpleNamespace(
+        env=env, network=network, replay=replay, warmup_frames=0, intrinsic=SimpleNamespace(rewards=novelty)
+    )
 
 
 @pytest.mark.parametrize(
@@ -197,6 +200,13 @@ def test_what_mirroring_needs(env, memory, length, sentence):
     assert all(sentence in problem and problem.startswith("replay.mirror=true needs") for problem in problems)
     plain = settings(length=length, mirror=False)
     assert [*plain.needs(run_of(env, memory, plain))] == []
+
+
+def test_novelty_cannot_be_mirrored():
+    replay = settings(length=20)
+    problems = [*replay.needs(run_of(tour_spec("tmaze_both"), "gru", replay, novelty=True))]
+    assert len(problems) == 1
+    assert "replay.mirror=true needs a run without intrinsic reward" in problems[0]
 
 
 def test_whole_episodes_can_be_mirrored():

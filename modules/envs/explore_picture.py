@@ -1,0 +1,74 @@
+"""Pictures of the exam tasks for exploration, in colours or as characters: the map on which visits are counted.
+
+`python -m modules.envs.explore_picture` writes docs/tasks/<task>.png, each task after a few steps.
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+import torch
+
+from modules.envs.tiny_picture import cells, only, under
+from modules.envs.tour_picture import ARROWS
+from modules.envs.world import FOUND, HIT, NOTHING, State
+
+if TYPE_CHECKING:  # it imports this file
+    from modules.envs.explore_worlds import Explore
+
+UNIT, WIDEST = 48, 1010  # pixels: of a cell at most, of a picture about
+LINE = 80  # characters; of wider maps the part around the robot is written
+SAID = {NOTHING: "", HIT: ", over", FOUND: ", found"}
+SEED = 1  # of the pictures in the docs
+
+
+def picture(world: "Explore", state: State, n: int) -> np.ndarray:
+    """The map with the robot, green when it finds, red when it is too late; below it a bar of the time left."""
+    one = only(state, n)
+    grid, (row, column) = world.field(one), robot(world, one)
+    edge = min(WIDEST, UNIT * max(grid.shape))
+    image = cells(grid, edge, (column, row), world.heading, int(one["event"]))
+    return under(image, 1 - int(one["time"]) / world.steps)
+
+
+def text(world: "Explore", state: State, n: int) -> str:
+    """The map with the robot as an arrow, and the time."""
+    one = only(state, n)
+    grid, (row, column) = world.field(one).copy(), robot(world, one)
+    grid[row, column] = ARROWS[world.heading]
+    first = max(0, min(column - LINE // 2, grid.shape[1] - LINE))
+    lines = ["".join(cells_of_row[first : first + LINE]) for cells_of_row in grid]
+    return "\n".join([*lines, f"time {int(one['time'])} of {world.steps}{SAID[int(one['event'])]}"])
+
+
+def robot(world: "Explore", one: State) -> tuple[int, int]:
+    """Row and column of the robot."""
+    return divmod(int(world.cells(one)), world.grid_shape[1])
+
+
+def write_all(folder: Path) -> None:
+    """Write one picture per task, `<task>.png`, of an episode that is always the same."""
+    from modules.envs import explore  # it imports this file
+
+    corridor = explore.GoalCorridorSpec(length=20, horizon=40, mapping_seed=None).world()
+    sea = explore.DeepSeaSpec(size=10, mapping_seed=42, move_cost=0.01).world()
+    coin = explore.RandomCoinSpec(size=9, horizon=200).world()
+    chain = explore.DiscountingChainSpec(mapping_seed=4).world()
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, world, action, steps in (
+        ("goal_corridor", corridor, 1, 5),
+        ("deep_sea", sea, 1, 6),
+        ("random_coin", coin, 1, 2),
+        ("discounting_chain", chain, 3, 12),
+    ):
+        world.seed(SEED)
+        state = world.start(1)
+        for _ in range(steps):
+            state, *_ = world.step(state, torch.tensor([action]))
+        image = cv2.cvtColor(world.picture(state, 0), cv2.COLOR_RGB2BGR)
+        cv2.imwrite(str(folder / f"{name}.png"), image, [cv2.IMWRITE_PNG_COMPRESSION, 9])
+
+
+if __name__ == "__main__":
+    write_all(Path("docs/tasks"))

@@ -1,0 +1,5 @@
+"""Errors that end a run in one sentence."""
+
+
+class NonFiniteError(ArithmeticError):
+    """A loss, a gradient or what a network gives is NaN or infinite; says what. Nothing was changed by it."""

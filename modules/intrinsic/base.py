@@ -1,0 +1,146 @@
+"""What the loop knows of intrinsic rewards: what learns, what rewards while acting, and the null object of both."""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import torch
+from tensordict import TensorDictBase
+from torch import Tensor
+
+from modules.keys import Spaces
+from modules.spec import Spec, spec
+
+
+class Bonus:
+    """Rewards N environments for what is new in their steps.
+
+    A reward belongs to the action that led to the observation (see docs/algorithms/ngu.md), so the first observation
+    of an episode is only remembered.
+    """
+
+    def begin(self, which: Tensor, observation: Tensor) -> None:
+        """Start episodes in the environments `which`, bool [N], at `observation` [N, *shape]."""
+        raise NotImplementedError
+
+    def reward(self, observation: Tensor) -> Tensor:
+        """Intrinsic reward [N] of arriving at `observation` [N, *shape]."""
+        raise NotImplementedError
+
+    def measures(self) -> dict[str, float]:
+        """Mean reward and mean of its parts since the last call, under the names of the metrics table."""
+        raise NotImplementedError
+
+    def adopt(self, other: "Bonus") -> None:
+        """Take over the running statistics of other environments' bonus."""
+        raise NotImplementedError
+
+    def state_dict(self) -> dict[str, Any]:
+        """What later episodes' rewards depend on; running ones are not kept."""
+        raise NotImplementedError
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Put back what `state_dict` returned."""
+        raise NotImplementedError
+
+
+class Curiosity:
+    """The networks and statistics behind a bonus; `acting` makes the bonus of some environments."""
+
+    def step(self, rows: TensorDictBase) -> dict[str, Tensor]:
+        """Learn from one batch of replayed rows; returns measures under the names of the metrics table."""
+        raise NotImplementedError
+
+    def acting(self, num_envs: int) -> Bonus:
+        """Make the bonus of `num_envs` environments, which follows what is learned here."""
+        raise NotImplementedError
+
+    def state_dict(self) -> dict[str, Any]:
+        """Parameters, moments and statistics."""
+        raise NotImplementedError
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Put back what `state_dict` returned."""
+        raise NotImplementedError
+
+
+class IntrinsicSpec(Spec):
+    """Settings of an intrinsic reward; `rewards` says whether there is one."""
+
+    rewards: ClassVar[bool] = True
+
+    def build(self, spaces: Spaces, device: torch.device) -> Curiosity:
+        """Make networks and statistics."""
+        raise NotImplementedError
+
+
+@spec
+class NoneSpec(IntrinsicSpec):
+    """No intrinsic reward."""
+
+    rewards = False
+
+    def build(self, spaces: Spaces, device: torch.device) -> "NoCuriosity":
+        """Make nothing."""
+        del spaces, device
+        return NoCuriosity()
+
+
+class Tally:
+    """Sums up rewards and their parts, and gives their means."""
+
+    def __init__(self) -> None:
+        self._sums: dict[str, Tensor] = {}
+        self._count = 0
+
+    def add(self, **values: Tensor) -> None:
+        """Take in one step of N environments: [N] each, always under the same names."""
+        for name, value in values.items():
+            total = value.sum(dtype=torch.float64)
+            self._sums[name] = self._sums[name] + total if name in self._sums else total
+        self._count += len(next(iter(values.values())))
+
+    def means(self) -> dict[str, float]:
+        """Means since the last call, as intrinsic/NAME_mean; nothing if there were no steps."""
+        found = {f"intrinsic/{name}_mean": total.item() / self._count for name, total in self._sums.items()}
+        self._sums, self._count = {}, 0
+        return found
+
+
+class NoBonus(Bonus):
+    """Remembers nothing, and is never asked for a reward."""
+
+    def begin(self, which: Tensor, observation: Tensor) -> None:
+        """Nothing to remember."""
+
+    def measures(self) -> dict[str, float]:
+        """Nothing."""
+        return {}
+
+    def adopt(self, other: Bonus) -> None:
+        """Nothing to take over."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Nothing."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Nothing to put back."""
+
+
+class NoCuriosity(Curiosity):
+    """Learns nothing."""
+
+    def step(self, rows: TensorDictBase) -> dict[str, Tensor]:
+        """No measures."""
+        return {}
+
+    def acting(self, num_envs: int) -> NoBonus:
+        """Make nothing."""
+        return NoBonus()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Nothing."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Nothing to put back."""

@@ -1,0 +1,258 @@
+"""Embeddings for the episodic memory: what the agent controls (Badia et al. 2020, NGU, section 2), or random."""
+
+import copy
+from collections.abc import Mapping
+from typing import Annotated, Any, Protocol
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field, InstanceOf
+from tensordict import TensorDictBase
+from torch import Tensor, nn
+from torch.func import functional_call, stack_module_state
+
+from modules.intrinsic.parts import DescentSpec, encoder, last_steps
+from modules.keys import Spaces
+from modules.networks.torsos import TorsoSpec
+from modules.spec import Spec, UsageError, spec
+
+Count = Annotated[int, Field(gt=0)]
+
+
+class Acting(Protocol):
+    """An embedding while acting: it stays the same within an episode."""
+
+    def __call__(self, observation: Tensor) -> Tensor:
+        """Embed the observations [N, *shape] of N environments, [N, features], without gradient."""
+        ...
+
+    def refresh(self, mask: Tensor) -> None:
+        """Take over the newest weights for the environments in `mask`, bool [N], whose episodes just started."""
+        ...
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """The weights that act, if they are not the newest."""
+        ...
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Put back what `state_dict` returned."""
+        ...
+
+
+class Embedding(Protocol):
+    """An embedding f and how it is learned."""
+
+    network: nn.Module
+
+    def step(self, rows: TensorDictBase) -> dict[str, Tensor]:
+        """Learn from one batch of rows; return detached measures, nothing if there is nothing to learn."""
+        ...
+
+    def acting(self, num_envs: int) -> Acting:
+        """Make the embedding that N environments act with; it reads new weights from `network`."""
+        ...
+
+    def state_dict(self) -> dict[str, Any]:
+        """Networks and optimiser."""
+        ...
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Put back what `state_dict` returned."""
+        ...
+
+
+class EmbeddingSpec(Spec):
+    """Settings of an embedding; `build` makes it, with weights from the global random stream."""
+
+    torso: TorsoSpec
+    features: int
+
+    def build(self, spaces: Spaces, device: torch.device) -> Embedding:
+        """Make the embedding for these observations and actions."""
+        raise NotImplementedError
+
+
+@spec
+class RandomEmbeddingSpec(EmbeddingSpec):
+    """A fixed random network: sees everything, also what the agent cannot influence.
+
+    Attributes:
+        torso: body of the network; a linear layer to `features` follows.
+        features: size of the embedding.
+    """
+
+    torso: InstanceOf[TorsoSpec]
+    features: Count
+
+    def build(self, spaces: Spaces, device: torch.device) -> "RandomEmbedding":
+        """Make the network."""
+        return RandomEmbedding(encoder(self.torso, spaces, self.features).to(device))
+
+
+@spec
+class InverseDynamicsSpec(EmbeddingSpec):
+    """An embedding that is learned by telling the action from the observations before and after it.
+
+    Attributes:
+        torso: body of the network; a linear layer to `features` follows.
+        features: size of the embedding.
+        hidden: units of the layer between two embeddings and the actions.
+        last_frames: steps at the end of each row that are learned from.
+        descent: optimiser of embedding and head; its weight decay is NGU's L2 weight of action prediction.
+    """
+
+    torso: InstanceOf[TorsoSpec]
+    features: Count
+    hidden: Count
+    last_frames: Count
+    descent: InstanceOf[DescentSpec]
+
+    def build(self, spaces: Spaces, device: torch.device) -> "InverseDynamics":
+        """Make embedding, head and optimiser."""
+        return InverseDynamics(self, spaces, device)
+
+
+class RandomEmbedding:
+    """A network that never learns."""
+
+    def __init__(self, network: nn.Module) -> None:
+        self.network: nn.Module = network.requires_grad_(False)
+
+    def step(self, rows: TensorDictBase) -> dict[str, Tensor]:
+        """Learn nothing."""
+        del rows
+        return {}
+
+    def acting(self, num_envs: int) -> "Shared":
+        """Act with the network itself."""
+        del num_envs
+        return Shared(self.network)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The weights."""
+        return {"network": self.network.state_dict()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Put back what `state_dict` returned."""
+        self.network.load_state_dict(state["network"])
+
+
+class InverseDynamics:
+    """Embedding f with a head that reads the action a_t off f(x_t) and f(x_{t+1}).
+
+    Loss: cross-entropy of a_t, the mean over real steps among the last of each row (NGU, section 2 and table 6).
+    """
+
+    def __init__(self, settings: InverseDynamicsSpec, spaces: Spaces, device: torch.device) -> None:
+        self.settings = settings
+        self.network: nn.Module = encoder(settings.torso, spaces, settings.features).to(device)
+        self.head = nn.Sequential(
+            nn.Linear(2 * settings.features, settings.hidden), nn.ReLU(), nn.Linear(settings.hidden, spaces.n_actions)
+        ).to(device)
+        self._descent = settings.descent.build([*self.network.parameters(), *self.head.parameters()])
+
+    def logits(self, before: Tensor, after: Tensor) -> Tensor:
+        """Scores of the actions, [..., A], between two embeddings [..., features]."""
+        return self.head(torch.cat((before, after), -1))
+
+    def step(self, rows: TensorDictBase) -> dict[str, Tensor]:
+        """Learn from the last steps of each row.
+
+        Args:
+            rows: as `last_steps` reads them; at least one step is real.
+
+        Returns:
+            The detached loss and the share of actions that are told right.
+        """
+        steps = last_steps(rows, self.settings.last_frames)
+        embedding = self.network(steps.observation)  # one pass for both sides: neighbours share an observation
+        logits = self.logits(embedding[:, :-1][steps.mask], embedding[:, 1:][steps.mask])
+        action = steps.action[steps.mask]
+        loss = F.cross_entropy(logits, action)
+        self._descent.step(loss, "the action prediction of the embedding")
+        accuracy = (logits.argmax(-1) == action).float().mean()
+        return {"inverse_loss": loss.detach(), "inverse_accuracy": accuracy}
+
+    def acting(self, num_envs: int) -> "PerEnvironment":
+        """Make a copy of f for each environment."""
+        return PerEnvironment(self.network, num_envs)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Embedding, head and optimiser."""
+        parts = {"network": self.network, "head": self.head, "descent": self._descent}
+        return {name: part.state_dict() for name, part in parts.items()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Put back what `state_dict` returned."""
+        for name, part in {"network": self.network, "head": self.head, "descent": self._descent}.items():
+            part.load_state_dict(state[name])
+
+
+class Shared:
+    """One network for all environments, which does not change."""
+
+    def __init__(self, network: nn.Module) -> None:
+        self._network = network
+
+    @torch.no_grad()
+    def __call__(self, observation: Tensor) -> Tensor:
+        """[N, *shape] → [N, features]."""
+        return self._network(observation)
+
+    def refresh(self, mask: Tensor) -> None:
+        """Keep the weights: there are no newer ones."""
+        del mask
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Nothing: the weights are the embedding's."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Nothing to put back."""
+        del state
+
+
+class PerEnvironment:
+    """A network with parameters of its own for each environment, [N, …], all evaluated in one call.
+
+    NGU renews the embedding once per episode: f must not change inside one, or the memory would compare embeddings
+    of different networks. Episodes end at different times, so the environments hold different versions of f.
+    It takes N times the network's memory.
+    """
+
+    def __init__(self, network: nn.Module, num_envs: int) -> None:
+        self._newest = network
+        self._form = copy.deepcopy(network).to("meta")  # what to compute; the numbers come from outside
+        parameters, buffers = stack_module_state([network] * num_envs)
+        self._stacked = {name: value.detach() for name, value in (parameters | buffers).items()}
+
+    @torch.no_grad()
+    def __call__(self, observation: Tensor) -> Tensor:
+        """[N, *shape] → [N, features], row i with the weights of environment i."""
+        return torch.vmap(self._one)(self._stacked, observation.unsqueeze(1)).squeeze(1)
+
+    def _one(self, weights: dict[str, Tensor], observation: Tensor) -> Tensor:
+        return functional_call(self._form, weights, (observation,))
+
+    @torch.no_grad()
+    def refresh(self, mask: Tensor) -> None:
+        """Copy the network's weights to the environments in `mask`, bool [N]."""
+        if not mask.any():
+            return
+        newest = {**dict(self._newest.named_parameters()), **dict(self._newest.named_buffers())}
+        for name, stacked in self._stacked.items():
+            stacked[mask] = newest[name].to(stacked)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """The weights of every environment, [N, …]."""
+        return {name: value.clone() for name, value in self._stacked.items()}
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Put back what `state_dict` returned; raises `UsageError` if it is of another network or count."""
+        if {k: v.shape for k, v in state.items()} != {k: v.shape for k, v in self._stacked.items()}:
+            raise UsageError(
+                "the stored embeddings of the environments do not fit the settings: restore the config.yaml that the "
+                "run was started with"
+            )
+        for name, value in state.items():
+            self._stacked[name].copy_(value)

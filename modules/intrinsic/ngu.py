@@ -1,0 +1,234 @@
+"""NGU's intrinsic reward: novelty within the episode, modulated by novelty over the whole run; each part alone too.
+
+Source: Badia et al. (2020), *Never Give Up*, section 2 and algorithm 1; docs/algorithms/ngu.md has what it leaves open.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any
+
+import torch
+from pydantic import Field, InstanceOf
+from tensordict import TensorDictBase
+from torch import Tensor
+
+from modules.intrinsic.base import Bonus, Curiosity, IntrinsicSpec, Tally
+from modules.intrinsic.embedding import Embedding, EmbeddingSpec
+from modules.intrinsic.memory import EpisodicSpec
+from modules.intrinsic.parts import misfits
+from modules.intrinsic.rnd import DistillationSpec, RandomDistillation
+from modules.keys import Spaces
+from modules.spec import spec
+
+Scale = Annotated[float, Field(gt=0)]
+
+
+@spec
+class EpisodicNoveltySpec(IntrinsicSpec):
+    """Novelty within the episode alone: r = scale · r_episodic.
+
+    Attributes:
+        scale: factor of the reward; 1 is the paper's.
+        embedding: what of an observation counts.
+        memory: the episodic memory.
+    """
+
+    scale: Scale
+    embedding: InstanceOf[EmbeddingSpec]
+    memory: InstanceOf[EpisodicSpec]
+
+    def needs(self, run: Any) -> Iterator[str]:
+        """The torsos must fit the observations."""
+        yield from misfits(run, self.embedding.torso)
+
+    def build(self, spaces: Spaces, device: torch.device) -> "Novelty":
+        """Make the embedding."""
+        return Novelty(
+            self.embedding.build(spaces, device), self.memory, None, features=self.embedding.features, scale=self.scale
+        )
+
+
+@spec
+class NguSpec(IntrinsicSpec):
+    """r = scale · r_episodic · α, with α between 1 and L.
+
+    Attributes:
+        scale: factor of the reward; 1 is the paper's.
+        embedding: what of an observation counts within an episode.
+        memory: the episodic memory.
+        lifelong: random network distillation, the modulator α.
+    """
+
+    scale: Scale
+    embedding: InstanceOf[EmbeddingSpec]
+    memory: InstanceOf[EpisodicSpec]
+    lifelong: InstanceOf[DistillationSpec]
+
+    def needs(self, run: Any) -> Iterator[str]:
+        """The torsos must fit the observations."""
+        yield from misfits(run, self.embedding.torso, self.lifelong.torso)
+
+    def build(self, spaces: Spaces, device: torch.device) -> "Novelty":
+        """Make embedding and distillation."""
+        parts = self.embedding.build(spaces, device), self.memory, self.lifelong.build(spaces, device)
+        return Novelty(*parts, features=self.embedding.features, scale=self.scale)
+
+
+@spec
+class RndSpec(IntrinsicSpec):
+    """Novelty over the whole run alone: r = scale · err / σ (Burda et al. 2018, with the error's own deviation).
+
+    Attributes:
+        scale: factor of the reward.
+        lifelong: random network distillation.
+    """
+
+    scale: Scale
+    lifelong: InstanceOf[DistillationSpec]
+
+    def needs(self, run: Any) -> Iterator[str]:
+        """The torsos must fit the observations."""
+        yield from misfits(run, self.lifelong.torso)
+
+    def build(self, spaces: Spaces, device: torch.device) -> "Distilled":
+        """Make the distillation."""
+        return Distilled(self.lifelong.build(spaces, device), scale=self.scale)
+
+
+class Novelty(Curiosity):
+    """Embedding, and distillation if there is one, with what they learn."""
+
+    def __init__(
+        self,
+        embedding: Embedding,
+        memory: EpisodicSpec,
+        lifelong: RandomDistillation | None,
+        *,
+        features: int,
+        scale: float,
+    ) -> None:
+        self.embedding, self.memory, self.lifelong = embedding, memory, lifelong
+        self.features, self.scale = features, scale
+
+    def step(self, rows: TensorDictBase) -> dict[str, Tensor]:
+        """Learn from one batch of replayed rows."""
+        measures = self.embedding.step(rows) | ({} if self.lifelong is None else self.lifelong.step(rows))
+        return {f"intrinsic/{name}": value for name, value in measures.items()}
+
+    def acting(self, num_envs: int) -> "NoveltyBonus":
+        """Make the bonus of `num_envs` environments."""
+        return NoveltyBonus(self, num_envs)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Parameters, moments and statistics."""
+        state = {"embedding": self.embedding.state_dict()}
+        return state if self.lifelong is None else {**state, "lifelong": self.lifelong.state_dict()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Put back what `state_dict` returned."""
+        self.embedding.load_state_dict(state["embedding"])
+        if self.lifelong is not None:
+            self.lifelong.load_state_dict(state["lifelong"])
+
+
+class NoveltyBonus(Bonus):
+    """One episodic memory per environment, and the embedding that stays as it is within an episode."""
+
+    def __init__(self, source: Novelty, num_envs: int) -> None:
+        self._source = source
+        self._embed = source.embedding.acting(num_envs)
+        device = next(source.embedding.network.parameters()).device
+        self._memory = source.memory.build(num_envs, source.features, device)
+        self._tally = Tally()
+
+    def begin(self, which: Tensor, observation: Tensor) -> None:
+        """Forget the episode before and remember the first observation."""
+        self._embed.refresh(which)
+        self._memory.reset(which)
+        self._memory.query_and_add(self._embed(observation), which)
+
+    def reward(self, observation: Tensor) -> Tensor:
+        """Scale · r_episodic, times α if there is one."""
+        episodic = self._memory.query_and_add(self._embed(observation))
+        reward, lifelong = self._source.scale * episodic, self._source.lifelong
+        if lifelong is None:
+            self._tally.add(reward=reward, episodic=episodic)
+            return reward
+        alpha = lifelong.alpha(observation)
+        reward = reward * alpha
+        self._tally.add(reward=reward, episodic=episodic, alpha=alpha)
+        return reward
+
+    def measures(self) -> dict[str, float]:
+        """Mean reward, mean episodic reward and, if there is one, mean α."""
+        return self._tally.means()
+
+    def adopt(self, other: Bonus) -> None:
+        """Take over the mean distances, environment by environment."""
+        assert isinstance(other, NoveltyBonus)
+        self._memory.adopt(other._memory)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The mean distances; a save ends the running episodes."""
+        return self._memory.statistics()
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Put back what `state_dict` returned."""
+        self._memory.load_statistics(state)
+
+
+class Distilled(Curiosity):
+    """Random network distillation alone."""
+
+    def __init__(self, lifelong: RandomDistillation, *, scale: float) -> None:
+        self.lifelong, self.scale = lifelong, scale
+
+    def step(self, rows: TensorDictBase) -> dict[str, Tensor]:
+        """Learn from one batch of replayed rows."""
+        return {f"intrinsic/{name}": value for name, value in self.lifelong.step(rows).items()}
+
+    def acting(self, num_envs: int) -> "DistilledBonus":
+        """Make the bonus, which is the same for all environments."""
+        del num_envs
+        return DistilledBonus(self)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Parameters, moments and statistics."""
+        return self.lifelong.state_dict()
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Put back what `state_dict` returned."""
+        self.lifelong.load_state_dict(state)
+
+
+class DistilledBonus(Bonus):
+    """Remembers nothing of an episode."""
+
+    def __init__(self, source: Distilled) -> None:
+        self._source = source
+        self._tally = Tally()
+
+    def begin(self, which: Tensor, observation: Tensor) -> None:
+        """Nothing to remember."""
+        del which, observation
+
+    def reward(self, observation: Tensor) -> Tensor:
+        """Scale · err / σ."""
+        reward = self._source.scale * self._source.lifelong.bonus(observation)
+        self._tally.add(reward=reward)
+        return reward
+
+    def measures(self) -> dict[str, float]:
+        """Mean reward."""
+        return self._tally.means()
+
+    def adopt(self, other: Bonus) -> None:
+        """Nothing to take over: statistics are the source's."""
+        del other
+
+    def state_dict(self) -> dict[str, Any]:
+        """Nothing."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Nothing to put back."""
+        del state

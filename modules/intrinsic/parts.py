@@ -1,0 +1,134 @@
+"""What the networks of intrinsic rewards share: how they are made, which steps they learn from, how they descend."""
+
+import copy
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Annotated, Any, NamedTuple
+
+import torch
+from pydantic import Field
+from tensordict import TensorDictBase
+from torch import Tensor, nn
+
+from modules import keys
+from modules.errors import NonFiniteError
+from modules.keys import Spaces
+from modules.networks.torsos import TorsoSpec
+from modules.optim import Beta
+from modules.spec import Spec, UsageError, spec
+
+
+@spec
+class DescentSpec(Spec):
+    """Adam (Kingma & Ba 2015) for one auxiliary loss.
+
+    Attributes:
+        lr: step size.
+        eps: added to the root of the second moment.
+        betas: decay of the two moments.
+        weight_decay: L2 penalty, whose gradient weight_decay · θ enters the moments (not AdamW's decay).
+        max_grad_norm: norm to which the whole gradient is clipped.
+    """
+
+    lr: Annotated[float, Field(gt=0)]
+    eps: Annotated[float, Field(gt=0)]
+    betas: tuple[Beta, Beta]
+    weight_decay: Annotated[float, Field(ge=0)]
+    max_grad_norm: Annotated[float, Field(gt=0)]
+
+    def build(self, parameters: Iterable[nn.Parameter]) -> "Descent":
+        """Make the optimiser over `parameters`."""
+        return Descent(self, parameters)
+
+
+class Descent:
+    """Backward, clip and step of one auxiliary loss."""
+
+    def __init__(self, settings: DescentSpec, parameters: Iterable[nn.Parameter]) -> None:
+        self._parameters = list(parameters)
+        self._max_grad_norm = settings.max_grad_norm
+        self._adam = torch.optim.Adam(
+            self._parameters,
+            lr=settings.lr,
+            eps=settings.eps,
+            betas=settings.betas,
+            weight_decay=settings.weight_decay,
+            fused=True,
+        )
+
+    def step(self, loss: Tensor, name: str) -> None:
+        """Descend on the scalar `loss`.
+
+        Raises:
+            NonFiniteError: `name`'s loss or gradient is not finite; parameters and moments are as before.
+        """
+        self._adam.zero_grad()
+        loss.backward()
+        norm = torch.nn.utils.clip_grad_norm_(self._parameters, self._max_grad_norm)
+        if not (norm.isfinite() and loss.isfinite()):
+            self._adam.zero_grad()
+            raise NonFiniteError(f"{name} is not finite: loss = {loss.item()}, gradient's norm = {norm.item()}")
+        self._adam.step()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Moments and count."""
+        return self._adam.state_dict()
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Put back what `state_dict` returned."""
+        self._adam.load_state_dict(copy.deepcopy(dict(state)))  # Adam would go on in the tensors that it is given
+
+
+def misfits(run: Any, *torsos: TorsoSpec) -> Iterator[str]:
+    """Say why these torsos cannot serve a run; what the network says is not repeated."""
+    for torso in {repr(torso): torso for torso in torsos}.values():
+        if torso.writes != "features":
+            yield f"an intrinsic reward needs torsos that write features, not a {torso.writes}: use intrinsic=none"
+        elif torso != run.network.torso:
+            yield from torso.fits(run.spaces)
+
+
+def encoder(torso: TorsoSpec, spaces: Spaces, features: int) -> nn.Sequential:
+    """Make a network [..., *observation] → [..., features]: the torso and a linear layer.
+
+    No activation follows: half of the coordinates would be 0 for most states, and distances blind to them.
+    """
+    if torso.writes != "features":
+        raise UsageError(
+            f"an intrinsic reward needs a torso that writes features, not {torso.writes}: mlp, conv or grid"
+        )
+    body = torso.build(spaces).module
+    assert isinstance(body, nn.Module)
+    return nn.Sequential(body, nn.Linear(torso.out_features, features))
+
+
+class Steps(NamedTuple):
+    """The last n steps of each row: `observation` [B, n+1, …], `action` and `mask` (real steps) [B, n]."""
+
+    observation: Tensor
+    action: Tensor
+    mask: Tensor
+
+    @property
+    def seen(self) -> Tensor:
+        """Observations before or after a real step, bool [B, n+1]."""
+        nothing = torch.zeros_like(self.mask[:, :1])
+        return torch.cat((self.mask, nothing), 1) | torch.cat((nothing, self.mask), 1)
+
+
+def last_steps(rows: TensorDictBase, count: int) -> Steps:
+    """Take the last `count` real steps of each row, whatever padding lies around them; fewer where there are fewer.
+
+    Args:
+        rows: [B] with observation [B, S+1, …], action and mask [B, S]; a row's real steps are neighbours.
+        count: steps to take, ≥ 1.
+    """
+    mask: Tensor = rows.get(keys.MASK)
+    slots = mask.shape[1]
+    count = min(count, slots)
+    last = slots - 1 - mask.flip(1).long().argmax(1)
+    first = (last + 1 - count).clamp(min=0)
+    column = first[:, None] + torch.arange(count + 1, device=mask.device)
+    row = torch.arange(len(mask), device=mask.device)[:, None]
+    steps = column[:, :-1]
+    action = rows[keys.ACTION][row, steps]
+    return Steps(rows[keys.OBSERVATION][row, column], action.to(torch.int64), mask[row, steps])

@@ -1,0 +1,168 @@
+"""Random network distillation: how new is a state over all of training? (Burda et al. 2018; NGU, section 2)."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import torch
+from pydantic import Field, InstanceOf
+from tensordict import TensorDictBase
+from torch import Tensor, nn
+
+from modules.errors import NonFiniteError
+from modules.intrinsic.moments import RunningMoments
+from modules.intrinsic.parts import DescentSpec, encoder, last_steps
+from modules.keys import Spaces
+from modules.networks.torsos import TorsoSpec
+from modules.spec import Spec, spec
+
+Count = Annotated[int, Field(gt=0)]
+WHITE = 5.0  # standard deviations at which whitened observations are cut off
+SAME = 1e-6  # spread of the errors, as a share of their mean, that is rounding only
+
+
+@spec
+class DistillationSpec(Spec):
+    """Settings of the modulator α.
+
+    Attributes:
+        torso: body of both networks; a linear layer to `features` follows.
+        features: outputs that the predictor must match.
+        max_alpha: L, largest α.
+        error_horizon: observations that the errors' mean and deviation look back over; 0 means all. The predictor
+            learns, so errors shrink: measured by all of them, new states soon count as known and α stays 1.
+        last_frames: steps at the end of each row that the predictor learns from.
+        descent: optimiser of the predictor.
+    """
+
+    torso: InstanceOf[TorsoSpec]
+    features: Count
+    max_alpha: Annotated[float, Field(ge=1)]
+    error_horizon: Annotated[int, Field(ge=0)]
+    last_frames: Count
+    descent: InstanceOf[DescentSpec]
+
+    def build(self, spaces: Spaces, device: torch.device) -> "RandomDistillation":
+        """Make both networks, from the global random stream, and empty statistics."""
+        return RandomDistillation(self, spaces, device)
+
+
+class RandomDistillation:
+    """A fixed random network, a predictor of its outputs, and the running statistics of observations and errors.
+
+    err(x) = ‖ĝ(x) − g(x)‖² and α = 1 + (err − μ) / σ, clipped to [1, L] (NGU, section 2 and equation 1).
+    Floating-point observations are whitened by their running mean and deviation and cut off at ±5; images and other
+    whole numbers go to the torso as they are, which scales them itself. Acting owns both statistics: `alpha` and
+    `bonus` update them, `step` only reads them.
+    """
+
+    def __init__(self, settings: DistillationSpec, spaces: Spaces, device: torch.device) -> None:
+        self.settings = settings
+        self.target = scaled_up(encoder(settings.torso, spaces, settings.features)).to(device).requires_grad_(False)
+        self.predictor = scaled_up(encoder(settings.torso, spaces, settings.features)).to(device)
+        self.whitens = spaces.observation_dtype.is_floating_point
+        self.observations = RunningMoments(spaces.observation_shape if self.whitens else ()).to(device)
+        self.errors = RunningMoments(horizon=settings.error_horizon).to(device)
+        self._axes = len(spaces.observation_shape)
+        self._descent = settings.descent.build(self.predictor.parameters())
+
+    @torch.no_grad()
+    def alpha(self, observation: Tensor, active: Tensor | None = None) -> Tensor:
+        """Modulate the episodic reward of the current states, and take them into the statistics.
+
+        The statistics take them in first, so the first observation is whitened to 0 and the first error is the mean;
+        α = 1 as long as all errors are equal.
+
+        Args:
+            observation: [N, *shape].
+            active: environments that take part, bool [N]; the others get 1 and are not counted. None means all.
+
+        Returns:
+            α, float32 [N], from 1 to L.
+
+        Raises:
+            NonFiniteError: an error is NaN or infinite; the statistics of the errors are as before.
+        """
+        active = torch.ones_like(observation[(..., *[0] * self._axes)], dtype=torch.bool) if active is None else active
+        error, deviation = self._taken_in(observation[active])
+        score = torch.where(deviation > 0, (error - self.errors.mean) / deviation, 0)
+        alpha = torch.ones(active.shape, device=active.device)
+        alpha[active] = (1 + score).clamp(1, self.settings.max_alpha).float()
+        return alpha
+
+    @torch.no_grad()
+    def bonus(self, observation: Tensor) -> Tensor:
+        """Reward the current states for the errors themselves, and take them into the statistics as `alpha` does.
+
+        Deviation from Burda et al. (2018), who divide by the deviation of intrinsic returns: by that of the errors.
+
+        Args:
+            observation: [N, *shape].
+
+        Returns:
+            err / σ, float32 [N], ≥ 0; 0 as long as all errors are equal.
+
+        Raises:
+            NonFiniteError: as by `alpha`.
+        """
+        error, deviation = self._taken_in(observation)
+        return torch.where(deviation > 0, error / deviation, 0).float()
+
+    def _taken_in(self, observation: Tensor) -> tuple[Tensor, Tensor]:
+        """Errors of the observations, [n], and the deviation of all errors, both after the statistics took them in.
+
+        The deviation is 0 where it is nothing but rounding; both are float64.
+        """
+        if self.whitens:
+            self.observations.update(observation)
+        error = self.error(observation).double()
+        if not error.isfinite().all():
+            raise NonFiniteError("an error of random distillation is not finite: its predictor has diverged")
+        self.errors.update(error)
+        mean, std = self.errors.mean, self.errors.std
+        return error, torch.where(std > SAME * mean, std, 0)
+
+    def error(self, observation: Tensor) -> Tensor:
+        """err(x), [...], of observations [..., *shape] under the present statistics."""
+        white = self.whitened(observation)
+        return (self.predictor(white) - self.target(white)).square().sum(-1)
+
+    def whitened(self, observation: Tensor) -> Tensor:
+        """What the networks see."""
+        if not self.whitens:
+            return observation
+        std = self.observations.std.clamp(min=1e-8)  # an element that never changed: any change is cut off at ±5
+        return ((observation.double() - self.observations.mean) / std).clamp(-WHITE, WHITE).float()
+
+    def step(self, rows: TensorDictBase) -> dict[str, Tensor]:
+        """Train the predictor on what the last steps of the rows saw, the observation after them included.
+
+        Args:
+            rows: as `last_steps` reads them; at least one step is real.
+
+        Returns:
+            The detached loss: the mean error.
+        """
+        steps = last_steps(rows, self.settings.last_frames)
+        loss = self.error(steps.observation[steps.seen]).mean()
+        self._descent.step(loss, "random distillation")
+        return {"rnd_loss": loss.detach()}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Both networks, the statistics and the optimiser."""
+        parts = ("target", "predictor", "observations", "errors", "_descent")
+        return {name.strip("_"): getattr(self, name).state_dict() for name in parts}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Put back what `state_dict` returned."""
+        for name in ("target", "predictor", "observations", "errors", "_descent"):
+            getattr(self, name).load_state_dict(state[name.strip("_")])
+
+
+def scaled_up(network: nn.Module) -> nn.Module:
+    """Draw orthogonal weights with gain √2 (Burda et al.'s code): the usual ones shrink what reaches the outputs."""
+    for layer in network.modules():
+        if isinstance(layer, nn.Linear | nn.Conv2d):
+            nn.init.orthogonal_(layer.weight, 2**0.5)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
+    return network

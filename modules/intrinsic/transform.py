@@ -1,0 +1,44 @@
+"""The intrinsic reward of each step, as an environment transform."""
+
+import torch
+from tensordict import TensorDictBase
+from torchrl.data import Composite, Unbounded
+from torchrl.envs import Transform
+
+from modules import keys
+from modules.intrinsic.base import Bonus
+from modules.resets import starting
+
+
+class IntrinsicReward(Transform):
+    """Writes what arriving at the next observation is worth for its novelty, and the sum of that over the episode.
+
+    Both stand beside the environment's own reward, neither weighted nor discounted.
+
+    Args:
+        bonus: of these environments.
+    """
+
+    def __init__(self, bonus: Bonus) -> None:
+        super().__init__()
+        self._bonus = [bonus]  # in a list: the bonus of environments is no part of a transform's state
+
+    def _reset(self, tensordict: TensorDictBase, tensordict_reset: TensorDictBase) -> TensorDictBase:
+        which = starting(tensordict, tensordict_reset)
+        self._bonus[0].begin(which, tensordict_reset[keys.OBSERVATION])
+        zero = torch.zeros(*which.shape, 1, device=tensordict_reset.device)
+        return tensordict_reset.set(keys.INTRINSIC, zero).set(keys.INTRINSIC_RETURN, zero.clone())
+
+    def _step(self, tensordict: TensorDictBase, next_tensordict: TensorDictBase) -> TensorDictBase:
+        reward = self._bonus[0].reward(next_tensordict[keys.OBSERVATION]).unsqueeze(-1)
+        so_far = tensordict[keys.INTRINSIC_RETURN] + reward
+        return next_tensordict.set(keys.INTRINSIC, reward).set(keys.INTRINSIC_RETURN, so_far)
+
+    def transform_observation_spec(  # pyright: ignore[reportIncompatibleMethodOverride] - ours is always composite
+        self, observation_spec: Composite
+    ) -> Composite:
+        """Add both, [N, 1] each."""
+        shape = torch.Size((*observation_spec.shape, 1))
+        for key in (keys.INTRINSIC, keys.INTRINSIC_RETURN):
+            observation_spec[key] = Unbounded(shape, dtype=torch.float32, device=observation_spec.device)
+        return observation_spec

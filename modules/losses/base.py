@@ -1,0 +1,241 @@
+"""What losses on rows of action values have in common: unrolling, streams, targets in raw space, measures."""
+
+import copy
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, Literal
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field
+from tensordict import TensorDict, TensorDictBase, TensorDictParams
+from tensordict.nn import TensorDictModule, TensorDictModuleBase
+from torch import Tensor
+from torchrl.objectives import LossModule
+
+from modules import keys
+from modules.losses import ops
+from modules.spec import Spec
+
+State = tuple[Tensor, ...]
+Which = Literal["online", "target"]
+NonNegative = Annotated[float, Field(ge=0)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rows:
+    """What a loss must know of the rows and the network beside them.
+
+    Attributes:
+        states: keys of the recurrent state.
+        burn_in: first steps of a row, which are not learned from.
+        beta: weight of the intrinsic reward of each arm, [n].
+        gamma: discount of each arm, [n].
+    """
+
+    states: tuple[str, ...]
+    burn_in: int
+    beta: Tensor
+    gamma: Tensor
+
+
+class LossSpec(Spec):
+    """Settings of a loss; `build` makes the `LossModule` over the network.
+
+    `tells_errors` says whether its output has the |δ| of every step, which priorities need; `splits` whether it can
+    learn two streams of rewards; `reads_behaviour` whether rows must have the probability of the action taken.
+    """
+
+    tells_errors: ClassVar[bool] = False
+    splits: ClassVar[bool] = False
+    reads_behaviour: ClassVar[bool] = False
+    gamma: float
+
+    def build(self, network: TensorDictModuleBase, rows: Rows) -> LossModule:
+        """Make the loss; it shares the network's parameters and owns the target's."""
+        raise NotImplementedError
+
+
+class ValueLossSpec(LossSpec):
+    """What the losses on action values have in common."""
+
+    tells_errors = True
+    splits = True
+
+    huber_delta: NonNegative
+    rescale_eps: NonNegative
+
+
+@dataclass(frozen=True, kw_only=True)
+class Steps:
+    """What the targets of all streams have in common.
+
+    Attributes:
+        action: taken, [B, T].
+        discount: γ of the row's arm, or 0 where the step terminated, [B, T].
+        continues: True where the next step is in the same row and episode, [B, T].
+        choose_by: values by which the policy that is evaluated chooses, [B, T+1, A].
+        behaviour: probability with which the action was taken, [B, T], if rows have it.
+    """
+
+    action: Tensor
+    discount: Tensor
+    continues: Tensor
+    choose_by: Tensor
+    behaviour: Tensor | None
+
+
+class ValueLoss(LossModule):
+    """Loss on rows of T steps and T+1 observations, behind `burn_in` more; subclasses say what its targets are.
+
+    A network of two streams learns the environment's rewards with the first and the intrinsic ones with the second; a
+    network of one the sum, weighted by the arm's β. Both streams' targets follow one policy, that of the combined
+    values (Agent57, section 3.1). Why not TorchRL's `DQNLoss`: it computes recurrent targets from a zero state (see
+    `loss=torchrl_dqn`).
+    """
+
+    value_network: TensorDictModule
+    value_network_params: TensorDictParams
+    target_value_network_params: TensorDictParams
+    beta: Tensor
+    gamma: Tensor
+
+    def __init__(self, network: TensorDictModuleBase, settings: Any, rows: Rows) -> None:
+        super().__init__()
+        self.convert_to_functional(network, "value_network", create_target_params=True)  # pyright: ignore[reportArgumentType]
+        self.settings = settings
+        self.states = rows.states
+        self.burn_in = rows.burn_in
+        device = next(network.parameters()).device
+        self.register_buffer("beta", rows.beta.to(device), persistent=False)
+        self.register_buffer("gamma", rows.gamma.to(device), persistent=False)
+        # The functional form swaps parameters in and out at each call; a module that keeps the target's need not.
+        target = copy.deepcopy(network).requires_grad_(False)
+        parameters = self._modules["target_value_network_params"]  # the attribute would warn of a missing updater
+        assert isinstance(parameters, TensorDictParams)
+        parameters.to_module(target)
+        self._unrolled: dict[str, Any] = {
+            "online": network,
+            "target": target,
+        }  # in a dict: registered once, as parameters above
+
+    def unroll(self, rows: TensorDictBase, which: Which) -> Tensor:
+        """Action values of the T+1 learned observations, [B, T+1, A] or [B, T+1, 2, A], from their burned-in state.
+
+        A row at an episode's start has padding where others have burn-in; there the stored state counts.
+        """
+        state = tuple(rows[key] for key in self.states)
+        if self.burn_in and state:
+            with torch.no_grad():
+                burned = self._state_after(rows, state, slice(0, self.burn_in), which)
+            has = rows[keys.MASK][:, 0, None, None]
+            state = tuple(torch.where(has, b, s) for b, s in zip(burned, state, strict=True))
+        return self.unroll_from(rows, state, which)
+
+    def unroll_from(self, rows: TensorDictBase, state: State, which: Which = "online") -> Tensor:
+        """The same from a given state before the first learned observation."""
+        network = self._unrolled[which]
+        return network.unroll({key: rows[key][:, self.burn_in :] for key in network.reads}, state)[0]
+
+    def state_after(self, rows: TensorDictBase, state: State, steps: int) -> State:
+        """The online network's state `steps` learned observations after `state`."""
+        return self._state_after(rows, state, slice(self.burn_in, self.burn_in + steps), "online")
+
+    def _state_after(self, rows: TensorDictBase, state: State, slots: slice, which: Which) -> State:
+        network = self._unrolled[which]
+        return network.state_after({key: rows[key][:, slots] for key in network.reads}, state)
+
+    def learned(self, rows: TensorDictBase, *wanted: str) -> list[Tensor]:
+        """The `wanted` entries [B, burn_in + T] of the rows without their burn-in, [B, T]."""
+        return [rows[key][:, self.burn_in :] for key in wanted]
+
+    def combined(self, rows: TensorDictBase, values: Tensor) -> Tensor:
+        """What the network chooses actions by, [B, T+1, A]."""
+        network = self._unrolled["online"]
+        return network.combined(values, {key: rows[key][:, self.burn_in :] for key in network.reads})
+
+    def arms(self, rows: TensorDictBase) -> tuple[Tensor, Tensor]:
+        """β and γ of each row, [B, 1]; where rows have no arm there is only one, [1]."""
+        arm = rows.get(keys.ARM, None)
+        return (self.beta, self.gamma) if arm is None else (self.beta[arm[:, :1]], self.gamma[arm[:, :1]])
+
+    def rewards(self, rows: TensorDictBase, beta: Tensor, *, split: bool) -> list[Tensor]:
+        """The reward [B, T] of each stream."""
+        if rows.get(keys.INTRINSIC, None) is None:
+            return self.learned(rows, keys.REWARD)
+        extrinsic, intrinsic = self.learned(rows, keys.REWARD, keys.INTRINSIC)
+        return [extrinsic, intrinsic] if split else [extrinsic + beta * intrinsic]
+
+    def raw(self, values: Tensor) -> Tensor:
+        """Values before the rescaling h."""
+        eps = self.settings.rescale_eps
+        return ops.signed_parabolic(values, eps) if eps else values
+
+    def chooses(self, q_online: Tensor, q_target: Tensor) -> Tensor:
+        """Pick the network whose combined values the evaluated policy chooses by."""
+        raise NotImplementedError
+
+    def stream_targets(self, reward: Tensor, q_target: Tensor, steps: Steps) -> Tensor:
+        """Raw targets [B, T] of one stream from its reward [B, T] and its target network's values [B, T+1, A]."""
+        raise NotImplementedError
+
+    def targets(self, rows: TensorDictBase, q_online: Tensor, q_target: Tensor) -> Tensor:
+        """Targets of the T steps, [B, T] or [B, T, 2], in the network's (rescaled) value space, without gradient."""
+        beta, gamma = self.arms(rows)
+        action, mask, terminated = self.learned(rows, keys.ACTION, keys.MASK, keys.TERMINATED)
+        behaviour = rows.get(keys.BEHAVIOUR, None)
+        split = q_target.ndim > action.ndim + 1
+        steps = Steps(
+            action=action,
+            discount=(~terminated).to(q_target.dtype) * gamma,
+            continues=torch.cat((mask[:, 1:], torch.zeros_like(mask[:, :1])), 1),
+            choose_by=self.combined(rows, self.chooses(q_online, q_target).detach()),
+            behaviour=None if behaviour is None else behaviour[:, self.burn_in :],
+        )
+        streams = q_target.unbind(-2) if split else (q_target,)
+        rewards = self.rewards(rows, beta, split=split)
+        found = [self.stream_targets(r, q, steps) for r, q in zip(rewards, streams, strict=True)]
+        target = torch.stack(found, -1) if split else found[0]
+        eps = self.settings.rescale_eps
+        return ops.signed_hyperbolic(target, eps) if eps else target
+
+    def forward(self, rows: TensorDictBase) -> TensorDict:
+        """Loss and measures of one batch of rows.
+
+        Args:
+            rows: [B] with S = burn_in + T steps: what the network reads [B, S+1, …], action, reward, terminated,
+                mask [B, S], the recurrent state of the first real step [B, layers, H], and, where there are such,
+                intrinsic reward and probability of the action [B, S], and importance weights [B].
+
+        Returns:
+            `loss` (scalar with gradient), the detached scalars td_error, q_mean, target_mean, and `errors`, the
+            detached |δ| [B, T]; of two streams, loss is their sum and everything else that of Q_e + β_j Q_i.
+        """
+        action, mask = self.learned(rows, keys.ACTION, keys.MASK)
+        q = self.unroll(rows, "online")
+        with torch.no_grad():
+            target = self.targets(rows, q, self.unroll(rows, "target"))
+        split = target.ndim > mask.ndim
+        index = action[..., None, None].expand(*target.shape, 1) if split else action.unsqueeze(-1)
+        q_tm1 = q[:, :-1].gather(-1, index).squeeze(-1)
+        delta = self.settings.huber_delta
+        errors = F.huber_loss(q_tm1, target, reduction="none", delta=delta) if delta else 0.5 * (q_tm1 - target) ** 2
+        errors = errors.sum(-1) if split else errors
+        weight = rows.get(keys.WEIGHT, None)
+        if weight is not None:
+            errors = errors * weight.unsqueeze(-1)
+        with torch.no_grad():
+            if split:
+                beta, _ = self.arms(rows)
+                q_tm1, target = (x[..., 0] + beta * x[..., 1] for x in (q_tm1, target))
+            absolute = (q_tm1 - target).abs()
+            td_error = ops.masked_mean(absolute, mask)
+            q_mean, target_mean = ops.masked_mean(q_tm1, mask), ops.masked_mean(target, mask)
+        return TensorDict(
+            {
+                "loss": ops.masked_mean(errors, mask),
+                "td_error": td_error,
+                "q_mean": q_mean,
+                "target_mean": target_mean,
+                "errors": absolute,
+            }
+        )

@@ -1,0 +1,56 @@
+"""Retrace(λ) on rows: off-policy returns that are cut where the acting policy did what the evaluated one would not."""
+
+from typing import Annotated
+
+from pydantic import Field
+from tensordict.nn import TensorDictModuleBase
+from torch import Tensor
+from torchrl.objectives import LossModule
+
+from modules.losses import ops
+from modules.losses.base import NonNegative, Rows, Steps, ValueLoss, ValueLossSpec
+from modules.spec import spec
+
+
+@spec
+class RetraceSpec(ValueLossSpec):
+    """Retrace(λ) towards the ε-greedy policy of the online network (NGU, appendix E).
+
+    Attributes:
+        gamma: discount per step, unless the arms have their own.
+        lam: λ, how much of a trace is kept per step.
+        target_epsilon: ε of the policy that is evaluated.
+        huber_delta: |δ| beyond which the loss is linear; 0 means squared error.
+        rescale_eps: ε of the value rescaling h; 0 means none.
+    """
+
+    reads_behaviour = True
+
+    gamma: Annotated[float, Field(ge=0, le=1)]
+    lam: Annotated[float, Field(ge=0, le=1)]
+    target_epsilon: Annotated[float, Field(ge=0, le=1)]
+    huber_delta: NonNegative
+    rescale_eps: NonNegative
+
+    def build(self, network: TensorDictModuleBase, rows: Rows) -> LossModule:
+        """Make the loss."""
+        return RetraceLoss(network, self, rows)
+
+
+class RetraceLoss(ValueLoss):
+    """Transformed Retrace: everything accumulates in raw space, and only the target is squashed."""
+
+    def chooses(self, q_online: Tensor, q_target: Tensor) -> Tensor:
+        """The online network's values."""
+        del q_target
+        return q_online
+
+    def stream_targets(self, reward: Tensor, q_target: Tensor, steps: Steps) -> Tensor:
+        """Sum of the traces' errors; the policy is the same for all streams."""
+        assert steps.behaviour is not None
+        q, pi = self.raw(q_target), ops.eps_greedy_policy(steps.choose_by, self.settings.target_epsilon)
+        of_action = steps.action.unsqueeze(-1)
+        q_tm1, pi_of_action = (x[:, :-1].gather(-1, of_action).squeeze(-1) for x in (q, pi))
+        c_t = ops.trace(pi_of_action, steps.behaviour, self.settings.lam)
+        v_t = ops.expected_value(pi[:, 1:], q[:, 1:])
+        return ops.retrace(q_tm1, v_t, reward, steps.discount, c_t, steps.continues)

@@ -1,0 +1,97 @@
+"""What the loop knows of a meta-controller."""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from torch import Tensor
+
+from modules.meta.arms import Arms
+from modules.spec import Spec
+
+
+class Meta:
+    """E controllers over the same n arms, one per environment; each learns from its own environment's episodes."""
+
+    def choose(self, which: Tensor) -> Tensor:
+        """Choose the arm of the next episode of each controller in `which`, [m], none twice → [m], int64, on CPU."""
+        raise NotImplementedError
+
+    def update(self, which: Tensor, arms: Tensor, returns: Tensor) -> None:
+        """Take note of one finished episode of each controller in `which`.
+
+        Args:
+            which: controllers, [m], none twice.
+            arms: the arm of each episode, [m].
+            returns: its undiscounted extrinsic return, [m].
+
+        Raises:
+            ValueError: a controller is named twice, an arm does not exist, a return is not finite or the shapes
+                differ; nothing has changed.
+        """
+        raise NotImplementedError
+
+    def greedy(self) -> int:
+        """Return the arm to evaluate, one for all."""
+        raise NotImplementedError
+
+    def counts(self) -> Tensor:
+        """How many of its remembered episodes each controller spent on each arm, [E, n], int64."""
+        raise NotImplementedError
+
+    def means(self) -> Tensor:
+        """Mean return of these episodes, [E, n], float64; NaN where there is none."""
+        raise NotImplementedError
+
+    def state_dict(self) -> dict[str, Any]:
+        """What the next choices depend on."""
+        raise NotImplementedError
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go back to where `state_dict` was taken: the same choices follow.
+
+        Raises:
+            ValueError: the state is that of other controllers, arms or windows; nothing has changed.
+        """
+        raise NotImplementedError
+
+
+class MetaSpec(Spec):
+    """Settings of a meta-controller; `single` says that there is no family, but one policy."""
+
+    single: ClassVar[bool] = False
+
+    def table(self, gamma: float) -> Arms:
+        """Make the table of arms; `gamma` is the loss's own, for the option that brings none."""
+        raise NotImplementedError
+
+    def build(self, controllers: int, *, seed: int) -> Meta:
+        """Make as many controllers as there are environments, with a random stream of their own."""
+        raise NotImplementedError
+
+
+def refuse_twice(which: Tensor) -> None:
+    """Raise `ValueError` if a controller is named twice: its environment is in one episode at a time."""
+    if len(which.unique()) < len(which):
+        raise ValueError(f"a controller is named twice: {which.tolist()}")
+
+
+def refuse_impossible(which: Tensor, arms: Tensor, returns: Tensor, n: int) -> None:
+    """Raise `ValueError` for episodes that cannot have been: see `Meta.update`."""
+    if not which.shape == arms.shape == returns.shape:
+        raise ValueError(
+            f"{list(arms.shape)} arms and {list(returns.shape)} returns for {list(which.shape)} controllers"
+        )
+    refuse_twice(which)
+    if not ((arms >= 0) & (arms < n)).all():
+        raise ValueError(f"arms must be 0 to {n - 1}, not {arms.tolist()}")
+    if not returns.isfinite().all():
+        raise ValueError(f"returns must be finite, not {returns.tolist()}")
+
+
+def load(mine: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
+    """Copy the tensors of `state` into those of the same names; raise `ValueError` before if one does not fit."""
+    for name, tensor in mine.items():
+        if state[name].shape != tensor.shape:
+            raise ValueError(f"a meta-controller's {name} {list(state[name].shape)} do not fit {list(tensor.shape)}")
+    for name, tensor in mine.items():
+        tensor.copy_(state[name])

@@ -1,0 +1,130 @@
+"""Meta-controllers that learn nothing: one arm only, and arms drawn uniformly."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from pydantic import InstanceOf
+from torch import Tensor
+
+from modules.meta.arms import Arms, ArmsSpec
+from modules.meta.base import Meta, MetaSpec, load, refuse_impossible, refuse_twice
+from modules.spec import spec
+
+
+@spec
+class NoneSpec(MetaSpec):
+    """One policy: one arm without intrinsic reward, and the loss's own discount."""
+
+    single = True
+
+    def table(self, gamma: float) -> Arms:
+        """One arm: β = 0 and `gamma`."""
+        return Arms(beta=torch.zeros(1), gamma=torch.full((1,), gamma))
+
+    def build(self, controllers: int, *, seed: int) -> "FixedArm":
+        """Make the controllers; nothing is drawn."""
+        del seed
+        return FixedArm(controllers)
+
+
+class FixedArm(Meta):
+    """The same arm in every episode; remembers nothing."""
+
+    def __init__(self, controllers: int, arm: int = 0) -> None:
+        self._controllers = controllers
+        self.arm = arm
+
+    def choose(self, which: Tensor) -> Tensor:
+        """The arm."""
+        return torch.full((len(which),), self.arm)
+
+    def update(self, which: Tensor, arms: Tensor, returns: Tensor) -> None:
+        """Nothing to learn from them."""
+        del which, arms, returns
+
+    def greedy(self) -> int:
+        """The arm."""
+        return self.arm
+
+    def counts(self) -> Tensor:
+        """No episode is remembered, [E, 1]."""
+        return torch.zeros(self._controllers, 1, dtype=torch.int64)
+
+    def means(self) -> Tensor:
+        """No episode is remembered, [E, 1]."""
+        return torch.full((self._controllers, 1), torch.nan, dtype=torch.float64)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Nothing."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Nothing to go back to."""
+        del state
+
+
+@spec
+class UniformSpec(MetaSpec):
+    """An arm drawn uniformly for each episode.
+
+    Source: NGU, as Agent57 describes it; NGU's own algorithm gives each actor an arm for good, and as printed never
+    the last one.
+
+    Attributes:
+        arms: the family of policies.
+    """
+
+    arms: InstanceOf[ArmsSpec]
+
+    def table(self, gamma: float) -> Arms:
+        """Make the table of arms, which have discounts of their own."""
+        del gamma
+        return self.arms.build()
+
+    def build(self, controllers: int, *, seed: int) -> "UniformArms":
+        """Make the controllers, with a random stream of their own."""
+        return UniformArms(controllers=controllers, n=self.arms.n, seed=seed)
+
+
+class UniformArms(Meta):
+    """Every arm is as likely as any other; counts and means are those of all episodes, for the log only."""
+
+    def __init__(self, *, controllers: int, n: int, seed: int) -> None:
+        self.generator = torch.Generator().manual_seed(seed)
+        self._n = n
+        self._counts = torch.zeros(controllers, n, dtype=torch.int64)
+        self._sums = torch.zeros(controllers, n, dtype=torch.float64)
+
+    def choose(self, which: Tensor) -> Tensor:
+        """Draw an arm for each controller."""
+        refuse_twice(which)
+        return torch.randint(self._n, (len(which),), generator=self.generator)
+
+    def update(self, which: Tensor, arms: Tensor, returns: Tensor) -> None:
+        """Count the episodes."""
+        which, arms, returns = which.cpu(), arms.cpu(), returns.detach().to("cpu", torch.float64)
+        refuse_impossible(which, arms, returns, self._n)
+        self._counts[which, arms] += 1
+        self._sums[which, arms] += returns
+
+    def greedy(self) -> int:
+        """Arm 0, the one that exploits."""
+        return 0
+
+    def counts(self) -> Tensor:
+        """How many episodes each controller spent on each arm, [E, n]."""
+        return self._counts.clone()
+
+    def means(self) -> Tensor:
+        """Mean return of all episodes of each controller with each arm, [E, n]."""
+        return self._sums / self._counts
+
+    def state_dict(self) -> dict[str, Any]:
+        """What the next draws depend on, and what the log shows."""
+        return {"counts": self._counts.clone(), "sums": self._sums.clone(), "generator": self.generator.get_state()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go back to where `state_dict` was taken."""
+        load({"counts": self._counts, "sums": self._sums}, state)
+        self.generator.set_state(state["generator"])

@@ -1,0 +1,108 @@
+"""Settings of a network, and what its environments must provide for it."""
+
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, Literal
+
+import torch
+from pydantic import Field, InstanceOf
+from tensordict import TensorDictBase
+from torchrl.data import Unbounded
+from torchrl.envs import Compose, TensorDictPrimer, Transform
+
+from modules import keys
+from modules.keys import Spaces
+from modules.networks.heads import HeadSpec
+from modules.networks.inputs import InputsSpec, PreviousStep
+from modules.networks.memory import MemorySpec
+from modules.networks.nets import RecurrentNetwork
+from modules.networks.split import INTRINSIC, SplitNetwork
+from modules.networks.torsos import TorsoSpec
+from modules.spec import Spec, spec
+
+
+class ZeroState(TensorDictPrimer):
+    """Provides the zero recurrent state at each reset: without it a policy forgets.
+
+    TorchRL's own reset looks everything up in its specs each time, a twentieth of acting where episodes are short.
+    After a reset TorchRL itself keeps the environments that go on as they were.
+    """
+
+    def __init__(self, states: Mapping[str, tuple[int, ...]]) -> None:
+        super().__init__({key: Unbounded(torch.Size(shape)) for key, shape in states.items()}, expand_specs=True)
+        self._shapes = dict(states)
+
+    def _reset(self, tensordict: TensorDictBase, tensordict_reset: TensorDictBase) -> TensorDictBase:
+        del tensordict
+        for key, shape in self._shapes.items():
+            zero = torch.zeros((*tensordict_reset.batch_size, *shape), device=tensordict_reset.device)
+            tensordict_reset.set(key, zero)
+        return tensordict_reset
+
+
+@spec
+class NetworkSpec(Spec):
+    """A recurrent action-value network.
+
+    Attributes:
+        span: steps over which the memory keeps what it holds before anything is learned (`memory.chrono_`); 0 = as
+            PyTorch initialises it.
+        streams: one network for the rewards together, or one each for extrinsic and intrinsic rewards (Agent57).
+    """
+
+    span: Annotated[int, Field(ge=0)]
+    streams: Literal["one", "two"]
+    torso: InstanceOf[TorsoSpec]
+    inputs: InstanceOf[InputsSpec]
+    memory: InstanceOf[MemorySpec]
+    head: InstanceOf[HeadSpec]
+
+    def needs(self, run: Any) -> Iterator[str]:
+        """The torso must fit the observations, the memory and the head what comes before them."""
+        yield from self.torso.fits(run.spaces)
+        if self.torso.writes != self.head.reads:
+            yield (
+                f"network/torso gives a {self.torso.writes} and network/head needs a {self.head.reads}: "
+                "network/torso=table and network/head=table go together"
+            )
+        if self.torso.writes != "features" and self.inputs.reads:
+            yield "network/torso=table cannot be joined by further inputs: use network/inputs=none"
+        if self.torso.writes != "features" and self.memory.states():
+            yield f"network/memory={self.memory.name} cannot remember rows of a table: use network/memory=none"
+        if self.streams == "two" and not (run.intrinsic.rewards and run.loss.splits):
+            yield (
+                "network.streams=two needs an intrinsic reward (an option of intrinsic) and a loss that learns both "
+                "(loss=q or loss=retrace)"
+            )
+        if self.streams == "two" and run.meta.single:
+            yield "network.streams=two needs a family of policies, whose β weighs the two: choose an option of meta"
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """Keys of what the network reads beside observation and recurrent state."""
+        arm = (keys.ARM,) if self.streams == "two" else ()
+        return tuple(dict.fromkeys((*self.inputs.reads, *arm)))
+
+    def states(self) -> dict[str, tuple[int, ...]]:
+        """Keys and shapes (without batch axes) of the recurrent state; empty if there is none."""
+        mine = self.memory.states()
+        return mine | ({} if self.streams == "one" else {INTRINSIC + key: shape for key, shape in mine.items()})
+
+    def build(self, spaces: Spaces) -> RecurrentNetwork | SplitNetwork:
+        """Make the network: observation [..., *shape] (and recurrent state) → action_value [..., A]."""
+        if self.streams == "two":
+            return SplitNetwork(self._stream(spaces), self._stream(spaces), spaces.betas)
+        return self._stream(spaces)
+
+    def _stream(self, spaces: Spaces) -> RecurrentNetwork:
+        memory, features = self.memory.build(self.torso.out_features + self.inputs.size(spaces), self.span)
+        torso, head = self.torso.build(spaces), self.head.build(features, spaces.n_actions)
+        return RecurrentNetwork(torso, self.inputs.build(spaces) if self.inputs.reads else None, memory, head)
+
+    def transforms(self) -> list[Transform]:
+        """Make what provides, at each reset, the zero recurrent state and, at each step, the further inputs."""
+        zero = ZeroState(self.states())
+        return [zero, PreviousStep(intrinsic=self.inputs.previous_intrinsic)] if self.inputs.reads else [zero]
+
+    def primer(self) -> Transform:
+        """Make them as one."""
+        return Compose(self.transforms())

@@ -1,0 +1,45 @@
+"""Environments of a run with everything around them: arm, intrinsic reward, recurrent state, previous step."""
+
+from dataclasses import dataclass
+
+from torchrl.envs import Compose, Transform, TransformedEnv
+
+from modules.intrinsic import Bonus, Curiosity, IntrinsicReward
+from modules.meta import ArmPerEpisode, FixedArm, Meta
+from pipelines.schema import Run
+
+
+@dataclass(frozen=True, kw_only=True)
+class Surroundings:
+    """What novelty and family add to environments that step together."""
+
+    run: Run
+    bonus: Bonus
+    meta: Meta
+
+    def primer(self) -> Transform:
+        """Make the transforms, in the order in which they read each other."""
+        run = self.run
+        arm = [] if run.meta.single else [ArmPerEpisode(self.meta, run.spaces.n_arms)]
+        novelty = [IntrinsicReward(self.bonus)] if run.intrinsic.rewards else []
+        # In one list: TorchRL finds no parent of a transform that is in a Compose in a Compose in a Compose.
+        return Compose([*arm, *novelty, *run.network.transforms()])
+
+    def build(self, num_envs: int, *, video: bool = False) -> TransformedEnv:
+        """Make the environments."""
+        return self.run.env.build(num_envs, self.primer(), video=video)
+
+
+def greedy_surroundings(run: Run, curiosity: Curiosity, num_envs: int, *, like: Bonus, meta: FixedArm) -> Surroundings:
+    """Make those of an evaluation: one arm, and a bonus only as an input to the network.
+
+    Args:
+        run: of the policy.
+        curiosity: what the bonus is made by; its statistics go on with what is seen here.
+        num_envs: environments that step together.
+        like: bonus whose running statistics to begin with.
+        meta: which arm acts.
+    """
+    bonus = curiosity.acting(num_envs)
+    bonus.adopt(like)
+    return Surroundings(run=run, bonus=bonus, meta=meta)

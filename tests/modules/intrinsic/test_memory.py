@@ -1,0 +1,165 @@
+"""The episodic memory against a naive one, and at its edges."""
+
+import math
+
+import pytest
+import torch
+
+from modules.intrinsic.memory import EpisodicMemory, EpisodicSpec
+from modules.spec import UsageError
+
+CPU = torch.device("cpu")
+NORMAL = {"kernel_eps": 1e-3, "cluster_distance": 0.008, "pseudo_counts": 0.001, "max_similarity": 8.0}
+
+
+def make(num_envs=1, features=2, **settings) -> EpisodicMemory:
+    return EpisodicSpec(**({"capacity": 50, "k": 10} | NORMAL | settings)).build(num_envs, features, CPU)
+
+
+def play(memory, states):
+    """Rewards of one environment."""
+    return [memory.query_and_add(torch.as_tensor(state, dtype=torch.float32)[None]).item() for state in states]
+
+
+class Naive:
+    """Algorithm 1 of NGU for one environment, word by word, with the documented rules for what is missing."""
+
+    def __init__(self, settings: EpisodicSpec) -> None:
+        self.s, self.states, self.distances = settings, [], []
+
+    def query_and_add(self, x: list[float]) -> float:
+        s = self.s
+        d = sorted(sum((a - b) ** 2 for a, b in zip(x, y, strict=True)) for y in self.states)[: s.k]
+        self.states = [*self.states, x][-s.capacity :]
+        if not d:
+            return 0.0
+        self.distances += d
+        mean = sum(self.distances) / len(self.distances)
+        d_n = [one / mean if mean else 0.0 for one in d] + [1.0] * (s.k - len(d))
+        kernel = [s.kernel_eps / (max(one - s.cluster_distance, 0) + s.kernel_eps) for one in d_n]
+        similarity = math.sqrt(sum(kernel)) + s.pseudo_counts
+        return 0.0 if similarity > s.max_similarity else 1 / similarity
+
+
+@pytest.mark.parametrize("capacity", [7, 64, 100])  # ring within a block, exactly one, part of a second one
+@pytest.mark.parametrize("max_similarity", [8.0, 0.9])
+def test_equals_naive_memory_over_episodes_and_wraps(capacity, max_similarity):
+    n, features = 5, 3
+    memory = make(n, features, capacity=capacity, k=4, max_similarity=max_similarity)
+    naive = [Naive(memory.settings) for _ in range(n)]
+    rewards, expected = [], []
+    for t in range(3 * capacity):
+        x = torch.randint(0, 6, (n, features)) * 0.7  # some states return
+        active = torch.rand(n) < 0.9
+        rewards.append(memory.query_and_add(x.float(), active))
+        expected.append([m.query_and_add(v) if a else 0.0 for m, v, a in zip(naive, x.tolist(), active, strict=True)])
+        over = torch.rand(n) < 0.3 / capacity
+        over[0] = t == capacity // 2  # the first one's second episode wraps
+        memory.reset(over)
+        for i in over.nonzero().flatten().tolist():
+            naive[i].states = []
+    assert memory.sizes[0] == capacity
+    got, want = torch.stack(rewards), torch.tensor(expected)
+    assert torch.allclose(got, want, rtol=1e-4, atol=0)
+    assert (got == 0).float().mean() < 0.9
+
+
+def test_ten_repetitions_give_the_floor():
+    rewards = play(make(), [[3.0, 1.0]] + [[0.0, 0.0]] * 12)
+    assert rewards[11:] == pytest.approx([1 / (math.sqrt(10) + 0.001)] * 2)
+
+
+def test_visits_are_counted_from_the_first_steps_on():
+    """Second and third visit: 1/√1 and 1/√2, as far as the others are no neighbours."""
+    cloud = (100 * torch.randn(12, 2)).tolist()
+    rewards = play(make(), [*cloud, *cloud[:1] * 3])[-3:]
+    assert rewards == pytest.approx([1.0, 1 / math.sqrt(2), 1 / math.sqrt(3)], rel=0.02)
+    memory = make()
+    play(memory, cloud)
+    memory.reset(torch.tensor([True]))
+    assert play(memory, cloud[:1] * 3) == pytest.approx([0.0, 1.0, 1 / math.sqrt(2)], rel=0.02)
+
+
+def test_current_state_is_no_neighbour_of_itself_after_the_wrap():
+    states = torch.arange(200.0)[:, None].expand(-1, 2) ** 1.5
+    rewards = play(make(capacity=20), states)
+    assert min(rewards[40:]) > 5  # with itself in the memory it would be below 1
+
+
+def test_first_rewards_of_an_episode_are_those_of_ordinary_states():
+    memory = make(features=8)
+    long = play(memory, torch.randn(50, 8))
+    memory.reset(torch.tensor([True]))
+    short = play(memory, torch.randn(50, 8))
+    ordinary = 1 / (math.sqrt(10 * 1e-3 / (1 - 0.008 + 1e-3)) + 0.001)
+    for rewards in (long, short):
+        assert rewards[0] == 0
+        assert rewards[1] == pytest.approx(ordinary, rel=0.1)
+        assert max(rewards) < 1.5 * ordinary
+
+
+@pytest.mark.parametrize("scale", [1e3, 1e-3])
+def test_scale_of_the_embedding_does_not_matter(scale):
+    states = torch.randn(40, 4)
+    states[30:] = states[:10]
+    plain, scaled = (play(make(features=4), states * by) for by in (1, scale))
+    assert scaled == pytest.approx(plain, rel=1e-4)
+
+
+def test_distances_are_exact_far_from_the_origin():
+    """Large embeddings with small differences: a product of matrices would see only noise."""
+    states = torch.randint(0, 8, (40, 2)) * 0.125
+    assert play(make(), states + 4096) == pytest.approx(play(make(), states), rel=1e-4)
+
+
+def test_equal_states_give_finite_rewards():
+    rewards = play(make(), [[0.5, 0.5]] * 30)
+    assert rewards[0] == 0
+    assert all(0.316 < r < 10 for r in rewards[1:])
+    assert rewards[10:] == pytest.approx([1 / (math.sqrt(10) + 0.001)] * 20)
+
+
+def test_running_mean_survives_the_episode():
+    kept, fresh = make(), make()
+    play(kept, [[0.0, 0.0], [1000.0, 0.0]])
+    kept.reset(torch.tensor([True]))
+    states = [[0.0, 0.0], [1.0, 0.0]]
+    assert play(kept, states)[1] < 2 < play(fresh, states)[1]  # 1 is near, measured by 1000
+
+
+def test_resuming_continues_exactly():
+    states = torch.randn(60, 3, 2)
+    whole = make(3, capacity=20)
+    expected = [whole.query_and_add(x) for x in states]
+    first, second = make(3, capacity=20), make(3, capacity=20)
+    start = [first.query_and_add(x) for x in states[:25]]
+    state = first.state_dict()
+    first.query_and_add(states[0])  # must not change what was saved
+    second.load_state_dict(state)
+    assert torch.equal(torch.stack(start + [second.query_and_add(x) for x in states[25:]]), torch.stack(expected))
+
+
+def test_what_cannot_work_is_refused():
+    with pytest.raises(UsageError, match="k=10 neighbours do not fit"):
+        make(capacity=9)
+    with pytest.raises(UsageError, match=r"\(1, 50, 2\).*\(1, 40, 2\)"):
+        make(capacity=40).load_state_dict(make().state_dict())
+    memory = make()
+    play(memory, [[0.0, 1.0]])
+    with pytest.raises(ArithmeticError, match="not finite"):
+        play(memory, [[math.nan, 1.0]])
+    assert memory.sizes.tolist() == [1]
+
+
+def test_cost_follows_what_the_memories_hold(monkeypatch):
+    compared = []
+    cdist = torch.cdist
+    monkeypatch.setattr(torch, "cdist", lambda a, b, **kw: compared.append(b.numel()) or cdist(a, b, **kw))
+    memory = make(3, capacity=10_000)
+    for x in torch.randn(200, 3, 2):
+        memory.query_and_add(x)
+    memory.reset(torch.tensor([True, True, True]))
+    memory.query_and_add(torch.zeros(3, 2))
+    memory.query_and_add(torch.zeros(3, 2))
+    assert len(compared) == 202  # one computation each, for all environments
+    assert compared[-3:] == [256 * 3 * 2, 0, 64 * 3 * 2]  # in blocks of 64

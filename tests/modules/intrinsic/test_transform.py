@@ -1,0 +1,121 @@
+"""Novelty while acting: whose action is rewarded, and what is forgotten when."""
+
+import pytest
+import torch
+from torchrl.envs import Compose
+
+from modules import keys
+from modules.collect import SyncSpec
+from modules.intrinsic import EpisodicNoveltySpec, IntrinsicReward, NguSpec, RndSpec
+from modules.intrinsic.embedding import RandomEmbeddingSpec
+from modules.intrinsic.memory import EpisodicSpec
+from modules.intrinsic.parts import DescentSpec
+from modules.intrinsic.rnd import DistillationSpec
+from modules.keys import Spaces
+from modules.networks.torsos import MlpSpec
+from tests.modules.builders import always, gym_spec
+
+ENVS, STEPS, BATCHES = 4, 7, 5
+CPU = torch.device("cpu")
+SPACES = Spaces(observation_shape=(2,), observation_dtype=torch.float32, n_actions=2)
+TORSO = MlpSpec(out_features=6, hidden=(), activation="tanh")
+MEMORY = EpisodicSpec(capacity=50, k=3, kernel_eps=1e-2, cluster_distance=0.008, pseudo_counts=1e-3, max_similarity=8.0)
+LIFELONG = DistillationSpec(
+    torso=TORSO,
+    features=4,
+    max_alpha=5.0,
+    error_horizon=0,
+    last_frames=5,
+    descent=DescentSpec(lr=1e-3, eps=1e-8, betas=(0.9, 0.999), weight_decay=0.0, max_grad_norm=40.0),
+)
+EMBEDDING = RandomEmbeddingSpec(torso=TORSO, features=4)
+SPECS = {
+    "episodic": EpisodicNoveltySpec(scale=0.5, embedding=EMBEDDING, memory=MEMORY),
+    "ngu": NguSpec(scale=0.5, embedding=EMBEDDING, memory=MEMORY, lifelong=LIFELONG),
+    "rnd": RndSpec(scale=0.5, lifelong=LIFELONG),
+}
+
+
+def play(bonus):
+    """Collect with environments whose episodes take 1 and 10 steps, so resets are partial; [N, S] steps."""
+    env = gym_spec("tests.modules.builders:Parity-v0").build(ENVS, Compose([IntrinsicReward(bonus)]))
+    collection = SyncSpec(num_envs=ENVS, steps=STEPS).build(env, always(0))
+    collection.restart(0)
+    batches = [batch.clone() for _, (_, batch) in zip(range(BATCHES), collection, strict=False)]
+    collection.close()
+    return torch.cat(batches, 1)
+
+
+def test_the_action_that_led_to_a_state_is_rewarded_and_each_episode_starts_afresh():
+    """Against a memory per environment that is fed by hand, whole episodes at a time."""
+    torch.manual_seed(0)
+    curiosity = SPECS["episodic"].build(SPACES, CPU)
+    batch = play(curiosity.acting(ENVS))
+    expected = torch.zeros(ENVS, STEPS * BATCHES, 1)
+    for env in range(ENVS):
+        memory = MEMORY.build(1, 4, CPU)
+        for t in range(batch.shape[1]):
+            step = batch[env, t]
+            if step[keys.IS_INIT]:
+                memory.reset(torch.tensor([True]))
+                memory.query_and_add(curiosity.embedding.network(step[keys.OBSERVATION][None]))
+            arrived = curiosity.embedding.network(step["next", keys.OBSERVATION][None])
+            expected[env, t] = 0.5 * memory.query_and_add(arrived)
+    torch.testing.assert_close(batch["next", keys.INTRINSIC], expected, rtol=1e-4, atol=1e-6)
+    assert batch["next", keys.DONE].sum(1).squeeze(-1).tolist() in ([35, 3, 35, 3], [3, 35, 3, 35])
+    assert (expected > 0).all()
+
+
+@pytest.mark.parametrize("name", SPECS)
+def test_sums_start_with_the_episode_and_means_are_those_of_the_steps(name):
+    bonus = SPECS[name].build(SPACES, CPU).acting(ENVS)
+    bonus.measures()
+    batch = play(bonus)
+    reward = batch["next", keys.INTRINSIC]
+    running = torch.zeros(ENVS, 1)
+    for t in range(batch.shape[1]):
+        running = torch.where(batch[keys.IS_INIT][:, t], 0, running) + reward[:, t]
+        torch.testing.assert_close(batch["next", keys.INTRINSIC_RETURN][:, t], running)
+    measures = bonus.measures()
+    assert measures["intrinsic/reward_mean"] == pytest.approx(reward.mean().item(), rel=1e-5)
+    parts = {"episodic": {"episodic"}, "ngu": {"episodic", "alpha"}, "rnd": set()}[name]
+    assert measures.keys() == {f"intrinsic/{part}_mean" for part in {"reward", *parts}}
+    assert bonus.measures() == {}
+
+
+def test_both_parts_multiply():
+    bonus = SPECS["ngu"].build(SPACES, CPU).acting(1)
+    for step in range(20):
+        observation = torch.randn(1, 2) * (1 + step)
+        reward = bonus.reward(observation)
+        parts = bonus.measures()
+        product = 0.5 * parts["intrinsic/episodic_mean"] * parts["intrinsic/alpha_mean"]
+        assert reward.item() == pytest.approx(product, rel=1e-5)
+    assert parts["intrinsic/alpha_mean"] > 1
+
+
+def test_a_copy_takes_over_the_mean_distances_and_leaves_the_original_alone():
+    curiosity = SPECS["ngu"].build(SPACES, CPU)
+    mine, other = curiosity.acting(2), curiosity.acting(3)
+    for _ in range(6):
+        mine.reward(torch.randn(2, 2))
+    before = mine.state_dict()
+    assert (before["mean"] > 0).all()
+    other.reward(torch.randn(3, 2))
+    other.adopt(mine)
+    assert torch.equal(other.state_dict()["mean"], before["mean"][torch.tensor([0, 1, 0])])
+    assert torch.equal(other.state_dict()["seen"], before["seen"][torch.tensor([0, 1, 0])])
+    assert other._memory.sizes.tolist() == [0, 0, 0]
+    other.reward(torch.randn(3, 2))
+    other.reward(torch.randn(3, 2))
+    assert all(torch.equal(mine.state_dict()[key], value) for key, value in before.items())
+
+
+def test_the_error_alone_is_measured_in_its_own_deviations():
+    lifelong = SPECS["rnd"].build(SPACES, CPU).lifelong
+    assert lifelong.bonus(torch.ones(3, 2)).tolist() == [0, 0, 0]  # all errors are equal
+    observation = torch.randn(50, 2)
+    found = lifelong.bonus(observation)
+    error = lifelong.error(observation).detach()
+    assert lifelong.errors.count == 53
+    torch.testing.assert_close(found.double(), error.double() / lifelong.errors.std)

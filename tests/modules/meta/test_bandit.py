@@ -1,0 +1,224 @@
+import math
+from collections import Counter, deque
+
+import pytest
+import torch
+from torch import tensor
+
+from modules.meta import ArmsSpec, BanditSpec
+
+ALL = torch.arange(3)
+
+
+def spec(n=4, window=7, ucb_beta=1.0, epsilon=0.0, normalise="none"):
+    arms = ArmsSpec(n=n, beta=0.3, ladder="ngu", gamma_max=0.997, gamma_mid=0.997, gamma_min=0.99)
+    return BanditSpec(window=window, ucb_beta=ucb_beta, epsilon=epsilon, normalise=normalise, arms=arms)
+
+
+def bandit(controllers=1, seed=0, **settings):
+    return spec(**settings).build(controllers, seed=seed)
+
+
+def play(controller, *episodes):
+    """Let the only controller try its arms once, unrecorded, then have these episodes: (arm, return)."""
+    for _ in range(controller.counts().shape[1]):
+        controller.choose(tensor([0]))
+    for arm, value in episodes:
+        controller.update(tensor([0]), tensor([arm]), tensor([float(value)]))
+    return controller
+
+
+def next_arm(controller):
+    return controller.choose(tensor([0])).item()
+
+
+class Naive:
+    """One controller, as the paper describes it, on a list of (arm, return)."""
+
+    def __init__(self, n, window, beta, normalise):
+        self.n, self.beta, self.normalise = n, beta, normalise
+        self.episodes, self.k = deque(maxlen=window), 0
+
+    def returns(self, arm):
+        return [value for a, value in self.episodes if a == arm]
+
+    def bound(self, arm):
+        if not (mine := self.returns(arm)):
+            return math.inf
+        mean = sum(mine) / len(mine)
+        if self.normalise == "window":
+            everything = [value for _, value in self.episodes]
+            low, high = min(everything), max(everything)
+            mean = (mean - low) / (high - low) if high > low else 0.5
+        return mean + self.beta * math.sqrt(1 / len(mine))
+
+    def choose(self):
+        self.k += 1
+        if self.k <= self.n:
+            return self.k - 1
+        bounds = [self.bound(arm) for arm in range(self.n)]
+        return bounds.index(max(bounds))
+
+
+@pytest.mark.parametrize("normalise", ["none", "window"])
+def test_each_controller_plays_as_a_plain_list_of_its_last_episodes_does(normalise):
+    """Whole returns, so that sums are exact in any order; controllers are asked and told in random company."""
+    n, window, controllers = 4, 7, 3
+    mine = bandit(controllers, n=n, window=window, normalise=normalise)
+    naive = [Naive(n, window, 1.0, normalise) for _ in range(controllers)]
+    g = torch.Generator().manual_seed(1)
+    seen = torch.zeros(controllers, dtype=torch.int64)
+    for _ in range(150):
+        which = torch.randperm(controllers, generator=g)[: torch.randint(1, controllers + 1, (), generator=g)]
+        arms = mine.choose(which)
+        assert arms.tolist() == [naive[e].choose() for e in which]
+        returns = torch.randint(-1, 2, (len(which),), generator=g)
+        if torch.rand((), generator=g) < 0.1:
+            arms = torch.randint(n, (len(which),), generator=g)  # a memory that choices alone would not bring about
+        mine.update(which, arms, returns)
+        for e, arm, value in zip(which.tolist(), arms.tolist(), returns.tolist(), strict=True):
+            naive[e].episodes.append((arm, value))
+        seen[which] += 1
+        expected = [[naive[e].returns(arm) for arm in range(n)] for e in range(controllers)]
+        counts = [[len(values) for values in row] for row in expected]
+        assert mine.counts().tolist() == counts
+        assert mine.counts().sum(1).tolist() == seen.clamp(max=window).tolist()
+        means = [[sum(values) / len(values) if values else math.nan for values in row] for row in expected]
+        torch.testing.assert_close(mine.means(), tensor(means, dtype=torch.float64), rtol=0, atol=0, equal_nan=True)
+    assert seen.min() > 5 * window
+
+
+def test_every_controller_first_tries_each_arm_once_in_order():
+    mine = bandit(3, epsilon=1.0)
+    for k in range(4):
+        arms = mine.choose(ALL)
+        assert arms.dtype == torch.int64
+        assert arms.tolist() == [k, k, k]
+        mine.update(ALL, arms, torch.zeros(3))
+    late = bandit(3, epsilon=1.0)
+    assert [late.choose(tensor(which)).tolist() for which in ([0], [2, 0], [0, 1, 2])] == [[0], [0, 1], [2, 0, 1]]
+
+
+def test_the_bonus_has_no_logarithm():
+    """1 + √(1/9) = 1.333 beats 0.3 + √(1/1) = 1.3; with ln 10 inside the roots, it would lose, 1.506 to 1.817."""
+    episodes = [(0, 1)] * 9 + [(1, 0.3)]
+    assert next_arm(play(bandit(n=2, window=20), *episodes)) == 0
+    assert next_arm(play(bandit(n=2, window=20, ucb_beta=1.52), *episodes)) == 1
+    assert next_arm(play(bandit(n=2, window=20, ucb_beta=0), *[(0, 0), (1, 0.1)])) == 1
+
+
+def test_an_arm_that_has_left_the_window_comes_first():
+    episodes = [(2, 50), (0, 100), (1, 100), (3, 100), (0, 100)]
+    assert next_arm(play(bandit(window=5), *episodes)) == 1
+    assert next_arm(play(bandit(window=4), *episodes)) == 2
+    assert next_arm(play(bandit(window=4, ucb_beta=0), *episodes)) == 2
+    assert next_arm(play(bandit(window=4, normalise="window"), *episodes)) == 2
+
+
+@pytest.mark.parametrize(("window", "shift"), [(13, 0), (100, 0), (100, -5000)])  # empty places hold no return of 0
+def test_normalised_means_run_from_0_to_1_in_each_window(window, shift):
+    """By hand, lowest 1000, highest 3000: 1 + β √(1/9) against 0.5 + β √(1/4), equal at β = 3; raw, no β helps."""
+    episodes = [(0, 3000)] * 9 + [(1, 1000), (1, 3000), (1, 2000), (1, 2000)]
+    episodes = [(arm, value + shift) for arm, value in episodes]
+    assert next_arm(play(bandit(n=2, window=window, ucb_beta=3.1), *episodes)) == 0
+    assert next_arm(play(bandit(n=2, window=window, ucb_beta=3.1, normalise="window"), *episodes)) == 1
+    assert next_arm(play(bandit(n=2, window=window, ucb_beta=2.9, normalise="window"), *episodes)) == 0
+    constant = [(0, 7)] * 4 + [(1, 7)] * 3
+    assert next_arm(play(bandit(n=2, window=window, normalise="window"), *constant)) == 1  # the bonus decides
+
+
+def test_with_probability_epsilon_any_arm_is_chosen():
+    mine = bandit(2000, epsilon=0.5, n=4, window=4, ucb_beta=0.0)
+    everyone = torch.arange(2000)
+    for value in (0.0, 0.0, 1.0, 0.0):
+        arms = mine.choose(everyone)
+        mine.update(everyone, arms, torch.full((2000,), value))
+    chosen = mine.choose(everyone)
+    for arm, p in enumerate((0.125, 0.125, 0.625, 0.125)):
+        assert (chosen == arm).double().mean().item() == pytest.approx(p, abs=4.5 * math.sqrt(p * (1 - p) / 2000))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_greedy_arm_follows_a_best_arm_that_moves(seed):
+    """Within two windows; a memory without a window would still hold on to the old one."""
+    window, g = 80, torch.Generator().manual_seed(seed)
+    mine = bandit(seed=seed, n=8, window=window, epsilon=0.5)
+
+    def modal(best, episodes):
+        greedy = []
+        for _ in range(episodes):
+            arms = mine.choose(tensor([0]))
+            mine.update(tensor([0]), arms, (arms == best) + 0.5 * torch.randn(1, generator=g))
+            greedy.append(mine.greedy())
+        return Counter(greedy[-window:]).most_common(1)[0][0]
+
+    assert modal(2, 5 * window) == 2
+    assert modal(5, 2 * window) == 5
+
+
+def test_the_greedy_arm_is_that_of_all_windows_together():
+    mine = bandit(2)
+    assert mine.greedy() == 0
+    for e, arm, value in [(0, 3, -9), (0, 1, -1), (0, 2, -5), (1, 2, -2), (1, 1, -5), (1, 1, -5)]:
+        mine.update(tensor([e]), tensor([arm]), tensor([float(value)]))
+    assert mine.greedy() == 2  # means −3.67, −3.5, −9 over episodes, not −3, −3.5, −9 over controllers; no arm 0
+
+
+def rounds(mine, times=30):
+    """Play on; returns depend on nothing but arms and controllers."""
+    chosen = []
+    for _ in range(times):
+        arms = mine.choose(ALL)
+        mine.update(ALL, arms, (arms * 7 + ALL) % 5 / 3)
+        chosen.append(arms.tolist())
+    return chosen
+
+
+@pytest.mark.parametrize("before", [0, 2, 3, 40])
+def test_a_resumed_bandit_chooses_the_same(before):
+    mine = bandit(3, epsilon=0.5)
+    rounds(mine, before)
+    started = mine.choose(ALL)  # episodes that are running when the state is taken
+    state = mine.state_dict()
+    again = bandit(3, epsilon=0.5, seed=99)
+    again.load_state_dict(state)
+    for each in (mine, again):
+        each.update(ALL, started, torch.ones(3))
+    expected = rounds(mine)
+    assert rounds(again) == expected
+    torch.testing.assert_close(again.means(), mine.means(), rtol=0, atol=0, equal_nan=True)
+    once_more = bandit(3, epsilon=0.5)
+    once_more.load_state_dict(state)  # which later play has not changed
+    once_more.update(ALL, started, torch.ones(3))
+    assert rounds(once_more) == expected
+    assert rounds(bandit(3, epsilon=0.5, seed=1), 40) != rounds(bandit(3, epsilon=0.5, seed=2), 40)
+
+
+def test_a_state_of_other_controllers_is_refused():
+    with pytest.raises(ValueError, match=r"arms \[1, 7\] do not fit \[3, 7\]"):
+        bandit(3).load_state_dict(bandit(1).state_dict())
+
+
+@pytest.mark.parametrize(
+    ("which", "arms", "returns", "says"),
+    [
+        ([0, 0], [1, 2], [1.0, 2.0], "a controller is named twice"),
+        ([0, 1], [1, 4], [1.0, 2.0], "arms must be 0 to 3"),
+        ([0, 1], [-1, 0], [1.0, 2.0], "arms must be 0 to 3"),
+        ([0, 1], [1, 2], [1.0, math.nan], "returns must be finite"),
+        ([0, 1], [1, 2], [1.0], "for \\[2\\] controllers"),
+    ],
+)
+def test_episodes_that_cannot_have_been_are_refused(which, arms, returns, says):
+    mine = bandit(3)
+    with pytest.raises(ValueError, match=says):
+        mine.update(tensor(which), tensor(arms), tensor(returns))
+    assert mine.counts().sum() == 0
+    with pytest.raises(ValueError, match="named twice"):
+        mine.choose(tensor([1, 1]))
+
+
+def test_a_window_holds_every_arm():
+    assert [*spec(window=4).needs(None)] == []
+    problems = [*spec(window=3).needs(None)]
+    assert problems == ["meta.window=3 must be at least the number of arms, meta.arms.n=4"]

@@ -1,0 +1,109 @@
+"""The same invariant for a family of two streams: values, novelty, arms and behaviour replay as they were acted."""
+
+import copy
+
+import pytest
+import torch
+from torchrl.envs import Compose
+
+from modules import keys
+from modules.collect import SyncSpec
+from modules.exploration import EpsLadderSpec
+from modules.intrinsic import IntrinsicReward
+from modules.intrinsic.base import NoBonus
+from modules.keys import Spaces
+from modules.losses.retrace import RetraceSpec
+from modules.meta import ArmPerEpisode, UniformSpec
+from modules.meta.arms import ArmsSpec
+from modules.networks.nets import Policy
+from modules.replay.sequence import SequenceReplay
+from modules.replay.specs import SequenceSpec
+from tests.modules.builders import gym_spec, network_spec, sharpen
+from tests.modules.losses.family import rows_of
+
+ENVS, STEPS, BATCHES, LENGTH, BURN_IN = 3, 7, 10, 10, 4
+BETAS = (0.0, 0.5, 2.0)
+EXTRA = (keys.INTRINSIC, keys.BEHAVIOUR)
+
+
+class Loud(NoBonus):
+    """Rewards by what is seen, so that each step's novelty is its own."""
+
+    def reward(self, observation):
+        return 3 * observation.abs().sum(-1)
+
+
+def play(memory, directory):
+    """Collect with the real parts and frozen weights; returns what was acted, the replay's rows and the loss."""
+    env_spec = gym_spec("CartPole-v1", keep=(0, 2), max_episode_steps=14)
+    spaces = Spaces(observation_shape=(2,), observation_dtype=torch.float32, n_actions=2, betas=BETAS)
+    spec = network_spec(memory, family=True, streams="two")
+    network = spec.build(spaces)
+    sharpen(network)
+    acting = copy.deepcopy(network).requires_grad_(False)
+    exploration = EpsLadderSpec(base=0.5, alpha=1.0, anneal_frames=0).build(ENVS)
+    seen = []
+
+    def choose(values):
+        seen.append(values.clone())
+        return exploration.choose(values)
+
+    arms = ArmsSpec(n=3, beta=2.0, ladder="ngu", gamma_max=0.99, gamma_mid=0.9, gamma_min=0.9)
+    meta = UniformSpec(arms=arms).build(ENVS, seed=0)
+    around = Compose([ArmPerEpisode(meta, 3), IntrinsicReward(Loud()), *spec.transforms()])
+    policy = Policy(acting, choose, exploration.probability)
+    collection = SyncSpec(num_envs=ENVS, steps=STEPS).build(env_spec.build(ENVS, around), policy)
+    settings = SequenceSpec(
+        capacity=10_000, length=LENGTH, burn_in=BURN_IN, overlap=5, state="stored", batch_rows=4, ratio=1, mirror=False
+    )
+    replay = SequenceReplay(
+        settings, directory, spaces, spec.states(), save_every=100, batch_frames=ENVS * STEPS, seed=0,
+        reads=spec.reads, extra=EXTRA,
+    )  # fmt: skip
+    acted = {}
+    collection.restart(0)
+    for _ in range(BATCHES):
+        seen.clear()
+        _, batch = next(iter(collection))
+        values = torch.stack(seen, 1)
+        for env in range(ENVS):
+            for t in range(STEPS):
+                step = {"env": env, "values": values[env, t], **batch[env, t].to_dict()}
+                assert acted.setdefault(step[keys.OBSERVATION].numpy().tobytes(), step) is step
+        replay.extend(batch)
+    replay.truncate()
+    collection.close()
+    loss = RetraceSpec(gamma=0.9, lam=0.9, target_epsilon=0.0, huber_delta=0.0, rescale_eps=0.0)
+    return acted, torch.cat([replay.sample() for _ in range(200)]), loss.build(network, rows_of(network, BURN_IN))
+
+
+@pytest.mark.parametrize("memory", ["lstm", "gru", "none"])
+def test_a_family_is_replayed_as_it_acted(memory, tmp_path):
+    torch.manual_seed(0)
+    acted, rows, loss = play(memory, tmp_path)
+    rungs = [0.5 ** (1 + i / 2) for i in range(ENVS)]
+    found, arms, odd = set(), set(), 0
+    with torch.no_grad():
+        values = loss.combined(rows, loss.unroll(rows, "online"))
+    for row, q in zip(rows.unbind(0), values, strict=True):
+        for t in range(BURN_IN, BURN_IN + LENGTH):
+            if not row[keys.MASK][t]:
+                continue
+            name = row[keys.OBSERVATION][t].numpy().tobytes()
+            step = acted[name]
+            found.add(name)
+            torch.testing.assert_close(q[t - BURN_IN], step["values"], rtol=1e-5, atol=1e-5)
+            assert row[keys.ARM][t] == step[keys.ARM]
+            arms.add(int(step[keys.ARM]))
+            for key in (keys.PREVIOUS_ACTION, keys.PREVIOUS_REWARD, keys.PREVIOUS_INTRINSIC):
+                assert row[key][t] == step[key]
+            after = step["next"]
+            assert row[keys.INTRINSIC][t] == after[keys.INTRINSIC] == 3 * after[keys.OBSERVATION].abs().sum()
+            assert after[keys.PREVIOUS_INTRINSIC] == after[keys.INTRINSIC]
+            epsilon = rungs[step["env"]]
+            greedy = int(step[keys.ACTION]) == int(step["values"].argmax())
+            odd += not greedy
+            assert float(row[keys.BEHAVIOUR][t]) == pytest.approx(epsilon / 2 + (1 - epsilon) * greedy)
+    assert found == acted.keys()
+    assert arms == {0, 1, 2}
+    assert odd > 10

@@ -1,0 +1,63 @@
+"""A run with novelty, arms and two streams, from training to evaluation."""
+
+import copy
+import csv
+import math
+
+import pytest
+import torch
+
+from pipelines import evaluate
+from pipelines.evaluate import Evaluation
+from tests.pipelines.launch import run
+from tests.pipelines.test_resume import flat
+
+TINY = ("+exp=agent57_corridor", "+debug=smoke", "env.length=9", "env.horizon=12", "hydra.run.dir=run", "video=true")
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    place = tmp_path_factory.mktemp("family")
+    ended = run("pipelines.train", *TINY, "total_frames=2_000", "save_every=500", "eval_every=1000", cwd=place)
+    assert ended.code == 0, ended.err
+    return place / "run"
+
+
+def columns(run_dir):
+    rows = [*csv.DictReader((run_dir / "metrics.csv").open())]
+    return {name: [float(row[name]) for row in rows if row[name]] for name in rows[0]}
+
+
+def test_novelty_and_arms_are_logged(trained):
+    found = columns(trained)
+    measured = {name: values for name, values in found.items() if name.startswith(("intrinsic/", "meta/"))}
+    measured["return"] = found["train/intrinsic_return_mean"]
+    assert len(measured) == 9
+    assert all(values and all(map(math.isfinite, values)) for values in measured.values())
+    assert all(1 <= alpha <= 5 for alpha in measured["intrinsic/alpha_mean"])
+    assert all(0 <= share <= 1 for share in measured["intrinsic/inverse_accuracy"])
+    assert all(0 <= arm <= 7 for name in ("meta/arm_mean", "meta/greedy_arm") for arm in measured[name])
+    # An episode takes 9 to 12 steps, and the sum of its rewards is about that of as many mean steps.
+    per_step = sum(measured["return"]) / len(measured["return"]) / 12
+    assert per_step == pytest.approx(sum(found["intrinsic/reward_mean"]) / len(found["intrinsic/reward_mean"]), rel=0.4)
+
+
+def test_every_arm_is_tried_from_the_first_on(trained):
+    """An environment plays arm k in its episode k; the collector's reset as it is made must not count as one."""
+    means = columns(trained)["meta/arm_mean"]
+    assert means[0] < 1
+    assert max(means) > 3
+
+
+def test_an_evaluation_leaves_no_trace(trained):
+    """Novelty is an input of the network, and its statistics go on with whatever is seen."""
+    settings = Evaluation(**(evaluate.DEFAULTS | {"run": trained, "episodes": 3, "video": True}))
+    subject = evaluate.loaded(settings)
+    before = copy.deepcopy(flat([subject.curiosity.state_dict(), subject.bonus.state_dict()]))
+    first = evaluate.evaluate(settings, subject)
+    after = flat([subject.curiosity.state_dict(), subject.bonus.state_dict()])
+    assert any(name.endswith("errors/count/") and value > 100 for name, value in before.items())
+    assert before.keys() == after.keys()
+    assert all(torch.equal(value, after[name]) for name, value in before.items())
+    assert evaluate.evaluate(settings, subject) == first
+    assert len(list((trained / "videos").iterdir())) == 2
