@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from torchrl.envs import Compose, Transform, TransformedEnv
 
 from modules.intrinsic import Bonus, Curiosity, IntrinsicReward
-from modules.meta import ArmPerEpisode, FixedArm, Meta
+from modules.meta import ArmPerEpisode, Meta
 from pipelines.schema import Run
 
 
@@ -30,15 +30,15 @@ class Surroundings:
         return self.run.env.build(num_envs, self.primer(), video=video)
 
 
-def greedy_surroundings(run: Run, curiosity: Curiosity, num_envs: int, *, like: Bonus, meta: FixedArm) -> Surroundings:
-    """Make those of an evaluation: one arm, and a bonus only as an input to the network.
+def greedy_surroundings(run: Run, curiosity: Curiosity, num_envs: int, *, like: Bonus, meta: Meta) -> Surroundings:
+    """Make those of an evaluation: an arm of its own, and a bonus only as an input to the network.
 
     Args:
         run: of the policy.
         curiosity: what the bonus is made by; its statistics go on with what is seen here.
         num_envs: environments that step together.
         like: bonus whose running statistics to begin with.
-        meta: which arm acts.
+        meta: says which arm acts.
     """
     bonus = curiosity.acting(num_envs)
     bonus.adopt(like)

@@ -17,7 +17,7 @@ from modules.exploration import Exploration
 from modules.intrinsic import Curiosity
 from modules.learner import Learner
 from modules.loggers import Logger
-from modules.meta import FixedArm
+from modules.meta import Meta
 from modules.networks.nets import Policy
 from modules.process import tune
 from modules.replay.ring import GIB
@@ -41,7 +41,7 @@ class Parts:
     environments: the loop pushes the newest weights to the first, on which `policy` acts and explores, and the
     averaged ones to the second, on which `greedy` acts when it is evaluated or filmed. `around` is what novelty and
     family add to the environments that are learned from; evaluations have copies, `evaluated_curiosity` and
-    `eval_around`, so that they leave no trace; `eval_meta` holds the arm that is evaluated.
+    `eval_around`, so that they leave no trace; `evaluator` chooses the arm that is evaluated.
     """
 
     run: Run
@@ -56,7 +56,7 @@ class Parts:
     around: Surroundings
     evaluated_curiosity: Curiosity
     eval_around: Surroundings
-    eval_meta: FixedArm
+    evaluator: Meta
     eval_env: EnvBase
     replay: SequenceReplay
     learner: Learner
@@ -88,8 +88,8 @@ def build(run: Run, run_dir: Path, config: Mapping[str, Any], checkpoint: Mappin
         meta=run.meta.build(run.collector.num_envs, seed=seed_for(run.seed, "meta")),
     )
     eval_envs = min(run.eval_episodes, EVAL_ENVS)
-    eval_meta = FixedArm(eval_envs)
-    eval_around = greedy_surroundings(run, evaluated_curiosity, eval_envs, like=around.bonus, meta=eval_meta)
+    evaluator = run.meta.build_evaluator(eval_envs, seed=seed_for(run.seed, "evaluator"))
+    eval_around = greedy_surroundings(run, evaluated_curiosity, eval_envs, like=around.bonus, meta=evaluator)
     eval_env = eval_around.build(eval_envs)
     replay = replay_of(run, run_dir)
     learner = Learner(network, run.loss.build(network, run.rows), run.optim)
@@ -117,7 +117,7 @@ def build(run: Run, run_dir: Path, config: Mapping[str, Any], checkpoint: Mappin
         around=around,
         evaluated_curiosity=evaluated_curiosity,
         eval_around=eval_around,
-        eval_meta=eval_meta,
+        evaluator=evaluator,
         eval_env=eval_env,
         replay=replay,
         learner=learner,

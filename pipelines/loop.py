@@ -13,7 +13,7 @@ from tensordict import TensorDictBase
 from torch import nn
 
 from modules import checkpoint, keys
-from modules.evaluation import run_episodes
+from modules.evaluation import Episodes, run_episodes
 from modules.loggers import Progress
 from modules.schedule import crossed
 from modules.seeding import random_state, seed_for, set_random_state
@@ -117,13 +117,14 @@ class Loop:
             "frames": c.frames,
             "counters": asdict(c),
             "network": parts.learner.average.state_dict(),
-            "arm": parts.around.meta.greedy(),
+            "arm": parts.evaluator.greedy(),
             "learner": parts.learner.state_dict(),
             "replay": parts.replay.state_dict(),
             "logger": parts.logger.state(),
             "curiosity": parts.curiosity.state_dict(),
             "bonus": parts.around.bonus.state_dict(),
             "meta": parts.around.meta.state_dict(),
+            "evaluator": parts.evaluator.state_dict(),
             "random": random_state(),
         }
         checkpoint.save(parts.run_dir / "checkpoints", c.frames, state, keep=self.run.keep_checkpoints)
@@ -137,6 +138,7 @@ class Loop:
         self.parts.curiosity.load_state_dict(state["curiosity"])
         self.parts.around.bonus.load_state_dict(state["bonus"])
         self.parts.around.meta.load_state_dict(state["meta"])
+        self.parts.evaluator.load_state_dict(state["evaluator"])
         set_random_state(state["random"])
         self._resumed = True
         self._saved_at = self.counters.frames
@@ -201,13 +203,12 @@ class Loop:
     def _evaluate(self) -> dict[str, float]:
         parts, run, c = self.parts, self.run, self.counters
         push_weights(parts.learner.average, parts.evaluated)
-        parts.evaluated_curiosity.load_state_dict(parts.curiosity.state_dict())
-        parts.eval_around.bonus.adopt(parts.around.bonus)
-        parts.eval_meta.arm = parts.around.meta.greedy()
         before = random_state()  # environments may draw from the global generators, which belong to training
         with self._phase("eval"):
-            seed = seed_for(run.seed, "evaluation", c.frames)
-            episodes = run_episodes(parts.eval_env, parts.greedy, episodes=run.eval_episodes, seed=seed)
+            if parts.evaluator.tries:
+                with parts.evaluator.trying():
+                    self._episodes("evaluator", parts.evaluator.tries)
+            episodes = self._episodes("evaluation", run.eval_episodes)
         set_random_state(before)
         c.score, c.evaluated_at = episodes.metrics(), c.frames
         mean = c.score["eval/return_mean"]
@@ -218,10 +219,17 @@ class Loop:
                 "network": parts.evaluated.state_dict(),
                 "curiosity": parts.curiosity.state_dict(),
                 "bonus": parts.around.bonus.state_dict(),
-                "arm": parts.around.meta.greedy(),
+                "arm": parts.evaluator.greedy(),
             }
             checkpoint.write(parts.run_dir / "checkpoints" / "best.pt", state)
         return c.score
+
+    def _episodes(self, purpose: str, episodes: int) -> Episodes:
+        parts = self.parts
+        parts.evaluated_curiosity.load_state_dict(parts.curiosity.state_dict())
+        parts.eval_around.bonus.adopt(parts.around.bonus)
+        seed = seed_for(self.run.seed, purpose, self.counters.frames)
+        return run_episodes(parts.eval_env, parts.greedy, episodes=episodes, seed=seed)
 
     def _log(self, evaluation: Mapping[str, float]) -> None:
         parts, c = self.parts, self.counters
@@ -233,7 +241,7 @@ class Loop:
             "replay/rows": len(parts.replay),
             "replay/fill": len(parts.replay) / parts.replay.settings.capacity_rows,
             **self._staleness(),
-            **({} if self.run.meta.single else {"meta/greedy_arm": parts.around.meta.greedy()}),
+            **({} if self.run.meta.single else {"meta/greedy_arm": parts.evaluator.greedy()}),
             **evaluation,
             **self._speed(),
         }

@@ -166,7 +166,7 @@ def finish(loop: Loop, status: str) -> None:
                     parts.evaluated_curiosity,
                     1,
                     like=parts.around.bonus,
-                    meta=FixedArm(1, parts.eval_meta.arm),
+                    meta=FixedArm(1, parts.evaluator.greedy()),
                 )
                 film(parts.run, parts.greedy, around, seed=parts.run.seed, path=path)
                 parts.logger.video(frames, path)

@@ -1,6 +1,7 @@
 """What the loop knows of a meta-controller."""
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, ClassVar
 
 from torch import Tensor
@@ -10,7 +11,17 @@ from modules.spec import Spec
 
 
 class Meta:
-    """E controllers over the same n arms, one per environment; each learns from its own environment's episodes."""
+    """E controllers over the same n arms, one per environment; each learns from its own environment's episodes.
+
+    Attributes:
+        tries: of an evaluator, episodes to be played inside `trying` before each evaluation.
+    """
+
+    tries: int = 0
+
+    def trying(self) -> AbstractContextManager[None]:
+        """Episodes inside are there to learn from; an evaluator that does gives the best arm outside."""
+        return nullcontext()
 
     def choose(self, which: Tensor) -> Tensor:
         """Choose the arm of the next episode of each controller in `which`, [m], none twice → [m], int64, on CPU."""
@@ -31,7 +42,7 @@ class Meta:
         raise NotImplementedError
 
     def greedy(self) -> int:
-        """Return the arm to evaluate, one for all."""
+        """Return the best arm by what is remembered."""
         raise NotImplementedError
 
     def counts(self) -> Tensor:
@@ -66,6 +77,10 @@ class MetaSpec(Spec):
 
     def build(self, controllers: int, *, seed: int) -> Meta:
         """Make as many controllers as there are environments, with a random stream of their own."""
+        raise NotImplementedError
+
+    def build_evaluator(self, environments: int, *, seed: int) -> Meta:
+        """Make what chooses the arm of evaluations."""
         raise NotImplementedError
 
 

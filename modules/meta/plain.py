@@ -27,6 +27,11 @@ class NoneSpec(MetaSpec):
         del seed
         return FixedArm(controllers)
 
+    def build_evaluator(self, environments: int, *, seed: int) -> "FixedArm":
+        """The only arm."""
+        del seed
+        return FixedArm(environments)
+
 
 class FixedArm(Meta):
     """The same arm in every episode; remembers nothing."""
@@ -85,6 +90,11 @@ class UniformSpec(MetaSpec):
     def build(self, controllers: int, *, seed: int) -> "UniformArms":
         """Make the controllers, with a random stream of their own."""
         return UniformArms(controllers=controllers, n=self.arms.n, seed=seed)
+
+    def build_evaluator(self, environments: int, *, seed: int) -> "FixedArm":
+        """Arm 0, the one that exploits."""
+        del seed
+        return FixedArm(environments)
 
 
 class UniformArms(Meta):

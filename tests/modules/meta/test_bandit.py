@@ -5,14 +5,22 @@ import pytest
 import torch
 from torch import tensor
 
-from modules.meta import ArmsSpec, BanditSpec
+from modules.meta import ArmsSpec, BanditSpec, EvaluatorSpec, UniformSpec
 
 ALL = torch.arange(3)
 
 
-def spec(n=4, window=7, ucb_beta=1.0, epsilon=0.0, normalise="none"):
+def spec(n=4, window=7, ucb_beta=1.0, epsilon=0.0, normalise="none", evaluator=(7, 0.0, 1)):
     arms = ArmsSpec(n=n, beta=0.3, ladder="ngu", gamma_max=0.997, gamma_mid=0.997, gamma_min=0.99)
-    return BanditSpec(window=window, ucb_beta=ucb_beta, epsilon=epsilon, normalise=normalise, arms=arms)
+    tau, eps, episodes = evaluator
+    return BanditSpec(
+        window=window,
+        ucb_beta=ucb_beta,
+        epsilon=epsilon,
+        normalise=normalise,
+        evaluator=EvaluatorSpec(window=tau, epsilon=eps, episodes=episodes),
+        arms=arms,
+    )
 
 
 def bandit(controllers=1, seed=0, **settings):
@@ -35,8 +43,8 @@ def next_arm(controller):
 class Naive:
     """One controller, as the paper describes it, on a list of (arm, return)."""
 
-    def __init__(self, n, window, beta, normalise):
-        self.n, self.beta, self.normalise = n, beta, normalise
+    def __init__(self, n, window, beta, normalise, first):
+        self.n, self.beta, self.normalise, self.first = n, beta, normalise, first
         self.episodes, self.k = deque(maxlen=window), 0
 
     def returns(self, arm):
@@ -55,7 +63,7 @@ class Naive:
     def choose(self):
         self.k += 1
         if self.k <= self.n:
-            return self.k - 1
+            return (self.first + self.k - 1) % self.n
         bounds = [self.bound(arm) for arm in range(self.n)]
         return bounds.index(max(bounds))
 
@@ -65,7 +73,7 @@ def test_each_controller_plays_as_a_plain_list_of_its_last_episodes_does(normali
     """Whole returns, so that sums are exact in any order; controllers are asked and told in random company."""
     n, window, controllers = 4, 7, 3
     mine = bandit(controllers, n=n, window=window, normalise=normalise)
-    naive = [Naive(n, window, 1.0, normalise) for _ in range(controllers)]
+    naive = [Naive(n, window, 1.0, normalise, first) for first in range(controllers)]
     g = torch.Generator().manual_seed(1)
     seen = torch.zeros(controllers, dtype=torch.int64)
     for _ in range(150):
@@ -88,15 +96,15 @@ def test_each_controller_plays_as_a_plain_list_of_its_last_episodes_does(normali
     assert seen.min() > 5 * window
 
 
-def test_every_controller_first_tries_each_arm_once_in_order():
+def test_every_controller_first_tries_each_arm_once_beginning_with_its_own():
     mine = bandit(3, epsilon=1.0)
     for k in range(4):
         arms = mine.choose(ALL)
         assert arms.dtype == torch.int64
-        assert arms.tolist() == [k, k, k]
+        assert arms.tolist() == [k, (k + 1) % 4, (k + 2) % 4]
         mine.update(ALL, arms, torch.zeros(3))
     late = bandit(3, epsilon=1.0)
-    assert [late.choose(tensor(which)).tolist() for which in ([0], [2, 0], [0, 1, 2])] == [[0], [0, 1], [2, 0, 1]]
+    assert [late.choose(tensor(which)).tolist() for which in ([0], [2, 0], [0, 1, 2])] == [[0], [2, 1], [2, 1, 3]]
 
 
 def test_the_bonus_has_no_logarithm():
@@ -130,9 +138,9 @@ def test_normalised_means_run_from_0_to_1_in_each_window(window, shift):
 def test_with_probability_epsilon_any_arm_is_chosen():
     mine = bandit(2000, epsilon=0.5, n=4, window=4, ucb_beta=0.0)
     everyone = torch.arange(2000)
-    for value in (0.0, 0.0, 1.0, 0.0):
+    for _ in range(4):
         arms = mine.choose(everyone)
-        mine.update(everyone, arms, torch.full((2000,), value))
+        mine.update(everyone, arms, (arms == 2).double())
     chosen = mine.choose(everyone)
     for arm, p in enumerate((0.125, 0.125, 0.625, 0.125)):
         assert (chosen == arm).double().mean().item() == pytest.approx(p, abs=4.5 * math.sqrt(p * (1 - p) / 2000))
@@ -220,5 +228,54 @@ def test_episodes_that_cannot_have_been_are_refused(which, arms, returns, says):
 
 def test_a_window_holds_every_arm():
     assert [*spec(window=4).needs(None)] == []
-    problems = [*spec(window=3).needs(None)]
-    assert problems == ["meta.window=3 must be at least the number of arms, meta.arms.n=4"]
+    problems = [*spec(window=3, evaluator=(2, 0.0, 1)).needs(None)]
+    assert problems == [
+        "meta.window=3 must be at least the number of arms, meta.arms.n=4",
+        "meta.evaluator.window=2 must be at least the number of arms, meta.arms.n=4",
+    ]
+
+
+def evaluator(seed=0, window=8, epsilon=0.0, tries=8):
+    return spec(evaluator=(window, epsilon, tries)).build_evaluator(3, seed=seed)
+
+
+def test_the_evaluator_chooses_while_it_tries_and_gives_the_best_arm_otherwise():
+    mine = evaluator()
+    assert mine.tries == 8
+    with mine.trying():
+        assert mine.choose(torch.arange(6)).tolist() == [0, 1, 2, 3, 0, 1]  # what is in play counts as tried
+        mine.update(tensor([2, 0]), tensor([2, 0]), tensor([5.0, 1.0]))
+        assert mine.counts().tolist() == [[1, 0, 1, 0]]
+        # by hand: means 1, 3 (of all), 5, 3 and bonuses 1/√(2, 2, 1, 1): 1.7, 3.7, 6, 4
+        assert mine.choose(ALL).tolist() == [2, 2, 2]
+    assert mine.greedy() == 2
+    assert mine.choose(ALL).tolist() == [2, 2, 2]
+    mine.update(ALL, tensor([3, 3, 3]), tensor([9.0, 9.0, 9.0]))  # of episodes that made a score
+    assert mine.counts().sum() == 2
+    with mine.trying():  # a new try forgets what never ended
+        mine.update(ALL, tensor([0, 1, 3]), tensor([1.0, 1.0, 1.0]))
+        mine.update(ALL, tensor([2, 2, 2]), tensor([-9.0, -9.0, -9.0]))
+    assert mine.greedy() == 0
+    assert mine.counts().sum() == 8  # its window
+
+
+def test_a_resumed_evaluator_chooses_the_same():
+    def go_on(each):
+        arms = []
+        with each.trying():
+            for _ in range(20):
+                chosen = each.choose(ALL)
+                each.update(ALL, chosen, (chosen * 7) % 5 / 3)
+                arms.append(chosen.tolist())
+        return arms, each.greedy()
+
+    mine, again = evaluator(epsilon=0.5), evaluator(epsilon=0.5, seed=1)
+    go_on(mine)
+    again.load_state_dict(mine.state_dict())
+    assert go_on(again) == go_on(mine)
+
+
+def test_those_without_a_bandit_evaluate_the_arm_that_exploits():
+    uniform = UniformSpec(arms=spec().arms).build_evaluator(3, seed=0)
+    assert uniform.tries == 0
+    assert uniform.choose(ALL).tolist() == [0, 0, 0]
