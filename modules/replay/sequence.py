@@ -45,6 +45,7 @@ class SequenceReplay:
         # One batch of one-step episodes, with the tails of those that run, must still fit the interval.
         self._save_at = settings.interval_rows(save_every, batch_frames) - 2 * batch_frames
         self._mirror = Mirror(symmetry) if settings.mirror and symmetry is not None else None
+        self._n_arms = spaces.n_arms
         self._sampler = settings.sampler(seed)
         self._importance = settings.importance_at(0)
         self._written = 0
@@ -91,6 +92,8 @@ class SequenceReplay:
             self._mirror(rows, torch.rand(len(number), generator=self._sampler.generator) < 0.5)
         if self._layout.further:
             rows |= previous_steps(rows, self._layout)
+        if self.settings.cross_mixture:
+            rows[keys.ARM] = self._mixed(rows[keys.ARM])
         if self.settings.by_priority:
             rows |= {keys.ROW: number, keys.WEIGHT: weight}
         return TensorDict(rows, batch_size=[len(number)])
@@ -137,6 +140,13 @@ class SequenceReplay:
         """Move the cursor back to where the checkpoint saw it."""
         self._written = self._saved = state["written"]
         self._sampler.load_state_dict(state["sampler"])
+
+    def _mixed(self, arms: Tensor) -> Tensor:
+        """Give some rows' arms [B, T+1] over to another, which is to learn from them too."""
+        generator = self._sampler.generator
+        mixed = torch.rand(len(arms), generator=generator) < self.settings.cross_mixture
+        further = torch.randint(1, self._n_arms, (len(arms),), generator=generator)
+        return torch.where(mixed.unsqueeze(1), (arms + further.unsqueeze(1)) % self._n_arms, arms)
 
     def _read(self, number: Tensor) -> dict[str, Tensor]:
         index = number % self._ring

@@ -32,6 +32,8 @@ class SequenceSpec(Spec):
         batch_rows: rows of a batch, B.
         ratio: learned steps per collected step.
         mirror: show each sampled row mirrored with probability 1/2, where the environment has a mirror symmetry.
+        cross_mixture: probability with which a sampled row is learned by another member of the family of policies than
+            the one that acted, drawn uniformly (NGU's cross mixture ratio, table 6 and its ablation).
     """
 
     by_priority: ClassVar[bool] = False
@@ -44,6 +46,7 @@ class SequenceSpec(Spec):
     batch_rows: PositiveInt
     ratio: Annotated[float, Field(gt=0)]
     mirror: bool
+    cross_mixture: Share
 
     def fitted(self, max_steps: int | None) -> "SequenceSpec":
         """Put in the length of the longest episode where `length` asks for whole ones."""
@@ -100,6 +103,8 @@ class SequenceSpec(Spec):
                 "replay.mirror=true needs a run without intrinsic reward, since nobody visited the mirrored states and "
                 "so nothing says how new they are: set it to false, or intrinsic=none"
             )
+        if self.cross_mixture and run.meta.single:
+            yield "replay.cross_mixture needs a family of policies to mix: set it to 0, or choose an option of meta"
         if run.warmup_frames > self.capacity:
             yield f"warmup_frames={run.warmup_frames} must not exceed replay.capacity={self.capacity}"
 

@@ -65,6 +65,7 @@ def play(memory, directory, *, overlap, burn_in, previous):
     settings = SequenceSpec(
         capacity=10_000, length=LENGTH, burn_in=burn_in, overlap=overlap, state="stored", batch_rows=4, ratio=1,
         mirror=False,
+        cross_mixture=0,
     )  # fmt: skip
     replay = SequenceReplay(
         settings, directory, spaces, states, save_every=100, batch_frames=ENVS * STEPS, seed=0, reads=spec.inputs.reads

@@ -33,7 +33,7 @@ class Loud(NoBonus):
         return 3 * observation.abs().sum(-1)
 
 
-def play(memory, directory):
+def play(memory, directory, cross_mixture=0.0):
     """Collect with the real parts and frozen weights; returns what was acted, the replay's rows and the loss."""
     env_spec = gym_spec("CartPole-v1", keep=(0, 2), max_episode_steps=14)
     spaces = Spaces(observation_shape=(2,), observation_dtype=torch.float32, n_actions=2, betas=BETAS)
@@ -54,7 +54,15 @@ def play(memory, directory):
     policy = Policy(acting, choose, exploration.probability)
     collection = SyncSpec(num_envs=ENVS, steps=STEPS).build(env_spec.build(ENVS, around), policy)
     settings = SequenceSpec(
-        capacity=10_000, length=LENGTH, burn_in=BURN_IN, overlap=5, state="stored", batch_rows=4, ratio=1, mirror=False
+        capacity=10_000,
+        length=LENGTH,
+        burn_in=BURN_IN,
+        overlap=5,
+        state="stored",
+        batch_rows=4,
+        ratio=1,
+        mirror=False,
+        cross_mixture=cross_mixture,
     )
     replay = SequenceReplay(
         settings, directory, spaces, spec.states(), save_every=100, batch_frames=ENVS * STEPS, seed=0,
@@ -107,3 +115,16 @@ def test_a_family_is_replayed_as_it_acted(memory, tmp_path):
     assert found == acted.keys()
     assert arms == {0, 1, 2}
     assert odd > 10
+
+
+def test_a_mixed_row_is_learned_by_another_arm_in_all_of_its_steps(tmp_path):
+    acted, rows, loss = play("none", tmp_path, cross_mixture=0.6)
+    changes = []
+    for row in rows.unbind(0):
+        first = int(row[keys.MASK].long().argmax())
+        own = int(acted[row[keys.OBSERVATION][first].numpy().tobytes()][keys.ARM])
+        assert len(row[keys.ARM].unique()) == 1
+        changes.append((int(row[keys.ARM][0]) - own) % 3)
+    share = [changes.count(k) / len(changes) for k in range(3)]
+    assert share == pytest.approx([0.4, 0.3, 0.3], abs=0.08)  # 800 rows
+    assert torch.equal(loss.arms(rows)[1].squeeze(1), loss.gamma[rows[keys.ARM][:, 0]])  # its discount with it

@@ -104,6 +104,8 @@ TRAIN = (
     (NGU, "network/torso=table", "network/head=table", "network/memory=none", "network/inputs=none"),
     (NGU, "collector=multi_async"),
     (NGU, "replay.mirror=true"),
+    (NGU, "replay.cross_mixture=2"),
+    (CORRIDOR, "replay.cross_mixture=0.5"),
     (NGU, "loss.lam=1.5"),
     (FAMILY, "meta=none"),
     (FAMILY, "intrinsic=none", "network/inputs=none"),

@@ -108,6 +108,7 @@ def settings(**changes):
         "batch_rows": 50,
         "ratio": 1.0,
         "mirror": True,
+        "cross_mixture": 0.0,
     }
     return SequenceSpec(**{**base, **changes})
 

@@ -74,7 +74,14 @@ def test_a_history_that_was_overwritten_is_not_told(tmp_path):
 def prioritised():
     base = {"length": 4, "capacity": 40, "burn_in": 0, "overlap": 0, "state": "stored", "batch_rows": 8, "ratio": 1.0}
     return PrioritisedSpec(
-        **base, mirror=False, exponent=1.0, eta=0.9, importance=0.5, importance_end=1.0, importance_frames=10
+        **base,
+        mirror=False,
+        cross_mixture=0,
+        exponent=1.0,
+        eta=0.9,
+        importance=0.5,
+        importance_end=1.0,
+        importance_frames=10,
     )
 
 

@@ -24,6 +24,7 @@ def settings(**changes):
         "batch_rows": BATCH_ROWS,
         "ratio": 2.0,
         "mirror": False,
+        "cross_mixture": 0.0,
     }
     return SequenceSpec(**{**base, **changes})
 
