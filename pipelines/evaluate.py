@@ -37,11 +37,13 @@ from pipelines.settings import parse
 from pipelines.terminal import Screen, Stage, ending_on_signals
 
 MAX_ENVS = 32
-DEFAULTS = {"episodes": 100, "checkpoint": "best", "seed": 0, "video": False, "view": "none", "delay_s": 0.2}
+DEFAULTS = {"episodes": 100, "checkpoint": "best", "arm": None, "seed": 0}
+DEFAULTS |= {"video": False, "view": "none", "delay_s": 0.2}
 USAGE = """python -m pipelines.evaluate run=DIR [setting=value ...]
   run=DIR               run directory to evaluate, or the folder of a sweep: every run beneath it (required)
   episodes=100          greedy episodes, none of which training has seen
   checkpoint=best|last  weights with the best evaluation during training, or the newest
+  arm=0                 member of a family of policies; without it the one that the run's own evaluations chose
   seed=0                of the evaluation's own random stream
   video=false           also film episodes, of 200 frames or more together, into DIR/videos
   view=none|text        also show the first filmed episode as text, frame by frame, and leave evaluation.json as it is
@@ -58,6 +60,7 @@ class Evaluation(Spec):
     run: Path
     episodes: Annotated[int, Field(gt=0, le=1_000_000)]
     checkpoint: Literal["best", "last"]
+    arm: Annotated[int, Field(ge=0)] | None
     seed: Annotated[int, Field(ge=0)]
     video: bool
     view: Literal["none", "text"]
@@ -132,6 +135,8 @@ class Subject:
 def loaded(settings: Evaluation) -> Subject:
     """Make everything ready for the evaluation of one run."""
     run, _ = load_run(settings.run)
+    if settings.arm is not None and settings.arm >= run.spaces.n_arms:
+        raise UsageError(f"arm={settings.arm}: {settings.run} has {run.spaces.n_arms} arms, of which the first is 0")
     tune(run.threads)
     seed_everything(settings.seed)
     state = saved(settings.run, settings.checkpoint)
@@ -145,7 +150,7 @@ def loaded(settings: Evaluation) -> Subject:
         policy=Policy(network.eval()),
         curiosity=curiosity,
         bonus=bonus,
-        arm=state["arm"],
+        arm=state["arm"] if settings.arm is None else settings.arm,
         frames=state["frames"],
     )
 
@@ -158,7 +163,7 @@ def evaluate(settings: Evaluation, subject: Subject) -> dict[str, Any]:
     seed = seed_for(settings.seed, "held-out evaluation")
     episodes = run_episodes(env, subject.policy, episodes=settings.episodes, seed=seed)
     env.close()
-    result = summary(settings, episodes, subject.frames)
+    result = summary(settings, episodes, subject)
     if settings.view == "none":  # a look at a few episodes is not to replace the result of many
         write_text(settings.run / "evaluation.json", json.dumps(result, indent=2) + "\n")
     if settings.video:
@@ -167,7 +172,7 @@ def evaluate(settings: Evaluation, subject: Subject) -> dict[str, Any]:
     return result
 
 
-def summary(settings: Evaluation, episodes: Episodes, frames: int) -> dict[str, Any]:
+def summary(settings: Evaluation, episodes: Episodes, subject: Subject) -> dict[str, Any]:
     """Say what was evaluated, how, and what came of it."""
     metrics = episodes.metrics()
     return {
@@ -175,7 +180,8 @@ def summary(settings: Evaluation, episodes: Episodes, frames: int) -> dict[str, 
         "episodes": len(episodes.returns),
         "length_mean": metrics["eval/length_mean"],
         "checkpoint": settings.checkpoint,
-        "frames": frames,
+        "frames": subject.frames,
+        **({} if subject.run.meta.single else {"arm": subject.arm}),
         "seed": settings.seed,
         "returns": episodes.returns,
     }

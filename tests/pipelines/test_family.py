@@ -7,6 +7,9 @@ import math
 import pytest
 import torch
 
+from modules import keys
+from modules.evaluation import Episodes
+from modules.spec import UsageError
 from pipelines import evaluate
 from pipelines.evaluate import Evaluation
 from tests.pipelines.launch import run
@@ -61,3 +64,20 @@ def test_an_evaluation_leaves_no_trace(trained):
     assert all(torch.equal(value, after[name]) for name, value in before.items())
     assert evaluate.evaluate(settings, subject) == first
     assert len(list((trained / "videos").iterdir())) == 2
+
+
+@pytest.mark.parametrize("arm", [0, 7])
+def test_any_arm_can_be_evaluated(arm, trained):
+    subject = evaluate.loaded(Evaluation(**(evaluate.DEFAULTS | {"run": trained, "arm": arm})))
+    env = subject.around(3).build(3)
+    assert env.reset()[keys.ARM].tolist() == [arm] * 3
+    env.close()
+    assert (
+        evaluate.summary(Evaluation(**(evaluate.DEFAULTS | {"run": trained})), Episodes([0.0], [1]), subject)["arm"]
+        == arm
+    )
+
+
+def test_an_arm_that_does_not_exist_is_refused(trained):
+    with pytest.raises(UsageError, match=r"arm=8: .*run has 8 arms, of which the first is 0"):
+        evaluate.loaded(Evaluation(**(evaluate.DEFAULTS | {"run": trained, "arm": 8})))
