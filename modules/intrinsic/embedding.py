@@ -9,9 +9,10 @@ import torch.nn.functional as F
 from pydantic import Field, InstanceOf
 from tensordict import TensorDictBase
 from torch import Tensor, nn
-from torch.func import functional_call, stack_module_state
+from torch.func import stack_module_state
 
 from modules.intrinsic.parts import DescentSpec, encoder, last_steps
+from modules.intrinsic.stacked import stacked
 from modules.keys import Spaces
 from modules.networks.torsos import TorsoSpec
 from modules.spec import Spec, UsageError, spec
@@ -222,17 +223,15 @@ class PerEnvironment:
 
     def __init__(self, network: nn.Module, num_envs: int) -> None:
         self._newest = network
-        self._form = copy.deepcopy(network).to("meta")  # what to compute; the numbers come from outside
         parameters, buffers = stack_module_state([network] * num_envs)
         self._stacked = {name: value.detach() for name, value in (parameters | buffers).items()}
+        form = copy.deepcopy(network).to("meta")  # what to compute; the numbers come from outside
+        self._side_by_side = stacked(form, self._stacked)
 
     @torch.no_grad()
     def __call__(self, observation: Tensor) -> Tensor:
         """[N, *shape] → [N, features], row i with the weights of environment i."""
-        return torch.vmap(self._one)(self._stacked, observation.unsqueeze(1)).squeeze(1)
-
-    def _one(self, weights: dict[str, Tensor], observation: Tensor) -> Tensor:
-        return functional_call(self._form, weights, (observation,))
+        return self._side_by_side(observation)
 
     @torch.no_grad()
     def refresh(self, mask: Tensor) -> None:
@@ -240,8 +239,8 @@ class PerEnvironment:
         if not mask.any():
             return
         newest = {**dict(self._newest.named_parameters()), **dict(self._newest.named_buffers())}
-        for name, stacked in self._stacked.items():
-            stacked[mask] = newest[name].to(stacked)
+        for name, copies in self._stacked.items():
+            copies[mask] = newest[name].to(copies)
 
     def state_dict(self) -> dict[str, Tensor]:
         """The weights of every environment, [N, …]."""

@@ -32,18 +32,19 @@ class RunningMoments(nn.Module):
         added = len(values)
         if not added:
             return
-        if self._horizon:
-            kept = self.count.clamp(max=self._horizon)
-            self.squares *= kept / self.count.clamp(min=1)
-            self.count.copy_(kept)
+        count = float(self.count)  # numbers: tensors of one element take longer, and integers are converted each time
+        if 0 < self._horizon < count:
+            self.squares *= self.count.new_tensor(self._horizon) / self.count
+            count = float(self._horizon)
+        total = count + added
         values = values.double()
         mean = values.mean(0)
         delta = mean - self.mean
-        self.squares += (values - mean).square().sum(0) + delta.square() * self.count * added / (self.count + added)
-        self.mean += delta * added / (self.count + added)
-        self.count += added
+        self.squares += (values - mean).square().sum(0) + delta.square() * count * float(added) / total
+        self.mean += delta * float(added) / total
+        self.count.fill_(int(total))
 
     @property
     def std(self) -> Tensor:
         """Standard deviation of the values seen (divided by their count), [*shape]; 0 before the first."""
-        return (self.squares / self.count.clamp(min=1)).sqrt()
+        return (self.squares / max(1.0, float(self.count))).sqrt()

@@ -62,7 +62,6 @@ class RandomDistillation:
         self.whitens = spaces.observation_dtype.is_floating_point
         self.observations = RunningMoments(spaces.observation_shape if self.whitens else ()).to(device)
         self.errors = RunningMoments(horizon=settings.error_horizon).to(device)
-        self._axes = len(spaces.observation_shape)
         self._descent = settings.descent.build(self.predictor.parameters())
 
     @torch.no_grad()
@@ -82,11 +81,13 @@ class RandomDistillation:
         Raises:
             NonFiniteError: an error is NaN or infinite; the statistics of the errors are as before.
         """
-        active = torch.ones_like(observation[(..., *[0] * self._axes)], dtype=torch.bool) if active is None else active
-        error, deviation = self._taken_in(observation[active])
+        error, deviation = self._taken_in(observation if active is None else observation[active])
         score = torch.where(deviation > 0, (error - self.errors.mean) / deviation, 0)
+        found = (1 + score).clamp(1, self.settings.max_alpha).float()
+        if active is None:
+            return found
         alpha = torch.ones(active.shape, device=active.device)
-        alpha[active] = (1 + score).clamp(1, self.settings.max_alpha).float()
+        alpha[active] = found
         return alpha
 
     @torch.no_grad()

@@ -1,12 +1,17 @@
 """Embeddings: what the inverse model learns, copies that are frozen inside an episode."""
 
+import copy
+
 import pytest
 import torch
 from tensordict import TensorDict
+from torch.func import functional_call, stack_module_state
 
 from modules.intrinsic.embedding import InverseDynamics, InverseDynamicsSpec, PerEnvironment, RandomEmbeddingSpec
 from modules.intrinsic.parts import encoder
+from modules.intrinsic.stacked import plain, stacked
 from modules.networks.grid import GridSpec
+from modules.networks.torsos import MlpSpec
 from modules.spec import UsageError
 from tests.modules.intrinsic.rows import CONV, CPU, IMAGES, MLP, VECTORS, Spaces, descent, make_rows, walks
 
@@ -92,6 +97,19 @@ def test_each_environment_has_weights_of_its_own(torso, spaces):
     expected = torch.stack([network(one) for network, one in zip(networks, x, strict=True)])
     assert torch.allclose(acting(x), expected, rtol=1e-4, atol=1e-4)
     assert acting(x).shape == (3, 8)
+
+
+@pytest.mark.parametrize("num_envs", [1, 3, 64])
+@pytest.mark.parametrize(("hidden", "shape"), [((), (5,)), ((9,), (2, 3))])
+def test_layers_called_in_turn_give_what_vmap_gives(num_envs, hidden, shape):
+    form = encoder(MlpSpec(out_features=7, hidden=hidden, activation="relu"), Spaces(shape, torch.uint8, 2), 8)
+    weights, _ = stack_module_state([copy.deepcopy(form) for _ in range(num_envs)])
+    weights = {name: torch.randn_like(value) for name, value in weights.items()}
+    assert None not in plain(form, "", weights)
+    x = torch.randint(0, 9, (num_envs, *shape), dtype=torch.uint8)
+    vmapped = torch.vmap(lambda w, one: functional_call(form, w, (one,)))(weights, x.unsqueeze(1)).squeeze(1)
+    assert torch.equal(stacked(form, weights)(x), vmapped)
+    assert None in plain(torch.nn.Sequential(torch.nn.Conv2d(1, 2, 3)), "", {})
 
 
 def test_embedding_is_frozen_inside_an_episode():

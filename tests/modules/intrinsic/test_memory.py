@@ -42,10 +42,10 @@ class Naive:
 
 
 @pytest.mark.parametrize("capacity", [7, 64, 100])  # ring within a block, exactly one, part of a second one
-@pytest.mark.parametrize("max_similarity", [8.0, 0.9])
-def test_equals_naive_memory_over_episodes_and_wraps(capacity, max_similarity):
+@pytest.mark.parametrize(("k", "max_similarity"), [(4, 8.0), (4, 0.9), (1, 8.0)])  # k = 1: fewer than blocks
+def test_equals_naive_memory_over_episodes_and_wraps(capacity, k, max_similarity):
     n, features = 5, 3
-    memory = make(n, features, capacity=capacity, k=4, max_similarity=max_similarity)
+    memory = make(n, features, capacity=capacity, k=k, max_similarity=max_similarity)
     naive = [Naive(memory.settings) for _ in range(n)]
     rewards, expected = [], []
     for t in range(3 * capacity):
