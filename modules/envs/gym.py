@@ -26,6 +26,9 @@ os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
 os.environ["SDL_NO_SIGNAL_HANDLERS"] = "1"
 
 
+EXTRAS = {"MiniGrid-": "minigrid", "BabyAI-": "minigrid"}  # how ids begin → the package, and extra, that registers them
+
+
 def make_vec(env_id: str, num_envs: int, kwargs: dict[str, Any]) -> VectorEnv:
     """Make a synchronous vector environment whose episodes are reset one by one, by the caller."""
     return gymnasium.make_vec(
@@ -41,6 +44,7 @@ def make_vec(env_id: str, num_envs: int, kwargs: dict[str, Any]) -> VectorEnv:
 def check_id(env_id: str) -> None:
     """Raise `UsageError` if Gymnasium does not know `env_id`."""
     module, _, name = env_id.rpartition(":")
+    load_extra(name)
     try:
         if module:  # registers what it defines, as gymnasium.make would have it do
             importlib.import_module(module)
@@ -49,6 +53,18 @@ def check_id(env_id: str) -> None:
         near = difflib.get_close_matches(name, list(gymnasium.registry), n=3)
         hint = f"; did you mean {' or '.join(near)}?" if near else ""
         raise UsageError(f"env.id: Gymnasium knows no environment {env_id!r}{hint or f' ({error})'}") from error
+
+
+def load_extra(name: str) -> None:
+    """Import the package that registers the id `name`, if it is an extra; raise `UsageError` if it is not installed."""
+    package = next((package for start, package in EXTRAS.items() if name.startswith(start)), None)
+    if package is None:
+        return
+    try:
+        importlib.import_module(package)
+    except ImportError as error:
+        how = f"`pip install -c constraints.txt -e '.[{package}]'`"
+        raise UsageError(f"env.id: {name} needs the package {package} ({error}): install it with {how}") from error
 
 
 def make_one(env_id: str, kwargs: dict[str, Any]) -> gymnasium.Env:

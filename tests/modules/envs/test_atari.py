@@ -223,14 +223,15 @@ def test_without_ale_py_one_sentence_says_what_to_install(monkeypatch):
 
 
 TINY = (
-    "+exp=r2d2_atari", "+debug=smoke", "env.id=ALE/Flicker-v5", "replay.burn_in=5", "network.memory.hidden_size=8",
+    "+debug=smoke", "env.id=ALE/Flicker-v5", "replay.burn_in=5", "network.memory.hidden_size=8",
     "network.head.hidden=[8]", "network.torso.out_features=8", "total_frames=80", "warmup_frames=20", "save_every=40",
     "eval_every=0", "eval_episodes=1", "video=false", "env.noop_max=0", "hydra.run.dir=run",
 )  # fmt: skip
 
 
-def test_the_preset_trains(tmp_path):
-    ended = run("pipelines.train", *TINY, cwd=tmp_path, before=pretend)
+@pytest.mark.parametrize("exp", ["r2d2_atari", "ngu_atari", "agent57_atari"])
+def test_the_presets_train(exp, tmp_path):
+    ended = run("pipelines.train", f"+exp={exp}", *TINY, cwd=tmp_path, before=pretend)
     assert ended.code == 0, ended.err
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
     assert [summary["status"], summary["frames"], summary["score"]] == ["finished", 80, LAST * PER_FRAME]

@@ -1,3 +1,6 @@
+import sys
+from importlib.util import find_spec
+
 import gymnasium
 import numpy as np
 import pytest
@@ -201,6 +204,23 @@ def test_what_cannot_be_trained_on_is_refused(spec, message):
         spec.spaces()
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_without_minigrid_one_sentence_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "minigrid", None)  # import fails
+    for env_id in ("MiniGrid-Empty-5x5-v0", "BabyAI-GoToObj-v0"):
+        spec = gym_spec(env_id)
+        for ask in (spec.spaces, spec.max_steps):
+            with pytest.raises(
+                UsageError, match=rf"^env.id: {env_id} needs the package minigrid .*pip install .*\[minigrid\]'`$"
+            ):
+                ask()
+
+
+@pytest.mark.skipif(find_spec("minigrid") is None, reason="needs minigrid: pip install -e '.[minigrid]'")
+def test_minigrid_is_known_but_its_dict_of_observations_cannot_be_read():
+    with pytest.raises(UsageError, match="observations must be a Box, but MiniGrid-Empty-5x5-v0 has Dict"):
+        gym_spec("MiniGrid-Empty-5x5-v0").spaces()
 
 
 def test_picture_is_drawn_on_request():
