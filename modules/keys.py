@@ -17,6 +17,7 @@ DONE = "done"
 TERMINATED = "terminated"
 TRUNCATED = "truncated"
 IS_INIT = "is_init"
+CELL = "cell"
 STEP_COUNT = "step_count"
 EPISODE_RETURN = "episode_return"
 EMBED = "embed"
@@ -56,6 +57,7 @@ KEYS = (
     Key(TERMINATED, "[N, 1]; row: [T]", "bool", "envs (in next)", "replay, losses"),
     Key(TRUNCATED, "[N, 1]", "bool", "envs (in next)", "collector"),
     Key(IS_INIT, "[N, 1]", "bool", "EpisodeTracker", "Policy"),
+    Key(CELL, "[N]", "int64", "WorldEnv, of worlds with a map: where the episode is", "visits"),
     Key(STEP_COUNT, "[N, 1]", "int64", "EpisodeTracker", "loop, evaluation"),
     Key(EPISODE_RETURN, "[N, 1]", "float32", "EpisodeTracker", "loop, evaluation"),
     Key(PREVIOUS_ACTION, "[N]; sampled row: [T+1]", "int64", "PreviousStep, replay", "networks.inputs"),

@@ -16,13 +16,14 @@ from modules.collect import Actor, Collection, MultiAsyncSpec, SyncSpec
 from modules.exploration import Exploration
 from modules.intrinsic import Curiosity
 from modules.learner import Learner
-from modules.loggers import Logger
+from modules.loggers import ArmTally, Logger
 from modules.meta import Meta
 from modules.networks.nets import Policy
 from modules.process import tune
 from modules.replay.ring import GIB
 from modules.replay.sequence import SequenceReplay
 from modules.seeding import seed_everything, seed_for
+from modules.visits import Visits
 from pipelines.around import Surroundings, greedy_surroundings
 from pipelines.schema import Run
 
@@ -61,6 +62,22 @@ class Parts:
     replay: SequenceReplay
     learner: Learner
     logger: Logger
+    arms: ArmTally
+    visits: Visits
+
+    @property
+    def stateful(self) -> dict[str, Any]:
+        """What a checkpoint must hold of the parts, under the names that it has there, in the order of loading."""
+        return {
+            "learner": self.learner,
+            "replay": self.replay,
+            "curiosity": self.curiosity,
+            "bonus": self.around.bonus,
+            "meta": self.around.meta,
+            "evaluator": self.evaluator,
+            "arms": self.arms,
+            "visits": self.visits,
+        }
 
     def close(self) -> None:
         """Close environments; the logger is finished by the loop, with its summary."""
@@ -99,6 +116,7 @@ def build(run: Run, run_dir: Path, config: Mapping[str, Any], checkpoint: Mappin
         name=f"{run.name}-seed{run.seed}",
         frames=checkpoint["frames"] if checkpoint else 0,
         state=checkpoint["logger"] if checkpoint else None,
+        family=not run.meta.single,
     )
     announce(run)
     untouched = around.meta.state_dict()
@@ -122,6 +140,8 @@ def build(run: Run, run_dir: Path, config: Mapping[str, Any], checkpoint: Mappin
         replay=replay,
         learner=learner,
         logger=logger,
+        arms=ArmTally(run.spaces.n_arms),
+        visits=Visits(run.env.grid_shape()),
     )
 
 

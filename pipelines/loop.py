@@ -98,6 +98,8 @@ class Loop:
                 c.frames += batch.numel()
                 self._add(parts.around.bonus.measures())
                 self._record_episodes(batch)
+                parts.arms.add(batch)
+                parts.visits.add(batch)
                 parts.replay.extend(batch, stream)
             if c.frames > run.warmup_frames:
                 c.owed += parts.replay.updates_owed(batch.numel())
@@ -118,13 +120,8 @@ class Loop:
             "counters": asdict(c),
             "network": parts.learner.average.state_dict(),
             "arm": parts.evaluator.greedy(),
-            "learner": parts.learner.state_dict(),
-            "replay": parts.replay.state_dict(),
             "logger": parts.logger.state(),
-            "curiosity": parts.curiosity.state_dict(),
-            "bonus": parts.around.bonus.state_dict(),
-            "meta": parts.around.meta.state_dict(),
-            "evaluator": parts.evaluator.state_dict(),
+            **{name: part.state_dict() for name, part in parts.stateful.items()},
             "random": random_state(),
         }
         checkpoint.save(parts.run_dir / "checkpoints", c.frames, state, keep=self.run.keep_checkpoints)
@@ -133,12 +130,8 @@ class Loop:
     def load(self, state: Mapping[str, Any]) -> None:
         """Continue from a checkpoint; call it right before `train`."""
         self.counters = Counters(**state["counters"])
-        self.parts.learner.load_state_dict(state["learner"])
-        self.parts.replay.load_state_dict(state["replay"])
-        self.parts.curiosity.load_state_dict(state["curiosity"])
-        self.parts.around.bonus.load_state_dict(state["bonus"])
-        self.parts.around.meta.load_state_dict(state["meta"])
-        self.parts.evaluator.load_state_dict(state["evaluator"])
+        for name, part in self.parts.stateful.items():
+            part.load_state_dict(state[name])
         set_random_state(state["random"])
         self._resumed = True
         self._saved_at = self.counters.frames
@@ -246,6 +239,8 @@ class Loop:
             **self._speed(),
         }
         parts.logger.log(c.frames, metrics)
+        if arms := parts.arms.take():
+            parts.logger.arms(c.frames, arms)
         self.progress.show(metrics)
 
     def _staleness(self) -> dict[str, float]:

@@ -20,7 +20,7 @@ from modules.errors import NonFiniteError
 from modules.files import write_text
 from modules.loggers import Progress
 from modules.meta import FixedArm
-from modules.plots import learning_curve
+from modules.plots import arms_over_time, learning_curve, visits_map
 from modules.spec import UsageError
 from pipelines.around import greedy_surroundings
 from pipelines.build import build
@@ -156,22 +156,31 @@ def finish(loop: Loop, status: str) -> None:
         except OSError as error:  # a full disk: the checkpoints before it are whole
             log.warning("no summary.json: %s", error)
         stack.callback(parts.logger.finish, summary)
-        try:
-            learning_curve(parts.run_dir)
-            if status == "finished" and parts.run.video:
-                frames = loop.counters.frames
-                path = parts.run_dir / "videos" / f"frames_{frames:012d}.mp4"
-                around = greedy_surroundings(
-                    parts.run,
-                    parts.evaluated_curiosity,
-                    1,
-                    like=parts.around.bonus,
-                    meta=FixedArm(1, parts.evaluator.greedy()),
-                )
-                film(parts.run, parts.greedy, around, seed=parts.run.seed, path=path)
-                parts.logger.video(frames, path)
-        except Exception as error:  # a picture is not worth a run
-            log.warning("no picture: %s: %s", type(error).__name__, error)
+        for draw in (draw_pictures, *([draw_film] if status == "finished" and parts.run.video else [])):
+            try:
+                draw(loop)
+            except Exception as error:  # a picture is not worth a run
+                log.warning("no picture: %s: %s", type(error).__name__, error)
+
+
+def draw_pictures(loop: Loop) -> None:
+    """Draw what there is to draw, and show what metrics.csv does not say."""
+    parts, frames = loop.parts, loop.counters.frames
+    learning_curve(parts.run_dir)
+    family = None if parts.run.meta.single else arms_over_time(parts.run_dir)
+    for picture in (family, visits_map(parts.run_dir, parts.visits.counts.numpy())):
+        if picture is not None:
+            parts.logger.image(frames, picture)
+
+
+def draw_film(loop: Loop) -> None:
+    """Film greedy episodes with the arm that is evaluated, and show them."""
+    parts, frames = loop.parts, loop.counters.frames
+    path = parts.run_dir / "videos" / f"frames_{frames:012d}.mp4"
+    meta = FixedArm(1, parts.evaluator.greedy())
+    around = greedy_surroundings(parts.run, parts.evaluated_curiosity, 1, like=parts.around.bonus, meta=meta)
+    film(parts.run, parts.greedy, around, seed=parts.run.seed, path=path)
+    parts.logger.video(frames, path)
 
 
 def report(loop: Loop) -> None:

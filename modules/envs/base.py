@@ -27,6 +27,10 @@ class EnvSpec(Spec):
         """Steps after which an episode is cut off; None if it is not known."""
         return None
 
+    def grid_shape(self) -> tuple[int, int] | None:
+        """Rows and columns of the map whose cells its steps name (`keys.CELL`); None if it has none."""
+        return None
+
     def symmetry(self) -> Symmetry | None:
         """The environment's mirror symmetry; None if it has none that is known."""
         return None

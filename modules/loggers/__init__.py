@@ -1,7 +1,8 @@
 """Where a run's numbers go: nowhere, CSV, TensorBoard, W&B or several at once, all under one schema."""
 
+from modules.loggers.arms import ArmTally
 from modules.loggers.base import Logger
 from modules.loggers.console import Progress
 from modules.loggers.spec import LoggerSpec
 
-__all__ = ["Logger", "LoggerSpec", "Progress"]
+__all__ = ["ArmTally", "Logger", "LoggerSpec", "Progress"]

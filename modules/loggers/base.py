@@ -1,8 +1,10 @@
 """The interface that every logger has."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
+
+from modules.loggers.arms import ArmEpisodes
 
 State = dict[str, str | int]
 
@@ -16,6 +18,14 @@ class Logger(Protocol):
         Raises:
             KeyError: a name that is not in `modules.loggers.metrics.METRICS`.
         """
+        ...
+
+    def arms(self, frames: int, arms: Sequence[ArmEpisodes]) -> None:
+        """Write what each arm of the family did since the last such event, arm 0 first."""
+        ...
+
+    def image(self, frames: int, path: Path) -> None:
+        """Show the PNG file at `path` (inside the run directory) under its name without the ending."""
         ...
 
     def video(self, frames: int, path: Path) -> None:

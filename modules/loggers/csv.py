@@ -1,16 +1,19 @@
-"""CSV: `metrics.csv`, reproducible byte for byte, and `timing.csv`, which depends on the clock."""
+"""CSV: `metrics.csv`, reproducible byte for byte, `timing.csv`, which depends on the clock, and `arms.csv`."""
 
+import math
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from modules.loggers.arms import COLUMNS, ArmEpisodes, played
 from modules.loggers.base import State
 from modules.loggers.metrics import check, columns
 from modules.spec import UsageError
 
-# Key of the state → file, and whether it holds the timing metrics. They are apart so that a resumed run's
-# metrics.csv can be compared byte for byte with an uninterrupted run's.
-_FILES = {"metrics_csv": ("metrics.csv", False), "timing_csv": ("timing.csv", True)}
+# Key of the state → file and columns. The timing metrics are apart so that a resumed run's metrics.csv can be
+# compared byte for byte with an uninterrupted run's.
+_FILES = {"metrics_csv": ("metrics.csv", columns()), "timing_csv": ("timing.csv", columns(timing=True))}
+_ARMS = {"arms_csv": ("arms.csv", COLUMNS)}
 
 
 class _Table:
@@ -26,7 +29,7 @@ class _Table:
     """
 
     def __init__(self, path: Path, names: tuple[str, ...], offset: int | None) -> None:
-        self._names = names
+        self.names = names
         header = (",".join(("frames", *names)) + "\n").encode()
         if offset is None:
             if path.exists():
@@ -47,11 +50,10 @@ class _Table:
         self._file.truncate(offset)
         self._file.seek(offset)
 
-    def append(self, frames: int, metrics: Mapping[str, float]) -> None:
-        """Write one row, in one system call, so that a kill leaves no half row; not measured = empty cell."""
-        # repr of a float is the shortest text that reads back as the same number.
-        cells = [repr(float(metrics[name])) if name in metrics else "" for name in self._names]
-        self._file.write((",".join((str(frames), *cells)) + "\n").encode())
+    def append(self, frames: int, rows: Iterable[Sequence[float | None]]) -> None:
+        """Write the rows of one event, in one system call, so that a kill leaves no half of them."""
+        lines = [",".join((str(frames), *map(_cell, row))) + "\n" for row in rows]
+        self._file.write("".join(lines).encode())
 
     def sync(self) -> int:
         """Force the rows to the disk; returns the length in bytes."""
@@ -63,10 +65,11 @@ class _Table:
 
 
 class CsvLogger:
-    """One row per log event in each of the two files of `run_dir`; `pipelines.report` reads them.
+    """One row per log event in `metrics.csv` and `timing.csv` of `run_dir`; `pipelines.report` reads them.
 
     Args:
         run_dir: an existing folder.
+        family: whether there are arms, which have a file of their own, one row per log event and arm.
         state: what `state()` gave at the checkpoint that the run resumes from; None, or without the keys of
             this logger, starts new files.
 
@@ -74,23 +77,31 @@ class CsvLogger:
         UsageError: files that exist already, or that do not fit `state`.
     """
 
-    def __init__(self, run_dir: Path, *, state: Mapping[str, str | int] | None) -> None:
+    def __init__(self, run_dir: Path, *, family: bool, state: Mapping[str, str | int] | None) -> None:
         self._tables: dict[str, _Table] = {}
         self._state: State | None = None
         try:
-            for key, (file, timing) in _FILES.items():
+            for key, (file, names) in (_FILES | _ARMS if family else _FILES).items():
                 offset = (state or {}).get(key)
-                names = columns(timing=timing)
                 self._tables[key] = _Table(run_dir / file, names, None if offset is None else int(offset))
         except UsageError:
             self._close()
             raise
 
     def log(self, frames: int, metrics: Mapping[str, float]) -> None:
-        """Append one row to each file."""
+        """Append one row to each file of metrics; not measured = empty cell."""
         check(metrics)
-        for table in self._tables.values():
-            table.append(frames, metrics)
+        for table in (self._tables[key] for key in _FILES):
+            table.append(frames, [[float(metrics[name]) if name in metrics else None for name in table.names]])
+
+    def arms(self, frames: int, arms: Sequence[ArmEpisodes]) -> None:
+        """Append one row for each arm that has episodes."""
+        rows = [(number, arm.episodes, arm.return_mean, arm.intrinsic_return_mean) for number, arm in played(arms)]
+        measured = [[None if math.isnan(value) else value for value in row] for row in rows]
+        self._tables["arms_csv"].append(frames, measured)
+
+    def image(self, frames: int, path: Path) -> None:
+        """Do nothing: the file itself is in the run directory."""
 
     def video(self, frames: int, path: Path) -> None:
         """Do nothing: the file itself is in the run directory."""
@@ -109,3 +120,8 @@ class CsvLogger:
     def _close(self) -> None:
         for table in self._tables.values():
             table.close()
+
+
+def _cell(value: float | None) -> str:
+    # repr of a float is the shortest text that reads back as the same number.
+    return "" if value is None else repr(value)

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from modules.loggers.arms import ArmEpisodes
 from modules.loggers.base import Logger, State
 
 
@@ -17,6 +18,16 @@ class ManyLoggers:
         """Write one log event everywhere."""
         for logger in self._loggers:
             logger.log(frames, metrics)
+
+    def arms(self, frames: int, arms: Sequence[ArmEpisodes]) -> None:
+        """Write what each arm did everywhere."""
+        for logger in self._loggers:
+            logger.arms(frames, arms)
+
+    def image(self, frames: int, path: Path) -> None:
+        """Show the picture everywhere."""
+        for logger in self._loggers:
+            logger.image(frames, path)
 
     def video(self, frames: int, path: Path) -> None:
         """Show the video everywhere."""

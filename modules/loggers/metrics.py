@@ -97,6 +97,7 @@ METRICS: tuple[Metric, ...] = (
     Metric("perf/wall_s", "s", "wall time of the run so far", timing=True),
 )
 
+HISTOGRAM = "meta/arms"  # of the arms over the training episodes of a log event, in TensorBoard and W&B
 _NAMES = frozenset(metric.name for metric in METRICS)
 
 
@@ -109,6 +110,11 @@ def check(names: Iterable[str]) -> None:
     """Raise KeyError for a name that is not in `METRICS`: a typo must not become an empty curve."""
     if unknown := sorted(set(names) - _NAMES):
         raise KeyError(f"unknown metric {', '.join(unknown)}: METRICS in modules/loggers/metrics.py has no such name")
+
+
+def return_of(arm: int) -> str:
+    """Name an arm's mean return in TensorBoard and W&B; two digits, so that the names sort."""
+    return f"meta/return_of_arm/{arm:02d}"
 
 
 def markdown() -> str:
@@ -138,6 +144,23 @@ The same bytes whenever a run is repeated, or killed and resumed, on the CPU wit
 Everything that depends on the clock.
 
 {_table(timing=True)}
+
+## arms.csv
+
+Only of a run with a family of policies (`meta` other than `none`): one row per log event and arm that ended an
+episode since the last one. `meta/arm_mean` and `meta/greedy_arm` above say the same in one number.
+
+| column | unit | meaning |
+|---|---|---|
+| `frames` | frames | as above |
+| `arm` | number | of the arm; 0 has the smallest weight of the intrinsic reward and the largest discount |
+| `episodes` | count | training episodes of that arm that ended since the last log event |
+| `return_mean` | reward | their mean return, undiscounted |
+| `intrinsic_return_mean` | intrinsic reward | their mean sum of the intrinsic rewards, unweighted |
+
+TensorBoard and W&B have the histogram `{HISTOGRAM}` of the arms over these episodes, and `return_mean` as
+`{return_of(0)}`, `{return_of(1)}`, … At the end of a run they get the pictures `arms` (arms.csv drawn) and
+`visits` (how often each cell of the map was visited in the whole training, where the environment has a map).
 """
 
 

@@ -1,8 +1,9 @@
 """The logger that keeps nothing."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from modules.loggers.arms import ArmEpisodes
 from modules.loggers.base import State
 from modules.loggers.metrics import check
 
@@ -14,6 +15,12 @@ class NoLogger:
         """Check the names only."""
         del frames
         check(metrics)
+
+    def arms(self, frames: int, arms: Sequence[ArmEpisodes]) -> None:
+        """Do nothing."""
+
+    def image(self, frames: int, path: Path) -> None:
+        """Do nothing."""
 
     def video(self, frames: int, path: Path) -> None:
         """Do nothing."""

@@ -55,6 +55,7 @@ class LoggerSpec(Spec):
         name: str,
         frames: int,
         state: Mapping[str, str | int] | None,
+        family: bool = False,
     ) -> Logger:
         """Open the log of a run, in an existing `run_dir`.
 
@@ -64,6 +65,7 @@ class LoggerSpec(Spec):
             name: the name of the W&B run where `self.name` is null.
             frames: those of the checkpoint that the run resumes from; 0 for a new run.
             state: what `Logger.state()` gave at that checkpoint; None for a new run.
+            family: whether there are several arms, for `Logger.arms`.
 
         Raises:
             UsageError: no W&B login (before anything is created); a log that exists or does not fit `state`.
@@ -73,7 +75,9 @@ class LoggerSpec(Spec):
         loggers: list[Logger] = []
         try:
             for sink in self.to:
-                loggers.append(self._open(sink, run_dir, config=config, name=name, frames=frames, state=state))
+                loggers.append(
+                    self._open(sink, run_dir, config=config, name=name, frames=frames, state=state, family=family)
+                )
         except BaseException:
             ManyLoggers(loggers).finish({"status": "failed"})
             raise
@@ -94,10 +98,11 @@ class LoggerSpec(Spec):
         name: str,
         frames: int,
         state: Mapping[str, str | int] | None,
+        family: bool,
     ) -> Logger:
         """Open one destination; TensorBoard and W&B are imported here because they are slow to import."""
         if sink == "csv":
-            return CsvLogger(run_dir, state=state)
+            return CsvLogger(run_dir, family=family, state=state)
         if sink == "tensorboard":
             from modules.loggers.tensorboard import TensorboardLogger
 

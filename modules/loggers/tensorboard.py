@@ -1,13 +1,17 @@
 """TensorBoard event files; imported only where TensorBoard is wanted, since the import takes long."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+import cv2
+import numpy as np
 from torch.utils.tensorboard import SummaryWriter
 
+from modules.loggers.arms import ArmEpisodes, played
 from modules.loggers.base import State
-from modules.loggers.metrics import check
+from modules.loggers.metrics import HISTOGRAM, check, return_of
 
 
 class TensorboardLogger:
@@ -32,6 +36,22 @@ class TensorboardLogger:
         self._frames = frames
         for name, value in metrics.items():
             self._writer.add_scalar(name, float(value), frames)
+        self._writer.flush()
+
+    def arms(self, frames: int, arms: Sequence[ArmEpisodes]) -> None:
+        """Write a histogram of the arms over the episodes, and each arm's mean return."""
+        numbers = np.repeat(np.arange(len(arms)), [arm.episodes for arm in arms])
+        edges: Any = np.arange(len(arms) + 1) - 0.5  # its type hint knows names of rules only
+        self._writer.add_histogram(HISTOGRAM, numbers, frames, bins=edges)
+        for number, arm in played(arms):
+            self._writer.add_scalar(return_of(number), arm.return_mean, frames)
+        self._writer.flush()
+
+    def image(self, frames: int, path: Path) -> None:
+        """Copy the picture into the event file."""
+        picture = cv2.imread(str(path))
+        assert picture is not None
+        self._writer.add_image(path.stem, cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), frames, dataformats="HWC")
         self._writer.flush()
 
     def video(self, frames: int, path: Path) -> None:

@@ -2,14 +2,16 @@
 
 import logging
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import wandb
 
+from modules.loggers.arms import ArmEpisodes, played
 from modules.loggers.base import State
-from modules.loggers.metrics import check
+from modules.loggers.metrics import HISTOGRAM, check, return_of
 from modules.spec import UsageError
 
 # What W&B shows for a status: 0 finished, 255 killed, anything else failed.
@@ -90,6 +92,17 @@ class WandbLogger:
         """Write one row."""
         check(metrics)
         self._run.log({"frames": frames, **{name: float(value) for name, value in metrics.items()}})
+
+    def arms(self, frames: int, arms: Sequence[ArmEpisodes]) -> None:
+        """Write a histogram of the arms over the episodes, and each arm's mean return."""
+        edges = np.arange(len(arms) + 1) - 0.5
+        histogram = wandb.Histogram(np_histogram=(np.array([arm.episodes for arm in arms]), edges))
+        returns = {return_of(number): arm.return_mean for number, arm in played(arms)}
+        self._run.log({"frames": frames, HISTOGRAM: histogram, **returns})
+
+    def image(self, frames: int, path: Path) -> None:
+        """Copy the picture into the run."""
+        self._run.log({"frames": frames, path.stem: wandb.Image(str(path))})
 
     def video(self, frames: int, path: Path) -> None:
         """Copy the video into the run."""

@@ -43,7 +43,7 @@ def test_learning_curve_of_a_run_without_evaluation(tmp_path):
 
 def test_a_band_without_width_is_not_named_and_the_legend_is_not_on_the_data(tmp_path, monkeypatch):
     drawn = []
-    monkeypatch.setattr("modules.plots._png", lambda figure: drawn.append(figure) or b"")
+    monkeypatch.setattr("modules.plots.curve.png", lambda figure: drawn.append(figure) or b"")
     (tmp_path / "summary.json").write_text('{"exp": "a_long_name_of_an_experiment", "memory": "lstm", "seed": 0}')
     for lowest in (30.0, 10.0):
         (tmp_path / "metrics.csv").write_text(HEADER + f"100,9.5,1.0,,30.0,{lowest},30.0\n200,5,1,,40,40,40\n")
@@ -62,7 +62,7 @@ def test_a_band_without_width_is_not_named_and_the_legend_is_not_on_the_data(tmp
 def test_the_loss_axis_can_be_read(tmp_path, monkeypatch):
     """Whatever the losses span: three to seven labels, in their own place."""
     drawn = []
-    monkeypatch.setattr("modules.plots._png", lambda figure: drawn.append(figure) or b"")
+    monkeypatch.setattr("modules.plots.curve.png", lambda figure: drawn.append(figure) or b"")
     for low, high in (
         (3e-4, 0.2),
         (2e-3, 0.3),

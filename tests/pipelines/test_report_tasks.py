@@ -211,7 +211,7 @@ def test_panels_lines_and_colours(make_run, report, drawn, tmp_path):
 
 def test_an_interquartile_mean_is_drawn_of_four_runs_or_more(make_run, report, monkeypatch):
     markers = []
-    monkeypatch.setattr("modules.plots._interval", lambda *_, marker, **__: markers.append(marker))
+    monkeypatch.setattr("modules.plots.compare._interval", lambda *_, marker, **__: markers.append(marker))
     runs = [make_run(f"s{seed}", 1.0 + seed, seed=seed) for seed in range(4)]
     report(*runs[:3])
     assert markers == ["D"]

@@ -3,6 +3,7 @@
 import csv
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,6 +14,7 @@ from pydantic import ValidationError
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from modules.loggers import Logger, LoggerSpec
+from modules.loggers.arms import ArmEpisodes
 from modules.loggers.csv import CsvLogger
 from modules.loggers.many import ManyLoggers
 from modules.loggers.metrics import METRICS, check, columns, markdown
@@ -131,6 +133,12 @@ class _Recorder:
     def log(self, frames: int, metrics: object) -> None:
         self._calls.append(f"{self._name} log {frames}")
 
+    def arms(self, frames: int, arms: Sequence[ArmEpisodes]) -> None:
+        self._calls.append(f"{self._name} arms {frames}")
+
+    def image(self, frames: int, path: Path) -> None:
+        self._calls.append(f"{self._name} image {frames}")
+
     def video(self, frames: int, path: Path) -> None:
         self._calls.append(f"{self._name} video {frames}")
 
@@ -147,13 +155,16 @@ def test_many_reaches_all_and_closes_all_although_one_fails() -> None:
     calls: list[str] = []
     many = ManyLoggers([_Recorder(calls, "a", fails=True), _Recorder(calls, "b", fails=False)])
     many.log(1, {})
+    many.arms(1, [])
+    many.image(2, Path("a.png"))
     many.video(2, Path("v.mp4"))
     assert many.state() == {"a": 1, "b": 1}
     with pytest.raises(ExceptionGroup) as caught:
         many.finish({})
     assert str(caught.value.exceptions[0]) == "disk full"
     many.finish({})
-    assert calls == ["a log 1", "b log 1", "a video 2", "b video 2", "a finish", "b finish"]
+    events = ("log 1", "arms 1", "image 2", "video 2", "finish")
+    assert calls == [f"{name} {event}" for event in events for name in ("a", "b")]
 
 
 def test_a_logger_that_cannot_open_closes_those_that_did(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

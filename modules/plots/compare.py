@@ -1,48 +1,20 @@
-"""Pictures of runs: the learning curve of one run, and the comparison of groups of runs.
-
-matplotlib is imported inside the functions that draw: a training should not wait for it at its start.
-Colours: Okabe and Ito (2008), distinct for colour-blind readers; line styles differ as well.
-"""
+"""The comparison of groups of runs."""
 
 from __future__ import annotations
 
-import io
-import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from modules.runs import SeedCurve, Table, measured, read_table
+from modules.plots.figure import BLACK, COLOURS, GREY, LINES, figure_of, frames_axis, png
+from modules.runs import SeedCurve
 from modules.statistics import Estimate
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
-BLUE, VERMILLION, GREEN = "#0072B2", "#D55E00", "#009E73"
-PURPLE, SKY, ORANGE = "#CC79A7", "#56B4E9", "#E69F00"
-BLACK, GREY = "#000000", "#666666"
-COLOURS = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY, BLACK)
-LINES = ("-", "--", "-.", ":")
-STYLE: dict[Any, Any] = {
-    "font.size": 10,
-    "axes.titlesize": 11,
-    "axes.titlelocation": "left",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "grid.color": "#DDDDDD",
-    "grid.linewidth": 0.6,
-    "legend.frameon": False,
-    "legend.fontsize": 9,
-}
-FRAMES_LABEL = "environment frames"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,35 +52,13 @@ class Difference:
     improvement: Estimate
 
 
-def learning_curve(run_dir: Path) -> Path | None:
-    """Draw `run_dir`/metrics.csv as `run_dir`/learning_curve.png; None if there is nothing to draw.
-
-    Raises:
-        UsageError: if metrics.csv exists but is no table of metrics.
-    """
-    source = run_dir / "metrics.csv"
-    table = read_table(source) if source.exists() else {}
-    shown = ("eval/return_mean", "train/return_mean", "loss/q", "train/epsilon")
-    if not any(measured(table, metric)[0].size for metric in shown):
-        return None
-    with _figure((8.0, 5.6)) as figure:
-        top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
-        top.set_title(_run_title(run_dir), pad=24)  # points: the legend is between
-        _draw_returns(top, table)
-        _draw_loss(bottom, table)
-        picture = _png(figure)
-    target = run_dir / "learning_curve.png"
-    target.write_bytes(picture)
-    return target
-
-
 def draw_report(
     curves: Sequence[Panel], groups: Sequence[GroupCurve], differences: Sequence[Difference], *, quantity: str
 ) -> bytes:
     """Draw the `curves`, the final values of `groups` and the `differences` of `quantity`; return the PNG."""
     rows = [len(groups)] + [len(differences)] * bool(differences)
     heights = (3.9, sum(0.9 + 0.42 * n for n in rows))
-    with _figure((11.0, sum(heights))) as figure:
+    with figure_of((11.0, sum(heights))) as figure:
         upper, lower = np.asarray(figure.subfigures(2, 1, height_ratios=heights))
         same = len({panel.label for panel in curves}) == 1
         panels = upper.subplots(1, len(curves), sharex=True, sharey=same, squeeze=False)[0]
@@ -122,100 +72,13 @@ def draw_report(
         _draw_final(below[0], groups, quantity)
         if differences:
             _draw_differences(below[1], differences, quantity)
-        return _png(figure)
-
-
-@contextmanager
-def _figure(size_inch: tuple[float, float]) -> Iterator[Figure]:
-    """Yield a figure in our style, without pyplot and its global state."""
-    import matplotlib
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=size_inch, layout="constrained")
-        FigureCanvasAgg(figure)
-        yield figure
-
-
-def _png(figure: Figure) -> bytes:
-    buffer = io.BytesIO()
-    # Without the version of matplotlib in the file, equal numbers give equal bytes.
-    figure.savefig(buffer, format="png", dpi=130, metadata={"Software": None})
-    return buffer.getvalue()
-
-
-def _run_title(run_dir: Path) -> str:
-    try:
-        summary = json.loads((run_dir / "summary.json").read_text(encoding="utf-8"))
-        return f"{summary['exp']}, memory {summary['memory']}, seed {summary['seed']}"
-    except (OSError, ValueError, KeyError, TypeError):
-        return ""  # A title is a courtesy: the curve of a run without a summary is drawn all the same.
-
-
-def _frames_axis(axes: Axes) -> None:
-    from matplotlib.ticker import EngFormatter
-
-    axes.set_xlabel(FRAMES_LABEL)
-    axes.xaxis.set_major_formatter(EngFormatter(sep=" "))
-
-
-def _draw_returns(axes: Axes, table: Table) -> None:
-    frames, values = measured(table, "train/return_mean")
-    if frames.size:
-        axes.plot(frames, values, color=ORANGE, linewidth=1.0, label="training, exploring (mean)")
-    frames, values = measured(table, "eval/return_mean")
-    if frames.size:
-        style = {"color": BLUE, "linewidth": 1.8, "marker": "o", "markersize": 3.5}
-        axes.plot(frames, values, label="greedy evaluation (mean)", **style)
-    low_at, low = measured(table, "eval/return_min")
-    high_at, high = measured(table, "eval/return_max")
-    if low_at.size and np.array_equal(low_at, high_at) and not np.array_equal(low, high):
-        label = "greedy evaluation (min to max)"
-        axes.fill_between(low_at, low, high, color=BLUE, alpha=0.18, linewidth=0, label=label)
-    axes.set_ylabel("return per episode [reward]")
-    if axes.get_legend_handles_labels()[0]:
-        axes.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=3, borderaxespad=0.2)  # above, not on, the data
-
-
-def _draw_loss(axes: Axes, table: Table) -> None:
-    _frames_axis(axes)
-    frames, values = measured(table, "loss/q")
-    axes.plot(frames, values, color=PURPLE, linewidth=1.0, label="loss")
-    if frames.size:
-        _loss_axis(axes, values.min(), values.max())
-    axes.set_ylabel("loss")
-    right = axes.twinx()
-    right.spines["right"].set_visible(True)
-    right.grid(visible=False)
-    right.plot(*measured(table, "train/epsilon"), color=GREEN, linewidth=1.4, linestyle="--", label="ε")
-    right.set_ylim(-0.03, 1.03)
-    right.set_ylabel("exploration ε")
-    handles = [*axes.get_lines(), *right.get_lines()]
-    right.legend(handles=handles, loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=2, borderaxespad=0.0)
-
-
-def _loss_axis(axes: Axes, low: float, high: float) -> None:
-    """Make the axis logarithmic if the values from `low` to `high` span much, with three to six ticks among them."""
-    from matplotlib.ticker import FixedLocator, NullLocator
-
-    if low <= 0 or high < 10 * low:
-        return
-    axes.set_yscale("log")
-    # matplotlib's own ticks overlap in so low a panel, or are too few.
-    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    steps = [((1, 2, 5), 1), ((1, 3), 1)] + [((1,), every) for every in range(1, len(decades) + 1)]
-    choices = ([d * 10.0**e for e in decades if e % every == 0 for d in digits] for digits, every in steps)
-    ticks = next(ticks for ticks in choices if sum(low <= tick <= high for tick in ticks) <= 6)
-    axes.yaxis.set_major_locator(FixedLocator(ticks))
-    axes.yaxis.set_major_formatter("{x:g}")
-    axes.yaxis.set_minor_locator(NullLocator())
+        return png(figure)
 
 
 def _draw_curves(axes: Axes, groups: Sequence[GroupCurve], statistic: str) -> None:
     name = {"mean": "Mean", "iqm": "Interquartile mean"}[statistic]
     axes.set_title(f"{name} with 95 % band (thin lines: single runs)")
-    _frames_axis(axes)
+    frames_axis(axes)
     for group in groups:
         colour = COLOURS[group.colour % len(COLOURS)]
         for seed in group.seeds:

@@ -1,0 +1,89 @@
+"""The learning curve of one run."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from modules.plots.figure import BLUE, GREEN, ORANGE, PURPLE, figure_of, frames_axis, png, run_title
+from modules.runs import Table, measured, read_table
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+
+def learning_curve(run_dir: Path) -> Path | None:
+    """Draw `run_dir`/metrics.csv as `run_dir`/learning_curve.png; None if there is nothing to draw.
+
+    Raises:
+        UsageError: if metrics.csv exists but is no table of metrics.
+    """
+    source = run_dir / "metrics.csv"
+    table = read_table(source) if source.exists() else {}
+    shown = ("eval/return_mean", "train/return_mean", "loss/q", "train/epsilon")
+    if not any(measured(table, metric)[0].size for metric in shown):
+        return None
+    with figure_of((8.0, 5.6)) as figure:
+        top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
+        top.set_title(run_title(run_dir), pad=24)  # points: the legend is between
+        _draw_returns(top, table)
+        _draw_loss(bottom, table)
+        picture = png(figure)
+    target = run_dir / "learning_curve.png"
+    target.write_bytes(picture)
+    return target
+
+
+def _draw_returns(axes: Axes, table: Table) -> None:
+    frames, values = measured(table, "train/return_mean")
+    if frames.size:
+        axes.plot(frames, values, color=ORANGE, linewidth=1.0, label="training, exploring (mean)")
+    frames, values = measured(table, "eval/return_mean")
+    if frames.size:
+        style = {"color": BLUE, "linewidth": 1.8, "marker": "o", "markersize": 3.5}
+        axes.plot(frames, values, label="greedy evaluation (mean)", **style)
+    low_at, low = measured(table, "eval/return_min")
+    high_at, high = measured(table, "eval/return_max")
+    if low_at.size and np.array_equal(low_at, high_at) and not np.array_equal(low, high):
+        label = "greedy evaluation (min to max)"
+        axes.fill_between(low_at, low, high, color=BLUE, alpha=0.18, linewidth=0, label=label)
+    axes.set_ylabel("return per episode [reward]")
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=3, borderaxespad=0.2)  # above, not on, the data
+
+
+def _draw_loss(axes: Axes, table: Table) -> None:
+    frames_axis(axes)
+    frames, values = measured(table, "loss/q")
+    axes.plot(frames, values, color=PURPLE, linewidth=1.0, label="loss")
+    if frames.size:
+        _loss_axis(axes, values.min(), values.max())
+    axes.set_ylabel("loss")
+    right = axes.twinx()
+    right.spines["right"].set_visible(True)
+    right.grid(visible=False)
+    right.plot(*measured(table, "train/epsilon"), color=GREEN, linewidth=1.4, linestyle="--", label="ε")
+    right.set_ylim(-0.03, 1.03)
+    right.set_ylabel("exploration ε")
+    handles = [*axes.get_lines(), *right.get_lines()]
+    right.legend(handles=handles, loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=2, borderaxespad=0.0)
+
+
+def _loss_axis(axes: Axes, low: float, high: float) -> None:
+    """Make the axis logarithmic if the values from `low` to `high` span much, with three to six ticks among them."""
+    from matplotlib.ticker import FixedLocator, NullLocator
+
+    if low <= 0 or high < 10 * low:
+        return
+    axes.set_yscale("log")
+    # matplotlib's own ticks overlap in so low a panel, or are too few.
+    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    steps = [((1, 2, 5), 1), ((1, 3), 1)] + [((1,), every) for every in range(1, len(decades) + 1)]
+    choices = ([d * 10.0**e for e in decades if e % every == 0 for d in digits] for digits, every in steps)
+    ticks = next(ticks for ticks in choices if sum(low <= tick <= high for tick in ticks) <= 6)
+    axes.yaxis.set_major_locator(FixedLocator(ticks))
+    axes.yaxis.set_major_formatter("{x:g}")
+    axes.yaxis.set_minor_locator(NullLocator())

@@ -1,0 +1,75 @@
+"""What all pictures share: style, colours, the axis of frames, the picture as bytes.
+
+matplotlib is imported inside the functions that draw: a training should not wait for it at its start.
+Colours: Okabe and Ito (2008), distinct for colour-blind readers; line styles differ as well.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+BLUE, VERMILLION, GREEN = "#0072B2", "#D55E00", "#009E73"
+PURPLE, SKY, ORANGE = "#CC79A7", "#56B4E9", "#E69F00"
+BLACK, GREY = "#000000", "#666666"
+COLOURS = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY, BLACK)
+LINES = ("-", "--", "-.", ":")
+STYLE: dict[Any, Any] = {
+    "font.size": 10,
+    "axes.titlesize": 11,
+    "axes.titlelocation": "left",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#DDDDDD",
+    "grid.linewidth": 0.6,
+    "legend.frameon": False,
+    "legend.fontsize": 9,
+}
+FRAMES_LABEL = "environment frames"
+
+
+@contextmanager
+def figure_of(size_inch: tuple[float, float]) -> Iterator[Figure]:
+    """Yield a figure in our style, without pyplot and its global state."""
+    import matplotlib
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=size_inch, layout="constrained")
+        FigureCanvasAgg(figure)
+        yield figure
+
+
+def png(figure: Figure) -> bytes:
+    """Draw the figure; equal numbers give equal bytes."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=130, metadata={"Software": None})  # which has a version
+    return buffer.getvalue()
+
+
+def run_title(run_dir: Path) -> str:
+    """Name the run by what its summary.json says; "" if there is none."""
+    try:
+        summary = json.loads((run_dir / "summary.json").read_text(encoding="utf-8"))
+        return f"{summary['exp']}, memory {summary['memory']}, seed {summary['seed']}"
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""  # A title is a courtesy: the curve of a run without a summary is drawn all the same.
+
+
+def frames_axis(axes: Axes) -> None:
+    """Let the horizontal axis count environment frames."""
+    from matplotlib.ticker import EngFormatter
+
+    axes.set_xlabel(FRAMES_LABEL)
+    axes.xaxis.set_major_formatter(EngFormatter(sep=" "))

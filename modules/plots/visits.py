@@ -1,0 +1,53 @@
+"""Where the training of one run has been."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from modules.plots.figure import figure_of, png, run_title
+
+SIDE, WIDE = 6.5, 9.2  # inch: of a square map, of a flat one
+NEVER = "#EEEEEE"
+
+
+def visits_map(run_dir: Path, counts: np.ndarray) -> Path | None:
+    """Draw how often each cell was visited, `counts` [rows, columns], as `run_dir`/visits.png; None if none ever was.
+
+    Colours are logarithmic; grey cells were never visited, whether they can be reached or not.
+    """
+    from matplotlib.colors import LogNorm
+    from matplotlib.ticker import MaxNLocator, NullLocator
+
+    total = int(counts.sum())
+    if not total:
+        return None
+    rows, columns = counts.shape
+    # Squares where that gives a picture of a usual shape, else cells as high as can be read.
+    square = 0.3 < rows / columns < 3
+    size = (
+        (SIDE * min(1.0, columns / rows) + 1.6, SIDE * min(1.0, rows / columns)) if square else (WIDE, 0.4 + 0.4 * rows)
+    )
+    with figure_of((size[0], min(size[1], WIDE) + 1.1)) as figure:
+        axes = figure.subplots()
+        reached = np.count_nonzero(counts)
+        grey = " (grey: never)" if reached < counts.size else ""
+        axes.set_title(
+            f"{run_title(run_dir)}\n{total:,} visits over the training, {reached} of {counts.size} cells{grey}"
+        )
+        aspect = "equal" if square else "auto"
+        seen = np.ma.masked_equal(counts, 0)
+        norm = LogNorm(1, max(10, counts.max()))
+        shown = axes.imshow(seen, cmap="viridis", norm=norm, aspect=aspect, interpolation="none")
+        axes.set_facecolor(NEVER)
+        axes.grid(visible=False)
+        axes.set_xlabel("column" if rows > 1 else "cell")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.yaxis.set_major_locator(MaxNLocator(integer=True, nbins=min(rows, 9)) if rows > 1 else NullLocator())
+        axes.set_ylabel("row" if rows > 1 else "")
+        figure.colorbar(shown, ax=axes, label="visits", pad=0.01)
+        picture = png(figure)
+    target = run_dir / "visits.png"
+    target.write_bytes(picture)
+    return target
