@@ -61,6 +61,13 @@ def test_an_ablation_is_one_override(exp, word, tmp_path):
     assert differing(whole, ablated) == (set() if word in SAME[exp] else {part})
 
 
+@pytest.mark.parametrize("word", ["loss=retrace", "loss=q", "loss=torchrl_dqn"])
+def test_r2d2_keeps_its_discount_whatever_its_loss(word):
+    run = read_run("+exp=r2d2_corridor", word)
+    assert run.loss.gamma == 0.997
+    assert differing(run, read_run("+exp=r2d2_corridor")) == {"loss"}
+
+
 @pytest.mark.parametrize(
     ("exp", "dead"), [("ngu_corridor", ["arm"]), ("agent57_corridor", ["arm", "streams"])], ids=["ngu", "agent57"]
 )
