@@ -88,7 +88,7 @@ def observations(run: Run, *shape: int) -> Tensor:
 
 def random_rows(run: Run) -> TensorDict:
     """Draw one batch of replay rows [B] with every case: padded tails, terminated and running episodes."""
-    states, burn_in, batch = run.network.memory.states(), run.replay.burn_in, run.replay.batch_rows
+    states, burn_in, batch = run.network.states(), run.replay.burn_in, run.replay.batch_rows
     length, column = run.layout.slots, torch.arange(run.layout.slots)
     rows = run.layout.template(run.spaces).expand(batch).clone()
     learned = run.replay.length
@@ -104,8 +104,13 @@ def random_rows(run: Run) -> TensorDict:
         rows[key] = 0.1 * torch.randn(batch, *shape)
     for key in run.layout.further:
         steps_before = (batch, length + 1)
-        action = key == keys.PREVIOUS_ACTION
-        rows[key] = torch.randint(-1, run.spaces.n_actions, steps_before) if action else torch.rand(steps_before)
+        if key == keys.ARM:
+            rows[key] = torch.randint(run.spaces.n_arms, (batch, 1)).expand(steps_before).clone()
+        else:
+            action = key == keys.PREVIOUS_ACTION
+            rows[key] = torch.randint(-1, run.spaces.n_actions, steps_before) if action else torch.rand(steps_before)
+    for key in run.layout.extra:  # intrinsic rewards, and probabilities of the actions, which are above 0
+        rows[key] = 0.1 + 0.9 * torch.rand(batch, length)
     if run.replay.by_priority:
         rows[keys.ROW], rows[keys.WEIGHT] = torch.arange(batch), 0.1 + 0.9 * torch.rand(batch)
     return rows.to(run.torch_device)

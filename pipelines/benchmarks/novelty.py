@@ -1,0 +1,274 @@
+"""Section about NGU and Agent57: the intrinsic reward while acting, two networks while learning, and memory."""
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory, TemporaryFile
+
+import torch
+from torch import Tensor
+
+from modules.intrinsic import Bonus, NguSpec
+from modules.intrinsic.memory import EpisodicMemory
+from modules.intrinsic.ngu import NoveltyBonus
+from modules.networks.nets import Policy, RecurrentNetwork
+from modules.networks.split import SplitNetwork
+from modules.seeding import seed_for
+from modules.spec import UsageError
+from pipelines.around import Surroundings
+from pipelines.benchmarks.learning import learning, shape
+from pipelines.benchmarks.measure import Missing, Pace, Ratio, Table, interleave, number
+from pipelines.benchmarks.subjects import process_of, random_rows, run_of
+from pipelines.command import CONF
+from pipelines.schema import Run
+
+AGENT57, CONTROL = "agent57_corridor", "r2d2_corridor"
+COUNTS, SIZES = (1, 16, 64), (500, 5_000, 30_000)  # environments; states that each remembers
+AIM = (64, 500)
+LARGEST_SHARE = 0.3
+R2D2_STEPS = 2.2  # two networks, and a tenth for what joins them
+CPU = torch.device("cpu")
+NO_END = ("env.horizon=1_000_000", "replay.length=40")  # of an episode, so that no memory is emptied
+PROC = Path("/proc")
+MB = 1e6
+Network = RecurrentNetwork | SplitNetwork
+
+
+def novelty(pace: Pace) -> Iterator[Table | Missing]:
+    """The intrinsic reward's share of acting, Agent57's learner against 2.2 steps of R2D2's, and memory."""
+    yield acting(pace.part(2))
+    yield learner(pace.part(2))
+    yield peak(pace)
+    yield held()
+
+
+class Nothing(Bonus):
+    """Finds nothing new."""
+
+    def __init__(self, num_envs: int) -> None:
+        self._zero = torch.zeros(num_envs)
+
+    def begin(self, which: Tensor, observation: Tensor) -> None:
+        """Nothing to remember."""
+
+    def reward(self, observation: Tensor) -> Tensor:
+        """0."""
+        del observation
+        return self._zero.clone()
+
+
+def acting(pace: Pace) -> Table:
+    """Collect with the intrinsic reward and with one of 0."""
+    counts, sizes = (COUNTS[::2], SIZES[:2]) if pace.quick else (COUNTS, SIZES)
+    rows = [row for n in counts for row in acting_rows(n, sizes, pace.part(len(counts)))]
+    run = run_of(AGENT57)
+    parts = f"{run.network.torso}; {run.network.memory}; {run.network.head}"
+    return Table(
+        f"The intrinsic reward's share of an acting step, {AGENT57}",
+        ["environments", "remembered states", "without [ms]", "with [ms]", "cost / without (min–max)", "target"],
+        rows,
+        notes=[
+            "A step of all environments at once, through TorchRL's Collector. Without: the batched corridor, the arm,",
+            "the previous step, recurrent states, two networks and their ε-greedy choice, and an intrinsic reward",
+            f"that is always 0. Each network: {parts}.",
+            "The cost is all that the real one adds: each environment's own embedding, its nearest neighbours, the",
+            "running mean of distances, α of random distillation with its statistics, and their means for the log.",
+            "Memories are full of random states from the start and stay so: no episode ends. Learning (embedding,",
+            "distillation) is not in it; nor is the copy of the embedding at an episode's start.",
+        ],
+        names=0,
+    )
+
+
+def acting_rows(num_envs: int, sizes: Sequence[int], pace: Pace) -> Iterator[list[str]]:
+    """Compare memories of all `sizes` with none, for one number of environments."""
+    changes = (f"collector.num_envs={num_envs}", *NO_END)
+    runs = {size: run_of(AGENT57, f"intrinsic.memory.capacity={size}", *changes) for size in sizes}
+    run = runs[sizes[0]]
+    with process_of(run), ExitStack() as stack:
+        network = run.network.build(run.spaces).requires_grad_(False)
+        sides = {"without": collecting(run, network, Nothing(num_envs), stack)}
+        for size, of_size in runs.items():
+            bonus = of_size.intrinsic.build(run.spaces, CPU).acting(num_envs)
+            sides[str(size)] = collecting(of_size, network, bonus, stack)
+            fill(memory_of(bonus))
+        times = interleave(sides, pace)
+    for size in sizes:
+        ratio = times.speed("without", str(size))
+        step = [number(1e3 * times.median(side) / run.collector.steps) for side in ("without", str(size))]
+        aim = at_most(ratio.median - 1, LARGEST_SHARE) if (num_envs, size) == AIM else "–"
+        yield [str(num_envs), f"{size:,}".replace(",", " "), *step, percent(ratio), aim]
+
+
+def collecting(run: Run, network: Network, bonus: Bonus, stack: ExitStack) -> Callable[[], object]:
+    """Return the collection of one batch with this bonus; the first has been collected, so its episodes run."""
+    n = run.collector.num_envs
+    exploration = run.exploration.build(n)
+    policy = Policy(network, exploration.choose, exploration.probability)
+    meta = run.meta.build(n, seed=seed_for(run.seed, "meta"))
+    collection = run.collector.build(Surroundings(run=run, bonus=bonus, meta=meta).build(n), policy)  # pyright: ignore[reportAttributeAccessIssue] - sync
+    stack.callback(collection.close)
+    collection.restart(seed_for(run.seed, "env"))
+    batches = iter(collection)
+    next(batches)
+    return lambda: next(batches)
+
+
+def memory_of(bonus: Bonus) -> EpisodicMemory:
+    """The episodic memory of a bonus that has one."""
+    assert isinstance(bonus, NoveltyBonus)
+    return bonus._memory
+
+
+def fill(memory: EpisodicMemory) -> None:
+    """Let each environment remember as many random states as it can."""
+    n, capacity = memory.num_envs, memory.settings.capacity
+    memory.load_state_dict(
+        {
+            "states": torch.randn(n, capacity, memory.features),
+            "capacity": capacity,
+            "written": torch.full((n,), capacity),
+            "mean": torch.full((n,), float(memory.features)),
+            "seen": torch.full((n,), capacity * memory.settings.k),
+        }
+    )
+
+
+def percent(ratio: Ratio) -> str:
+    """What the slower side takes more, as shares of the faster one."""
+    median, low, high = (f"{100 * (value - 1):.0f}" for value in (ratio.median, ratio.low, ratio.high))
+    return f"{median} % ({low}–{high})"
+
+
+def at_most(value: float, most: float) -> str:
+    """Compare with what the project asks for."""
+    return f"≤ {most:g}: {'met' if value <= most else 'missed'}"
+
+
+def control(run: Run) -> Run:
+    """R2D2 with the network sizes, the batch and the row length of `run`."""
+    theirs = run_of(CONTROL)
+    sizes = {name: getattr(run.replay, name) for name in ("batch_rows", "length", "burn_in")}
+    network = replace(run.network, streams="one", inputs=theirs.network.inputs)
+    return replace(theirs, replay=replace(theirs.replay, **sizes), network=network)
+
+
+def learner(pace: Pace) -> Table:
+    """Learn from one batch again and again."""
+    run = run_of(AGENT57)
+    r2d2 = control(run)
+    with process_of(run):
+        rows, ours, theirs = random_rows(run), learning(run).learner, learning(r2d2).learner
+        plain, curiosity = random_rows(r2d2), run.intrinsic.build(run.spaces, CPU)
+        sides = {
+            "R2D2": lambda: theirs.step(plain),
+            "Agent57": lambda: ours.step(rows),
+            "its embedding and distillation": lambda: curiosity.step(rows),
+        }
+        times = interleave(sides, pace)
+    table = []
+    for name in sides:
+        ratio = times.speed("R2D2", name)
+        aim = at_most(ratio.median / R2D2_STEPS, 1) if name == "Agent57" else "–"
+        shares = [number(value / R2D2_STEPS) for value in (ratio.median, ratio.low, ratio.high)]
+        over = f"{shares[0]} ({shares[1]}–{shares[2]})"
+        table.append([name, number(1e3 * times.median(name)), over, aim])
+    return Table(
+        f"A learner step of Agent57 against {R2D2_STEPS} of R2D2",
+        ["step", "ms", f"over {R2D2_STEPS} steps of R2D2 (min–max)", "target"],
+        table,
+        notes=[
+            f"Both: {shape(run)}; {run.network.memory}; {run.network.head}.",
+            "R2D2: n-step double Q of one network. Agent57: Retrace of two, with clip, Adam and target of both.",
+            "Embedding and distillation learn once per update besides.",
+        ],
+    )
+
+
+@dataclass(frozen=True)
+class Peak:
+    """The most that a process had in memory, in bytes: all of it, and what no file stands behind."""
+
+    resident: float
+    anonymous: float
+
+
+def peak_of(words: Sequence[str]) -> Peak:
+    """Run a command to its end and watch it.
+
+    Raises:
+        RuntimeError: it failed.
+    """
+    resident = anonymous = 0.0
+    with TemporaryFile("w+") as said:
+        process = subprocess.Popen(words, cwd=Path(CONF).parent, stdout=subprocess.DEVNULL, stderr=said)
+        while process.poll() is None:
+            lines = (PROC / str(process.pid) / "status").read_text().splitlines()
+            kib = {line.split(":")[0]: float(line.split()[1]) for line in lines if line.endswith(" kB")}
+            resident = kib.get("VmHWM", resident / 1024) * 1024
+            anonymous = max(anonymous, kib.get("RssAnon", 0) * 1024)
+            time.sleep(0.02)
+        if process.returncode:
+            said.seek(0)
+            raise RuntimeError(f"{' '.join(words)} ended with {process.returncode}: {said.read()[-500:]}")
+    return Peak(resident, anonymous)
+
+
+def training(exp: str, frames: int) -> list[str]:
+    """Settings of a short training."""
+    return [f"+exp={exp}", f"total_frames={frames}", "logger=none", "video=false"]
+
+
+def peak(pace: Pace) -> Table | Missing:
+    """Train in a process of its own, and R2D2 beside it."""
+    title = "Peak memory of a training"
+    if not (PROC / "self/status").exists():
+        return Missing(title, "the system has no /proc.")
+    frames = 3_000 if pace.quick else 20_000
+    rows = []
+    for exp in (AGENT57,) if pace.quick else (AGENT57, CONTROL):
+        with TemporaryDirectory(prefix="recall_benchmark_") as directory:
+            words = [sys.executable, "-m", "pipelines.train", *training(exp, frames), f"hydra.run.dir={directory}"]
+            found = peak_of(words)
+        rows.append([exp, number(frames), number(found.resident / MB), number(found.anonymous / MB)])
+    return Table(
+        title,
+        ["exp", "frames", "resident [MB]", "of it anonymous [MB]"],
+        rows,
+        notes=[
+            "Resident: the most at any time, with PyTorch's libraries and the replay's pages that are mapped.",
+            "Anonymous: what the process allocated itself. The replay is on disk, and its pages leave when others",
+            "need the room.",
+        ],
+    )
+
+
+def held() -> Table:
+    """Work out what episodic memories take when they are full."""
+    small, large = run_of(AGENT57), run_of(AGENT57, "intrinsic=ngu", f"collector.num_envs={COUNTS[-1]}")
+    return Table(
+        "Bytes of full episodic memories",
+        ["of", "environments", "states", "features", "memories [MB]", "least [MB]", "embeddings [MB]"],
+        [held_row("the preset", small), held_row("intrinsic=ngu", large)],
+        notes=[
+            "Least: 4 bytes for each feature of each state. Memory is taken only as the states come.",
+            "Embeddings: each environment's own copy of the network, frozen while its episode lasts.",
+        ],
+    )
+
+
+def held_row(name: str, run: Run) -> list[str]:
+    """Sizes of one run's memories."""
+    if not isinstance(run.intrinsic, NguSpec):
+        raise UsageError(f"{run.name}: there is no episodic memory to measure")
+    n, settings, features = run.collector.num_envs, run.intrinsic.memory, run.intrinsic.embedding.features
+    states = settings.build(n, features, CPU)._states.nbytes
+    least = 4 * n * settings.capacity * features
+    network = run.intrinsic.embedding.build(run.spaces, CPU).network
+    copies = n * sum(parameter.nbytes for parameter in network.parameters())
+    sizes = [number(size / MB) for size in (states, least, copies)]
+    return [name, str(n), number(settings.capacity), str(features), *sizes]
