@@ -79,13 +79,15 @@ def test_without_a_family_what_reads_the_arm_must_go_too(exp, dead, tmp_path):
     check(read_run(f"+exp={exp}", "meta=none", *(words[name] for name in dead)), tmp_path)
 
 
-@pytest.mark.parametrize("word", ["intrinsic=rnd_small", "intrinsic=episodic_small"])
 @pytest.mark.parametrize("algo", ["ngu", "agent57"])
-def test_deep_sea_has_rows_of_whole_episodes_and_novelty_of_one_kind(algo, word, tmp_path):
-    run = read_run(f"+exp={algo}_deep_sea", word, "env.size=12")
-    check(run, tmp_path)
-    assert run.replay.length == 12
-    assert (run.eval_every, run.total_frames) == (1_000, 20_000)
+def test_every_step_of_a_dive_grows_old(algo, tmp_path):
+    """Novelty learns from the last steps of a row: in rows of whole dives it would never see the upper half."""
+    run = read_run(f"+exp={algo}_deep_sea")
+    assert (run.eval_every, run.env.max_steps()) == (1_000, 10)
+    assert run.replay.length == run.intrinsic.lifelong.last_frames == run.intrinsic.embedding.last_frames  # type: ignore[attr-defined]
+    alone = read_run(f"+exp={algo}_deep_sea", "intrinsic=rnd_small")
+    check(alone, tmp_path)
+    assert alone.intrinsic.lifelong == run.intrinsic.lifelong  # type: ignore[attr-defined]
 
 
 def test_deep_seas_control_may_explore_by_one_epsilon(tmp_path):
