@@ -37,8 +37,15 @@ from pipelines.settings import parse
 from pipelines.terminal import Screen, Stage, ending_on_signals
 
 MAX_ENVS = 32
-DEFAULTS = {"episodes": 100, "checkpoint": "best", "arm": None, "seed": 0}
-DEFAULTS |= {"video": False, "view": "none", "delay_s": 0.2}
+DEFAULTS = {
+    "episodes": 100,
+    "checkpoint": "best",
+    "arm": None,
+    "seed": 0,
+    "video": False,
+    "view": "none",
+    "delay_s": 0.2,
+}
 USAGE = """python -m pipelines.evaluate run=DIR [setting=value ...]
   run=DIR               run directory to evaluate, or the folder of a sweep: every run beneath it (required)
   episodes=100          greedy episodes, none of which training has seen
