@@ -1,12 +1,64 @@
-"""Videos: frames as H.264."""
+"""Videos: frames as H.264, and what is drawn beneath them."""
 
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from pathlib import Path
 from types import TracebackType
 
 import cv2
 import imageio_ffmpeg
 import numpy as np
+
+BAND, TEXT, STEP = 40, 16, 4  # pixels: of a band of the strip, of its text, between two steps; of narrow frames
+WIDE = 480  # pixels: wider frames have everything as many times larger
+PAPER, RULE = (255, 255, 255), (221, 221, 221)
+INKS = ((0, 114, 178), (213, 94, 0))  # of the bands, from above
+
+
+class Strip:
+    """Numbers of an episode's steps so far, drawn beneath its frames: all of them, the newest at the right edge.
+
+    One or two lines, each in a band of its own from 0 to the highest value that the film has seen; the strip is as high
+    either way, so that all frames have one size.
+    """
+
+    def __init__(self) -> None:
+        self._lines: dict[str, list[float]] = {}
+        self._highest: dict[str, float] = {}
+
+    def under(self, frame: np.ndarray, values: Mapping[str, float]) -> np.ndarray:
+        """Draw the strip beneath a frame [H, W, 3] of uint8.
+
+        Args:
+            frame: what the step led to; it stays as it is.
+            values: of the step, at most two, always under the same names; none where an episode starts.
+        """
+        if not values:
+            self._lines = {}
+        for name, value in values.items():
+            self._lines.setdefault(name, []).append(value)
+            self._highest[name] = max(value, self._highest.get(name, 0.0))
+        width = frame.shape[1]
+        size = max(1, width // WIDE)
+        strip = np.full((2 * BAND * size, width, 3), PAPER, np.uint8)
+        bands = np.split(strip, max(1, len(self._lines)))
+        for band, ink, (name, line) in zip(bands, INKS, self._lines.items(), strict=False):
+            _draw(band, name, line, self._highest[name], ink, size)
+        strip[:size] = RULE
+        return np.concatenate((frame, strip))
+
+
+def _draw(band: np.ndarray, name: str, line: list[float], highest: float, ink: tuple[int, ...], size: int) -> None:
+    """Draw a line over the whole width of a band [H, W, 3], and write its last value above it."""
+    height, width = band.shape[:2]
+    font = (cv2.FONT_HERSHEY_SIMPLEX, 0.4 * size, ink, size, cv2.LINE_AA)
+    cv2.putText(band, f"{name} {line[-1]:.2f}, highest {highest:.2f}", (4 * size, (TEXT - 4) * size), *font)
+    edge = 3 * size  # room for the dot
+    apart = min(STEP * size, (width - 2 * edge) / max(1, len(line) - 1))
+    across = width - edge - apart * np.arange(len(line))[::-1]
+    up = np.asarray(line) / (highest or 1.0) * (height - (TEXT * size) - 2 * edge)
+    points = np.stack((across, height - edge - up), 1).round().astype(np.int32)
+    cv2.polylines(band, [points], isClosed=False, color=ink, thickness=size, lineType=cv2.LINE_AA)
+    cv2.circle(band, points[-1].tolist(), 2 * size, ink, cv2.FILLED, cv2.LINE_AA)
 
 
 class Writer:

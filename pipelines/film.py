@@ -1,13 +1,15 @@
 """Film greedy episodes."""
 
+from collections.abc import Mapping
 from itertools import count
 from pathlib import Path
 
 from tensordict.nn import TensorDictModuleBase
+from torchrl.envs import EnvBase
 
 from modules.evaluation import run_episodes
 from modules.seeding import seed_for
-from modules.video import Writer
+from modules.video import Strip, Writer
 from pipelines.around import Surroundings
 from pipelines.schema import Run
 
@@ -15,14 +17,29 @@ FRAMES = 200  # at least; a single episode of the small worlds is over in a seco
 
 
 def film(run: Run, policy: TensorDictModuleBase, around: Surroundings, *, seed: int, path: Path) -> None:
-    """Run whole greedy episodes until there are `FRAMES`, and write what the renderer shows to `path`."""
-    env = around.build(1, video=True)
+    """Run whole greedy episodes until there are `FRAMES`, and write what the renderer shows to `path`.
+
+    Beneath it an intrinsic reward is drawn, if there is one; nobody else may ask `around.bonus` for its measures.
+    """
+    env, strip = around.build(1, video=True), Strip()
+
+    def look(env: EnvBase) -> None:
+        frame = run.env.picture(env)
+        video.add(strip.under(frame, bonus_of(around.bonus.measures())) if run.intrinsic.rewards else frame)
+
     try:
         with Writer(path, fps=run.env.video_fps()) as video:
             for episode in count():
-                seed_of_it = seed_for(seed, "video", episode)
-                run_episodes(env, policy, episodes=1, seed=seed_of_it, look=lambda e: video.add(run.env.picture(e)))
+                run_episodes(env, policy, episodes=1, seed=seed_for(seed, "video", episode), look=look)
                 if video.frames >= FRAMES:
                     break
     finally:
         env.close()
+
+
+def bonus_of(step: Mapping[str, float]) -> dict[str, float]:
+    """Name what to draw of a bonus's measures of one step: its two parts if it has them, else the reward itself."""
+    parts = {"episodic": "intrinsic/episodic_mean", "lifelong": "intrinsic/alpha_mean"}
+    found = {name: step[key] for name, key in parts.items() if key in step}
+    reward = {"bonus": step["intrinsic/reward_mean"]} if step else {}
+    return found if len(found) == len(parts) else reward

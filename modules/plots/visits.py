@@ -26,16 +26,14 @@ def visits_map(run_dir: Path, counts: np.ndarray) -> Path | None:
     rows, columns = counts.shape
     # Squares where that gives a picture of a usual shape, else cells as high as can be read.
     square = 0.3 < rows / columns < 3
-    size = (
-        (SIDE * min(1.0, columns / rows) + 1.6, SIDE * min(1.0, rows / columns)) if square else (WIDE, 0.4 + 0.4 * rows)
-    )
-    with figure_of((size[0], min(size[1], WIDE) + 1.1)) as figure:
+    cell = SIDE / max(rows, columns)
+    width, height = (cell * columns + 1.6, cell * rows) if square else (WIDE, min(0.4 + 0.4 * rows, SIDE))
+    with figure_of((width, height + 1.1)) as figure:
         axes = figure.subplots()
         reached = np.count_nonzero(counts)
         grey = " (grey: never)" if reached < counts.size else ""
-        axes.set_title(
-            f"{run_title(run_dir)}\n{total:,} visits over the training, {reached} of {counts.size} cells{grey}"
-        )
+        found = f"{total:,} visits over the training, {reached} of {counts.size} cells{grey}"
+        axes.set_title(f"{run_title(run_dir)}\n{found}")
         aspect = "equal" if square else "auto"
         seen = np.ma.masked_equal(counts, 0)
         norm = LogNorm(1, max(10, counts.max()))

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from modules.video import Writer
+from modules.video import BAND, INKS, STEP, TEXT, WIDE, Strip, Writer
 
 
 def grey(level, height=41, width=60):
@@ -58,3 +58,59 @@ def test_frames_are_not_kept(tmp_path):
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 20 * grey(0, 200, 200).nbytes
+
+
+def inked(strip):
+    """Columns of a strip [H, W, 3] that anything is drawn in, below the text."""
+    return (strip[TEXT:] < 200).any(axis=(0, 2)).nonzero()[0]
+
+
+def drawn(strip, values):
+    """The strip under the last of frames that show `values`, one after the other."""
+    frame = grey(100, 40, 200)
+    frames = [strip.under(frame, value) for value in values]
+    for under in frames:
+        assert under.shape == (40 + 2 * BAND, 200, 3)
+        assert np.array_equal(under[:40], frame)
+    return frames[-1][40:]
+
+
+def test_the_newest_step_is_at_the_right_edge_and_none_is_left_out():
+    start = drawn(Strip(), [{}])
+    assert not inked(start).size
+    few = inked(drawn(Strip(), [{"bonus": 1.0}] * 5))
+    assert few.max() >= 196
+    assert 200 - 5 * STEP - 8 < few.min() < 200 - 4 * STEP
+    many = inked(drawn(Strip(), [{"bonus": 1.0}] * 2000))
+    assert (many.min() <= 3, many.max() >= 196) == (True, True)
+
+
+def test_a_line_goes_up_with_its_value_against_the_highest_of_the_film():
+    def height_of(values):
+        strip = drawn(Strip(), [{"bonus": value} for value in [values[0], *[values[1]] * 5]])
+        return 2 * BAND - np.flatnonzero((strip[TEXT:, 197] < 200).any(axis=1)).mean() - TEXT
+
+    low, middle, high = height_of([1.0, 0.0]), height_of([1.0, 0.5]), height_of([0.2, 1.0])
+    assert low == pytest.approx(3, abs=1.5)
+    assert middle == pytest.approx((low + high) / 2, abs=1.5)
+    assert high == pytest.approx(2 * BAND - TEXT - 3, abs=2.5)
+
+
+def test_two_parts_have_a_band_each_and_an_episode_starts_an_empty_strip():
+    strip = Strip()
+    both = drawn(strip, [{"episodic": 0.5, "lifelong": 2.0}] * 3)
+    upper, lower = np.split(both, 2)
+    assert (upper == INKS[0]).all(2).any()
+    assert not (upper == INKS[1]).all(2).any()
+    assert (lower == INKS[1]).all(2).any()
+    assert not inked(drawn(strip, [{}])).size
+    assert not np.array_equal(drawn(strip, [{"episodic": 0.25, "lifelong": 2.0}]), both)
+
+
+def test_wide_frames_have_a_larger_strip_and_an_odd_one_is_still_a_film(tmp_path):
+    assert Strip().under(grey(0, 10, 2 * WIDE), {}).shape == (10 + 4 * BAND, 2 * WIDE, 3)
+    strip = Strip()
+    with Writer(tmp_path / "film.mp4", fps=5) as video:
+        for step in range(4):
+            video.add(strip.under(grey(50, 41, 61), {"bonus": 1.0} if step else {}))
+    assert [frame.shape for frame in frames_of(tmp_path / "film.mp4", fps=5)] == [(42 + 2 * BAND, 62, 3)] * 4
