@@ -1,7 +1,7 @@
 """Exploration: how the acting policy leaves the greedy path."""
 
 from collections.abc import Iterator
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import torch
 from pydantic import Field
@@ -14,10 +14,12 @@ Probability = Annotated[float, Field(ge=0, le=1)]
 
 
 class Exploration:
-    """Chooses actions from values; ε is that of the last `anneal`."""
+    """Chooses actions from values; ε or temperature is that of the last `anneal`, logged as `metric`."""
+
+    metric: ClassVar[str] = "train/epsilon"
 
     def anneal(self, frames: int) -> float:
-        """Set ε for frame `frames` and return its mean over the environments."""
+        """Set ε or temperature for frame `frames` and return its mean over the environments."""
         raise NotImplementedError
 
     def choose(self, values: Tensor) -> Tensor:
@@ -150,3 +152,79 @@ class EpsLadder(Exploration):
     def probability(self, values: Tensor, action: Tensor) -> Tensor:
         """Of ε-greedy, with each environment's ε."""
         return eps_greedy_probability(values, action, self._epsilon.to(values.device))
+
+
+def boltzmann(values: Tensor, *, temperature: float, clip: float) -> Tensor:
+    """Softmax of values / temperature, [N, A] → [N, A].
+
+    The best action's value is taken off before it is clipped, which changes no probability but makes overflow
+    impossible. keras-rl clips values / temperature themselves to ±clip: the same up to there, but beyond, good and
+    best become equal, and a low temperature would choose among them at random.
+
+    Args:
+        values: action values.
+        temperature: above 0; towards 0 the best action is certain, towards ∞ all are equally likely.
+        clip: how many temperatures below the best an action counts as at most.
+    """
+    below = values - values.amax(-1, keepdim=True)
+    return (below / temperature).clamp(min=-clip).softmax(-1)
+
+
+@spec
+class BoltzmannSpec(ExplorationSpec):
+    """Boltzmann exploration: the better an action's value, the likelier; the temperature falls in a line.
+
+    It is in units of the values as the network gives them, so `loss.rescale_eps` above 0 wants a lower one.
+
+    Source: Sutton & Barto, section 2.8; keras-rl's BoltzmannQPolicy has temperature 1 and clip 500.
+
+    Attributes:
+        start: temperature at frame 0.
+        end: temperature from frame `anneal_frames` on.
+        anneal_frames: length of the line, in env frames.
+        clip: an action that is worse than the best by more temperatures than this counts as worse by these: none is
+            less likely than exp(−clip) times the best.
+    """
+
+    start: Annotated[float, Field(gt=0)]
+    end: Annotated[float, Field(gt=0)]
+    anneal_frames: Annotated[int, Field(gt=0)]
+    clip: Annotated[float, Field(gt=0)]
+
+    def needs(self, run: Any) -> Iterator[str]:
+        """The temperature only falls."""
+        del run
+        if self.end > self.start:
+            yield f"exploration.end={self.end} must not exceed exploration.start={self.start}"
+
+    def build(self, num_envs: int, *, first: int = 0, total: int | None = None) -> "Boltzmann":
+        """Make the rule by which the acting policy chooses, the same in all environments."""
+        del num_envs, first, total
+        return Boltzmann(self)
+
+
+class Boltzmann(Exploration):
+    """One temperature for all environments."""
+
+    metric = "train/temperature"
+
+    def __init__(self, settings: BoltzmannSpec) -> None:
+        self._settings = settings
+        self.anneal(0)
+
+    def anneal(self, frames: int) -> float:
+        """Set the temperature for frame `frames` and return it."""
+        s = self._settings
+        self._temperature = linear(frames, start=s.start, end=s.end, over=s.anneal_frames)
+        return self._temperature
+
+    def choose(self, values: Tensor) -> Tensor:
+        """Action values [N, A] → actions [N]."""
+        return self._probabilities(values).multinomial(1).squeeze(1)
+
+    def probability(self, values: Tensor, action: Tensor) -> Tensor:
+        """Of the softmax; ties share equally."""
+        return self._probabilities(values).gather(1, action.unsqueeze(1)).squeeze(1)
+
+    def _probabilities(self, values: Tensor) -> Tensor:
+        return boltzmann(values, temperature=self._temperature, clip=self._settings.clip)

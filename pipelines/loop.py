@@ -152,7 +152,7 @@ class Loop:
 
     def _learn(self) -> None:
         parts, c = self.parts, self.counters
-        self._add({"train/epsilon": self._anneal()})
+        self._add({parts.exploration.metric: self._anneal()})
         while c.owed >= 1:
             c.owed -= 1
             rows = parts.replay.sample()

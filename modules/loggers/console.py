@@ -15,6 +15,7 @@ _SHOWN = {
     "eval/return_mean": "score {:.4g}",
     "loss/q": "loss {:.2g}",
     "train/epsilon": "ε {:.2f}",
+    "train/temperature": "temperature {:.2g}",
     "perf/frames_per_s": "{:.0f} frames/s",
     "perf/updates_per_s": "{:.0f} updates/s",
 }

@@ -26,6 +26,7 @@ METRICS: tuple[Metric, ...] = (
     Metric("train/episodes", "count", "training episodes ended so far", timing=False),
     Metric("train/updates", "count", "optimiser steps so far", timing=False),
     Metric("train/epsilon", "share", "probability of a random action (ε-greedy)", timing=False),
+    Metric("train/temperature", "value", "temperature of the softmax over values (Boltzmann)", timing=False),
     Metric("loss/q", "loss", "mean loss over the updates since the last log event", timing=False),
     Metric("loss/td_error", "value", "mean absolute TD error |δ| over the same updates", timing=False),
     Metric("loss/q_mean", "value", "mean predicted Q of the taken actions over the same updates", timing=False),
