@@ -4,6 +4,7 @@ B: rows in a batch, N: environments, T: steps, A: actions, H: units of the memor
 member of the family of policies: a weight β of the intrinsic reward with a discount γ.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import prod
 
@@ -17,7 +18,6 @@ DONE = "done"
 TERMINATED = "terminated"
 TRUNCATED = "truncated"
 IS_INIT = "is_init"
-CELL = "cell"
 STEP_COUNT = "step_count"
 EPISODE_RETURN = "episode_return"
 EMBED = "embed"
@@ -57,7 +57,6 @@ KEYS = (
     Key(TERMINATED, "[N, 1]; row: [T]", "bool", "envs (in next)", "replay, losses"),
     Key(TRUNCATED, "[N, 1]", "bool", "envs (in next)", "collector"),
     Key(IS_INIT, "[N, 1]", "bool", "EpisodeTracker", "Policy"),
-    Key(CELL, "[N]", "int64", "WorldEnv, of worlds with a map: where the episode is", "visits"),
     Key(STEP_COUNT, "[N, 1]", "int64", "EpisodeTracker", "loop, evaluation"),
     Key(EPISODE_RETURN, "[N, 1]", "float32", "EpisodeTracker", "loop, evaluation"),
     Key(PREVIOUS_ACTION, "[N]; sampled row: [T+1]", "int64", "PreviousStep, replay", "networks.inputs"),
@@ -101,6 +100,18 @@ class Spaces:
     def observation_size(self) -> int:
         """Number of scalars in one observation."""
         return prod(self.observation_shape)
+
+
+@dataclass(frozen=True)
+class GridMap:
+    """A map of `shape` (rows, columns) on which observations have a place.
+
+    `cells` takes observations [M, *shape] and says where each was made, row · columns + column, int64 [M]; −1 where an
+    observation does not tell.
+    """
+
+    shape: tuple[int, int]
+    cells: Callable[[torch.Tensor], torch.Tensor]
 
 
 @dataclass(frozen=True)

@@ -141,7 +141,7 @@ def build(run: Run, run_dir: Path, config: Mapping[str, Any], checkpoint: Mappin
         learner=learner,
         logger=logger,
         arms=ArmTally(run.spaces.n_arms),
-        visits=Visits(run.env.grid_shape()),
+        visits=Visits(run.env.grid_map()),
     )
 
 

@@ -10,7 +10,7 @@ from torchrl.data import Categorical, Composite, Unbounded
 from torchrl.envs import Compose, EnvBase, Transform, TransformedEnv
 
 from modules import keys
-from modules.keys import Spaces, Symmetry
+from modules.keys import GridMap, Spaces, Symmetry
 from modules.spec import Spec, UsageError
 
 
@@ -27,8 +27,8 @@ class EnvSpec(Spec):
         """Steps after which an episode is cut off; None if it is not known."""
         return None
 
-    def grid_shape(self) -> tuple[int, int] | None:
-        """Rows and columns of the map whose cells its steps name (`keys.CELL`); None if it has none."""
+    def grid_map(self) -> GridMap | None:
+        """The map on which its observations have a place; None if there is none."""
         return None
 
     def symmetry(self) -> Symmetry | None:

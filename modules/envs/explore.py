@@ -9,16 +9,35 @@ from typing import Annotated
 import torch
 from pydantic import Field
 
-from modules.envs.explore_worlds import CHAIN_STEPS, PAY_TIMES, DeepSea, DiscountingChain, GoalCorridor, RandomCoin
+from modules.envs.explore_worlds import (
+    CHAIN_STEPS,
+    PAY_TIMES,
+    DeepSea,
+    DiscountingChain,
+    Explore,
+    GoalCorridor,
+    RandomCoin,
+)
 from modules.envs.tiny import NotNegative
 from modules.envs.world import WorldSpec
+from modules.keys import GridMap
 from modules.spec import spec
 
 MapSeed = Annotated[int, Field(ge=0, lt=2**32)]
 
 
+class ExploreSpec(WorldSpec):
+    """Settings of a world with a map."""
+
+    def grid_map(self) -> GridMap:
+        """Ask the rules."""
+        world = self.world()
+        assert isinstance(world, Explore)
+        return GridMap(shape=world.grid_shape, cells=world.seen)
+
+
 @spec
-class GoalCorridorSpec(WorldSpec):
+class GoalCorridorSpec(ExploreSpec):
     """A sparse goal: reward 1 at the end of a corridor, 0 before.
 
     Attributes:
@@ -51,7 +70,7 @@ class GoalCorridorSpec(WorldSpec):
 
 
 @spec
-class DeepSeaSpec(WorldSpec):
+class DeepSeaSpec(ExploreSpec):
     """bsuite's deep_sea, deterministic.
 
     Attributes:
@@ -80,7 +99,7 @@ class DeepSeaSpec(WorldSpec):
 
 
 @spec
-class RandomCoinSpec(WorldSpec):
+class RandomCoinSpec(ExploreSpec):
     """Agent57's random coin: what explores best avoids the coin, what earns most goes straight for it.
 
     Attributes:
@@ -107,7 +126,7 @@ class RandomCoinSpec(WorldSpec):
 
 
 @spec
-class DiscountingChainSpec(WorldSpec):
+class DiscountingChainSpec(ExploreSpec):
     """bsuite's discounting_chain.
 
     Attributes:

@@ -23,7 +23,7 @@ NOT_CHOSEN = -1  # no chain yet
 class Explore(Tiny):
     """What these worlds share: a map of `grid_shape` (rows, columns), on which `cells` says where an episode is.
 
-    A heat map of visits counts `cells(state)` over steps and reshapes the counts, [rows · columns], to `grid_shape`.
+    A heat map of visits counts `seen(observation)`.
     """
 
     heading: ClassVar[int]
@@ -43,6 +43,11 @@ class Explore(Tiny):
     def cells(self, state: State) -> Tensor:
         """Where each episode is, row · columns + column, [N] of int64; every state has a cell, the last one too."""
         raise NotImplementedError
+
+    def seen(self, observation: Tensor) -> Tensor:
+        """The same by the observations; −1 where they do not tell. Here they are, or begin with, a 1 on the map."""
+        top = observation[..., : self.grid_shape[1]].flatten(1).max(1)
+        return torch.where(top.values > 0, top.indices, -1)
 
     def field(self, one: State) -> np.ndarray:
         """One episode's map as characters, [rows, columns]: `.` free, `#` out of reach, `G` goal, `g` lesser goal."""
@@ -256,6 +261,11 @@ class DiscountingChain(Explore):
     def cells(self, state: State) -> Tensor:
         """A row per chain, the first for the time before the choice; a column per step."""
         return (state["chain"] + 1) * (CHAIN_STEPS + 1) + state["time"]
+
+    def seen(self, observation: Tensor) -> Tensor:
+        """By both entries of the observation."""
+        chain, time = observation[:, 0].long(), (observation[:, 1] * CHAIN_STEPS).round().long()
+        return (chain + 1) * (CHAIN_STEPS + 1) + time
 
     def field(self, one: State) -> np.ndarray:
         """Where each chain pays; the darker one pays more."""

@@ -1,15 +1,13 @@
 """Small worlds as pure functions on tensors, many episodes at once, and the TorchRL environment around them."""
 
 from dataclasses import fields, replace
-from math import prod
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import numpy as np
 import torch
 from tensordict import TensorDict, TensorDictBase
 from torch import Tensor
 from torchrl.data import Binary, Categorical, Composite, Unbounded, UnboundedDiscrete
-from torchrl.data.tensor_specs import TensorSpec
 from torchrl.envs import EnvBase, Transform, TransformedEnv
 
 from modules import keys
@@ -54,17 +52,6 @@ class World(Protocol):
         ...
 
 
-@runtime_checkable
-class Mapped(World, Protocol):
-    """A world with a map of `grid_shape` (rows, columns)."""
-
-    grid_shape: tuple[int, int]
-
-    def cells(self, state: State) -> Tensor:
-        """Where each episode is, row · columns + column, [N] of int64."""
-        ...
-
-
 class WorldEnv(EnvBase):
     """N episodes of a world that step together."""
 
@@ -76,11 +63,9 @@ class WorldEnv(EnvBase):
         n, spaces = num_envs, world.spaces
         shape = torch.Size((n, *spaces.observation_shape))
         seen = UnboundedDiscrete if spaces.observation_dtype == torch.uint8 else Unbounded
-        self._mapped = world if isinstance(world, Mapped) else None
-        observed: dict[str, TensorSpec] = {keys.OBSERVATION: seen(shape, dtype=spaces.observation_dtype)}
-        if self._mapped:
-            observed[keys.CELL] = Categorical(prod(self._mapped.grid_shape), shape=torch.Size((n,)), device=device)
-        self.observation_spec = Composite(observed, shape=(n,), device=device)
+        self.observation_spec = Composite(
+            {keys.OBSERVATION: seen(shape, dtype=spaces.observation_dtype)}, shape=(n,), device=device
+        )
         self.action_spec = Categorical(spaces.n_actions, shape=torch.Size((n,)), device=device)
         self.reward_spec = Unbounded(torch.Size((n, 1)), device=device)
         flag = Binary(n=1, shape=torch.Size((n, 1)), dtype=torch.bool, device=device)
@@ -113,8 +98,6 @@ class WorldEnv(EnvBase):
         )
 
     def _pack(self, fields: dict[str, Tensor]) -> TensorDict:
-        if self._mapped:
-            fields[keys.CELL] = self._mapped.cells(self.state)
         return TensorDict(fields, batch_size=self.batch_size, device=self.device)  # pyright: ignore[reportArgumentType]
 
     def _set_seed(self, seed: int | None) -> None:
@@ -132,11 +115,6 @@ class WorldSpec(EnvSpec):
     def spaces(self) -> Spaces:
         """Ask the rules."""
         return self.world().spaces
-
-    def grid_shape(self) -> tuple[int, int] | None:
-        """Ask the rules."""
-        world = self.world()
-        return world.grid_shape if isinstance(world, Mapped) else None
 
     def build(self, num_envs: int, primer: Transform | None, *, video: bool = False) -> TransformedEnv:
         """Make the environments; they can always draw themselves."""

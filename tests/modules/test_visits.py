@@ -1,4 +1,4 @@
-"""Every state of an episode counts once, in the cell that the world says."""
+"""Every observation of an episode counts once, in the cell in which it was made."""
 
 import pytest
 import torch
@@ -34,41 +34,53 @@ def collected(spec, *, envs=3, steps=7, batches=4):
     return [batch.clone() for _, (_, batch) in zip(range(batches), collection, strict=False)]
 
 
-def seen(spec, observation):
-    """Cells by the observations, whatever the world says of its state; None where they do not tell."""
-    size = spec.grid_shape()[1]
-    if isinstance(spec, DiscountingChainSpec):
-        return [(int(chain) + 1) * size + round(float(time) * 100) for chain, time in observation]
-    if isinstance(spec, RandomCoinSpec):
-        observation = observation[..., :size]
-    return [int(one.argmax()) if one.any() else None for one in observation.flatten(1)]
-
-
 @pytest.mark.parametrize("name", WORLDS)
-def test_visits_are_those_that_the_observations_show(name):
+def test_observations_tell_where_they_were_made(name):
+    """As the world itself does of its states; deep sea shows nothing on the ground, its last row."""
     spec = WORLDS[name]
-    visits = Visits(spec.grid_shape())
-    expected, unknown, ended = torch.zeros(visits.counts.numel(), dtype=torch.int64), 0, 0
-    for batch in collected(spec, steps=40 if name == "chain" else 7):
+    world, grid = spec.world(), spec.grid_map()
+    assert grid.shape == world.grid_shape
+    state, known, unknown = world.start(50), 0, 0
+    for _ in range(world.steps + 1):
+        told, true = grid.cells(world.observe(state)), world.cells(state)
+        ground = true >= 16 if name == "sea" else torch.zeros(50, dtype=torch.bool)
+        assert told.tolist() == torch.where(ground, -1, true).tolist()
+        known, unknown = known + int((~ground).sum()), unknown + int(ground.sum())
+        if int(state["time"].max()) < world.steps:
+            state, *_ = world.step(state, torch.randint(world.spaces.n_actions, (50,)))
+    assert known >= 200
+    assert (unknown > 0) == (name == "sea")
+
+
+def test_every_observation_of_an_episode_counts_once():
+    spec = WORLDS["corridor"]
+    visits, expected, ended = Visits(spec.grid_map()), [0] * 4, 0
+    for batch in collected(spec):
         visits.add(batch)
-        done = batch["next", keys.DONE].squeeze(-1)
-        ended += int(done.sum())
-        states = [batch[keys.OBSERVATION].flatten(0, 1), batch["next", keys.OBSERVATION][done]]
-        for cell in [cell for observation in states for cell in seen(spec, observation)]:
-            if cell is None:
-                unknown += 1
-            else:
-                expected[cell] += 1
-    assert ended > 2
-    if name == "sea":  # nothing is observed on the ground, its last row
-        assert int(visits.counts[-1].sum()) == unknown == ended
-        visits.counts[-1] = 0
-    assert visits.counts.flatten().tolist() == expected.tolist()
+        for env in batch:
+            for step in env:
+                expected[int(step[keys.OBSERVATION].argmax())] += 1
+                if step["next", keys.DONE]:
+                    expected[int(step["next", keys.OBSERVATION].argmax())] += 1
+                    ended += 1
+    assert ended > 10
+    assert visits.counts.tolist() == [expected]
+    assert sum(expected) == 4 * 3 * 7 + ended
+
+
+def test_what_an_observation_does_not_tell_is_not_counted():
+    visits = Visits(WORLDS["sea"].grid_map())
+    for batch in collected(WORLDS["sea"]):
+        visits.add(batch)
+    assert visits.counts.shape == (5, 4)
+    assert int(visits.counts.sum()) == 4 * 3 * 7
+    assert int(visits.counts[-1].sum()) == 0
 
 
 def test_counts_go_on_after_a_checkpoint():
-    batches = collected(WORLDS["corridor"])
-    whole, first, second = (Visits((1, 4)) for _ in range(3))
+    spec = WORLDS["corridor"]
+    batches = collected(spec)
+    whole, first, second = (Visits(spec.grid_map()) for _ in range(3))
     for batch in batches:
         whole.add(batch)
     first.add(batches[0])
@@ -81,11 +93,7 @@ def test_counts_go_on_after_a_checkpoint():
 
 
 @pytest.mark.parametrize("spec", [MemoryLenSpec(length=3, bits=1), gym_spec("CartPole-v1")], ids=["world", "gym"])
-def test_without_a_map_steps_name_no_cell_and_nothing_is_counted(spec):
-    assert spec.grid_shape() is None
-    (batch,) = collected(spec, batches=1)
-    assert not any("cell" in str(key) for key in batch.keys(include_nested=True))
-    visits = Visits(spec.grid_shape())
-    visits.add(batch)
-    visits.add(TensorDict({}, []))  # it looks at nothing
+def test_without_a_map_nothing_is_looked_at(spec):
+    visits = Visits(spec.grid_map())
+    visits.add(TensorDict({}, []))
     assert visits.counts.numel() == 0
