@@ -18,7 +18,7 @@ from pipelines.schema import read
 from pipelines.terminal import Screen, Stage, key_presses
 
 QUIT = "q"
-WITH_TEXT = ("tour", "corridor", "memory_len", "passive_tmaze", "repeat_previous")
+WITH_TEXT = ("tour", "corridor", "memory_len", "passive_tmaze", "repeat_previous", "shower")
 USAGE = f"""python -m pipelines.play env=tour env.task=ruin_2swamp [setting=value ...]
   env=NAME      an environment with a text view (required): {", ".join(WITH_TEXT)}
   env.NAME=...  its settings, as for pipelines.train; so are all others, e.g. +exp=tour env.layout=uniform

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from pydantic import ValidationError
 
-from modules.envs import corridor, explore, tiny, tour
+from modules.envs import corridor, explore, shower, tiny, tour
 from modules.envs.world import FPS, State, World, WorldSpec
 from modules.spec import UsageError, sentences
 
@@ -61,7 +61,7 @@ class WorldGym(gymnasium.Env[np.ndarray, np.int64]):
         return self.world.text(self._state, 0) if self.render_mode == "ansi" else None
 
 
-EXAMS: dict[str, type[WorldSpec]] = {**tiny.SPECS, **explore.SPECS}
+EXAMS: dict[str, type[WorldSpec]] = {**tiny.SPECS, **explore.SPECS, **shower.SPECS}
 
 
 def unchanged(rules: type) -> dict[str, None]:
@@ -105,7 +105,7 @@ class CorridorGym(WorldGym):
 
 
 class TinyGym(WorldGym):
-    """A tiny exam task; `rules` are its settings, see `modules.envs.tiny` and `modules.envs.explore`."""
+    """A tiny exam task; `rules` are its settings, see `modules.envs.tiny`, `explore` and `shower`."""
 
     def __init__(self, task: str, *, render_mode: str | None = None, **rules: Any) -> None:
         if task not in EXAMS:
@@ -127,5 +127,14 @@ for _name, _settings in {
     "DeepSea": {"task": "deep_sea", "size": 10, "mapping_seed": 42, "move_cost": 0.01},
     "RandomCoin": {"task": "random_coin", "size": 9, "horizon": 200},
     "DiscountingChain": {"task": "discounting_chain", "mapping_seed": 4},
+    "Shower": {
+        "task": "shower",
+        "start": (35, 41),
+        "comfortable": (37, 39),
+        "noise": 1,
+        "horizon": 60,
+        "ends": "truncated",
+        "observation": "scaled",
+    },
 }.items():
     gymnasium.register(f"recall/{_name}-v0", f"{__name__}:TinyGym", kwargs=_settings)

@@ -99,7 +99,7 @@ def test_a_corridor_is_played_with_its_own_keys(played):
     assert sorted("return 1\n" in frame for frame in tried) == [False, True]
 
 
-@pytest.mark.parametrize("name", ["memory_len", "passive_tmaze", "repeat_previous"])
+@pytest.mark.parametrize("name", ["memory_len", "passive_tmaze", "repeat_previous", "shower"])
 def test_the_tiny_tasks_are_played_too(played, name):
     assert "time 1 of " in played("0d", f"env={name}")[-1]
 

@@ -12,7 +12,7 @@ from gymnasium.utils.env_checker import check_env
 from torchrl.envs import check_env_specs
 
 from modules import keys
-from modules.envs import corridor, explore, gymnasium_ids, tiny, tour_tasks
+from modules.envs import corridor, explore, gymnasium_ids, shower, tiny, tour_tasks
 from modules.envs.world import WorldEnv
 from modules.spec import UsageError
 from tests.modules.builders import gym_spec
@@ -24,7 +24,7 @@ TOURS = [*TOURS, "Mytask"]
 CORRIDORS = ["CorridorL8g23v", "CorridorL8g23", "CorridorL8g34", "CorridorL8g67", "CorridorL8g34567"]
 TINY = ["MemoryLen", "PassiveTmaze", "RepeatPrevious"]
 EXPLORE = ["GoalCorridor", "DeepSea", "RandomCoin", "DiscountingChain"]
-IDS = [f"recall/{name}-v0" for name in (*TOURS, *CORRIDORS, *TINY, *EXPLORE)]
+IDS = [f"recall/{name}-v0" for name in (*TOURS, *CORRIDORS, *TINY, *EXPLORE, "Shower")]
 T_BOTH = f"{gymnasium_ids.__name__}:recall/TmazeBoth-v0"
 LEFT_GOAL = (0, 0, 1, 0, 0)
 
@@ -35,7 +35,8 @@ def play(env, actions):
 
 def test_every_task_has_an_id():
     assert {env_id for env_id in gymnasium.registry if env_id.startswith("recall/")} == set(IDS)
-    assert len(IDS) == len(tour_tasks.TASKS) + len(corridor.TASKS) + len(tiny.SPECS) + len(explore.SPECS)
+    tasks = (tour_tasks.TASKS, corridor.TASKS, tiny.SPECS, explore.SPECS, shower.SPECS)
+    assert len(IDS) == sum(map(len, tasks))
     assert all(gymnasium.spec(env_id).max_episode_steps is None for env_id in IDS)
 
 
@@ -123,6 +124,7 @@ def test_every_rule_can_be_set(rule):
         ("GoalCorridor", {"horizon": 99}, "horizon=99 must be at least length=100, or nobody can reach the goal"),
         ("DeepSea", {"size": 1}, "size: it should be greater than 1, not 1"),
         ("RandomCoin", {"horizon": 15}, "horizon=15 must be at least 16, the way between two corners"),
+        ("Shower", {"start": (41, 35)}, "start=[41, 35] must have its lower end first"),
         ("DiscountingChain", {"mapping_seed": None}, "mapping_seed: it should be a valid integer, not null"),
     ],
 )

@@ -1,0 +1,89 @@
+"""Pictures of the shower, in colours or as characters.
+
+`python -m modules.envs.shower_picture` writes docs/tasks/shower.png, an episode after its first steps.
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+import torch
+
+from modules.envs.tiny_picture import cells, only, under
+from modules.envs.tour_picture import ARROWS, BESIDE, GAP, ROBOT
+from modules.envs.world import FOUND, HIT, NOTHING, State
+
+if TYPE_CHECKING:  # it imports this file
+    from modules.envs.shower import Shower
+
+LONG = 680  # pixels: about the width of a picture
+LABEL, SIZE = 30, 0.5  # pixels: height of the line of text; size of its letters
+MARGIN = 5  # degrees that the scale shows beyond starts and comfort
+HEADINGS = (1, 0, 3)  # of the robot, by the last action: left, up, right
+SAID = {NOTHING: "", HIT: ", cost 1", FOUND: ", paid 1"}  # it has drifted since
+SEED, STEPS = 1, 6  # of the picture in the docs
+
+
+def picture(world: "Shower", state: State, n: int) -> np.ndarray:
+    """The scale, cold on the left, the comfortable band light; a robot at the temperature; the time left below.
+
+    The robot looks where it turned the tap last; it is green if that step paid, red if it cost.
+    """
+    one = only(state, n)
+    grid, place = scale(world, one)
+    image = cells(grid, LONG, (place, 0), HEADINGS[int(one["said"])], int(one["event"]))
+    label = np.full((LABEL, image.shape[1], 3), BESIDE, np.uint8)
+    line = f"{int(one['temperature'])} degrees, {clock(world, one)}"
+    cv2.putText(label, line, (GAP, LABEL - 9), cv2.FONT_HERSHEY_SIMPLEX, SIZE, ROBOT[NOTHING], 1, cv2.LINE_AA)
+    return under(np.concatenate((image, label)), 1 - int(one["time"]) / world.task.horizon)
+
+
+def text(world: "Shower", state: State, n: int) -> str:
+    """The scale as characters: `=` comfortable, `<`, `^` or `>` the temperature after colder, stay or warmer."""
+    one = only(state, n)
+    grid, place = scale(world, one)
+    line = np.where(grid[0] == "g", "=", ".")
+    line[place] = ARROWS[HEADINGS[int(one["said"])]]
+    first, last = shown(world)
+    below = f"{int(one['temperature'])} degrees, {clock(world, one)}{SAID[int(one['event'])]}"
+    return f"{first} {''.join(line)} {last}\n{below}"
+
+
+def shown(world: "Shower") -> tuple[int, int]:
+    """Coldest and warmest degree of the scale."""
+    ends = (*world.task.start, *world.task.comfortable)
+    return min(ends) - MARGIN, max(ends) + MARGIN
+
+
+def scale(world: "Shower", one: State) -> tuple[np.ndarray, int]:
+    """The scale as characters [1, degrees], `g` comfortable, and where the temperature is, at an end if beyond."""
+    first, last = shown(world)
+    degrees = np.arange(first, last + 1)
+    low, high = world.task.comfortable
+    grid = np.where((degrees >= low) & (degrees <= high), "g", ".")
+    return grid[None], int(one["temperature"].clamp(first, last)) - first
+
+
+def clock(world: "Shower", one: State) -> str:
+    """Steps so far."""
+    return f"time {int(one['time'])} of {world.task.horizon}"
+
+
+def write_all(folder: Path) -> None:
+    """Write `shower.png`, of an episode that is always the same."""
+    from modules.envs import shower  # it imports this file
+
+    rules = {"noise": 1, "horizon": 60, "ends": "truncated", "observation": "scaled"}
+    world = shower.ShowerSpec(start=(35, 41), comfortable=(37, 39), **rules).world()  # pyright: ignore[reportArgumentType]
+    world.seed(SEED)
+    state = world.start(1)
+    for _ in range(STEPS):
+        state, *_ = world.step(state, torch.tensor([shower.WARMER if state["temperature"] < 38 else shower.COLDER]))
+    folder.mkdir(parents=True, exist_ok=True)
+    image = cv2.cvtColor(world.picture(state, 0), cv2.COLOR_RGB2BGR)
+    cv2.imwrite(str(folder / "shower.png"), image, [cv2.IMWRITE_PNG_COMPRESSION, 9])
+
+
+if __name__ == "__main__":
+    write_all(Path("docs/tasks"))
