@@ -27,12 +27,16 @@ from pipelines.command import CONF
 from pipelines.schema import Run
 
 AGENT57, CONTROL = "agent57_corridor", "r2d2_corridor"
+GYM = "agent57_mountain_car"
 COUNTS, SIZES = (1, 16, 64), (500, 5_000, 30_000)  # environments; states that each remembers
 AIM = (64, 500)
 LARGEST_SHARE = 0.3
 R2D2_STEPS = 2.2  # two networks, and a tenth for what joins them
 CPU = torch.device("cpu")
-NO_END = ("env.horizon=1_000_000", "replay.length=40")  # of an episode, so that no memory is emptied
+NO_END = {  # of an episode, so that no memory is emptied
+    AGENT57: ("env.horizon=1_000_000", "replay.length=40"),
+    GYM: ("+env.kwargs.max_episode_steps=1_000_000", "replay.length=40"),
+}
 PROC = Path("/proc")
 MB = 1e6
 Network = RecurrentNetwork | SplitNetwork
@@ -64,30 +68,41 @@ class Nothing(Bonus):
 def acting(pace: Pace) -> Table:
     """Collect with the intrinsic reward and with one of 0."""
     counts, sizes = (COUNTS[::2], SIZES[:2]) if pace.quick else (COUNTS, SIZES)
-    rows = [row for n in counts for row in acting_rows(n, sizes, pace.part(len(counts)))]
+    part = pace.part(len(counts) + 1)
+    rows = [row for n in counts for row in acting_rows(AGENT57, n, sizes, part)]
+    rows += acting_rows(GYM, AIM[0], AIM[1:], part)
     run = run_of(AGENT57)
     parts = f"{run.network.torso}; {run.network.memory}; {run.network.head}"
     return Table(
-        f"The intrinsic reward's share of an acting step, {AGENT57}",
-        ["environments", "remembered states", "without [ms]", "with [ms]", "cost / without (min–max)", "target"],
+        "The intrinsic reward's share of an acting step",
+        [
+            "preset",
+            "environments",
+            "remembered states",
+            "without [ms]",
+            "with [ms]",
+            "cost / without (min–max)",
+            "target",
+        ],
         rows,
         notes=[
-            "A step of all environments at once, through TorchRL's Collector. Without: the batched corridor, the arm,",
-            "the previous step, recurrent states, two networks and their ε-greedy choice, and an intrinsic reward",
-            f"that is always 0. Each network: {parts}.",
+            "A step of all environments at once, through TorchRL's Collector. Without: the environments (a batched",
+            f"corridor, a few calls for all of them; {GYM}: Gymnasium's MountainCar, one after the other),",
+            "the arm, the previous step, recurrent states, two networks and their ε-greedy choice, and an intrinsic",
+            f"reward that is always 0. Each network: {parts}.",
             "The cost is all that the real one adds: each environment's own embedding, its nearest neighbours, the",
             "running mean of distances, α of random distillation with its statistics, and their means for the log.",
             "Memories are full of random states from the start and stay so: no episode ends. Learning (embedding,",
             "distillation) is not in it; nor is the copy of the embedding at an episode's start.",
         ],
-        names=0,
+        names=1,
     )
 
 
-def acting_rows(num_envs: int, sizes: Sequence[int], pace: Pace) -> Iterator[list[str]]:
-    """Compare memories of all `sizes` with none, for one number of environments."""
-    changes = (f"collector.num_envs={num_envs}", *NO_END)
-    runs = {size: run_of(AGENT57, f"intrinsic.memory.capacity={size}", *changes) for size in sizes}
+def acting_rows(preset: str, num_envs: int, sizes: Sequence[int], pace: Pace) -> Iterator[list[str]]:
+    """Compare memories of all `sizes` with none, for one preset and number of environments."""
+    changes = (f"collector.num_envs={num_envs}", *NO_END[preset])
+    runs = {size: run_of(preset, f"intrinsic.memory.capacity={size}", *changes) for size in sizes}
     run = runs[sizes[0]]
     with process_of(run), ExitStack() as stack:
         network = run.network.build(run.spaces).requires_grad_(False)
@@ -101,7 +116,7 @@ def acting_rows(num_envs: int, sizes: Sequence[int], pace: Pace) -> Iterator[lis
         ratio = times.speed("without", str(size))
         step = [number(1e3 * times.median(side) / run.collector.steps) for side in ("without", str(size))]
         aim = at_most(ratio.median - 1, LARGEST_SHARE) if (num_envs, size) == AIM else "–"
-        yield [str(num_envs), f"{size:,}".replace(",", " "), *step, percent(ratio), aim]
+        yield [preset, str(num_envs), f"{size:,}".replace(",", " "), *step, percent(ratio), aim]
 
 
 def collecting(run: Run, network: Network, bonus: Bonus, stack: ExitStack) -> Callable[[], object]:

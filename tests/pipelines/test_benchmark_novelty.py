@@ -9,14 +9,15 @@ from pipelines import benchmark
 from pipelines.benchmarks import novelty
 from pipelines.benchmarks.learning import learning
 from pipelines.benchmarks.measure import Missing, Pace, Ratio, Table, Times
-from pipelines.benchmarks.novelty import AGENT57, CPU, NO_END, Nothing, Peak
+from pipelines.benchmarks.novelty import AGENT57, CPU, GYM, NO_END, Nothing, Peak
 from pipelines.benchmarks.subjects import random_rows, run_of
 
 ONCE = Pace(rounds=1, section_s=0, quick=True)
 
 
-def test_memories_are_full_and_stay_so_while_they_are_measured():
-    run = run_of(AGENT57, "collector.num_envs=3", "intrinsic.memory.capacity=70", *NO_END)
+@pytest.mark.parametrize("preset", [AGENT57, GYM])
+def test_memories_are_full_and_stay_so_while_they_are_measured(preset):
+    run = run_of(preset, "collector.num_envs=3", "intrinsic.memory.capacity=70", *NO_END[preset])
     network = run.network.build(run.spaces).requires_grad_(False)
     bonus = run.intrinsic.build(run.spaces, CPU).acting(3)
     memory = novelty.memory_of(bonus)
@@ -32,7 +33,7 @@ def test_memories_are_full_and_stay_so_while_they_are_measured():
 
 
 def test_without_means_without():
-    run = run_of(AGENT57, "collector.num_envs=2", *NO_END)
+    run = run_of(AGENT57, "collector.num_envs=2", *NO_END[AGENT57])
     with ExitStack() as stack:
         _, batch = novelty.collecting(run, run.network.build(run.spaces).requires_grad_(False), Nothing(2), stack)()
     assert not batch["next", keys.INTRINSIC].any()
@@ -43,13 +44,13 @@ def test_costs_are_shares_of_the_step_without(monkeypatch):
     seconds = {"without": [1.0, 2.0, 4.0], "500": [1.2, 2.5, 6.0], "5000": [3.0, 4.0, 8.0]}
     monkeypatch.setattr(novelty, "interleave", lambda sides, pace: Times({name: seconds[name] for name in sides}))
     monkeypatch.setattr(novelty, "collecting", lambda *parts: lambda: None)
-    rows = list(novelty.acting_rows(64, (500, 5_000), ONCE))
+    rows = list(novelty.acting_rows(AGENT57, 64, (500, 5_000), ONCE))
     ms = 1e3 / run_of(AGENT57).collector.steps
-    assert [row[4:] for row in rows] == [["25 % (20–50)", "≤ 0.3: met"], ["100 % (100–200)", "–"]]
-    assert float(rows[0][2]) == 2 * ms
+    assert [row[5:] for row in rows] == [["25 % (20–50)", "≤ 0.3: met"], ["100 % (100–200)", "–"]]
+    assert float(rows[0][3]) == 2 * ms
     seconds["500"] = [1.4, 2.7, 6.0]
-    assert [row[-1] for row in novelty.acting_rows(64, (500,), ONCE)] == ["≤ 0.3: missed"]
-    assert [row[-1] for row in novelty.acting_rows(1, (500,), ONCE)] == ["–"]
+    assert [row[-1] for row in novelty.acting_rows(AGENT57, 64, (500,), ONCE)] == ["≤ 0.3: missed"]
+    assert [row[-1] for row in novelty.acting_rows(AGENT57, 1, (500,), ONCE)] == ["–"]
 
 
 def test_the_control_has_the_same_sizes():
@@ -132,7 +133,9 @@ def test_the_section_measures(monkeypatch):
     tables = list(benchmark.SECTIONS["novelty"](ONCE))
     assert all(isinstance(table, Table) for table in tables)
     text = "".join(table.markdown() for table in tables)
-    assert [row[:2] for row in tables[0].rows] == [["1", "20"], ["1", "30"], ["4", "20"], ["4", "30"]]
-    assert [row[-1][:5] for row in tables[0].rows] == ["–", "–", "≤ 0.3", "–"]
+    found = [row[1:3] for row in tables[0].rows]
+    assert found == [["1", "20"], ["1", "30"], ["4", "20"], ["4", "30"], ["4", "20"]]
+    assert [row[-1][:5] for row in tables[0].rows] == ["–", "–", "≤ 0.3", "–", "≤ 0.3"]
+    assert [row[0] for row in tables[0].rows] == [AGENT57] * 4 + [GYM]
     assert tables[2].rows == [[AGENT57, "3 000", "200", "100"]]
     assert "nan" not in text
