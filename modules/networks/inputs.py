@@ -52,7 +52,7 @@ class InputsSpec(Spec):
         if self.previous_intrinsic and not run.intrinsic.rewards:
             yield "network.inputs.previous_intrinsic=true needs an intrinsic reward: choose an option of intrinsic"
         if self.arm and run.meta.single:
-            yield "network.inputs.arm=true needs a family of policies: choose an option of meta"
+            yield "network.inputs.arm=true needs a family of policies: set it to false, or use meta=uniform or bandit"
 
     def size(self, spaces: Spaces) -> int:
         """Number of features that the entries add to the embedding."""

@@ -74,7 +74,10 @@ class NetworkSpec(Spec):
                 "(loss=q or loss=retrace)"
             )
         if self.streams == "two" and run.meta.single:
-            yield "network.streams=two needs a family of policies, whose β weighs the two: choose an option of meta"
+            yield (
+                "network.streams=two needs a family of policies, whose β weighs the two: use network.streams=one, or "
+                "meta=uniform or bandit"
+            )
 
     @property
     def reads(self) -> tuple[str, ...]:
