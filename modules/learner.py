@@ -33,6 +33,19 @@ class FusedSoftUpdate(SoftUpdate):
         torch._foreach_lerp_(targets, sources, self._share)  # pyright: ignore[reportPrivateImportUsage]
 
 
+class NoTarget:
+    """Of a loss without a target network."""
+
+    def step(self) -> None:
+        """Nothing follows."""
+
+
+def target_update(loss: LossModule, tau: float) -> FusedSoftUpdate | NoTarget:
+    """Make what lets the target network follow, if the loss has one."""
+    has_target = any(name.startswith("target_") for name, _ in loss.named_children())
+    return FusedSoftUpdate(loss, tau=tau) if has_target else NoTarget()
+
+
 @runtime_checkable
 class Split(Protocol):
     """A network of several that share no parameter and learn from losses of their own."""
@@ -54,7 +67,7 @@ class Learner:
         # What Adam does to one parameter depends on no other; clipped together, streams would scale each other's steps.
         self._streams = [list(part.parameters()) for part in parts] if len(parts) > 1 else [self._parameters]
         self._optimiser = settings.build(self._parameters)
-        self._target = FusedSoftUpdate(loss, tau=settings.tau)
+        self._target = target_update(loss, settings.tau)
 
     def anneal(self, frames: int) -> float:
         """Set the step size for frame `frames` and return it."""

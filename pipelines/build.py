@@ -20,8 +20,11 @@ from modules.loggers import ArmTally, Logger
 from modules.meta import Meta
 from modules.networks.nets import Policy
 from modules.process import tune
+from modules.replay.base import Replay
+from modules.replay.on_policy import OnPolicyReplay, OnPolicySpec
 from modules.replay.ring import GIB
 from modules.replay.sequence import SequenceReplay
+from modules.replay.specs import SequenceSpec
 from modules.seeding import seed_everything, seed_for
 from modules.visits import Visits
 from pipelines.around import Surroundings, greedy_surroundings
@@ -59,7 +62,7 @@ class Parts:
     eval_around: Surroundings
     evaluator: Meta
     eval_env: EnvBase
-    replay: SequenceReplay
+    replay: Replay
     learner: Learner
     logger: Logger
     arms: ArmTally
@@ -145,8 +148,11 @@ def build(run: Run, run_dir: Path, config: Mapping[str, Any], checkpoint: Mappin
     )
 
 
-def replay_of(run: Run, run_dir: Path) -> SequenceReplay:
+def replay_of(run: Run, run_dir: Path) -> Replay:
     """Open the replay."""
+    if isinstance(run.replay, OnPolicySpec):
+        return OnPolicyReplay(run.replay, run.layout)
+    assert isinstance(run.replay, SequenceSpec)
     return SequenceReplay(
         run.replay,
         run_dir / "replay",

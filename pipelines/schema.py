@@ -23,8 +23,8 @@ from modules.losses.base import LossSpec, Rows
 from modules.meta import Arms, MetaSpec
 from modules.networks.spec import NetworkSpec
 from modules.optim import AdamSpec
+from modules.replay.base import ReplaySpec
 from modules.replay.rows import Layout
-from modules.replay.specs import SequenceSpec
 from modules.spec import Spec, UsageError, sentences, spec
 
 Count = Annotated[int, Field(ge=0)]
@@ -71,7 +71,7 @@ class Run(Spec):
     env: InstanceOf[EnvSpec]
     network: InstanceOf[NetworkSpec]
     collector: InstanceOf[CollectorSpec]
-    replay: InstanceOf[SequenceSpec]
+    replay: InstanceOf[ReplaySpec]
     loss: InstanceOf[LossSpec]
     exploration: InstanceOf[ExplorationSpec]
     intrinsic: InstanceOf[IntrinsicSpec]

@@ -104,7 +104,8 @@ def test_every_experiment_trains_when_made_tiny(exp, tmp_path):
     words = ["total_frames=120", "eval_every=0", "eval_episodes=1", "video=false", "hydra.run.dir=run"]
     words += ["env.max_frames=40", "env.noop_max=0"] * exp.endswith("_atari")  # a greedy game would take a minute,
     words += ["meta.evaluator.episodes=1"] * exp.startswith("agent57_")  # and what the evaluator plays before, many
-    ended = run("pipelines.train", f"+exp={exp}", "+debug=smoke", *words, cwd=tmp_path)
+    smoke = "smoke_on_policy" if read_run(f"+exp={exp}").replay.on_policy else "smoke"
+    ended = run("pipelines.train", f"+exp={exp}", f"+debug={smoke}", *words, cwd=tmp_path)
     assert ended.code == 0, ended.err
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
     assert [summary["exp"], summary["status"], summary["frames"]] == ["smoke", "finished", 120]

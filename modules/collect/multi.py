@@ -58,6 +58,11 @@ class MultiAsyncSpec(CollectorSpec):
             yield "network/torso=table needs collector=sync: each process would number the observations its own way"
         if run.intrinsic.rewards or not run.meta.single:
             yield "collector=multi_async knows no intrinsic reward and no arms: use collector=sync with more num_envs"
+        if run.replay.on_policy:
+            yield (
+                "collector=multi_async acts with weights that are behind the newest, and replay=on_policy is for those "
+                "alone: use collector=sync with more num_envs"
+            )
         if self.processes > self.steps:  # the replay keeps room for the tails of num_envs x steps episodes
             yield f"collector.processes={self.processes} must not exceed collector.steps={self.steps}"
 

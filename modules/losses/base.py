@@ -42,12 +42,14 @@ class LossSpec(Spec):
     """Settings of a loss; `build` makes the `LossModule` over the network.
 
     `tells_errors` says whether its output has the |δ| of every step, which priorities need; `splits` whether it can
-    learn two streams of rewards; `reads_behaviour` whether rows must have the probability of the action taken.
+    learn two streams of rewards; `reads_behaviour` whether rows must have the probability of the action taken;
+    `on_policy` whether it learns the policy that acts, and so only from what the newest one has done.
     """
 
     tells_errors: ClassVar[bool] = False
     splits: ClassVar[bool] = False
     reads_behaviour: ClassVar[bool] = False
+    on_policy: ClassVar[bool] = False
     gamma: float
 
     def build(self, network: TensorDictModuleBase, rows: Rows) -> LossModule:

@@ -121,6 +121,60 @@ def retrace(q_tm1: Tensor, v_t: Tensor, r_t: Tensor, discount_t: Tensor, c_t: Te
     return q_tm1 + torch.stack(errors[::-1], 1)
 
 
+def reward_to_go(r_t: Tensor, gamma: float, mask: Tensor) -> Tensor:
+    """Discounted sum of the rewards from each step on: G_t = r_t + γ r_{t+1} + γ² r_{t+2} + … to the row's end.
+
+    Each pass doubles how many rewards an entry has summed up.
+
+    Args:
+        r_t: rewards of whole episodes, [B, T]; not read where `mask` is False.
+        gamma: discount.
+        mask: True on real steps, [B, T], those of a row at its beginning.
+
+    Returns:
+        [B, T]. Source: Williams (1992), section 6 for γ = 1; Sutton & Barto (2018), section 13.3.
+    """
+    g_t, summed = torch.where(mask, r_t, 0), 1
+    while summed < g_t.shape[1]:
+        ahead = torch.nn.functional.pad(g_t[:, summed:], (0, summed))
+        g_t = g_t + gamma**summed * ahead
+        summed *= 2
+    return g_t
+
+
+def discounted_by_age(r_t: Tensor, gamma: float) -> Tensor:
+    """γ^t r_t: each reward by itself, weighed by its step in the episode, and so no return; [B, T] → [B, T]."""
+    return r_t * gamma ** torch.arange(r_t.shape[1], dtype=r_t.dtype, device=r_t.device)
+
+
+def less_mean_of_step(g_t: Tensor, mask: Tensor) -> Tensor:
+    """Take off each entry the mean of the other rows at the same step; [B, T] each → [B, T].
+
+    A baseline that knows nothing of the row's own actions leaves the expected gradient as it is (Williams 1992, section
+    4). Where a row is alone there is nothing to compare it with, and its entry stays.
+    """
+    real = torch.where(mask, g_t, 0)
+    others = mask.sum(0) - 1
+    return torch.where(mask, real - (real.sum(0) - real) / others.clamp_min(1), 0)
+
+
+def standardised(x: Tensor, mask: Tensor) -> Tensor:
+    """Shift and scale the real steps of a batch to mean 0 and standard deviation 1; [B, T] each → [B, T].
+
+    Padding becomes 0, and so does everything where all real steps are alike or there is only one. In float64: in
+    float32 the rounding of a mean would be scaled up to a standard deviation of 1.
+    """
+    wide = torch.where(mask, x, 0).double()
+    away = torch.where(mask, wide - wide.sum() / mask.sum(), 0)
+    deviation = (away.square().sum() / mask.sum()).sqrt()
+    return (away / (deviation + 1e-8)).to(x.dtype)
+
+
+def entropy(log_pi: Tensor) -> Tensor:
+    """−Σ_a π(a) log π(a) of log-probabilities, in nats; [..., A] → [...]."""
+    return -(log_pi.exp() * log_pi).sum(-1)
+
+
 def masked_mean(x: Tensor, mask: Tensor) -> Tensor:
     """Mean of `x` over the real steps; padded entries get no gradient, not even from a NaN."""
     return torch.where(mask, x, 0).sum() / mask.sum()

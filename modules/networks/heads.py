@@ -1,6 +1,7 @@
 """Heads: memory → action values."""
 
-from typing import Annotated, ClassVar
+from collections.abc import Iterator
+from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 from tensordict.nn import TensorDictModule
@@ -8,6 +9,7 @@ from torch import Tensor, nn
 from torchrl.modules import MLP
 
 from modules import keys
+from modules.networks.torsos import Init, initialise_
 from modules.spec import Spec, spec
 
 PositiveInt = Annotated[int, Field(gt=0)]
@@ -24,31 +26,64 @@ class HeadSpec(Spec):
 
 
 @spec
-class QSpec(HeadSpec):
-    """Fully connected layers that end in one value per action; the last bias starts at 0."""
-
-    hidden: tuple[PositiveInt, ...]
-
-    def build(self, in_features: int, n_actions: int) -> TensorDictModule:
-        """Make the head."""
-        return TensorDictModule(layers(in_features, self.hidden, n_actions), [keys.MEMORY], [keys.ACTION_VALUE])
-
-
-@spec
-class DuelingSpec(HeadSpec):
-    """A value and an advantage stream, each with hidden layers of its own; the last biases start at 0.
-
-    Source: Wang et al. (2016), equation 9; R2D2 puts it after the memory.
+class DenseHeadSpec(HeadSpec):
+    """What heads of fully connected layers have in common.
 
     Attributes:
-        hidden: sizes of the hidden layers of each stream.
+        hidden: sizes of the hidden layers; of a dueling head, of each stream.
+        bias: whether the layers have biases.
+        init: how weights begin: default (PyTorch's) or glorot (Keras').
     """
 
     hidden: tuple[PositiveInt, ...]
+    bias: bool
+    init: Init
+
+    def layers(self, in_features: int, out_features: int) -> MLP:
+        """Make fully connected layers with a linear end, whose bias starts at 0."""
+        mlp = MLP(
+            in_features=in_features,
+            out_features=out_features,
+            num_cells=list(self.hidden),
+            activation_class=nn.ReLU,
+            layer_kwargs={"bias": self.bias},
+        )
+        initialise_(mlp, self.init)
+        if self.bias:
+            nn.init.zeros_(mlp[-1].bias)  # pyright: ignore[reportArgumentType]
+        return mlp
+
+
+@spec
+class QSpec(DenseHeadSpec):
+    """Fully connected layers that end in one value per action; the last bias starts at 0.
+
+    To a loss that learns the policy itself they are logits: the greatest is the likeliest action, and greedy the same.
+    """
 
     def build(self, in_features: int, n_actions: int) -> TensorDictModule:
         """Make the head."""
-        value, advantage = (layers(in_features, self.hidden, size) for size in (1, n_actions))
+        return TensorDictModule(self.layers(in_features, n_actions), [keys.MEMORY], [keys.ACTION_VALUE])
+
+
+@spec
+class DuelingSpec(DenseHeadSpec):
+    """A value and an advantage stream, each with hidden layers of its own; the last biases start at 0.
+
+    Source: Wang et al. (2016), equation 9; R2D2 puts it after the memory.
+    """
+
+    def needs(self, run: Any) -> Iterator[str]:
+        """The value must show in what is learned."""
+        if run.loss.on_policy:
+            yield (
+                "network/head=dueling adds a value to all logits alike, which a softmax does not see, so that "
+                "loss=reinforce could not learn it: use network/head=q"
+            )
+
+    def build(self, in_features: int, n_actions: int) -> TensorDictModule:
+        """Make the head."""
+        value, advantage = (self.layers(in_features, size) for size in (1, n_actions))
         return TensorDictModule(Dueling(value, advantage), [keys.MEMORY], [keys.ACTION_VALUE])
 
 
@@ -63,10 +98,3 @@ class Dueling(nn.Module):
         """[..., features] → [..., A]."""
         advantage = self.advantage(memory)
         return self.value(memory) + advantage - advantage.mean(-1, keepdim=True)
-
-
-def layers(in_features: int, hidden: tuple[int, ...], out_features: int) -> MLP:
-    """Make fully connected layers with a linear end, whose bias starts at 0."""
-    mlp = MLP(in_features=in_features, out_features=out_features, num_cells=list(hidden), activation_class=nn.ReLU)
-    nn.init.zeros_(mlp[-1].bias)  # pyright: ignore[reportArgumentType]
-    return mlp

@@ -14,8 +14,38 @@ from modules.keys import Spaces
 from modules.spec import Spec, spec
 
 PositiveInt = Annotated[int, Field(gt=0)]
-ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "tanh": nn.Tanh, "elu": nn.ELU, "silu": nn.SiLU}
-Activation = Literal["relu", "tanh", "elu", "silu"]
+Init = Literal["default", "glorot"]
+
+
+class LeakyReLU(nn.LeakyReLU):
+    """max(x, 0.3 x): Keras' slope; PyTorch's is 0.01."""
+
+    def __init__(self) -> None:
+        super().__init__(negative_slope=0.3)
+
+
+ACTIVATIONS: dict[str, type[nn.Module]] = {
+    "relu": nn.ReLU,
+    "leaky_relu": LeakyReLU,
+    "tanh": nn.Tanh,
+    "elu": nn.ELU,
+    "silu": nn.SiLU,
+}
+Activation = Literal["relu", "leaky_relu", "tanh", "elu", "silu"]
+
+
+@torch.no_grad()
+def initialise_(layers: nn.Module, init: Init) -> None:
+    """Set the weights of linear `layers` anew: `default` leaves them as PyTorch made them.
+
+    `glorot` draws weights uniformly from ±√(6 / (inputs + outputs)) and sets biases to 0, as Keras does (Glorot &
+    Bengio 2010, equation 16).
+    """
+    linear = [layer for layer in layers.modules() if isinstance(layer, nn.Linear)] if init == "glorot" else []
+    for layer in linear:
+        nn.init.xavier_uniform_(layer.weight)
+        if layer.bias is not None:
+            layer.bias.zero_()
 
 
 class TorsoSpec(Spec):
@@ -51,11 +81,21 @@ class Scaled(nn.Module):
 
 @spec
 class MlpSpec(TorsoSpec):
-    """Fully connected layers on flattened observations; an activation follows each, the last included."""
+    """Fully connected layers on flattened observations; an activation follows each, the last included.
+
+    Attributes:
+        out_features: size of the embedding.
+        hidden: sizes of the layers before it.
+        activation: behind every layer; leaky_relu has Keras' slope 0.3.
+        bias: whether the layers have biases.
+        init: how weights begin: default (PyTorch's) or glorot (Keras').
+    """
 
     out_features: PositiveInt
     hidden: tuple[PositiveInt, ...]
     activation: Activation
+    bias: bool
+    init: Init
 
     def fits(self, spaces: Spaces) -> Iterator[str]:
         """All but images do."""
@@ -72,7 +112,9 @@ class MlpSpec(TorsoSpec):
             num_cells=list(self.hidden),
             activation_class=act,
             activate_last_layer=True,
+            layer_kwargs={"bias": self.bias},
         )
+        initialise_(mlp, self.init)
         axes = len(spaces.observation_shape)
         body = nn.Sequential(nn.Flatten(-axes), mlp) if axes > 1 else mlp
         return TensorDictModule(Scaled(body, offset=0.0, scale=1.0), [keys.OBSERVATION], [keys.EMBED])

@@ -32,7 +32,7 @@ def refuse_what_does_not_fit(needed: int, directory: Path) -> None:
 
 def refuse_missing_ring(directory: Path, state: Mapping[str, Any]) -> None:
     """Raise `UsageError` if a checkpoint's replay `state` refers to rows that are no longer in `directory`."""
-    if state["written"] and not (directory / "meta.json").exists():
+    if state.get("written") and not (directory / "meta.json").exists():
         raise UsageError(f"{directory}: the replay of this run is gone, so it cannot be resumed; evaluate still works")
 
 

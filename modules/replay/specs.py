@@ -2,17 +2,18 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 from torch import Tensor
 
 from modules.keys import Spaces
 from modules.losses import ops
+from modules.replay.base import ReplaySpec
 from modules.replay.rows import FURTHER, Layout
 from modules.replay.samplers import Prioritised, Sampler, Uniform
 from modules.schedule import linear
-from modules.spec import Spec, UsageError, spec
+from modules.spec import UsageError, spec
 
 PositiveInt = Annotated[int, Field(gt=0)]
 Count = Annotated[int, Field(ge=0)]
@@ -20,7 +21,7 @@ Share = Annotated[float, Field(ge=0, le=1)]
 
 
 @spec
-class SequenceSpec(Spec):
+class SequenceSpec(ReplaySpec):
     """Settings of the sequence replay, sampled uniformly.
 
     Attributes:
@@ -35,8 +36,6 @@ class SequenceSpec(Spec):
         cross_mixture: probability with which a sampled row is learned by another member of the family of policies than
             the one that acted, drawn uniformly (NGU's cross mixture ratio, table 6 and its ablation).
     """
-
-    by_priority: ClassVar[bool] = False
 
     capacity: PositiveInt
     length: Count
@@ -153,7 +152,7 @@ class PrioritisedSpec(SequenceSpec):
     def needs(self, run: Any) -> Iterator[str]:
         """The loss must tell errors."""
         yield from super().needs(run)
-        if not run.loss.tells_errors:
+        if not (run.loss.tells_errors or run.loss.on_policy):  # the latter says itself that it wants no replay
             yield "replay=prioritised needs a loss that tells each step's error: use loss=q, or replay=sequence"
 
     def sampler(self, seed: int) -> Sampler:

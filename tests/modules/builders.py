@@ -35,11 +35,16 @@ def network_spec(
     memory: str, *, previous: bool = False, family: bool = False, streams: Literal["one", "two"] = "one"
 ) -> NetworkSpec:
     """`previous`: action and reward are inputs; `family`: those, the intrinsic reward and the arm."""
-    torso = MlpSpec(out_features=6, hidden=(), activation="tanh")
+    torso = MlpSpec(out_features=6, hidden=(), activation="tanh", bias=True, init="default")
     before = previous or family
     inputs = InputsSpec(previous_action=before, previous_reward=before, previous_intrinsic=family, arm=family)
     return NetworkSpec(
-        span=0, streams=streams, torso=torso, inputs=inputs, memory=MEMORIES[memory], head=QSpec(hidden=(7,))
+        span=0,
+        streams=streams,
+        torso=torso,
+        inputs=inputs,
+        memory=MEMORIES[memory],
+        head=QSpec(hidden=(7,), bias=True, init="default"),
     )
 
 

@@ -22,7 +22,7 @@ def set_line(layer, weight, bias):
 
 def test_dueling_values_by_hand():
     """V = 2x + 1 and A = (x, 3x, 5x − 3), whose mean 3x − 1 is taken off."""
-    head = DuelingSpec(hidden=()).build(1, 3)
+    head = DuelingSpec(hidden=(), bias=True, init="default").build(1, 3)
     set_line(head.module.value[-1], [[2.0]], [1.0])
     set_line(head.module.advantage[-1], [[1.0], [3.0], [5.0]], [0.0, 0.0, -3.0])
     out = head(TensorDict({keys.MEMORY: tensor([[[2.0], [0.0]]])}, [1, 2]))[keys.ACTION_VALUE]
@@ -30,7 +30,7 @@ def test_dueling_values_by_hand():
 
 
 def test_each_stream_has_hidden_layers_of_its_own():
-    head = DuelingSpec(hidden=(7, 5)).build(4, 3).module
+    head = DuelingSpec(hidden=(7, 5), bias=True, init="default").build(4, 3).module
     hidden = (4 * 7 + 7) + (7 * 5 + 5)
     assert [sum(p.numel() for p in s.parameters()) for s in (head.value, head.advantage)] == [
         hidden + 5 * 1 + 1,
@@ -47,7 +47,7 @@ def test_each_stream_has_hidden_layers_of_its_own():
 
 @pytest.mark.parametrize("memory", MEMORIES)
 def test_a_network_with_a_dueling_head_unrolls_as_it_steps(memory):
-    network = replace(network_spec(memory), head=DuelingSpec(hidden=(7,))).build(SPACES)
+    network = replace(network_spec(memory), head=DuelingSpec(hidden=(7,), bias=True, init="default")).build(SPACES)
     observation, states = torch.randn(2, 5, 3), MEMORIES[memory].states()
     td = TensorDict({keys.OBSERVATION: observation, keys.IS_INIT: torch.zeros(2, 5, 1, dtype=torch.bool)}, [2, 5])
     for key, shape in states.items():

@@ -34,7 +34,12 @@ def conv(*, kernels=((5, 8), (2, 4)), strides=((5, 4), (1, 2)), channels=(4, 5),
 
 def image_network(memory="lstm", torso=None):
     return NetworkSpec(
-        span=0, streams="one", torso=torso or conv(), inputs=NO_INPUTS, memory=MEMORIES[memory], head=QSpec(hidden=(7,))
+        span=0,
+        streams="one",
+        torso=torso or conv(),
+        inputs=NO_INPUTS,
+        memory=MEMORIES[memory],
+        head=QSpec(hidden=(7,), bias=True, init="default"),
     )
 
 

@@ -114,8 +114,18 @@ def test_it_acts():
 @pytest.mark.parametrize(
     ("torso", "memory", "head", "says"),
     [
-        (TableSpec(rows=2), "none", QSpec(hidden=()), "network/torso=table and network/head=table go together"),
-        (MlpSpec(out_features=2, hidden=(), activation="relu"), "none", TableHeadSpec(), "go together"),
+        (
+            TableSpec(rows=2),
+            "none",
+            QSpec(hidden=(), bias=True, init="default"),
+            "network/torso=table and network/head=table go together",
+        ),
+        (
+            MlpSpec(out_features=2, hidden=(), activation="relu", bias=True, init="default"),
+            "none",
+            TableHeadSpec(),
+            "go together",
+        ),
         (TableSpec(rows=2), "gru", TableHeadSpec(), "network/memory=gru cannot remember rows of a table"),
     ],
 )

@@ -102,7 +102,11 @@ def test_each_environment_has_weights_of_its_own(torso, spaces):
 @pytest.mark.parametrize("num_envs", [1, 3, 64])
 @pytest.mark.parametrize(("hidden", "shape"), [((), (5,)), ((9,), (2, 3))])
 def test_layers_called_in_turn_give_what_vmap_gives(num_envs, hidden, shape):
-    form = encoder(MlpSpec(out_features=7, hidden=hidden, activation="relu"), Spaces(shape, torch.uint8, 2), 8)
+    form = encoder(
+        MlpSpec(out_features=7, hidden=hidden, activation="relu", bias=True, init="default"),
+        Spaces(shape, torch.uint8, 2),
+        8,
+    )
     weights, _ = stack_module_state([copy.deepcopy(form) for _ in range(num_envs)])
     weights = {name: torch.randn_like(value) for name, value in weights.items()}
     assert None not in plain(form, "", weights)

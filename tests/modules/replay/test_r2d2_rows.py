@@ -113,7 +113,7 @@ def test_the_priority_of_a_row_is_that_of_its_learned_steps(tmp_path):
 
 
 def test_needs_name_what_does_not_hold():
-    run = SimpleNamespace(warmup_frames=10, loss=SimpleNamespace(tells_errors=False))
+    run = SimpleNamespace(warmup_frames=10, loss=SimpleNamespace(tells_errors=False, on_policy=False))
     assert "replay.burn_in=3 must not exceed the 2 steps" in next(iter(settings(burn_in=3, overlap=2).needs(run)))
     with pytest.raises(UsageError, match=r"replay.burn_in=3 must be 0 where rows are whole episodes"):
         settings(length=0, burn_in=3).fitted(9)

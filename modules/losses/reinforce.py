@@ -1,0 +1,110 @@
+"""REINFORCE: the gradient of the policy that acts, from the returns of whole episodes, without a critic."""
+
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal
+
+import torch
+from pydantic import Field
+from tensordict import TensorDict, TensorDictBase
+from tensordict.nn import TensorDictModuleBase
+from torch import Tensor
+from torchrl.objectives import LossModule
+
+from modules import keys
+from modules.losses import ops
+from modules.losses.base import LossSpec, NonNegative, Rows
+from modules.spec import spec
+
+TEMPERATURE_ONE = "exploration=boltzmann exploration.start=1 exploration.end=1 exploration.clip=500"
+
+
+@spec
+class ReinforceSpec(LossSpec):
+    """REINFORCE (Williams 1992): log-probabilities of the actions taken, weighed by what came after them.
+
+    The network's values are the policy's logits. Where a time limit cut an episode off, its return is what was
+    collected until then: without a critic there is nothing to bootstrap from.
+
+    Attributes:
+        gamma: discount per step, within the return; the factor γ^t of the exact gradient is left out, as usual.
+        rule: reward_to_go, the rule, or seed, the wrong one that many tutorials copy: the weight of a step is γ^t r_t,
+            its own reward only, and the log-probabilities of all actions are summed, so that the one that was taken
+            never enters. For comparison only.
+        normalise: shift and scale the weights of a batch to mean 0 and standard deviation 1.
+        baseline: what is taken off the returns before: none, or step, the mean of the other episodes of the batch at
+            the same time step.
+        entropy: weight of the policy's mean entropy, a bonus for staying undecided; 0 = none.
+    """
+
+    on_policy = True
+
+    gamma: Annotated[float, Field(ge=0, le=1)]
+    rule: Literal["reward_to_go", "seed"]
+    normalise: bool
+    baseline: Literal["none", "step"]
+    entropy: NonNegative
+
+    def needs(self, run: Any) -> Iterator[str]:
+        """What is learned from must be the policy's own doing, and there must be one policy and one reward."""
+        if not run.replay.on_policy:
+            yield "loss=reinforce learns from what the newest policy did and from nothing older: use replay=on_policy"
+        if not samples_the_policy(run.exploration, run.total_frames):
+            yield f"loss=reinforce needs actions drawn from the softmax of the network's values: use {TEMPERATURE_ONE}"
+        if run.intrinsic.rewards or not run.meta.single:
+            yield "loss=reinforce knows no intrinsic reward and no arms: use intrinsic=none and meta=none"
+
+    def build(self, network: TensorDictModuleBase, rows: Rows) -> LossModule:
+        """Make the loss."""
+        return ReinforceLoss(network, self, rows)
+
+
+def samples_the_policy(exploration: Any, frames: int) -> bool:
+    """Tell whether actions are drawn from the softmax of their values, at the first frame and at the last."""
+    values = torch.tensor([0.0, 1.0, 30.0]).expand(3, 3)
+    rule = exploration.build(3)
+    for frame in (0, frames):
+        rule.anneal(frame)
+        if not torch.allclose(rule.probability(values, torch.arange(3)), values.softmax(-1).diagonal(), atol=0):
+            return False
+    return True
+
+
+class ReinforceLoss(LossModule):
+    """Loss on rows that are whole episodes; the network gets the gradient, and there is no target network."""
+
+    def __init__(self, network: TensorDictModuleBase, settings: ReinforceSpec, rows: Rows) -> None:
+        super().__init__()
+        self.network: Any = network
+        self.settings = settings
+        self._states = rows.states
+
+    def weights(self, reward: Tensor, mask: Tensor) -> Tensor:
+        """What the log-probabilities are weighed with, [B, T], from rewards and mask [B, T]."""
+        s, gamma = self.settings, self.settings.gamma
+        own = s.rule == "seed"
+        weight = ops.discounted_by_age(reward, gamma) if own else ops.reward_to_go(reward, gamma, mask)
+        if s.baseline == "step":
+            weight = ops.less_mean_of_step(weight, mask)
+        return ops.standardised(weight, mask) if s.normalise else weight
+
+    def forward(self, rows: TensorDictBase) -> TensorDict:
+        """Loss of one batch of episodes.
+
+        Args:
+            rows: [B] with T steps: what the network reads [B, T+1, …], action, reward, mask [B, T], and the recurrent
+                state of the first step [B, layers, H].
+
+        Returns:
+            `loss`, a scalar with gradient: the mean over real steps, where the papers have the sum over an episode.
+        """
+        action, mask = rows[keys.ACTION], rows[keys.MASK]
+        acted_on = {key: rows[key][:, :-1] for key in self.network.reads}
+        logits, _ = self.network.unroll(acted_on, tuple(rows[key] for key in self._states))
+        log_pi = logits.log_softmax(-1)
+        if self.settings.rule == "seed":
+            log_probability = log_pi.sum(-1)
+        else:
+            log_probability = log_pi.gather(-1, action.unsqueeze(-1)).squeeze(-1)
+        loss = -ops.masked_mean(self.weights(rows[keys.REWARD], mask) * log_probability, mask)
+        bonus = self.settings.entropy * ops.masked_mean(ops.entropy(log_pi), mask)
+        return TensorDict({"loss": loss - bonus})

@@ -1,0 +1,168 @@
+"""No replay: episodes are learned from once, by the policy that they are of, and forgotten."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Annotated, Any
+
+import torch
+from pydantic import Field
+from tensordict import TensorDict, TensorDictBase
+from torch import Tensor
+
+from modules import keys
+from modules.keys import Spaces
+from modules.replay.base import ReplaySpec
+from modules.replay.rows import FURTHER, NONE, Layout, RowCutter
+from modules.replay.sequence import previous_steps
+from modules.spec import UsageError, spec
+
+
+class EpisodeTooLongError(RuntimeError):
+    """An episode has more steps than `replay.length` says that the longest has."""
+
+
+@spec
+class OnPolicySpec(ReplaySpec):
+    """Settings of the null object among the replays, for losses that learn the policy that acts.
+
+    Attributes:
+        length: steps of the longest episode; 0 stands for the environment's time limit.
+        batch_rows: episodes that an update waits for; those that end in the same batch of steps come along.
+    """
+
+    on_policy = True
+
+    length: Annotated[int, Field(ge=0)]
+    batch_rows: Annotated[int, Field(gt=0)]
+
+    @property
+    def burn_in(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """None: a row begins with its episode, where the recurrent state is known to be zero."""
+        return 0
+
+    @property
+    def capacity_rows(self) -> int:
+        """Those that an update waits for."""
+        return self.batch_rows
+
+    def needs(self, run: Any) -> Iterator[str]:
+        """Rows must be whole episodes, and the loss one that learns from each only once."""
+        limit = run.env.max_steps()
+        if limit is not None and self.length < limit:
+            yield f"replay.length={self.length} must not be less than the environment's {limit} steps: set it to 0"
+        if not run.loss.on_policy:
+            yield (
+                "replay=on_policy forgets what was learned from once, and this loss learns from older experience: use "
+                "replay=sequence, or loss=reinforce"
+            )
+
+    def fitted(self, max_steps: int | None) -> "OnPolicySpec":
+        """Put in the environment's time limit where `length` asks for it."""
+        if self.length:
+            return self
+        if max_steps is None:
+            raise UsageError("replay.length=0 needs an environment with a time limit: give the longest episode's steps")
+        return replace(self, length=max_steps)
+
+    def layout(
+        self, states: Mapping[str, tuple[int, ...]], reads: tuple[str, ...], extra: tuple[str, ...] = ()
+    ) -> Layout:
+        """A row is an episode."""
+        further = tuple(key for key in FURTHER if key in reads)
+        return Layout(length=self.length, states=states, further=further, extra=extra)
+
+    def ring_rows(self, save_every: int, batch_frames: int) -> int:
+        """None is on disk."""
+        del save_every, batch_frames
+        return 0
+
+    def footprint(self, spaces: Spaces, layout: Layout, ring_rows: int) -> int:
+        """Nothing is on disk."""
+        del spaces, layout, ring_rows
+        return 0
+
+
+class OnPolicyReplay:
+    """The episodes that ended since the last update, in memory.
+
+    Each episode is learned from exactly once, whole, in the first update after its end. With several environments an
+    update comes while other episodes run. These go on under the new weights, so their first steps were chosen by an
+    older policy than the one that learns from them, by as many updates as they span (about one where as many episodes
+    are waited for as there are environments). Nothing corrects that: to throw such episodes away would prefer short
+    ones. One environment and `replay.batch_rows=1` is the textbook's case, but for the steps between the episode's end
+    and that of its batch. An episode that a save cuts off is dropped, for nobody knows its return.
+    """
+
+    def __init__(self, settings: OnPolicySpec, layout: Layout) -> None:
+        self.settings = settings
+        self._layout = layout
+        self._cutters: dict[int, RowCutter] = {}
+        self._rows: list[TensorDict] = []
+
+    def __len__(self) -> int:
+        """Episodes that wait."""
+        return sum(len(rows) for rows in self._rows)
+
+    @property
+    def must_save(self) -> bool:
+        """Never: a checkpoint holds the episodes that wait."""
+        return False
+
+    def anneal(self, frames: int) -> None:
+        """Nothing changes with time."""
+
+    def extend(self, batch: TensorDictBase, stream: int = 0) -> None:
+        """Keep the episodes that end in a batch [N, T]; each `stream` has environments of its own.
+
+        Raises:
+            EpisodeTooLongError: one is longer than a row.
+        """
+        rows = self._cutters.setdefault(stream, RowCutter(self._layout)).push(batch)
+        if (rows[keys.BEFORE] != NONE).any():
+            raise EpisodeTooLongError(
+                f"replay.length={self.settings.length}: an episode is longer, so its return is not known; give the "
+                "steps of the longest"
+            )
+        if len(rows):
+            self._rows.append(rows)
+
+    def truncate(self) -> None:
+        """Forget the running episodes."""
+        self._cutters.clear()
+
+    def updates_owed(self, frames: int) -> float:
+        """1 if enough episodes wait, however many frames they took."""
+        del frames
+        return float(len(self) >= self.settings.batch_rows)
+
+    def sample(self) -> TensorDict:
+        """Hand out all episodes that wait, [B], in the order in which they ended; no longer than the longest."""
+        whole, self._rows = self._joined(), []
+        steps = int(whole[keys.MASK].sum(1).max())
+        per_step = (keys.ACTION, keys.REWARD, keys.TERMINATED, keys.MASK, *self._layout.extra)
+        rows = {
+            keys.OBSERVATION: whole[keys.OBSERVATION][:, : steps + 1],
+            **{key: whole[key][:, :steps] for key in per_step},
+            **{key: whole[key] for key in (*self._layout.states, *self._layout.further)},
+        }
+        return TensorDict(rows | previous_steps(rows, self._layout), batch_size=[len(whole)])
+
+    def update(self, rows: TensorDictBase, errors: Tensor) -> None:
+        """Errors of what is forgotten are of no use."""
+
+    def histories(self, count: int, generator: torch.Generator) -> Iterator[TensorDict]:
+        """Nothing comes before a whole episode."""
+        del count, generator
+        return iter(())
+
+    def state_dict(self) -> dict[str, Any]:
+        """The episodes that wait."""
+        return {"rows": dict(self._joined().items()) if self._rows else {}}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Put them back."""
+        rows = state["rows"]
+        self._rows = [TensorDict(dict(rows), batch_size=[len(rows[keys.MASK])])] if rows else []
+
+    def _joined(self) -> TensorDict:
+        return torch.cat(self._rows)  # pyright: ignore[reportArgumentType, reportCallIssue, reportReturnType]
