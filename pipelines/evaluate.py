@@ -1,39 +1,30 @@
-"""Evaluate: `python -m pipelines.evaluate run=DIR [episodes=100] [checkpoint=best|last] [video=true] [view=text]`."""
+"""Evaluate: `python -m pipelines.evaluate run=DIR [episodes=100] [checkpoint=best|last] [steps=csv] [view=text] …`."""
 
 import contextlib
-import copy
 import json
 import logging
-import os
-import re
 import sys
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import torch
-from omegaconf import OmegaConf
 from pydantic import Field
 from torchrl.envs.utils import ExplorationType, set_exploration_type
 
-from modules import checkpoint
-from modules.evaluation import Episodes, run_episodes
+from modules.evaluation import Callback, Episodes, run_episodes
 from modules.files import write_text
-from modules.intrinsic import Bonus, Curiosity
-from modules.meta import FixedArm
-from modules.networks.nets import Policy, RecurrentNetwork
-from modules.networks.split import SplitNetwork
-from modules.process import tune
-from modules.seeding import seed_everything, seed_for
+from modules.networks.nets import Policy
+from modules.seeding import seed_for
 from modules.spec import Spec, UsageError, spec
-from pipelines.around import Surroundings, greedy_surroundings
 from pipelines.command import command
 from pipelines.film import film
 from pipelines.output import while_read, write
-from pipelines.schema import Run, read
+from pipelines.saved import Subject, runs_beneath, subject_of
 from pipelines.settings import parse
+from pipelines.steps import recorded
 from pipelines.terminal import Screen, Stage, ending_on_signals
 
 MAX_ENVS = 32
@@ -42,6 +33,7 @@ DEFAULTS = {
     "checkpoint": "best",
     "arm": None,
     "seed": 0,
+    "steps": "none",
     "video": False,
     "view": "none",
     "delay_s": 0.2,
@@ -52,12 +44,13 @@ USAGE = """python -m pipelines.evaluate run=DIR [setting=value ...]
   checkpoint=best|last  weights with the best evaluation during training, or the newest
   arm=0                 member of a family of policies; without it the one that the run's own evaluations chose
   seed=0                of the evaluation's own random stream
+  steps=none|csv        also write every step, one row each, to DIR/episodes.csv, and draw the observations of the first
+                        ten episodes as DIR/episodes.png, if there are few enough numbers in one
   video=false           also film episodes, of 200 frames or more together, into DIR/videos
   view=none|text        also show the first filmed episode as text, frame by frame, and leave evaluation.json as it is
   delay_s=0.2           seconds that each frame stands, on a terminal
 Writes evaluation.json into each run directory, over that of an earlier evaluation. Of a sweep each run is one line;
 those that cannot be evaluated are one on stderr each, and the exit code is 1."""
-CONFIG = "config.yaml"
 
 
 @spec
@@ -69,114 +62,37 @@ class Evaluation(Spec):
     checkpoint: Literal["best", "last"]
     arm: Annotated[int, Field(ge=0)] | None
     seed: Annotated[int, Field(ge=0)]
+    steps: Literal["none", "csv"]
     video: bool
     view: Literal["none", "text"]
     delay_s: Annotated[float, Field(ge=0, le=60)]
 
 
-def load_run(run_dir: Path) -> tuple[Run, dict[str, Any]]:
-    """Read the configuration that a run directory was made with, checked, and as plain values."""
-    path = run_dir / CONFIG
-    if not path.is_file():
-        beneath = runs_beneath(run_dir)
-        newest = max(beneath, key=lambda path: (path / CONFIG).stat().st_mtime, default=None)
-        hint = f"; runs lie beneath it, the newest is run={newest}" if beneath else ""
-        raise UsageError(f"{run_dir}: no run is there (it has no config.yaml){hint}")
-    try:
-        cfg = OmegaConf.load(path)
-    except Exception as error:
-        raise UsageError(f"{path}: not readable as YAML ({' '.join(str(error).split())})") from error
-    config = OmegaConf.to_container(cfg)
-    if not isinstance(config, dict):
-        raise UsageError(f"{path}: not the configuration of a run")
-    return read(OmegaConf.create(config)), {str(key): value for key, value in config.items()}
-
-
-def runs_beneath(folder: Path) -> list[Path]:
-    """Find the run directories of a sweep, in the order of their numbers; none if `folder` is itself a run."""
-    found = []
-    for place, inner, files in [] if (folder / CONFIG).exists() else os.walk(folder):
-        if CONFIG in files:
-            inner.clear()
-            found.append(Path(place))
-    return sorted(found, key=lambda path: [part.zfill(20) for part in re.split(r"(\d+)", str(path))])
-
-
-def saved(run_dir: Path, which: str) -> dict[str, Any]:
-    """Load what a run saved for evaluations, `best` or `last`: network, curiosity, arm, frames."""
-    folder = run_dir / "checkpoints"
-    best = folder / "best.pt"
-    if which == "best" and not best.exists() and checkpoint.found(folder):
-        raise UsageError(f"{run_dir}: no evaluation has chosen a best checkpoint yet; use checkpoint=last")
-    return checkpoint.load(best if which == "best" else checkpoint.latest(folder))
-
-
-def network_with(state: Mapping[str, Any], run: Run, run_dir: Path) -> RecurrentNetwork | SplitNetwork:
-    """Make the network that `run` describes with the weights saved in `run_dir`, or raise `UsageError`."""
-    network = run.network.build(run.spaces)
-    try:
-        network.load_state_dict(state)
-    except RuntimeError as error:
-        raise UsageError(f"{run_dir}: the saved weights do not fit the network in its config.yaml") from error
-    return network
-
-
-@dataclass(frozen=True, kw_only=True)
-class Subject:
-    """What is evaluated: a run's settings and saved policy, with the curiosity, bonus and arm that it acts with."""
-
-    run: Run
-    policy: Policy
-    curiosity: Curiosity
-    bonus: Bonus
-    arm: int
-    frames: int
-
-    def around(self, num_envs: int) -> Surroundings:
-        """Make what surrounds environments of its own."""
-        meta = FixedArm(num_envs, self.arm)
-        curiosity = copy.deepcopy(self.curiosity)  # its statistics go on: what is seen first must not change the rest
-        return greedy_surroundings(self.run, curiosity, num_envs, like=self.bonus, meta=meta)
-
-
 def loaded(settings: Evaluation) -> Subject:
     """Make everything ready for the evaluation of one run."""
-    run, _ = load_run(settings.run)
-    if settings.arm is not None and settings.arm >= run.spaces.n_arms:
-        raise UsageError(f"arm={settings.arm}: {settings.run} has {run.spaces.n_arms} arms, of which the first is 0")
-    tune(run.threads)
-    seed_everything(settings.seed)
-    state = saved(settings.run, settings.checkpoint)
-    network = network_with(state["network"], run, settings.run)
-    curiosity = run.intrinsic.build(run.spaces, torch.device("cpu"))
-    curiosity.load_state_dict(state["curiosity"])
-    bonus = curiosity.acting(run.collector.num_envs)
-    bonus.load_state_dict(state["bonus"])
-    return Subject(
-        run=run,
-        policy=Policy(network.eval()),
-        curiosity=curiosity,
-        bonus=bonus,
-        arm=state["arm"] if settings.arm is None else settings.arm,
-        frames=state["frames"],
-    )
+    return subject_of(settings.run, which=settings.checkpoint, arm=settings.arm, seed=settings.seed)
 
 
 def evaluate(settings: Evaluation, subject: Subject) -> dict[str, Any]:
     """Run the greedy episodes, film others if asked; return what evaluation.json says, and write it unless watched."""
-    envs = min(settings.episodes, MAX_ENVS)
-    env = subject.around(envs).build(envs)
-    # Another purpose than training's evaluations: no seed here was used to choose the best checkpoint.
-    seed = seed_for(settings.seed, "held-out evaluation")
-    episodes = run_episodes(env, subject.policy, episodes=settings.episodes, seed=seed)
-    env.close()
-    result = summary(settings, episodes, subject)
+    kept = recorded(settings.run, subject.run.spaces) if settings.steps == "csv" else contextlib.nullcontext(())
+    with kept as callbacks:
+        result = summary(settings, played(settings, subject, callbacks), subject)
     if settings.view == "none":  # a look at a few episodes is not to replace the result of many
         write_text(settings.run / "evaluation.json", json.dumps(result, indent=2) + "\n")
     if settings.video:
         path = settings.run / "videos" / f"evaluation_{settings.checkpoint}.mp4"
         film(subject.run, subject.policy, subject.around(1), seed=settings.seed, path=path)
     return result
+
+
+def played(settings: Evaluation, subject: Subject, callbacks: Sequence[Callback]) -> Episodes:
+    """Run the greedy episodes; writes nothing."""
+    envs = min(settings.episodes, MAX_ENVS)
+    # Another purpose than training's evaluations: no seed here was used to choose the best checkpoint.
+    seed = seed_for(settings.seed, "held-out evaluation")
+    with contextlib.closing(subject.around(envs).build(envs)) as env:
+        return run_episodes(env, subject.policy, episodes=settings.episodes, seed=seed, callbacks=callbacks)
 
 
 def summary(settings: Evaluation, episodes: Episodes, subject: Subject) -> dict[str, Any]:

@@ -15,8 +15,8 @@ from modules.replay.ring import refuse_missing_ring
 from modules.spec import Spec, UsageError, spec
 from pipelines.check import check
 from pipelines.command import command
-from pipelines.evaluate import load_run, network_with
 from pipelines.loop import reached
+from pipelines.saved import load_run, network_with
 from pipelines.schema import read
 from pipelines.session import execute
 from pipelines.settings import parse

@@ -1,4 +1,4 @@
-"""`setting=value` arguments of the entry points that need no composition (evaluate, resume)."""
+"""`setting=value` arguments of the entry points that need no composition (evaluate, export, resume)."""
 
 import sys
 from collections.abc import Mapping, Sequence
@@ -34,7 +34,12 @@ def parse(kind: type[SpecT], defaults: Mapping[str, Any], arguments: Sequence[st
             raise UsageError(f"{word}: the value is not readable as YAML") from error
     given = OmegaConf.to_container(OmegaConf.from_dotlist(list(arguments)))
     assert isinstance(given, dict)
+    return checked(kind, {**defaults, **{str(key): value for key, value in given.items()}})
+
+
+def checked(kind: type[SpecT], values: Mapping[str, Any]) -> SpecT:
+    """Make a spec of `values`; raises `UsageError` for one that is not allowed."""
     try:
-        return kind(**{**defaults, **{str(key): value for key, value in given.items()}})
+        return kind(**values)
     except ValidationError as error:
         raise UsageError("; ".join(sentences(error, kind))) from error
