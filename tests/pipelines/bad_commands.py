@@ -2,6 +2,7 @@
 
 STATE, PIXELS = "+exp=drqn_cartpole_masked", "+exp=drqn_cartpole"
 TOUR, CORRIDOR = "+exp=tour", "+exp=corridor"
+SHOWER = "+exp=boltzmann_shower"
 FAMILY, NGU = "+exp=agent57_corridor", "+exp=ngu_corridor"
 OURS = "env.id=tests.pipelines.faulty:"
 ROWS = ("replay.length=20", "replay.overlap=0", "replay.batch_rows=16")
@@ -160,6 +161,21 @@ TRAIN = (
     (CORRIDOR, "env.goals=[]"),
     (CORRIDOR, "env.goals=[8]"),
     (CORRIDOR, "env.goals=6"),
+    "# The shower",
+    (SHOWER, "env.start=[41,35]"),
+    (SHOWER, "env.start=38"),
+    (SHOWER, "env.comfortable=[37,101]"),
+    (SHOWER, "env.noise=-1"),
+    (SHOWER, "env.noise=0.5"),
+    (SHOWER, "env.horizon=0"),
+    (SHOWER, "env.ends=done"),
+    (SHOWER, "env.observation=pixels"),
+    (SHOWER, "env.max_time=60"),
+    (SHOWER, "exploration.end=0"),
+    (SHOWER, "exploration.start=0.5", "exploration.end=1"),
+    (SHOWER, "exploration.clip=0"),
+    (SHOWER, "exploration.tau=1"),
+    (SHOWER, "exploration=softmax"),
     "# Several jobs",
     ("-m", STATE, "seed=0,1", "optim.lr=-1"),
     ("-m", STATE, "loss.n_step=1,21", *ROWS),
@@ -209,6 +225,7 @@ PLAY = (
     ("env=tour", "env.maps=[[]]"),
     ("env=tour", "seed=one"),
     ("env=corridor", "env.goals=[8]"),
+    ("env=shower", "env.start=[41,35]"),
     ("--task", "env=tour"),
 )
 RESUME = (
