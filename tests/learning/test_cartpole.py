@@ -38,3 +38,9 @@ def test_without_memory_the_same_budget_fails(tmp_path):
 def test_memory_balances_the_pole_from_single_frames(tmp_path):
     result = trained(tmp_path / "run", "+exp=drqn_cartpole", "seed=0")
     assert result["mean"] >= SOLVED
+
+
+@pytest.mark.slow
+def test_a_policy_gradient_balances_the_pole(tmp_path):
+    result = trained(tmp_path / "run", "+exp=reinforce_cartpole", "seed=0")
+    assert result["mean"] >= SOLVED
