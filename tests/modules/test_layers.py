@@ -1,0 +1,69 @@
+"""Biases, Glorot weights and Keras' leaky ReLU of torso and head."""
+
+import math
+from types import SimpleNamespace
+
+import pytest
+import torch
+from torch import nn
+
+from modules import keys
+from modules.keys import Spaces
+from modules.networks.heads import DuelingSpec, QSpec
+from modules.networks.torsos import MlpSpec
+
+SPACES = Spaces(observation_shape=(4,), observation_dtype=torch.float32, n_actions=2)
+
+
+def parts(*, bias, init):
+    torso = MlpSpec(out_features=150, hidden=(20,), activation="leaky_relu", bias=bias, init=init).build(SPACES)
+    return torso, QSpec(hidden=(30,), bias=bias, init=init).build(150, 2)
+
+
+def linear(module):
+    return [layer for layer in module.modules() if isinstance(layer, nn.Linear)]
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_layers_have_biases_only_if_wanted(bias):
+    layers = [layer for part in parts(bias=bias, init="default") for layer in linear(part)]
+    assert len(layers) == 4
+    assert all((layer.bias is not None) == bias for layer in layers)
+
+
+def test_glorot_weights_fill_their_range_and_biases_are_0():
+    for layer in [layer for part in parts(bias=True, init="glorot") for layer in linear(part)]:
+        limit = math.sqrt(6 / (layer.in_features + layer.out_features))
+        assert 0.9 * limit < layer.weight.abs().max().item() <= limit
+        assert layer.weight.std().item() == pytest.approx(limit / math.sqrt(3), rel=0.15)
+        assert not layer.bias.any()
+
+
+def test_default_draws_what_pytorch_draws():
+    torch.manual_seed(0)
+    torso, _ = parts(bias=True, init="default")
+    torch.manual_seed(0)
+    expected = nn.Linear(4, 20)
+    assert torch.equal(linear(torso)[0].weight, expected.weight)
+    assert torch.equal(linear(torso)[0].bias, expected.bias)
+
+
+def test_the_leaky_slope_is_that_of_keras():
+    torso, _ = parts(bias=False, init="glorot")
+    first, second = (layer.weight for layer in linear(torso))
+    x = torch.randn(5, 4)
+    hidden = (x @ first.T).where(x @ first.T > 0, 0.3 * (x @ first.T))
+    out = (hidden @ second.T).where(hidden @ second.T > 0, 0.3 * (hidden @ second.T))
+    torch.testing.assert_close(torso.module(x), out)
+    assert torso.out_keys == [keys.EMBED]
+
+
+def test_a_dueling_head_has_no_part_in_a_softmax():
+    head = DuelingSpec(hidden=(7,), bias=True, init="glorot")
+    assert not list(head.needs(SimpleNamespace(loss=SimpleNamespace(on_policy=False))))
+    (said,) = head.needs(SimpleNamespace(loss=SimpleNamespace(on_policy=True)))
+    assert "use network/head=q" in said
+    module = head.build(4, 3).module
+    module(torch.randn(6, 4)).log_softmax(-1).gather(1, torch.arange(6)[:, None] % 3).sum().backward()
+    assert linear(module.advantage)[-1].weight.grad.abs().max() > 1e-3
+    assert linear(module.value)[-1].weight.grad.abs().max() < 1e-6
