@@ -16,6 +16,7 @@ from modules.spec import UsageError
 
 CONF = str(Path(__file__).resolve().parents[1] / "conf")
 OVER_ALL = ("exp", "debug", "sweep")  # groups without a default: their options are added with +
+OPEN = "env.kwargs."  # the settings beneath are whatever an environment's constructor takes
 
 
 def options(group: str = "") -> list[tuple[str, str]]:
@@ -28,6 +29,11 @@ def options(group: str = "") -> list[tuple[str, str]]:
 def word(group: str, option: str) -> str:
     """Write an option as it is chosen on the command line."""
     return f"{'+' * (group in OVER_ALL)}{group}={option}"
+
+
+def opened(words: Sequence[str]) -> list[str]:
+    """Let the settings of an environment's constructor be given as all others are, where Hydra asks for a +."""
+    return [f"++{given}" if given.startswith(OPEN) else given for given in words]
 
 
 def refuse_flags(words: Sequence[str]) -> None:

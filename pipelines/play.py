@@ -12,7 +12,7 @@ from modules.envs.base import EnvSpec
 from modules.seeding import seed_everything, seed_for
 from modules.spec import UsageError
 from pipelines.command import command, composed, composing
-from pipelines.hints import refuse_bare_words
+from pipelines.hints import opened, refuse_bare_words
 from pipelines.output import while_read, write
 from pipelines.schema import read
 from pipelines.terminal import Screen, Stage, key_presses
@@ -20,7 +20,8 @@ from pipelines.terminal import Screen, Stage, key_presses
 QUIT = "q"
 WITH_TEXT = ("tour", "corridor", "memory_len", "passive_tmaze", "repeat_previous", "shower")
 USAGE = f"""python -m pipelines.play env=tour env.task=ruin_2swamp [setting=value ...]
-  env=NAME      an environment with a text view (required): {", ".join(WITH_TEXT)}
+  env=NAME      an environment with a text view (required): {", ".join(WITH_TEXT)};
+                or env=gym with the id of one that renders ansi: env=gym env.id=Taxi-v4
   env.NAME=...  its settings, as for pipelines.train; so are all others, e.g. +exp=tour env.layout=uniform
   seed=0        of the episodes
 Keys are named below the first frame; q quits. Without a terminal, the characters of standard input are the keys."""
@@ -32,7 +33,7 @@ def configuration(overrides: Sequence[str]) -> DictConfig:
         raise UsageError(f"{flags[0]}: no such option; say setting=value, or --help")
     refuse_bare_words(overrides)
     with composing():
-        return composed(overrides)[0]
+        return composed(opened(overrides))[0]
 
 
 def stage_for(overrides: Sequence[str]) -> tuple[EnvSpec, Stage]:
@@ -47,7 +48,8 @@ def stage_for(overrides: Sequence[str]) -> tuple[EnvSpec, Stage]:
     except UsageError as error:
         stage.close()
         raise UsageError(
-            f"env: this environment has no text view; say which to play: env={', env='.join(WITH_TEXT)}"
+            f"env: this environment has no text view; say which to play: env={', env='.join(WITH_TEXT)}, or env=gym "
+            "with the id of one that renders ansi"
         ) from error
     return run.env, stage
 

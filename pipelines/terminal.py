@@ -28,8 +28,8 @@ class Stage:
     """
 
     def __init__(self, spec: EnvSpec, primer: Transform | None, *, seed: int) -> None:
-        self._spec = spec
-        self._env = spec.build(1, primer)
+        self._spec = spec.as_text()
+        self._env = self._spec.build(1, primer)
         self._env.set_seed(seed)
         self.restart()
 

@@ -13,6 +13,7 @@ from omegaconf import DictConfig
 
 from modules.spec import UsageError
 from pipelines.command import CONF, SWEEP_FLAGS, RunFailed, abandoned, command, preflight, worker
+from pipelines.hints import opened
 from pipelines.session import start
 
 
@@ -41,6 +42,7 @@ def main(cfg: DictConfig) -> float | None:
 
 if __name__ == "__main__":
     with command():
+        sys.argv[1:] = opened(sys.argv[1:])
         preflight(sys.argv[1:])
         if not SWEEP_FLAGS.isdisjoint(sys.argv):
             # joblib would kill its workers, which the terminal's Ctrl-C reaches as well, in the middle of saving.

@@ -12,7 +12,8 @@ from pydantic import Field
 from torchrl.envs import EnvBase, Transform, TransformedEnv
 
 from modules.envs.base import EnvSpec, transformed
-from modules.envs.gym import action_count, first_frame, make_one, wrapped
+from modules.envs.gym import first_frame, make_one, wrapped
+from modules.envs.reading import action_count
 from modules.keys import Spaces
 from modules.spec import UsageError, spec
 
@@ -66,7 +67,7 @@ class AtariSpec(EnvSpec):
     def spaces(self) -> Spaces:
         """Look up the actions in one game, made and closed at once."""
         env = self._game(video=False)
-        n_actions = action_count(env, self.id)
+        n_actions = action_count(env.action_space, self.id)
         env.close()
         shape = (self.frame_stack, self.screen_size, self.screen_size)
         return Spaces(observation_shape=shape, observation_dtype=torch.uint8, n_actions=n_actions)
@@ -109,4 +110,4 @@ class AtariSpec(EnvSpec):
             "full_action_space": self.full_action_space,
             "max_num_frames_per_episode": self.max_frames,
         }
-        return make_one(self.id, {**settings, **({"render_mode": "rgb_array"} if video else {})})
+        return make_one(self.id, {**settings, **({"render_mode": "rgb_array"} if video else {})}, ())

@@ -47,6 +47,10 @@ class EnvSpec(Spec):
         """Frames per second at which a film of it can be followed."""
         return 30
 
+    def as_text(self) -> "EnvSpec":
+        """What to build where `text` is asked for, if that differs."""
+        return self
+
     def text(self, env: EnvBase) -> str:
         """Write the first environment as it is now in characters; raises `UsageError` where that is not possible."""
         del env

@@ -1,10 +1,12 @@
-"""Any Gymnasium id with discrete actions and vector or image observations, vectorised in one process."""
+"""Any Gymnasium id with discrete actions and observations that make one array, vectorised in one process."""
 
 import difflib
 import importlib
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import replace
 from typing import Any
 
 import gymnasium
@@ -18,6 +20,17 @@ from torchrl.envs import EnvBase, GymWrapper, Transform, TransformedEnv
 import modules.envs.gymnasium_ids  # noqa: F401 - so that every process that builds one knows recall/… too
 from modules import keys
 from modules.envs.base import EnvSpec, transformed
+from modules.envs.reading import (
+    Adapter,
+    action_count,
+    adapters,
+    as_box,
+    imported,
+    reading,
+    refuse_not_finite,
+    refuse_unplayable,
+    wrappers_named,
+)
 from modules.keys import Spaces
 from modules.spec import UsageError, spec
 
@@ -29,13 +42,14 @@ os.environ["SDL_NO_SIGNAL_HANDLERS"] = "1"
 EXTRAS = {"MiniGrid-": "minigrid", "BabyAI-": "minigrid"}  # how ids begin → the package, and extra, that registers them
 
 
-def make_vec(env_id: str, num_envs: int, kwargs: dict[str, Any]) -> VectorEnv:
+def make_vec(env_id: str, num_envs: int, kwargs: dict[str, Any], wrappers: Sequence[Adapter]) -> VectorEnv:
     """Make a synchronous vector environment whose episodes are reset one by one, by the caller."""
     return gymnasium.make_vec(
         env_id,
         num_envs=num_envs,
         vectorization_mode="sync",
         vector_kwargs={"autoreset_mode": AutoresetMode.DISABLED},
+        wrappers=wrappers,  # pyright: ignore[reportArgumentType] - whatever makes an environment of one
         disable_env_checker=True,  # it checks every step of every environment
         **kwargs,
     )
@@ -45,11 +59,11 @@ def check_id(env_id: str) -> None:
     """Raise `UsageError` if Gymnasium does not know `env_id`."""
     module, _, name = env_id.rpartition(":")
     load_extra(name)
+    if module:  # registers what it defines, as gymnasium.make would have it do
+        imported(module, "env.id")
     try:
-        if module:  # registers what it defines, as gymnasium.make would have it do
-            importlib.import_module(module)
         gymnasium.spec(name)
-    except (gymnasium.error.Error, ModuleNotFoundError) as error:
+    except gymnasium.error.Error as error:
         near = difflib.get_close_matches(name, list(gymnasium.registry), n=3)
         hint = f"; did you mean {' or '.join(near)}?" if near else ""
         raise UsageError(f"env.id: Gymnasium knows no environment {env_id!r}{hint or f' ({error})'}") from error
@@ -67,21 +81,24 @@ def load_extra(name: str) -> None:
         raise UsageError(f"env.id: {name} needs the package {package} ({error}): install it with {how}") from error
 
 
-def make_one(env_id: str, kwargs: dict[str, Any]) -> gymnasium.Env:
-    """Make one environment, or raise `UsageError` with what its constructor said."""
+def make_one(env_id: str, kwargs: dict[str, Any], wrappers: Sequence[Adapter]) -> gymnasium.Env:
+    """Make one environment, or raise `UsageError` with what its constructor, or that of a wrapper, said."""
     check_id(env_id)
+    doing = f"env: {env_id} cannot be made with kwargs {kwargs}"
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what matters becomes a sentence of ours
-            return gymnasium.make(env_id, disable_env_checker=True, **kwargs)
+            env = gymnasium.make(env_id, disable_env_checker=True, **kwargs)
+            for wrapper in wrappers:
+                doing = f"env.wrappers: {getattr(wrapper, '__name__', wrapper)} cannot be put around {env_id}"
+                env = wrapper(env)
+            return env
     except Exception as error:
-        text = " ".join(str(error).split())
-        raise UsageError(f"env: {env_id} cannot be made with kwargs {kwargs}: {text}") from error
+        raise UsageError(f"{doing}: {' '.join(str(error).split())}") from error
 
 
-def registered_limit(env_id: str, kwargs: dict[str, Any]) -> int | None:
-    """Steps after which episodes of `env_id` are cut, if they are."""
-    env = make_one(env_id, kwargs)
+def limit(env: gymnasium.Env) -> int | None:
+    """Steps after which episodes of `env` are cut, if they are."""
     assert env.spec is not None
     return env.spec.max_episode_steps
 
@@ -91,45 +108,42 @@ def renders(env: gymnasium.Env) -> bool:
     return "rgb_array" in env.metadata.get("render_modes", ())
 
 
-def action_count(env: gymnasium.Env, env_id: str) -> int:
-    """Count the actions, or raise `UsageError` if they are not discrete from 0."""
-    space = env.action_space
-    if not isinstance(space, gymnasium.spaces.Discrete) or space.start != 0:
-        raise UsageError(f"env.id: Q-learning needs discrete actions counted from 0, but {env_id} has {space}")
-    return int(space.n)
-
-
 @spec
 class GymSpec(EnvSpec):
-    """A registered Gymnasium environment with Box observations.
+    """A registered Gymnasium environment, Gymnasium's or yours (docs/your_own_environment.md).
 
-    `keep` selects entries of a vector observation (null: all); leaving out velocities makes memory necessary.
-    Observations of another type than uint8 become float32.
+    Observations may be a Box of any number type and shape, Discrete, MultiDiscrete (both become one-hot vectors),
+    MultiBinary, or a Dict or Tuple of such, which becomes one vector. Images are Boxes of uint8; all other types become
+    float32. Actions must be Discrete, or MultiDiscrete or MultiBinary with few combinations.
+
+    Attributes:
+        id: as registered, `my_file:Mine-v0` to have `my_file.py` of the current folder imported before.
+        kwargs: of its constructor.
+        wrappers: Gymnasium wrappers, `module:Class` each, around every environment, the first innermost; each is
+            called with the environment alone.
+        keep: entries of a vector observation that the agent sees (null: all); leaving out velocities makes memory
+            necessary.
     """
 
     id: str
     kwargs: dict[str, Any]
+    wrappers: tuple[str, ...]
     keep: tuple[int, ...] | None
 
     def needs(self, run: Any) -> Iterator[str]:
-        """A film needs a renderer."""
-        env = make_one(self.id, self.kwargs)
-        if run.video and not renders(env):
-            yield f"video=true needs an environment that renders rgb_array, which {self.id} does not: set video=false"
+        """A film needs a renderer, and everything a first step."""
+        with closing(self._mine()) as env:
+            if run.video and not renders(env):
+                how = "an environment that renders rgb_array"
+                yield f"video=true needs {how}, which {self.id} does not: set video=false"
+            refuse_unplayable(env, self.id)
 
     def spaces(self) -> Spaces:
         """Look the spaces up in one environment, made and closed at once."""
-        env = make_one(self.id, self.kwargs)
-        space, n_actions = env.observation_space, action_count(env, self.id)
-        env.close()
-        if not isinstance(space, gymnasium.spaces.Box):
-            raise UsageError(f"env.id: observations must be a Box, but {self.id} has {space}")
-        shape = space.shape
-        if len(shape) == 3 and shape[2] in (1, 3, 4) and shape[0] > 4:
-            raise UsageError(
-                f"env.id: {self.id} has images {list(shape)}, height and width first, but channels must come first; "
-                "wrap it, or use env=cartpole_pixels with this env.id"
-            )
+        with closing(self._mine()) as env:
+            n_actions = action_count(env.action_space, self.id)
+            seen = reading(as_box(env.observation_space, self.id))
+        shape = seen.shape
         if self.keep is not None:
             if len(shape) != 1 or not self.keep or not all(0 <= i < shape[0] for i in self.keep):
                 raise UsageError(
@@ -137,17 +151,21 @@ class GymSpec(EnvSpec):
                     f"whose shape is {list(shape)}"
                 )
             shape = (len(self.keep),)
-        dtype = torch.uint8 if space.dtype == np.uint8 else torch.float32
-        return Spaces(observation_shape=shape or (1,), observation_dtype=dtype, n_actions=n_actions)
+        dtype = torch.uint8 if seen.dtype == np.uint8 else torch.float32
+        return Spaces(observation_shape=shape, observation_dtype=dtype, n_actions=n_actions)
 
     def max_steps(self) -> int | None:
-        """The limit with which the id is registered."""
-        return registered_limit(self.id, self.kwargs)
+        """The limit with which the id is registered, or that a wrapper sets."""
+        with closing(self._mine()) as env:
+            return limit(env)
 
     def build(self, num_envs: int, primer: Transform | None, *, video: bool = False) -> TransformedEnv:
         """Make the vector environment."""
-        envs = make_vec(self.id, num_envs, {**self.kwargs, **({"render_mode": "rgb_array"} if video else {})})
-        return transformed(wrapped(Observations(envs, self.keep)), primer)
+        kwargs = {**self.kwargs, **({"render_mode": "rgb_array"} if video else {})}
+        with closing(self._mine()) as env:
+            adapted = adapters(env)
+        envs = make_vec(self.id, num_envs, kwargs, (*wrappers_named(self.wrappers), *adapted))
+        return transformed(wrapped(Observations(envs, self)), primer)
 
     def picture(self, env: EnvBase) -> np.ndarray:
         """Ask the environment's own renderer."""
@@ -156,7 +174,22 @@ class GymSpec(EnvSpec):
     def video_fps(self) -> int:
         """As the environment asks for if that is slower than usual."""
         usual = super().video_fps()
-        return min(usual, make_one(self.id, self.kwargs).metadata.get("render_fps") or usual)
+        return min(usual, self._mine().metadata.get("render_fps") or usual)
+
+    def as_text(self) -> "GymSpec":
+        """The same, drawn in characters if the environment can do that."""
+        able = "ansi" in self._mine().metadata.get("render_modes", ())
+        return replace(self, kwargs={**self.kwargs, "render_mode": "ansi"}) if able else self
+
+    def text(self, env: EnvBase) -> str:
+        """Ask the environment's own renderer."""
+        text = first_render(env) if self.kwargs.get("render_mode") == "ansi" else None
+        return text.rstrip("\n") if isinstance(text, str) else super().text(env)
+
+    def _mine(self) -> gymnasium.Env:
+        """Make one environment with the wrappers of the settings."""
+        check_id(self.id)  # first: a package that is missing is not the wrapper's fault
+        return make_one(self.id, self.kwargs, wrappers_named(self.wrappers))
 
 
 class GymVector(GymWrapper):
@@ -184,24 +217,36 @@ def wrapped(envs: VectorEnv) -> EnvBase:
 
 
 class Observations(gymnasium.vector.VectorObservationWrapper):
-    """Make observations what `Spaces` says: the entries `keep`, uint8 or else float32, a scalar as a vector of one."""
+    """Make observations what `Spaces` says, `reading`'s arrays or the entries `keep` of them, and refuse NaN."""
 
-    def __init__(self, env: VectorEnv, keep: tuple[int, ...] | None) -> None:
+    def __init__(self, env: VectorEnv, settings: GymSpec) -> None:
         super().__init__(env)
         self.autoreset_mode = AutoresetMode.DISABLED  # TorchRL looks for it on the outermost wrapper
-        self.keep = slice(None) if keep is None else np.asarray(keep)
+        self.keep = slice(None) if settings.keep is None else np.asarray(settings.keep)
         whole = env.single_observation_space
         assert isinstance(whole, gymnasium.spaces.Box)
-        self.dtype = np.dtype(np.uint8 if whole.dtype == np.uint8 else np.float32)
+        self.reading, self._id = reading(whole), settings.id
         with np.errstate(over="ignore"):  # bounds beyond float32 become infinite
             low, high = (self.observations(bound[None])[0] for bound in (whole.low, whole.high))
-        self.single_observation_space = gymnasium.spaces.Box(low, high, dtype=self.dtype.type)
+        self.single_observation_space = gymnasium.spaces.Box(low, high, dtype=self.reading.dtype.type)
         self.observation_space = gymnasium.vector.utils.batch_space(self.single_observation_space, self.num_envs)
 
     def observations(self, observations: np.ndarray) -> np.ndarray:
         """[N, all] → [N, kept]."""
-        values = observations if observations.ndim > 1 else observations[:, None]
-        return values[:, self.keep].astype(self.dtype, copy=False)
+        return self.reading(observations)[:, self.keep]
+
+    def reset(self, *, seed: Any = None, options: Any = None) -> tuple[np.ndarray, dict[str, Any]]:
+        """Reset (some of) the environments."""
+        observations, info = super().reset(seed=seed, options=options)
+        refuse_not_finite(observations, "observation", self._id)
+        return observations, info
+
+    def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
+        """Step all environments; raises `NonFiniteError` for what nothing can be learned from."""
+        observations, reward, terminated, truncated, info = super().step(actions)
+        refuse_not_finite(observations, "observation", self._id)
+        refuse_not_finite(reward, "reward", self._id)
+        return observations, reward, terminated, truncated, info
 
 
 def vector_env(env: EnvBase) -> SyncVectorEnv:
@@ -212,8 +257,13 @@ def vector_env(env: EnvBase) -> SyncVectorEnv:
     return inner
 
 
+def first_render(env: EnvBase) -> Any:
+    """Let the first of the vectorised environments render itself, as its render mode says."""
+    return vector_env(env).envs[0].render()
+
+
 def first_frame(env: EnvBase) -> np.ndarray:
     """Render the first of the vectorised environments, [H, W, 3], uint8."""
-    frame = vector_env(env).envs[0].render()
+    frame = first_render(env)
     assert isinstance(frame, np.ndarray)
     return frame

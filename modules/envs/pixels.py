@@ -13,7 +13,8 @@ from pydantic import Field
 from torchrl.envs import EnvBase, Transform, TransformedEnv
 
 from modules.envs.base import EnvSpec, transformed
-from modules.envs.gym import action_count, first_frame, make_one, make_vec, registered_limit, renders, wrapped
+from modules.envs.gym import first_frame, limit, make_one, make_vec, renders, wrapped
+from modules.envs.reading import action_count, numbering
 from modules.keys import Spaces
 from modules.spec import UsageError, spec
 
@@ -41,14 +42,14 @@ class PixelsSpec(EnvSpec):
 
     def max_steps(self) -> int | None:
         """The limit with which the id is registered."""
-        return registered_limit(self.id, self.kwargs)
+        return limit(make_one(self.id, self.kwargs, ()))
 
     def spaces(self) -> Spaces:
         """Look up the actions; the observation follows from the settings."""
-        env = make_one(self.id, {**self.kwargs, "render_mode": "rgb_array"})
+        env = make_one(self.id, {**self.kwargs, "render_mode": "rgb_array"}, ())
         if not renders(env):
             raise UsageError(f"env.id: {self.id} cannot render to pixels (its render modes have no rgb_array)")
-        n_actions = action_count(env, self.id)
+        n_actions = action_count(env.action_space, self.id)
         env.reset(seed=0)
         picture: Any = env.render()
         if not (isinstance(picture, np.ndarray) and picture.ndim == 3 and picture.shape[2] == 3):
@@ -73,7 +74,8 @@ class PixelsSpec(EnvSpec):
     def build(self, num_envs: int, primer: Transform | None, *, video: bool = False) -> TransformedEnv:
         """Make the vector environment; it renders anyway, so `video` changes nothing."""
         del video
-        envs = make_vec(self.id, num_envs, {**self.kwargs, "render_mode": "rgb_array"})
+        kwargs = {**self.kwargs, "render_mode": "rgb_array"}
+        envs = make_vec(self.id, num_envs, kwargs, numbering(make_one(self.id, kwargs, ())))
         return transformed(wrapped(Pixels(envs, self)), primer)
 
     def picture(self, env: EnvBase) -> np.ndarray:

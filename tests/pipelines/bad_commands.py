@@ -1,4 +1,4 @@
-"""What users mistype: the words after `python -m pipelines.…`, and the folders that stand in them."""
+"""What users mistype: the words after `python -m pipelines.…`; the folders that stand in them: `bad_input.PLACES`."""
 
 STATE, PIXELS = "+exp=drqn_cartpole_masked", "+exp=drqn_cartpole"
 TOUR, CORRIDOR = "+exp=tour", "+exp=corridor"
@@ -122,7 +122,17 @@ TRAIN = (
     (STATE, f"{OURS}FromOne-v0", "env.keep=null"),
     (STATE, f"{OURS}Symbols-v0", "env.keep=null"),
     (PIXELS, f"{OURS}Continuous-v0"),
+    *((STATE, f"{OURS}{name}-v0", "env.keep=null") for name in ("Camera", "Levers", "Liar", "Old", "Missing")),
+    (STATE, "env.wrappers=FlattenObservation"),
+    (STATE, "env.wrappers=[FlattenObservation]"),
+    (STATE, "env.wrappers=[gymnasium.wrappers:Flatten]"),
+    (STATE, "env.wrappers=[gymnasium.wrappers:TimeLimit]"),
+    (STATE, "env.wrappers=[gymnasium.spaces:Box]"),
+    (STATE, "env.wrappers=[nowhere:Thing]"),
+    (STATE, "env.wrappers=[modules.envs.minigrid:OneHotCodes]"),
     (STATE, "+env.kwargs.gravity=9.8"),
+    (STATE, "env.kwargs.gravity=9.8"),
+    (TOUR, "env.kwargs.sight=2"),
     (STATE, "env.keep=[0,7]"),
     (STATE, "env.keep=[]"),
     (STATE, "env.keep=0"),
@@ -279,27 +289,4 @@ COMMANDS = {
     "resume": RESUME,
     "report": REPORT,
     "benchmark": BENCHMARK,
-}
-PLACES = {
-    "RUN": "a finished run of 100 frames",
-    "ABOVE": "a folder with a run in it",
-    "NOWHERE": "nothing",
-    "EMPTY": "an empty folder",
-    "FILE": "a file",
-    "NO_CHECKPOINT": "a run whose checkpoints were deleted",
-    "TRUNCATED": "one whose checkpoints were cut in half",
-    "FOREIGN": "one with checkpoints of another program",
-    "BOMB": "one whose checkpoints are pickles that would run a command",
-    "NEWER": "one with checkpoints of a later version",
-    "OTHER_NETWORK": "one in whose config.yaml the size of the memory was changed by hand",
-    "OTHER_HEAD": "one in whose config.yaml the size of the head was changed by hand",
-    "OTHER_REPLAY": "one in whose config.yaml the rows of the replay were made longer by hand",
-    "NO_REPLAY": "one whose folder replay was deleted",
-    "CUT_REPLAY": "one whose replay/observation.memmap was cut to 100 bytes",
-    "NO_REWARDS": "one whose replay/reward.memmap was deleted",
-    "BROKEN_META": "one whose replay/meta.json was cut in half",
-    "NO_METRICS": "one whose metrics.csv was deleted",
-    "BROKEN_CONFIG": "one whose config.yaml is no YAML",
-    "TYPO_IN_CONFIG": "one in whose config.yaml a setting is misspelt",
-    "BROKEN_SUMMARY": "one whose summary.json was cut in half",
 }

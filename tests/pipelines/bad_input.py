@@ -13,10 +13,33 @@ from pathlib import Path
 import torch
 
 from modules import checkpoint
-from tests.pipelines.bad_commands import COMMANDS, PLACES, STATE
+from tests.pipelines.bad_commands import COMMANDS, STATE
 from tests.pipelines.launch import Ended, launch
 
 TINY = (STATE, "+debug=smoke", "total_frames=100", "video=false")
+PLACES = {
+    "RUN": "a finished run of 100 frames",
+    "ABOVE": "a folder with a run in it",
+    "NOWHERE": "nothing",
+    "EMPTY": "an empty folder",
+    "FILE": "a file",
+    "NO_CHECKPOINT": "a run whose checkpoints were deleted",
+    "TRUNCATED": "one whose checkpoints were cut in half",
+    "FOREIGN": "one with checkpoints of another program",
+    "BOMB": "one whose checkpoints are pickles that would run a command",
+    "NEWER": "one with checkpoints of a later version",
+    "OTHER_NETWORK": "one in whose config.yaml the size of the memory was changed by hand",
+    "OTHER_HEAD": "one in whose config.yaml the size of the head was changed by hand",
+    "OTHER_REPLAY": "one in whose config.yaml the rows of the replay were made longer by hand",
+    "NO_REPLAY": "one whose folder replay was deleted",
+    "CUT_REPLAY": "one whose replay/observation.memmap was cut to 100 bytes",
+    "NO_REWARDS": "one whose replay/reward.memmap was deleted",
+    "BROKEN_META": "one whose replay/meta.json was cut in half",
+    "NO_METRICS": "one whose metrics.csv was deleted",
+    "BROKEN_CONFIG": "one whose config.yaml is no YAML",
+    "TYPO_IN_CONFIG": "one in whose config.yaml a setting is misspelt",
+    "BROKEN_SUMMARY": "one whose summary.json was cut in half",
+}
 
 
 @dataclass(frozen=True)

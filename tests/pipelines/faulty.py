@@ -43,10 +43,49 @@ class Continuous(gymnasium.Env):
 
 
 class Symbols(gymnasium.Env):
-    """Observations that are no numbers in a box, and no picture."""
+    """Observations with a part that is no number."""
 
-    observation_space = gymnasium.spaces.Discrete(7)
+    observation_space = gymnasium.spaces.Dict({"place": gymnasium.spaces.Discrete(7), "said": gymnasium.spaces.Text(9)})
     action_space = gymnasium.spaces.Discrete(2)
+
+
+class Camera(gymnasium.Env):
+    """An image beside a number."""
+
+    observation_space = gymnasium.spaces.Dict(
+        {"seen": gymnasium.spaces.Box(0, 255, (32, 32, 3), np.uint8), "speed": gymnasium.spaces.Box(0, 1, (1,))}
+    )
+    action_space = gymnasium.spaces.Discrete(2)
+
+
+class Levers(gymnasium.Env):
+    """Many actions at once."""
+
+    observation_space = gymnasium.spaces.Box(-1, 1, (2,), np.float32)
+    action_space = gymnasium.spaces.MultiDiscrete([10, 10, 10])
+
+
+class Liar(gymnasium.Env):
+    """Gives another observation than it promises."""
+
+    observation_space = gymnasium.spaces.Box(-1, 1, (2,), np.float32)
+    action_space = gymnasium.spaces.Discrete(2)
+
+    def reset(self, *, seed=None, options=None):
+        return np.zeros(3, np.float32), {}
+
+
+class Old(gymnasium.Env):
+    """As environments were before Gymnasium: a step gives four values."""
+
+    observation_space = gymnasium.spaces.Box(-1, 1, (2,), np.float32)
+    action_space = gymnasium.spaces.Discrete(2)
+
+    def reset(self, *, seed=None, options=None):
+        return np.zeros(2, np.float32), {}
+
+    def step(self, action):
+        return np.zeros(2, np.float32), 0.0, False, {}
 
 
 class FromOne(gymnasium.Env):
@@ -56,6 +95,6 @@ class FromOne(gymnasium.Env):
     action_space = gymnasium.spaces.Discrete(2, start=1)
 
 
-for kind in (Faulty, NanReward, Continuous, Symbols, FromOne):
+for kind in (Faulty, NanReward, Continuous, Symbols, Camera, Levers, Liar, Old, FromOne):
     if f"{kind.__name__}-v0" not in gymnasium.registry:
         gymnasium.register(f"{kind.__name__}-v0", f"{__name__}:{kind.__name__}")

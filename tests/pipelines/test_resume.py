@@ -232,7 +232,10 @@ def test_an_environment_that_raises_ends_the_run_with_its_message_and_all_saved(
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        ((*FAULT, "env.id=tests.pipelines.faulty:NanReward-v0", "+env.kwargs.at=170"), "loss/q = (nan|inf)"),
+        (
+            (*FAULT, "env.id=tests.pipelines.faulty:NanReward-v0", "+env.kwargs.at=170"),
+            "stopped at frame .*gave nan as its reward",
+        ),
         ((*KINDS["state"], "hydra.run.dir=run", "optim.lr=1e30"), "loss/q = (nan|inf)"),
         (
             (*KINDS["family"], "hydra.run.dir=run", "intrinsic.embedding.descent.lr=1e30"),
