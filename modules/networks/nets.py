@@ -122,6 +122,7 @@ class Policy(TensorDictModuleBase):
         super().__init__()
         self.network = network
         self._choose, self._probability = choose, probability
+        self._reads, self._states = network.reads, network.states  # once: they are made anew whenever they are asked for
         self.in_keys = [*network.reads, keys.IS_INIT, *network.states]
         written = [keys.ACTION] if probability is None else [keys.ACTION, keys.BEHAVIOUR]
         self.out_keys = [*written, *(("next", key) for key in network.states)]  # pyright: ignore[reportAttributeAccessIssue] - nested
@@ -132,14 +133,14 @@ class Policy(TensorDictModuleBase):
         """Act on [N]: writes `action` [N] and the next recurrent state; a state from before a reset is not read."""
         network = self.network
         fresh = tensordict[keys.IS_INIT].unsqueeze(-1)
-        state = tuple(tensordict[key].masked_fill(fresh, 0.0) for key in network.states)
-        now = {key: tensordict[key].unsqueeze(1) for key in network.reads}
+        state = tuple(tensordict[key].masked_fill(fresh, 0.0) for key in self._states)
+        now = {key: tensordict[key].unsqueeze(1) for key in self._reads}
         values, state = network.unroll(now, state)
         values = network.combined(values, now).squeeze(1)
         action = self._choose(values)
         tensordict.set(keys.ACTION, action)
         if self._probability is not None:
             tensordict.set(keys.BEHAVIOUR, self._probability(values, action))
-        for key, value in zip(network.states, state, strict=True):
+        for key, value in zip(self._states, state, strict=True):
             tensordict.set(("next", key), value)
         return tensordict
