@@ -69,7 +69,7 @@ class Callback:
     """Hooks into greedy episodes for an analysis of one's own; a subclass overrides those that it needs.
 
     Episodes run side by side, so calls for one stand between those for others; the number of an episode is the place
-    of its return in `Episodes.returns`. Arrays are the callback's own, to keep or to change.
+    of its return in `Episodes.returns`. Arrays are copies: what a callback does to them changes no episode.
     """
 
     def on_episode_begin(self, episode: int, observation: np.ndarray) -> None:
@@ -104,12 +104,12 @@ class Announcer:
         """The environments made `step` and stand, reset where it ended an episode, at `after`."""
         if not self._callbacks:
             return
-        there, counted = step["next"], np.flatnonzero(self._episode < self._end)
+        there, counted = after_of(step), np.flatnonzero(self._episode < self._end)
         for i in counted.tolist():
             made = self._of(step, i)
             for callback in self._callbacks:
                 callback.on_step_end(made)
-        ended = counted[there[keys.DONE].squeeze(-1).numpy()[counted]]
+        ended = counted[np.asarray(there[keys.DONE].squeeze(-1))[counted]]
         for i in ended.tolist():
             episode_return, length = there[keys.EPISODE_RETURN][i].item(), int(there[keys.STEP_COUNT][i].item())
             for callback in self._callbacks:
@@ -123,7 +123,7 @@ class Announcer:
                 callback.on_episode_begin(int(self._episode[i]), own(now, i))
 
     def _of(self, step: TensorDictBase, i: int) -> Step:
-        there = step["next"]
+        there = after_of(step)
         return Step(
             episode=int(self._episode[i]),
             number=int(step[keys.STEP_COUNT][i].item()),
@@ -136,9 +136,16 @@ class Announcer:
         )
 
 
+def after_of(step: TensorDictBase) -> TensorDictBase:
+    """What a step led to."""
+    there = step.get("next")
+    assert isinstance(there, TensorDictBase)
+    return there
+
+
 def own(td: TensorDictBase, i: int) -> np.ndarray:
     """Copy environment `i`'s observation, [*shape]."""
-    return td[keys.OBSERVATION][i].numpy().copy()
+    return np.array(td[keys.OBSERVATION][i].numpy())
 
 
 def run_episodes(

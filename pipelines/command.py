@@ -18,7 +18,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from modules.spec import UsageError
 from pipelines.check import check
-from pipelines.hints import CONF, refuse_bare_words, refuse_flags, unknown_option, unknown_setting
+from pipelines.hints import CONF, opened, refuse_bare_words, refuse_flags, unknown_option, unknown_setting
 from pipelines.schema import read
 
 USAGE_EXIT = 2
@@ -69,7 +69,12 @@ def preflight(words: Sequence[str]) -> None:
 
 @contextmanager
 def composing() -> Iterator[None]:
-    """Have `composed` and `sweep` read `conf/`; what Hydra complains of becomes a `UsageError` of one line."""
+    """Have `composed` and `sweep` read `conf/`; what Hydra complains of becomes a `UsageError` of one line.
+
+    Hydra's one global state is afterwards what it was before: a notebook may use Hydra for something else.
+    """
+    before = GlobalHydra.instance().hydra
+    GlobalHydra.instance().clear()
     try:
         with initialize_config_dir(CONF, version_base="1.3"):
             yield
@@ -78,7 +83,16 @@ def composing() -> Iterator[None]:
     except (HydraException, OmegaConfBaseException, ValueError) as error:
         raise UsageError(plain(error)) from error
     finally:
-        GlobalHydra.instance().clear()
+        GlobalHydra.instance().hydra = before
+
+
+def configured(words: Sequence[str]) -> tuple[DictConfig, Path]:
+    """Compose the settings of one run from the words of a command line; return them and the run's directory."""
+    if flags := [word for word in words if word.startswith("-")]:
+        raise UsageError(f"{flags[0]}: no such option here; say setting=value")
+    refuse_bare_words(words)
+    with composing():
+        return composed(opened(words))
 
 
 def sweep(overrides: Sequence[str]) -> Iterator[tuple[int, list[str]]]:

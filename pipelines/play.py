@@ -11,8 +11,7 @@ from modules import keys
 from modules.envs.base import EnvSpec
 from modules.seeding import seed_everything, seed_for
 from modules.spec import UsageError
-from pipelines.command import command, composed, composing
-from pipelines.hints import opened, refuse_bare_words
+from pipelines.command import command, configured
 from pipelines.output import while_read, write
 from pipelines.schema import read
 from pipelines.terminal import Screen, Stage, key_presses
@@ -31,9 +30,7 @@ def configuration(overrides: Sequence[str]) -> DictConfig:
     """Compose the configuration as training does; raises `UsageError` for what does not exist."""
     if flags := [word for word in overrides if word.startswith("-")]:
         raise UsageError(f"{flags[0]}: no such option; say setting=value, or --help")
-    refuse_bare_words(overrides)
-    with composing():
-        return composed(opened(overrides))[0]
+    return configured(overrides)[0]
 
 
 def stage_for(overrides: Sequence[str]) -> tuple[EnvSpec, Stage]:

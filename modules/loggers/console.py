@@ -27,7 +27,8 @@ class Progress:
     Args:
         total_frames: the frames at which the run ends.
         start_frames: the frames at which it starts (resumed runs).
-        bar: draw a bar if stderr is a terminal; otherwise `show` writes a line through the logger "recall".
+        bar: draw a bar if stderr is a terminal or a notebook's; otherwise `show` writes a line through the logger
+            "recall".
             Bars of parallel jobs overwrite each other, so a multirun passes False.
     """
 
@@ -78,5 +79,13 @@ class Progress:
 
 
 def _drawable() -> bool:
-    """Return whether stderr is a terminal of known size; in one of 0 columns tqdm draws nothing."""
+    """Return whether stderr can redraw a line: in a notebook, or a terminal of known size; in 0 columns tqdm cannot."""
+    if _in_notebook():
+        return True
     return sys.stderr.isatty() and os.get_terminal_size(sys.stderr.fileno()).columns > 0
+
+
+def _in_notebook() -> bool:
+    """Return whether this process is a notebook's kernel, whose stderr is no terminal and yet redraws lines."""
+    shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
+    return shell is not None and hasattr(shell, "kernel")

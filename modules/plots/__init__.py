@@ -2,7 +2,7 @@
 
 from modules.plots.arms import arms_over_time
 from modules.plots.compare import Difference, GroupCurve, Panel, draw_report
-from modules.plots.curve import learning_curve
+from modules.plots.curve import curve_figure, learning_curve
 from modules.plots.episodes import episodes_over_steps
 from modules.plots.visits import visits_map
 
@@ -11,6 +11,7 @@ __all__ = [
     "GroupCurve",
     "Panel",
     "arms_over_time",
+    "curve_figure",
     "draw_report",
     "episodes_over_steps",
     "learning_curve",

@@ -13,10 +13,25 @@ from modules.runs import Table, measured, read_table
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 
 def learning_curve(run_dir: Path) -> Path | None:
     """Draw `run_dir`/metrics.csv as `run_dir`/learning_curve.png; None if there is nothing to draw.
+
+    Raises:
+        UsageError: if metrics.csv exists but is no table of metrics.
+    """
+    figure = curve_figure(run_dir)
+    if figure is None:
+        return None
+    target = run_dir / "learning_curve.png"
+    target.write_bytes(png(figure))
+    return target
+
+
+def curve_figure(run_dir: Path) -> Figure | None:
+    """Draw `run_dir`/metrics.csv; None if there is nothing to draw.
 
     Raises:
         UsageError: if metrics.csv exists but is no table of metrics.
@@ -31,10 +46,7 @@ def learning_curve(run_dir: Path) -> Path | None:
         top.set_title(run_title(run_dir), pad=24)  # points: the legend is between
         _draw_returns(top, table)
         _draw_loss(bottom, table)
-        picture = png(figure)
-    target = run_dir / "learning_curve.png"
-    target.write_bytes(picture)
-    return target
+    return figure
 
 
 def _draw_returns(axes: Axes, table: Table) -> None:

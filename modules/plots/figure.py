@@ -43,18 +43,22 @@ def figure_of(size_inch: tuple[float, float]) -> Iterator[Figure]:
     """Yield a figure in our style, without pyplot and its global state."""
     import matplotlib
     from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
+
+    from modules.plots.inline import InlineFigure
 
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=size_inch, layout="constrained")
+        figure = InlineFigure(figsize=size_inch, layout="constrained")
         FigureCanvasAgg(figure)
         yield figure
 
 
 def png(figure: Figure) -> bytes:
     """Draw the figure; equal numbers give equal bytes."""
+    import matplotlib
+
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=130, metadata={"Software": None})  # which has a version
+    with matplotlib.rc_context(STYLE):
+        figure.savefig(buffer, format="png", dpi=130, metadata={"Software": None})  # which has a version
     return buffer.getvalue()
 
 

@@ -1,0 +1,194 @@
+"""Recall from Python and notebooks: compose, train, look at a run, act with what it learned (docs/python.md)."""
+
+import json
+import signal
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from omegaconf import DictConfig, OmegaConf
+
+from modules.evaluation import Callback, Step
+from modules.plots import curve_figure
+from modules.runs import Table, read_table
+from modules.seeding import random_state, set_random_state
+from modules.spec import UsageError
+from pipelines.acting import NumpyPolicy
+from pipelines.check import refuse_misfits
+from pipelines.command import RunFailed, configured
+from pipelines.evaluate import DEFAULTS, Evaluation, loaded, played, summary
+from pipelines.schema import read
+from pipelines.session import start
+from pipelines.settings import checked
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = [
+    "Callback",
+    "NumpyPolicy",
+    "Result",
+    "RunFailed",
+    "Settings",
+    "Step",
+    "UsageError",
+    "compose",
+    "evaluate",
+    "load",
+    "train",
+]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Checked settings of a run.
+
+    Attributes:
+        words: of the command line that they were composed of.
+        config: what came of them, to look at: `settings.config.optim.lr`; to change something, compose anew.
+    """
+
+    words: tuple[str, ...]
+    config: DictConfig
+
+    def __str__(self) -> str:
+        """Write all settings as YAML."""
+        return OmegaConf.to_yaml(self.config, resolve=True)
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a run left in its folder.
+
+    Attributes:
+        run_dir: the folder, of a run that has just ended or of any other.
+    """
+
+    run_dir: Path
+
+    @cached_property
+    def summary(self) -> dict[str, Any]:
+        """What summary.json says: status, score, best_score, frames, …; raises `UsageError` if there is none."""
+        path = Path(self.run_dir) / "summary.json"
+        try:
+            return json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise UsageError(f"{path}: no summary of a run is there ({error})") from error
+
+    @cached_property
+    def metrics(self) -> Table:
+        """The columns of metrics.csv, [rows] each, NaN where nothing was measured: `metrics["eval/return_mean"]`."""
+        return read_table(Path(self.run_dir) / "metrics.csv")
+
+    def plot(self) -> "Figure":
+        """Draw the learning curve; a notebook shows the figure. Raises `UsageError` if nothing was measured yet."""
+        figure = curve_figure(Path(self.run_dir))
+        if figure is None:
+            raise UsageError(f"{self.run_dir}: there is nothing to draw in metrics.csv")
+        return figure
+
+
+def compose(*words: str) -> Settings:
+    """Compose and check settings: `compose("+exp=drqn_cartpole_masked", "seed=3")`.
+
+    Args:
+        words: as after `python -m pipelines.train`, but for sweeps and flags.
+
+    Raises:
+        UsageError: a setting that does not exist, is not allowed or does not fit the others.
+    """
+    config, _ = configured(words)
+    refuse_misfits(read(config))
+    OmegaConf.set_readonly(config, True)
+    return Settings(words, config)
+
+
+def train(settings: Settings, *, run_dir: str | Path | None = None, bar: bool = True) -> Result:
+    """Train from beginning to end, as `python -m pipelines.train` does.
+
+    Args:
+        settings: of `compose`.
+        run_dir: folder of the run, made if need be; without it outputs/NAME/DATE_TIME_seedN in the current folder.
+        bar: whether to draw a progress bar, in a terminal or a notebook.
+
+    Raises:
+        UsageError: a run is in the folder already, or the replay does not fit its disk.
+        RunFailed: the run ended in an error; what could be saved is.
+        KeyboardInterrupt: Ctrl-C, or a notebook's stop; all is saved, and `python -m pipelines.resume` goes on.
+    """
+    config, usual = configured(settings.words)  # anew, because the usual folder has the time in its name
+    folder = Path(usual if run_dir is None else run_dir).absolute()
+    with undisturbed():
+        try:
+            start(config, folder, bar=bar)
+        except SystemExit as ended:
+            if ended.code != 128 + signal.SIGINT:
+                raise
+            raise KeyboardInterrupt(f"go on with `python -m pipelines.resume run={folder}`") from ended
+    return Result(folder)
+
+
+def load(run_dir: str | Path, checkpoint: str = "best", *, arm: int | None = None) -> NumpyPolicy:
+    """Make a callable of what a run has learned: `action = policy(observation)`, `policy.reset()` between episodes.
+
+    Args:
+        run_dir: of the run.
+        checkpoint: `best`, the weights with the best evaluation during training, or `last`.
+        arm: member of a family of policies; None takes the one that the run's own evaluations chose.
+
+    Raises:
+        UsageError: there is no such run, checkpoint or arm.
+    """
+    with undisturbed():
+        return NumpyPolicy(loaded(evaluation(run_dir, checkpoint=checkpoint, arm=arm)))
+
+
+def evaluate(
+    run_dir: str | Path,
+    *,
+    episodes: int = 100,
+    checkpoint: str = "best",
+    arm: int | None = None,
+    seed: int = 0,
+    callbacks: Sequence[Callback] = (),
+) -> dict[str, Any]:
+    """Run greedy episodes that training never saw, the same ones as `python -m pipelines.evaluate`; writes nothing.
+
+    Args:
+        run_dir: of the run.
+        episodes: how many.
+        checkpoint: `best` or `last`.
+        arm: member of a family of policies; None takes the one that the run's own evaluations chose.
+        seed: of the evaluation's own random stream.
+        callbacks: told of every episode and step.
+
+    Returns:
+        What evaluation.json would say: mean, std, min, max, episodes, length_mean, returns, …
+
+    Raises:
+        UsageError: there is no such run, checkpoint or arm.
+    """
+    settings = evaluation(run_dir, episodes=episodes, checkpoint=checkpoint, arm=arm, seed=seed)
+    with undisturbed():
+        subject = loaded(settings)
+        return summary(settings, played(settings, subject, callbacks), subject)
+
+
+def evaluation(run_dir: str | Path, **given: Any) -> Evaluation:
+    """Make the settings of an evaluation of what is `given` and the command's defaults."""
+    return checked(Evaluation, {**DEFAULTS, "run": Path(run_dir), **given})
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """Leave the global random generators and PyTorch's number of threads to the caller as they were."""
+    before, threads = random_state(), torch.get_num_threads()
+    try:
+        yield
+    finally:
+        set_random_state(before)
+        torch.set_num_threads(threads)

@@ -1,0 +1,124 @@
+"""Export a trained policy: `python -m pipelines.export run=DIR [checkpoint=best|last] [format=pt2|onnx]`."""
+
+import importlib.util
+import logging
+import sys
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import IO, Any, Literal
+
+import torch
+from torch import Tensor
+from torch.export import Dim, ExportedProgram
+
+from modules import keys
+from modules.files import write_whole
+from modules.networks.stepped import GreedyStep, first_inputs
+from modules.spec import Spec, UsageError, spec
+from pipelines.command import command
+from pipelines.output import write
+from pipelines.saved import Subject, subject_of
+from pipelines.settings import parse
+
+DEFAULTS = {"checkpoint": "best", "format": "pt2"}
+USAGE = """python -m pipelines.export run=DIR [setting=value ...]
+  run=DIR               run directory with the policy (required)
+  checkpoint=best|last  weights with the best evaluation during training, or the newest
+  format=pt2|onnx       DIR/policy.pt2 for torch.export.load, which needs PyTorch only; or DIR/policy.onnx
+Writes one step of the greedy policy and lists its inputs and outputs; N, the episodes side by side, is free."""
+ONNX = ("onnx", "onnxscript")  # packages that PyTorch needs for format=onnx
+
+
+@spec
+class Export(Spec):
+    """Settings of an export."""
+
+    run: Path
+    checkpoint: Literal["best", "last"]
+    format: Literal["pt2", "onnx"]
+
+
+def export(settings: Export) -> str:
+    """Write the policy; return what there is to say of it.
+
+    Raises:
+        UsageError: there is no such run or checkpoint, its network cannot be exported, or a package is missing.
+    """
+    if settings.format == "onnx":
+        refuse_missing()
+    subject = subject_of(settings.run, which=settings.checkpoint, arm=None, seed=0)
+    if subject.run.network.torso.writes != "features":
+        raise UsageError(f"{settings.run}: a table looks observations up in Python, which cannot be exported")
+    program, inputs = exported(subject)
+    path = settings.run / f"policy.{settings.format}"
+    write_whole(path, lambda file: WRITERS[settings.format](program, inputs, file))
+    return described(path, subject, inputs, program.module()(inputs))
+
+
+def refuse_missing() -> None:
+    """Raise `UsageError` if a package is missing that ONNX needs."""
+    if missing := [name for name in ONNX if importlib.util.find_spec(name) is None]:
+        how = "`pip install -c constraints.txt -e '.[onnx]'`"
+        raise UsageError(f"format=onnx needs {' and '.join(missing)}: install with {how}")
+
+
+def exported(subject: Subject) -> tuple[ExportedProgram, dict[str, Tensor]]:
+    """Trace one step of a policy, for any number of episodes; return it with inputs of two."""
+    run, network = subject.run, subject.policy.network
+    inputs = first_inputs(network, run.spaces, run.network.states(), 2)  # one would be taken for a constant
+    episodes = Dim("N", min=1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # PyTorch's to itself
+        try:
+            program = torch.export.export(
+                GreedyStep(network).eval(), (inputs,), dynamic_shapes=({name: {0: episodes} for name in inputs},)
+            )
+        except Exception as error:  # whatever the tracer stumbles over in a torso or memory of one's own
+            text = " ".join(str(error).split())[:200]
+            raise UsageError(f"network: torch.export cannot trace it: {type(error).__name__}: {text}") from error
+    return program, inputs
+
+
+def write_pt2(program: ExportedProgram, inputs: Mapping[str, Tensor], file: IO[bytes]) -> None:
+    """Write PyTorch's own format."""
+    del inputs
+    torch.export.save(program, file)
+
+
+def write_onnx(program: ExportedProgram, inputs: Mapping[str, Tensor], file: IO[bytes]) -> None:
+    """Write ONNX, with our names for inputs and outputs."""
+    names: list[Any] = [list(inputs), list(program.module()(inputs))]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model = torch.onnx.export(program, input_names=names[0], output_names=names[1], dynamo=True, verbose=False)
+    assert model is not None
+    file.write(model.model_proto.SerializeToString())
+
+
+WRITERS = {"pt2": write_pt2, "onnx": write_onnx}
+
+
+def described(path: Path, subject: Subject, inputs: Mapping[str, Tensor], outputs: Mapping[str, Tensor]) -> str:
+    """Say where the policy is, and list what goes in and what comes out."""
+    lines = [f"{path}: the policy at frame {subject.frames}"]
+    for title, entries in (("in", inputs), ("out", outputs)):
+        for name, tensor in entries.items():
+            shape = ", ".join(["N", *map(str, tensor.shape[1:])])
+            kind = str(tensor.dtype).removeprefix("torch.")
+            at_first = {keys.PREVIOUS_ACTION: "-1 at first", keys.ARM: f"{subject.arm} in evaluations"}.get(name, "")
+            lines.append(f"{title:<3} {name:<36} {kind:<8} [{shape}]  {at_first}".rstrip())
+    return "\n".join(lines) + "\n"
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Export one policy."""
+    logging.basicConfig(level=logging.WARNING)
+    with command():
+        text = export(parse(Export, DEFAULTS, arguments, USAGE))
+    write(text)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))

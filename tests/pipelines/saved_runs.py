@@ -1,0 +1,54 @@
+"""Runs that nobody has trained: a folder with settings and drawn weights, as an evaluation finds it."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from omegaconf import OmegaConf
+
+from modules import checkpoint
+from pipelines.command import configured
+from pipelines.schema import Run, read
+from pipelines.session import config_of
+from tests.modules.builders import sharpen
+
+MASKED = "+exp=drqn_cartpole_masked"
+SMALL = ("threads=1", "device=cpu")
+KINDS = {  # of policies: words of the command line, and the seed of weights that take both actions on CartPole
+    "lstm": ((MASKED,), 0),
+    "gru": ((MASKED, "network/memory=gru"), 3),
+    "none": ((MASKED, "network/memory=none"), 2),
+    "previous": ((MASKED, "network/inputs=previous"), 5),
+    "pixels": (("+exp=drqn_cartpole",), 0),
+    "family": (("+exp=agent57_cartpole",), 4),
+}
+
+
+def saved_kind(run_dir: Path, kind: str) -> Run:
+    """Write a run of one of `KINDS`."""
+    words, seed = KINDS[kind]
+    return saved_run(run_dir, *words, seed=seed)
+
+
+def saved_run(run_dir: Path, *words: str, seed: int = 1) -> Run:
+    """Write config.yaml and best.pt, with weights so large, and no biases, that all that is read shows."""
+    config, _ = configured((*words, *SMALL))
+    run = read(config)
+    torch.manual_seed(seed)
+    network = run.network.build(run.spaces)
+    sharpen(network)
+    with torch.no_grad():
+        for name, parameter in network.named_parameters():
+            parameter.mul_("bias" not in name)
+    curiosity = run.intrinsic.build(run.spaces, torch.device("cpu"))
+    bonus = curiosity.acting(run.collector.num_envs)
+    state = {"frames": 1000, "network": network.state_dict(), "arm": 0}
+    state |= {"curiosity": curiosity.state_dict(), "bonus": bonus.state_dict()}
+    checkpoint.write(run_dir / "checkpoints" / "best.pt", state)
+    OmegaConf.save(OmegaConf.create(config_of(config)), run_dir / "config.yaml")
+    return run
+
+
+def varied(actions: Sequence[int]) -> bool:
+    """Tell whether an episode has enough of both actions for a comparison to mean something."""
+    return len(set(actions)) > 1 and min(map(actions.count, set(actions))) > 1

@@ -1,0 +1,136 @@
+"""An exported policy acts as the original."""
+
+import numpy as np
+import pytest
+import torch
+
+from modules import keys
+from modules.networks.inputs import NO_ACTION
+from modules.networks.stepped import NEXT
+from pipelines import export
+from pipelines.api import Callback, evaluate
+from pipelines.export import main
+from tests.pipelines.saved_runs import KINDS, saved_kind, saved_run, varied
+
+
+class Inputs(Callback):
+    """Keeps what a network read over an episode, and what it did."""
+
+    def __init__(self):
+        self.read, self.actions = [], []
+        self._before = {keys.PREVIOUS_ACTION: NO_ACTION, keys.PREVIOUS_REWARD: 0.0}
+
+    def on_step_end(self, step):
+        self.read.append({keys.OBSERVATION: step.observation, **self._before})
+        self.actions.append(step.action)
+        self._before = {keys.PREVIOUS_ACTION: step.action, keys.PREVIOUS_REWARD: step.reward}
+
+
+def episode(run_dir):
+    """What was read and done in the longest of a few evaluated episodes."""
+    found = []
+    for seed in range(3):
+        kept = Inputs()
+        evaluate(run_dir, episodes=1, seed=seed, callbacks=[kept])
+        found.append(kept)
+    return max(found, key=lambda kept: len(kept.actions))
+
+
+def tensors(read, names, n=1):
+    """Make the inputs of one step that are no state, the same for `n` episodes."""
+    kinds = {keys.PREVIOUS_ACTION: np.int64, keys.PREVIOUS_REWARD: np.float32}
+    every = {name: torch.from_numpy(np.asarray(value, kinds.get(name))) for name, value in read.items()}
+    every |= {keys.PREVIOUS_INTRINSIC: torch.tensor(0.0), keys.ARM: torch.tensor(0)}
+    return {name: every[name].expand(n, *every[name].shape).contiguous() for name in names if name in every}
+
+
+def exported(run_dir, capsys):
+    assert main([f"run={run_dir}"]) == 0
+    output = capsys.readouterr()
+    assert output.err == ""
+    return torch.export.load(run_dir / "policy.pt2").module(), output.out
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "family"])
+def test_an_episode_has_the_same_actions(kind, tmp_path, capsys):
+    run = saved_kind(tmp_path, kind)
+    policy, said = exported(tmp_path, capsys)
+    kept = episode(tmp_path)
+    names = [line.split()[1] for line in said.splitlines() if line.startswith("in ")]
+    assert set(names) == {keys.OBSERVATION, *run.network.reads, *run.network.states()}
+    state = {name: torch.zeros(1, *shape) for name, shape in run.network.states().items()}
+    actions = []
+    for read in kept.read:
+        out = policy({name: {**tensors(read, names), **state}[name] for name in names})
+        state = {name: out[NEXT + name] for name in state}
+        actions.append(int(out["action"]))
+        assert actions[-1] == int(out["action_value"].argmax())
+    assert actions == kept.actions
+    assert varied(actions)
+
+
+def test_two_streams_novelty_and_arms_are_inputs_too(tmp_path, capsys):
+    run = saved_kind(tmp_path, "family")
+    policy, said = exported(tmp_path, capsys)
+    assert "arm                                  int64    [N]  0 in evaluations" in said
+    network = run.network.build(run.spaces)
+    network.load_state_dict(torch.load(tmp_path / "checkpoints" / "best.pt")["network"])
+    generator = torch.Generator().manual_seed(0)
+    n = 64
+    inputs = {
+        keys.OBSERVATION: torch.randn(n, 4, generator=generator),
+        keys.PREVIOUS_ACTION: torch.randint(-1, 2, (n,), generator=generator),
+        keys.PREVIOUS_REWARD: torch.randn(n, generator=generator),
+        keys.PREVIOUS_INTRINSIC: torch.randn(n, generator=generator),
+        keys.ARM: torch.randint(0, run.spaces.n_arms, (n,), generator=generator),
+        **{name: torch.randn(n, *shape, generator=generator) for name, shape in run.network.states().items()},
+    }
+    out = policy(inputs)
+    now = {name: value.unsqueeze(1) for name, value in inputs.items()}
+    with torch.no_grad():
+        values, state = network.unroll(now, tuple(inputs[name] for name in network.states))
+    torch.testing.assert_close(out["action_value"], network.combined(values, now).squeeze(1))
+    assert torch.equal(out["action"], out["action_value"].argmax(-1))
+    assert varied(out["action"].tolist())
+    for name, value in zip(network.states, state, strict=True):
+        torch.testing.assert_close(out[NEXT + name], value)
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("format=onnx",), "format=onnx needs onnx and onnxscript: install with `pip install"),
+        (("format=tflite",), "format: it should be 'pt2' or 'onnx', not 'tflite'"),
+        (("checkpoint=last",), "no checkpoint (frames_<count>.pt) is here"),
+        ((), "a table looks observations up in Python, which cannot be exported"),
+    ],
+)
+def test_what_cannot_be_exported_is_one_sentence(words, sentence, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(export.importlib.util, "find_spec", lambda name: None)
+    saved_run(tmp_path, "+exp=tour_q")
+    with pytest.raises(SystemExit) as ended:
+        main([f"run={tmp_path}", *words])
+    output = capsys.readouterr()
+    assert (ended.value.code, output.out, output.err.count("\n")) == (2, "", 1)
+    assert sentence in output.err
+    assert not list(tmp_path.glob("policy.*"))
+
+
+@pytest.mark.parametrize("kind", ["lstm", "previous", "pixels"])
+def test_onnx_has_the_same_actions(kind, tmp_path, capsys):
+    for package in (*export.ONNX, "onnxruntime"):
+        pytest.importorskip(package)
+    import onnxruntime
+
+    run = saved_kind(tmp_path, kind)
+    assert main([f"run={tmp_path}", "format=onnx"]) == 0
+    session = onnxruntime.InferenceSession(tmp_path / "policy.onnx")
+    names, outputs = ([entry.name for entry in found] for found in (session.get_inputs(), session.get_outputs()))
+    state = {name: np.zeros((1, *shape), np.float32) for name, shape in run.network.states().items()}
+    kept, actions = episode(tmp_path), []
+    for read in kept.read:
+        inputs = {name: value.numpy() for name, value in tensors(read, names).items()}
+        out = dict(zip(outputs, session.run(outputs, inputs | state), strict=True))
+        state = {name: out[NEXT + name] for name in state}
+        actions.append(int(out["action"][0]))
+    assert actions == kept.actions
