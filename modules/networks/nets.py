@@ -122,7 +122,7 @@ class Policy(TensorDictModuleBase):
         super().__init__()
         self.network = network
         self._choose, self._probability = choose, probability
-        self._reads, self._states = network.reads, network.states  # once: they are made anew whenever they are asked for
+        self._reads, self._states = network.reads, network.states  # once: they are made anew whenever asked for
         self.in_keys = [*network.reads, keys.IS_INIT, *network.states]
         written = [keys.ACTION] if probability is None else [keys.ACTION, keys.BEHAVIOUR]
         self.out_keys = [*written, *(("next", key) for key in network.states)]  # pyright: ignore[reportAttributeAccessIssue] - nested

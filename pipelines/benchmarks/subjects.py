@@ -18,6 +18,7 @@ from modules.learner import Learner
 from modules.process import tune
 from modules.replay.ring import refuse_what_does_not_fit
 from modules.replay.sequence import SequenceReplay
+from modules.replay.specs import SequenceSpec
 from modules.seeding import seed_everything, seed_for
 from pipelines.check import refuse_misfits
 from pipelines.command import CONF
@@ -151,6 +152,7 @@ def open_replay(run: Run) -> Iterator[SequenceReplay]:
     """Make the run's replay, empty, in a directory that vanishes."""
     with TemporaryDirectory(prefix="recall_benchmark_") as directory:
         refuse_what_does_not_fit(run.replay_bytes, Path(directory))
+        assert isinstance(run.replay, SequenceSpec)
         yield SequenceReplay(
             run.replay,
             Path(directory) / "replay",
@@ -165,7 +167,7 @@ def open_replay(run: Run) -> Iterator[SequenceReplay]:
 
 def fill(replay: SequenceReplay, run: Run, *, episode_rows: int = 1) -> None:
     """Write rows, `episode_rows` to an episode, until the sampler can draw from its whole capacity."""
-    envs, episode = 256, run.replay.overlap + run.layout.stride * episode_rows
+    envs, episode = 256, run.layout.overlap + run.layout.stride * episode_rows
     chunk = random_stream(run, envs, episode, episode=episode)
     while len(replay) < replay.settings.capacity_rows:
         replay.extend(chunk)
