@@ -2,7 +2,9 @@
 
 import numpy as np
 import pytest
+from tensordict.nn import TensorDictModule
 
+from modules import keys
 from modules.evaluation import Callback, run_episodes
 from tests.modules.builders import always, gym_spec
 
@@ -49,5 +51,6 @@ def test_what_a_callback_does_to_its_arrays_changes_no_episode():
             step.next_observation[:] = np.nan
 
     env = gym_spec("CartPole-v1").build(2, None)
-    plain = run_episodes(env, always(1), episodes=4, seed=0)
-    assert run_episodes(env, always(1), episodes=4, seed=0, callbacks=[Spoiler()]) == plain
+    upright = TensorDictModule(lambda seen: (seen[:, 2] > 0).long(), [keys.OBSERVATION], [keys.ACTION])
+    plain = run_episodes(env, upright, episodes=4, seed=0)
+    assert run_episodes(env, upright, episodes=4, seed=0, callbacks=[Spoiler()]) == plain

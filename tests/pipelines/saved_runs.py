@@ -32,7 +32,7 @@ def saved_kind(run_dir: Path, kind: str) -> Run:
 
 def saved_run(run_dir: Path, *words: str, seed: int = 1) -> Run:
     """Write config.yaml and best.pt, with weights so large, and no biases, that all that is read shows."""
-    config, _ = configured((*words, *SMALL))
+    config, _ = configured((*SMALL, *words))
     run = read(config)
     torch.manual_seed(seed)
     network = run.network.build(run.spaces)

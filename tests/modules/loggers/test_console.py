@@ -8,6 +8,7 @@ import struct
 import sys
 import termios
 import time
+import types
 from collections.abc import Callable
 
 import pytest
@@ -87,3 +88,15 @@ def test_a_bar_of_80_columns_shows_all_values_and_survives_the_overshoot(
     progress.show({})
     progress.close()
     assert "400k/400k" in drawn()
+
+
+def test_a_notebook_gets_a_bar_although_its_stderr_is_no_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    kernel = types.SimpleNamespace(kernel=object())
+    monkeypatch.setitem(sys.modules, "IPython", types.SimpleNamespace(get_ipython=lambda: kernel))
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    progress = Progress(100, 0, bar=True)
+    progress.advance(100)
+    progress.show({"eval/return_mean": 3.0})
+    progress.close()
+    assert "100/100" in sys.stderr.getvalue()
+    assert "score 3" in sys.stderr.getvalue()
