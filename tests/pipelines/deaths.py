@@ -6,7 +6,7 @@ from fnmatch import fnmatch
 from functools import wraps
 from pathlib import Path
 
-from gymnasium.envs.classic_control import CartPoleEnv
+from gymnasium.vector import SyncVectorEnv
 
 
 def die() -> None:
@@ -41,14 +41,14 @@ def _replace(pattern: str, nth: int, *, before: bool) -> None:
 
 
 def in_step(nth: int) -> None:
-    """Die in the `nth` step of an environment of the process."""
-    step, count = CartPoleEnv.step, 0
+    """Die in the `nth` step of an environment of a vector: those of the checks before a run are none."""
+    step, count = SyncVectorEnv.step, 0
 
-    def deadly(self, action):
+    def deadly(self, actions):
         nonlocal count
-        count += 1
-        if count == nth:
+        count += self.num_envs
+        if count >= nth:
             die()
-        return step(self, action)
+        return step(self, actions)
 
-    CartPoleEnv.step = deadly
+    SyncVectorEnv.step = deadly
