@@ -82,58 +82,82 @@ class Callback:
         """Episode number `episode` has ended with an undiscounted return after `length` steps."""
 
 
-class Announcer:
-    """Tells callbacks of the episodes that count.
+class Record:
+    """Keeps how the episodes that count ended, and tells callbacks of them.
+
+    Each of the N environments contributes its first ⌈episodes / N⌉ or one fewer: taking whatever ends first would
+    prefer short episodes. They are numbered through, environment by environment.
 
     Args:
+        episodes: how many count.
+        num_envs: N.
         callbacks: whom to tell.
-        quota: episodes that count of each environment, its first ones; numbered through, environment by environment.
     """
 
-    def __init__(self, callbacks: Sequence[Callback], quota: np.ndarray) -> None:
-        self._callbacks = callbacks
-        self._episode = quota.cumsum() - quota  # of each environment, the running one
+    def __init__(self, episodes: int, num_envs: int, callbacks: Sequence[Callback]) -> None:
+        quota = episodes // num_envs + (np.arange(num_envs) < episodes % num_envs)
         self._end = quota.cumsum()
+        self._episode = self._end - quota  # of each environment, the running one
+        self._counted = np.flatnonzero(quota)  # environments whose running episode counts
+        self._callbacks = callbacks
+        self._returns, self._lengths = [0.0] * episodes, [0] * episodes
 
-    def reset(self, first: TensorDictBase) -> None:
+    @property
+    def complete(self) -> bool:
+        """Whether all episodes that count have ended."""
+        return not self._counted.size
+
+    def begin(self, first: TensorDictBase) -> None:
         """Every environment begins its first episode."""
-        if self._callbacks:
-            self._begin(first, np.flatnonzero(self._episode < self._end))
+        self._tell_begin(first, self._counted)
 
     def step(self, step: TensorDictBase, after: TensorDictBase) -> None:
         """The environments made `step` and stand, reset where it ended an episode, at `after`."""
-        if not self._callbacks:
+        there = after_of(step)
+        self._tell_step(step)
+        ended = self._counted[np.asarray(there[keys.DONE].squeeze(-1))[self._counted]]
+        if not ended.size:
             return
-        there, counted = after_of(step), np.flatnonzero(self._episode < self._end)
-        for i in counted.tolist():
-            made = self._of(step, i)
-            for callback in self._callbacks:
-                callback.on_step_end(made)
-        ended = counted[np.asarray(there[keys.DONE].squeeze(-1))[counted]]
         for i in ended.tolist():
-            episode_return, length = there[keys.EPISODE_RETURN][i].item(), int(there[keys.STEP_COUNT][i].item())
-            for callback in self._callbacks:
-                callback.on_episode_end(int(self._episode[i]), episode_return, length)
+            self._finish(int(self._episode[i]), there[keys.EPISODE_RETURN][i].item(), int(there[keys.STEP_COUNT][i]))
         self._episode[ended] += 1
-        self._begin(after, ended[self._episode[ended] < self._end[ended]])
+        self._counted = np.flatnonzero(self._episode < self._end)
+        self._tell_begin(after, np.intersect1d(ended, self._counted))
 
-    def _begin(self, now: TensorDictBase, which: np.ndarray) -> None:
-        for i in which.tolist():
+    def episodes(self) -> Episodes:
+        """Returns and lengths in the order of the episodes' numbers."""
+        return Episodes(returns=self._returns, lengths=self._lengths)
+
+    def _finish(self, episode: int, episode_return: float, length: int) -> None:
+        self._returns[episode], self._lengths[episode] = episode_return, length
+        for callback in self._callbacks:
+            callback.on_episode_end(episode, episode_return, length)
+
+    def _tell_begin(self, now: TensorDictBase, which: np.ndarray) -> None:
+        for i in which.tolist() if self._callbacks else ():
             for callback in self._callbacks:
                 callback.on_episode_begin(int(self._episode[i]), own(now, i))
 
-    def _of(self, step: TensorDictBase, i: int) -> Step:
-        there = after_of(step)
-        return Step(
-            episode=int(self._episode[i]),
-            number=int(step[keys.STEP_COUNT][i].item()),
-            observation=own(step, i),
-            action=int(step[keys.ACTION][i].item()),
-            reward=there[keys.REWARD][i].item(),
-            next_observation=own(there, i),
-            terminated=bool(there[keys.TERMINATED][i].item()),
-            truncated=bool(there[keys.TRUNCATED][i].item()),
-        )
+    def _tell_step(self, step: TensorDictBase) -> None:
+        for i in self._counted.tolist() if self._callbacks else ():
+            made = step_of(step, i, int(self._episode[i]))
+            for callback in self._callbacks:
+                callback.on_step_end(made)
+
+
+def step_of(step: TensorDictBase, i: int, episode: int) -> Step:
+    """Copy environment `i`'s part of a step in episode number `episode`."""
+    there = after_of(step)
+    return Step(
+        episode=episode,
+        number=int(step[keys.STEP_COUNT][i].item()),
+        observation=own(step, i),
+        action=int(step[keys.ACTION][i].item()),
+        reward=there[keys.REWARD][i].item(),
+        next_observation=own(there, i),
+        terminated=bool(there[keys.TERMINATED][i].item()),
+        truncated=bool(there[keys.TRUNCATED][i].item()),
+    )
 
 
 def after_of(step: TensorDictBase) -> TensorDictBase:
@@ -158,46 +182,38 @@ def run_episodes(
     callbacks: Sequence[Callback] = (),
     max_steps: int = 200_000,
 ) -> Episodes:
-    """Run `episodes` greedy episodes.
-
-    Each of the N environments contributes its first ⌈episodes / N⌉ or one fewer: taking whatever ends first
-    would prefer short episodes.
+    """Run `episodes` greedy episodes, of each environment the same number or one fewer.
 
     Args:
         env: N vectorised environments, not used for anything else.
         policy: greedy policy, reads and writes the recurrent state.
         episodes: how many in total.
         seed: of the environments; the policy must not draw.
-        max_steps: longest episode that is waited for; one without end would look like a hang.
         look: called with the environments after the first reset and after each step, ends included, for pictures.
         callbacks: told of all that happens in the episodes that count.
+        max_steps: longest episode that is waited for; one without end would look like a hang.
 
     Raises:
         RuntimeError: an episode is longer than `max_steps`.
     """
-    n = env.batch_size[0]
-    quota = np.full(n, episodes // n) + (np.arange(n) < episodes % n)
-    returns: list[list[float]] = [[] for _ in range(n)]
-    lengths: list[list[int]] = [[] for _ in range(n)]
-    announcer = Announcer(callbacks, quota)
+    record = Record(episodes, env.batch_size[0], callbacks)
     env.set_seed(seed)
     with torch.no_grad(), set_exploration_type(ExplorationType.DETERMINISTIC):
         td = env.reset()
         look(env)
-        announcer.reset(td)
-        while any(len(r) < q for r, q in zip(returns, quota, strict=True)):
+        record.begin(td)
+        while not record.complete:
             step = env.step(policy(td))
             look(env)
             td = env.maybe_reset(step_mdp(step))
-            done = step["next", keys.DONE].squeeze(-1)
-            if (step["next", keys.STEP_COUNT] >= max_steps)[~done].any():
-                raise RuntimeError(
-                    f"an evaluation episode did not end within {max_steps} steps: give the environment a time limit"
-                )
-            for i in done.nonzero().squeeze(-1).tolist():
-                returns[i].append(step["next", keys.EPISODE_RETURN][i].item())
-                lengths[i].append(int(step["next", keys.STEP_COUNT][i].item()))
-            announcer.step(step, td)
-    first = [(r, k) for env_r, env_k, q in zip(returns, lengths, quota, strict=True)
-             for r, k in list(zip(env_r, env_k, strict=True))[:q]]  # fmt: skip
-    return Episodes(returns=[r for r, _ in first], lengths=[k for _, k in first])
+            refuse_endless(after_of(step), max_steps)
+            record.step(step, td)
+    return record.episodes()
+
+
+def refuse_endless(there: TensorDictBase, max_steps: int) -> None:
+    """Raise `RuntimeError` if an episode goes on after `max_steps` steps."""
+    if ((there[keys.STEP_COUNT] >= max_steps) & ~there[keys.DONE]).any():
+        raise RuntimeError(
+            f"an evaluation episode did not end within {max_steps} steps: give the environment a time limit"
+        )

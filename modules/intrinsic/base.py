@@ -9,6 +9,7 @@ from torch import Tensor
 
 from modules.keys import Spaces
 from modules.spec import Spec, spec
+from modules.stateful import Stateful
 
 
 class Bonus:
@@ -106,41 +107,35 @@ class Tally:
         return found
 
 
-class NoBonus(Bonus):
-    """Remembers nothing, and is never asked for a reward."""
+class Forgetful(Stateful, Bonus):
+    """A bonus that remembers nothing of an episode, and has no statistics of its own."""
 
     def begin(self, which: Tensor, observation: Tensor) -> None:
         """Nothing to remember."""
+        del which, observation
+
+    def adopt(self, other: Bonus) -> None:
+        """Nothing to take over."""
+        del other
+
+
+class NoBonus(Forgetful):
+    """Is never asked for a reward."""
 
     def measures(self) -> dict[str, float]:
         """Nothing."""
         return {}
 
-    def adopt(self, other: Bonus) -> None:
-        """Nothing to take over."""
 
-    def state_dict(self) -> dict[str, Any]:
-        """Nothing."""
-        return {}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Nothing to put back."""
-
-
-class NoCuriosity(Curiosity):
+class NoCuriosity(Stateful, Curiosity):
     """Learns nothing."""
 
     def step(self, rows: TensorDictBase) -> dict[str, Tensor]:
         """No measures."""
+        del rows
         return {}
 
     def acting(self, num_envs: int) -> NoBonus:
         """Make nothing."""
+        del num_envs
         return NoBonus()
-
-    def state_dict(self) -> dict[str, Any]:
-        """Nothing."""
-        return {}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Nothing to put back."""

@@ -16,6 +16,7 @@ from modules.intrinsic.stacked import stacked
 from modules.keys import Spaces
 from modules.networks.torsos import TorsoSpec
 from modules.spec import Spec, UsageError, spec
+from modules.stateful import HasState, Stateful
 
 Count = Annotated[int, Field(gt=0)]
 
@@ -113,7 +114,7 @@ class InverseDynamicsSpec(EmbeddingSpec):
         return InverseDynamics(self, spaces, device)
 
 
-class RandomEmbedding:
+class RandomEmbedding(Stateful):
     """A network that never learns."""
 
     def __init__(self, network: nn.Module) -> None:
@@ -129,16 +130,12 @@ class RandomEmbedding:
         del num_envs
         return Shared(self.network)
 
-    def state_dict(self) -> dict[str, Any]:
+    def parts(self) -> Mapping[str, HasState]:
         """The weights."""
-        return {"network": self.network.state_dict()}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Put back what `state_dict` returned."""
-        self.network.load_state_dict(state["network"])
+        return {"network": self.network}
 
 
-class InverseDynamics:
+class InverseDynamics(Stateful):
     """Embedding f with a head that reads the action a_t off f(x_t) and f(x_{t+1}).
 
     Loss: cross-entropy of a_t, the mean over real steps among the last of each row (NGU, section 2 and table 6).
@@ -178,19 +175,13 @@ class InverseDynamics:
         """Make a copy of f for each environment."""
         return PerEnvironment(self.network, num_envs)
 
-    def state_dict(self) -> dict[str, Any]:
+    def parts(self) -> Mapping[str, HasState]:
         """Embedding, head and optimiser."""
-        parts = {"network": self.network, "head": self.head, "descent": self._descent}
-        return {name: part.state_dict() for name, part in parts.items()}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Put back what `state_dict` returned."""
-        for name, part in {"network": self.network, "head": self.head, "descent": self._descent}.items():
-            part.load_state_dict(state[name])
+        return {"network": self.network, "head": self.head, "descent": self._descent}
 
 
-class Shared:
-    """One network for all environments, which does not change."""
+class Shared(Stateful):
+    """One network for all environments, which does not change; its weights are kept by the embedding."""
 
     def __init__(self, network: nn.Module) -> None:
         self._network = network
@@ -203,14 +194,6 @@ class Shared:
     def refresh(self, mask: Tensor) -> None:
         """Keep the weights: there are no newer ones."""
         del mask
-
-    def state_dict(self) -> dict[str, Tensor]:
-        """Nothing: the weights are the embedding's."""
-        return {}
-
-    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Nothing to put back."""
-        del state
 
 
 class PerEnvironment:

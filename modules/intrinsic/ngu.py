@@ -11,13 +11,14 @@ from pydantic import Field, InstanceOf
 from tensordict import TensorDictBase
 from torch import Tensor
 
-from modules.intrinsic.base import Bonus, Curiosity, IntrinsicSpec, Tally
+from modules.intrinsic.base import Bonus, Curiosity, Forgetful, IntrinsicSpec, Tally
 from modules.intrinsic.embedding import Embedding, EmbeddingSpec
 from modules.intrinsic.memory import EpisodicSpec
 from modules.intrinsic.parts import misfits
 from modules.intrinsic.rnd import DistillationSpec, RandomDistillation
 from modules.keys import Spaces
 from modules.spec import spec
+from modules.stateful import HasState, Stateful
 
 Scale = Annotated[float, Field(gt=0)]
 
@@ -94,7 +95,7 @@ class RndSpec(IntrinsicSpec):
         return Distilled(self.lifelong.build(spaces, device), scale=self.scale)
 
 
-class Novelty(Curiosity):
+class Novelty(Stateful, Curiosity):
     """Embedding, and distillation if there is one, with what they learn."""
 
     def __init__(
@@ -118,16 +119,10 @@ class Novelty(Curiosity):
         """Make the bonus of `num_envs` environments."""
         return NoveltyBonus(self, num_envs)
 
-    def state_dict(self) -> dict[str, Any]:
-        """Parameters, moments and statistics."""
-        state = {"embedding": self.embedding.state_dict()}
-        return state if self.lifelong is None else {**state, "lifelong": self.lifelong.state_dict()}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Put back what `state_dict` returned."""
-        self.embedding.load_state_dict(state["embedding"])
-        if self.lifelong is not None:
-            self.lifelong.load_state_dict(state["lifelong"])
+    def parts(self) -> Mapping[str, HasState]:
+        """Embedding and distillation."""
+        embedding: dict[str, HasState] = {"embedding": self.embedding}
+        return embedding if self.lifelong is None else embedding | {"lifelong": self.lifelong}
 
 
 class NoveltyBonus(Bonus):
@@ -200,16 +195,12 @@ class Distilled(Curiosity):
         self.lifelong.load_state_dict(state)
 
 
-class DistilledBonus(Bonus):
-    """Remembers nothing of an episode."""
+class DistilledBonus(Forgetful):
+    """Rewards by the source, whose statistics are the same for all environments."""
 
     def __init__(self, source: Distilled) -> None:
         self._source = source
         self._tally = Tally()
-
-    def begin(self, which: Tensor, observation: Tensor) -> None:
-        """Nothing to remember."""
-        del which, observation
 
     def reward(self, observation: Tensor) -> Tensor:
         """Scale · err / σ."""
@@ -220,15 +211,3 @@ class DistilledBonus(Bonus):
     def measures(self) -> dict[str, float]:
         """Mean reward."""
         return self._tally.means()
-
-    def adopt(self, other: Bonus) -> None:
-        """Nothing to take over: statistics are the source's."""
-        del other
-
-    def state_dict(self) -> dict[str, Any]:
-        """Nothing."""
-        return {}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Nothing to put back."""
-        del state

@@ -1,7 +1,7 @@
 """Random network distillation: how new is a state over all of training? (Burda et al. 2018; NGU, section 2)."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated
 
 import torch
 from pydantic import Field, InstanceOf
@@ -14,6 +14,7 @@ from modules.intrinsic.parts import DescentSpec, encoder, last_steps
 from modules.keys import Spaces
 from modules.networks.torsos import TorsoSpec
 from modules.spec import Spec, spec
+from modules.stateful import HasState, Stateful
 
 Count = Annotated[int, Field(gt=0)]
 WHITE = 5.0  # standard deviations at which whitened observations are cut off
@@ -46,7 +47,7 @@ class DistillationSpec(Spec):
         return RandomDistillation(self, spaces, device)
 
 
-class RandomDistillation:
+class RandomDistillation(Stateful):
     """A fixed random network, a predictor of its outputs, and the running statistics of observations and errors.
 
     err(x) = ‖ĝ(x) − g(x)‖² and α = 1 + (err − μ) / σ, clipped to [1, L] (NGU, section 2 and equation 1).
@@ -148,15 +149,15 @@ class RandomDistillation:
         self._descent.step(loss, "random distillation")
         return {"rnd_loss": loss.detach()}
 
-    def state_dict(self) -> dict[str, Any]:
+    def parts(self) -> Mapping[str, HasState]:
         """Both networks, the statistics and the optimiser."""
-        parts = ("target", "predictor", "observations", "errors", "_descent")
-        return {name.strip("_"): getattr(self, name).state_dict() for name in parts}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Put back what `state_dict` returned."""
-        for name in ("target", "predictor", "observations", "errors", "_descent"):
-            getattr(self, name).load_state_dict(state[name.strip("_")])
+        return {
+            "target": self.target,
+            "predictor": self.predictor,
+            "observations": self.observations,
+            "errors": self.errors,
+            "descent": self._descent,
+        }
 
 
 def scaled_up(network: nn.Module) -> nn.Module:

@@ -117,5 +117,5 @@ def agent57_gammas(n: int, gamma_max: float, gamma_mid: float, gamma_min: float)
     """
     j = torch.arange(1, 7, dtype=torch.float64)
     falling = gamma_max + (gamma_mid - gamma_max) * (10 * (2 * j - 6) / 6).sigmoid()
-    ends = (torch.tensor([gamma], dtype=torch.float64) for gamma in (gamma_max, gamma_mid))
-    return torch.cat((next(ends), falling, next(ends), log_spaced(gamma_mid, gamma_min, n - 8)))
+    first, seventh = falling.new_tensor([gamma_max]), falling.new_tensor([gamma_mid])
+    return torch.cat((first, falling, seventh, log_spaced(gamma_mid, gamma_min, n - 8)))

@@ -5,8 +5,8 @@ from typing import Annotated, Any
 
 from pydantic import Field, InstanceOf
 
-from modules.meta.arms import Arms, ArmsSpec
-from modules.meta.base import MetaSpec
+from modules.meta.arms import ArmsSpec
+from modules.meta.base import FamilySpec
 from modules.meta.evaluator import Evaluator
 from modules.meta.ucb import Normalise, SlidingWindowUcb
 from modules.spec import Spec, spec
@@ -31,7 +31,7 @@ class EvaluatorSpec(Spec):
 
 
 @spec
-class BanditSpec(MetaSpec):
+class BanditSpec(FamilySpec):
     """Sliding-window UCB with ε-greedy choices.
 
     Source: Agent57 (Badia et al. 2020), an actor's meta-controller, and appendix. Deviation: `normalise` = "window".
@@ -60,11 +60,6 @@ class BanditSpec(MetaSpec):
         for name, window in (("window", self.window), ("evaluator.window", self.evaluator.window)):
             if window < self.arms.n:
                 yield f"meta.{name}={window} must be at least the number of arms, meta.arms.n={self.arms.n}"
-
-    def table(self, gamma: float) -> Arms:
-        """Make the table of arms, which have discounts of their own."""
-        del gamma
-        return self.arms.build()
 
     def build(self, controllers: int, *, seed: int) -> SlidingWindowUcb:
         """Make the controllers, with a random stream of their own."""

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
-from modules.meta.arms import Arms
+from modules.meta.arms import Arms, ArmsSpec
 from modules.spec import Spec
 
 
@@ -82,6 +82,17 @@ class MetaSpec(Spec):
     def build_evaluator(self, environments: int, *, seed: int) -> Meta:
         """Make what chooses the arm of evaluations."""
         raise NotImplementedError
+
+
+class FamilySpec(MetaSpec):
+    """Settings of a meta-controller of several arms."""
+
+    arms: ArmsSpec
+
+    def table(self, gamma: float) -> Arms:
+        """Make the table of arms, which have discounts of their own."""
+        del gamma
+        return self.arms.build()
 
 
 def refuse_twice(which: Tensor) -> None:

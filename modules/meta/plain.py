@@ -8,8 +8,9 @@ from pydantic import InstanceOf
 from torch import Tensor
 
 from modules.meta.arms import Arms, ArmsSpec
-from modules.meta.base import Meta, MetaSpec, load, refuse_impossible, refuse_twice
+from modules.meta.base import FamilySpec, Meta, MetaSpec, load, refuse_impossible, refuse_twice
 from modules.spec import spec
+from modules.stateful import Stateful
 
 
 @spec
@@ -33,7 +34,7 @@ class NoneSpec(MetaSpec):
         return FixedArm(environments)
 
 
-class FixedArm(Meta):
+class FixedArm(Stateful, Meta):
     """The same arm in every episode; remembers nothing."""
 
     def __init__(self, controllers: int, arm: int = 0) -> None:
@@ -60,17 +61,9 @@ class FixedArm(Meta):
         """No episode is remembered, [E, 1]."""
         return torch.full((self._controllers, 1), torch.nan, dtype=torch.float64)
 
-    def state_dict(self) -> dict[str, Any]:
-        """Nothing."""
-        return {}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Nothing to go back to."""
-        del state
-
 
 @spec
-class UniformSpec(MetaSpec):
+class UniformSpec(FamilySpec):
     """An arm drawn uniformly for each episode.
 
     Source: NGU, as Agent57 describes it; NGU's own algorithm gives each actor an arm for good, and as printed never
@@ -81,11 +74,6 @@ class UniformSpec(MetaSpec):
     """
 
     arms: InstanceOf[ArmsSpec]
-
-    def table(self, gamma: float) -> Arms:
-        """Make the table of arms, which have discounts of their own."""
-        del gamma
-        return self.arms.build()
 
     def build(self, controllers: int, *, seed: int) -> "UniformArms":
         """Make the controllers, with a random stream of their own."""

@@ -1,0 +1,33 @@
+"""What a checkpoint keeps of an object: what it keeps of the object's parts."""
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+
+class HasState(Protocol):
+    """Whatever can be saved: a module, an optimiser, an object of ours."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """What must be kept."""
+        ...
+
+    def load_state_dict(self, state_dict: Any, /) -> Any:
+        """Put back what `state_dict` returned."""
+        ...
+
+
+class Stateful:
+    """Is saved part by part; one without parts has nothing to keep."""
+
+    def parts(self) -> Mapping[str, HasState]:
+        """What is kept, under the names in the checkpoint."""
+        return {}
+
+    def state_dict(self) -> dict[str, Any]:
+        """The states of the parts."""
+        return {name: part.state_dict() for name, part in self.parts().items()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Put back what `state_dict` returned."""
+        for name, part in self.parts().items():
+            part.load_state_dict(state[name])
