@@ -39,6 +39,34 @@ class ExplorationSpec(Spec):
         raise NotImplementedError
 
 
+class LineSpec(ExplorationSpec):
+    """Settings of a rule with one number, the same in all environments, that falls in a line over env frames."""
+
+    start: float
+    end: float
+    anneal_frames: int
+
+    def needs(self, run: Any) -> Iterator[str]:
+        """It only falls."""
+        del run
+        if self.end > self.start:
+            yield f"exploration.end={self.end} must not exceed exploration.start={self.start}"
+
+
+class Line(Exploration):
+    """A rule with one number, `now`, for all environments."""
+
+    def __init__(self, settings: LineSpec) -> None:
+        self._line = settings
+        self.anneal(0)
+
+    def anneal(self, frames: int) -> float:
+        """Set the number for frame `frames` and return it."""
+        line = self._line
+        self.now = linear(frames, start=line.start, end=line.end, over=line.anneal_frames)
+        return self.now
+
+
 def eps_greedy(values: Tensor, epsilon: float | Tensor) -> Tensor:
     """With probability `epsilon`, one for all or [N], a uniformly random action, else the best; [N, A] → [N]."""
     n, n_actions = values.shape
@@ -54,7 +82,7 @@ def eps_greedy_probability(values: Tensor, action: Tensor, epsilon: float | Tens
 
 
 @spec
-class EpsGreedySpec(ExplorationSpec):
+class EpsGreedySpec(LineSpec):
     """ε-greedy: a uniformly random action with probability ε, annealed linearly in env frames.
 
     Attributes:
@@ -67,38 +95,22 @@ class EpsGreedySpec(ExplorationSpec):
     end: Probability
     anneal_frames: Annotated[int, Field(gt=0)]
 
-    def needs(self, run: Any) -> Iterator[str]:
-        """ε only falls."""
-        del run
-        if self.end > self.start:
-            yield f"exploration.end={self.end} must not exceed exploration.start={self.start}"
-
     def build(self, num_envs: int, *, first: int = 0, total: int | None = None) -> "EpsGreedy":
         """Make the rule by which the acting policy chooses, the same in all environments."""
         del num_envs, first, total
         return EpsGreedy(self)
 
 
-class EpsGreedy(Exploration):
+class EpsGreedy(Line):
     """One ε for all environments."""
-
-    def __init__(self, settings: EpsGreedySpec) -> None:
-        self._settings = settings
-        self.anneal(0)
-
-    def anneal(self, frames: int) -> float:
-        """Set ε for frame `frames` and return it."""
-        s = self._settings
-        self._epsilon = linear(frames, start=s.start, end=s.end, over=s.anneal_frames)
-        return self._epsilon
 
     def choose(self, values: Tensor) -> Tensor:
         """Action values [N, A] → actions [N]."""
-        return eps_greedy(values, self._epsilon)
+        return eps_greedy(values, self.now)
 
     def probability(self, values: Tensor, action: Tensor) -> Tensor:
         """Of ε-greedy."""
-        return eps_greedy_probability(values, action, self._epsilon)
+        return eps_greedy_probability(values, action, self.now)
 
 
 @spec
@@ -171,7 +183,7 @@ def boltzmann(values: Tensor, *, temperature: float, clip: float) -> Tensor:
 
 
 @spec
-class BoltzmannSpec(ExplorationSpec):
+class BoltzmannSpec(LineSpec):
     """Boltzmann exploration: the better an action's value, the likelier; the temperature falls in a line.
 
     It is in units of the values as the network gives them, so `loss.rescale_eps` above 0 wants a lower one.
@@ -191,32 +203,20 @@ class BoltzmannSpec(ExplorationSpec):
     anneal_frames: Annotated[int, Field(gt=0)]
     clip: Annotated[float, Field(gt=0)]
 
-    def needs(self, run: Any) -> Iterator[str]:
-        """The temperature only falls."""
-        del run
-        if self.end > self.start:
-            yield f"exploration.end={self.end} must not exceed exploration.start={self.start}"
-
     def build(self, num_envs: int, *, first: int = 0, total: int | None = None) -> "Boltzmann":
         """Make the rule by which the acting policy chooses, the same in all environments."""
         del num_envs, first, total
         return Boltzmann(self)
 
 
-class Boltzmann(Exploration):
+class Boltzmann(Line):
     """One temperature for all environments."""
 
     metric = "train/temperature"
 
     def __init__(self, settings: BoltzmannSpec) -> None:
-        self._settings = settings
-        self.anneal(0)
-
-    def anneal(self, frames: int) -> float:
-        """Set the temperature for frame `frames` and return it."""
-        s = self._settings
-        self._temperature = linear(frames, start=s.start, end=s.end, over=s.anneal_frames)
-        return self._temperature
+        super().__init__(settings)
+        self._clip = settings.clip
 
     def choose(self, values: Tensor) -> Tensor:
         """Action values [N, A] → actions [N]."""
@@ -227,4 +227,4 @@ class Boltzmann(Exploration):
         return self._probabilities(values).gather(1, action.unsqueeze(1)).squeeze(1)
 
     def _probabilities(self, values: Tensor) -> Tensor:
-        return boltzmann(values, temperature=self._temperature, clip=self._settings.clip)
+        return boltzmann(values, temperature=self.now, clip=self._clip)

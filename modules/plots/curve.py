@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+# Of which a run has one → its name, and what its axis shows at least.
+EXPLORATION = {"train/epsilon": ("exploration ε", 1.0), "train/temperature": ("temperature", 0.0)}
+
 
 def learning_curve(run_dir: Path) -> Path | None:
     """Draw `run_dir`/metrics.csv as `run_dir`/learning_curve.png; None if there is nothing to draw.
@@ -38,7 +41,7 @@ def curve_figure(run_dir: Path) -> Figure | None:
     """
     source = run_dir / "metrics.csv"
     table = read_table(source) if source.exists() else {}
-    shown = ("eval/return_mean", "train/return_mean", "loss/q", "train/epsilon")
+    shown = ("eval/return_mean", "train/return_mean", "loss/q", *EXPLORATION)
     if not any(measured(table, metric)[0].size for metric in shown):
         return None
     with figure_of((8.0, 5.6)) as figure:
@@ -77,9 +80,15 @@ def _draw_loss(axes: Axes, table: Table) -> None:
     right = axes.twinx()
     right.spines["right"].set_visible(True)
     right.grid(visible=False)
-    right.plot(*measured(table, "train/epsilon"), color=GREEN, linewidth=1.4, linestyle="--", label="ε")
-    right.set_ylim(-0.03, 1.03)
-    right.set_ylabel("exploration ε")
+    for metric, (name, least) in EXPLORATION.items():
+        frames, values = measured(table, metric)
+        if frames.size:
+            right.plot(frames, values, color=GREEN, linewidth=1.4, linestyle="--", label=name)
+            top = max(least, values.max())
+            right.set_ylim(-0.03 * top, 1.03 * top)
+            right.set_ylabel(name)
+    if not right.get_lines():
+        right.set_axis_off()
     handles = [*axes.get_lines(), *right.get_lines()]
     right.legend(handles=handles, loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=2, borderaxespad=0.0)
 

@@ -34,6 +34,29 @@ def test_learning_curve_draws_every_series(tmp_path):
     assert {name for name, colour in okabe_ito.items() if colour in drawn} == set(okabe_ito)
 
 
+@pytest.mark.parametrize(
+    ("metric", "values", "label"),
+    [
+        ("train/epsilon", (0.4, 0.1), "exploration ε"),
+        ("train/temperature", (0.5, 0.02), "temperature"),
+        ("train/temperature", (40.0, 2.0), "temperature"),
+        ("train/length_mean", (40.0, 2.0), ""),
+    ],
+)
+def test_the_right_axis_is_that_of_the_exploration(tmp_path, monkeypatch, metric, values, label):
+    drawn = []
+    monkeypatch.setattr("modules.plots.curve.png", lambda figure: drawn.append(figure) or b"")
+    first, last = values
+    (tmp_path / "metrics.csv").write_text(f"frames,{metric},loss/q\n100,{first},0.1\n200,{last},0.2\n")
+    learning_curve(tmp_path)
+    right = drawn[-1].axes[2]
+    assert right.get_ylabel() == label
+    assert [line.get_xydata().tolist() for line in right.get_lines()] == [[[100, first], [200, last]]] * bool(label)
+    assert right.axison == bool(label)
+    top = 1 if metric == "train/epsilon" else first
+    assert right.get_ylim() == pytest.approx((-0.03 * top, 1.03 * top)) or not label
+
+
 def test_learning_curve_of_a_run_without_evaluation(tmp_path):
     (tmp_path / "metrics.csv").write_text(HEADER + "100,9.5,1.0,,,,\n200,30.0,0.9,0.0,,,\n")
     path = learning_curve(tmp_path)
