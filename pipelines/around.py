@@ -2,11 +2,14 @@
 
 from dataclasses import dataclass
 
+import torch
 from torchrl.envs import Compose, Transform, TransformedEnv
 
 from modules.intrinsic import Bonus, Curiosity, IntrinsicReward
 from modules.meta import ArmPerEpisode, Meta
 from pipelines.schema import Run
+
+CPU = torch.device("cpu")  # where environments and what surrounds them live
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,8 +17,7 @@ from modules.exploration import Exploration
 from modules.intrinsic import Curiosity
 from modules.learner import Learner
 from modules.loggers import ArmTally, Logger
-from modules.meta import Meta
-from modules.networks.nets import Policy
+from modules.networks.nets import Policy, ValueNetwork
 from modules.process import tune
 from modules.replay.base import Replay
 from modules.replay.on_policy import OnPolicyReplay, OnPolicySpec
@@ -27,11 +26,9 @@ from modules.replay.sequence import SequenceReplay
 from modules.replay.specs import SequenceSpec
 from modules.seeding import seed_everything, seed_for
 from modules.visits import Visits
-from pipelines.around import Surroundings, greedy_surroundings
+from pipelines.around import CPU, Surroundings
+from pipelines.greedy import Greedy, build_greedy
 from pipelines.schema import Run
-
-CPU = torch.device("cpu")  # where environments and what surrounds them live
-EVAL_ENVS = 16  # at most; more would idle while the longest episode ends
 
 log = logging.getLogger("recall")
 logging.getLogger("torchrl").setLevel(logging.WARNING)
@@ -41,27 +38,20 @@ logging.getLogger("torchrl").setLevel(logging.WARNING)
 class Parts:
     """Everything the loop works with.
 
-    The learner's network may live on another device. `acting` and `evaluated` are copies on the CPU, beside the
-    environments: the loop pushes the newest weights to the first, on which `policy` acts and explores, and the
-    averaged ones to the second, on which `greedy` acts when it is evaluated or filmed. `around` is what novelty and
-    family add to the environments that are learned from; evaluations have copies, `evaluated_curiosity` and
-    `eval_around`, so that they leave no trace; `evaluator` chooses the arm that is evaluated.
+    The learner's network may live on another device. `acting` is a copy on the CPU, beside the environments, to which
+    the loop pushes the newest weights; on it `policy` acts and explores, in environments with `around`, to which
+    novelty and family add what is learned from. Evaluations have all of that once more, in `greedy`.
     """
 
     run: Run
     run_dir: Path
     acting: nn.Module
-    evaluated: nn.Module
     policy: Policy
-    greedy: Policy
     exploration: Exploration
-    collection: Collection
     curiosity: Curiosity
     around: Surroundings
-    evaluated_curiosity: Curiosity
-    eval_around: Surroundings
-    evaluator: Meta
-    eval_env: EnvBase
+    collection: Collection
+    greedy: Greedy
     replay: Replay
     learner: Learner
     logger: Logger
@@ -77,7 +67,7 @@ class Parts:
             "curiosity": self.curiosity,
             "bonus": self.around.bonus,
             "meta": self.around.meta,
-            "evaluator": self.evaluator,
+            "evaluator": self.greedy.evaluator,
             "arms": self.arms,
             "visits": self.visits,
         }
@@ -85,67 +75,48 @@ class Parts:
     def close(self) -> None:
         """Close environments; the logger is finished by the loop, with its summary."""
         self.collection.close()
-        self.eval_env.close()
+        self.greedy.env.close()
 
 
 def build(run: Run, run_dir: Path, config: Mapping[str, Any], checkpoint: Mapping[str, Any] | None) -> Parts:
     """Make all parts of a checked run; `checkpoint` is that of the run to go on with, or None."""
     tune(run.threads)
     seed_everything(run.seed)
-    device, spaces = run.torch_device, run.spaces
-
-    network = run.network.build(spaces)
-    acting, evaluated = (copy.deepcopy(network).requires_grad_(False) for _ in range(2))
-    evaluated.eval()
-    network = network.to(device)
+    network = run.network.build(run.spaces)
+    acting = copy.deepcopy(network).requires_grad_(False)
     exploration = run.exploration.build(run.collector.total_envs)
-    probability = exploration.probability if run.loss.reads_behaviour else None
-    policy = Policy(acting, exploration.choose, probability)
-    curiosity, evaluated_curiosity = (run.intrinsic.build(spaces, CPU) for _ in range(2))
-    around = Surroundings(
-        run=run,
-        bonus=curiosity.acting(run.collector.num_envs),
-        meta=run.meta.build(run.collector.num_envs, seed=seed_for(run.seed, "meta")),
-    )
-    eval_envs = min(run.eval_episodes, EVAL_ENVS)
-    evaluator = run.meta.build_evaluator(eval_envs, seed=seed_for(run.seed, "evaluator"))
-    eval_around = greedy_surroundings(run, evaluated_curiosity, eval_envs, like=around.bonus, meta=evaluator)
-    eval_env = eval_around.build(eval_envs)
+    policy = exploring(run, acting, exploration)
+    curiosity = run.intrinsic.build(run.spaces, CPU)
+    bonus = curiosity.acting(run.collector.num_envs)
+    meta = run.meta.build(run.collector.num_envs, seed=seed_for(run.seed, "meta"))
+    around = Surroundings(run=run, bonus=bonus, meta=meta)
+    greedy = build_greedy(run, network, bonus)
     replay = replay_of(run, run_dir)
+    network = network.to(run.torch_device)
     learner = Learner(network, run.loss.build(network, run.rows), run.optim)
-    logger = run.logger.build(
-        run_dir,
-        config=config,
-        name=f"{run.name}-seed{run.seed}",
-        frames=checkpoint["frames"] if checkpoint else 0,
-        state=checkpoint["logger"] if checkpoint else None,
-        family=not run.meta.single,
-    )
+    logger = logger_of(run, run_dir, config, checkpoint)
     announce(run)
-    untouched = around.meta.state_dict()
-    collected = collection(run, acting, policy, around, eval_env)
-    around.meta.load_state_dict(untouched)  # a collector resets its environments as it is made: no episode comes of it
     return Parts(
         run=run,
         run_dir=run_dir,
         acting=acting,
-        evaluated=evaluated,
         policy=policy,
-        greedy=Policy(evaluated),
         exploration=exploration,
-        collection=collected,
         curiosity=curiosity,
         around=around,
-        evaluated_curiosity=evaluated_curiosity,
-        eval_around=eval_around,
-        evaluator=evaluator,
-        eval_env=eval_env,
+        collection=collection(run, acting, policy, around, greedy.env),
+        greedy=greedy,
         replay=replay,
         learner=learner,
         logger=logger,
         arms=ArmTally(run.spaces.n_arms),
         visits=Visits(run.env.grid_map()),
     )
+
+
+def exploring(run: Run, network: ValueNetwork, exploration: Exploration) -> Policy:
+    """Make the policy that acts on `network` and explores; it writes with which probability if the loss asks for it."""
+    return Policy(network, exploration.choose, exploration.probability if run.loss.reads_behaviour else None)
 
 
 def replay_of(run: Run, run_dir: Path) -> Replay:
@@ -167,6 +138,18 @@ def replay_of(run: Run, run_dir: Path) -> Replay:
     )
 
 
+def logger_of(run: Run, run_dir: Path, config: Mapping[str, Any], checkpoint: Mapping[str, Any] | None) -> Logger:
+    """Open the logger where the checkpoint, if there is one, left it."""
+    return run.logger.build(
+        run_dir,
+        config=config,
+        name=f"{run.name}-seed{run.seed}",
+        frames=checkpoint["frames"] if checkpoint else 0,
+        state=checkpoint["logger"] if checkpoint else None,
+        family=not run.meta.single,
+    )
+
+
 def announce(run: Run) -> None:
     """Say what the replay takes; only once nothing can be refused any more."""
     log.info(
@@ -185,7 +168,10 @@ def collection(run: Run, acting: nn.Module, policy: Policy, around: Surroundings
             step.set(key, torch.zeros(step.batch_size))  # the probability of the action, which no environment knows
         return run.collector.build(partial(actor, run), acting, step)
     assert isinstance(run.collector, SyncSpec)
-    return run.collector.build(around.build(run.collector.num_envs), policy)
+    untouched = around.meta.state_dict()
+    collected = run.collector.build(around.build(run.collector.num_envs), policy)
+    around.meta.load_state_dict(untouched)  # a collector resets its environments as it is made: no episode comes of it
+    return collected
 
 
 def actor(run: Run, worker: int) -> Actor:
@@ -194,7 +180,7 @@ def actor(run: Run, worker: int) -> Actor:
     exploration = run.exploration.build(num_envs, first=worker * num_envs, total=run.collector.total_envs)
     return Actor(
         env=run.env.build(num_envs, run.network.primer()),
-        policy=Policy(network, exploration.choose, exploration.probability if run.loss.reads_behaviour else None),
+        policy=exploring(run, network, exploration),
         network=network,
         anneal=exploration.anneal,
     )

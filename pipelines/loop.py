@@ -13,7 +13,6 @@ from tensordict import TensorDictBase
 from torch import nn
 
 from modules import checkpoint, keys
-from modules.evaluation import Episodes, run_episodes
 from modules.loggers import Progress
 from modules.schedule import crossed
 from modules.seeding import random_state, seed_for, set_random_state
@@ -83,7 +82,7 @@ class Loop:
         self._anneal()
         push_weights(parts.learner.network, parts.acting)
         parts.collection.push(c.frames)
-        push_weights(parts.learner.average, parts.evaluated)
+        push_weights(parts.learner.average, parts.greedy.network)
         parts.collection.restart(seed_for(run.seed, "env", c.restarts))
         self._mark = (c.frames, parts.learner.updates, time.perf_counter())
         batches = parts.collection.batches(self._must_end)
@@ -116,11 +115,9 @@ class Loop:
         parts, c = self.parts, self.counters
         c.wall_s, self._clock = self.wall_s(), time.perf_counter()
         state = {
-            "frames": c.frames,
             "counters": asdict(c),
-            "network": parts.learner.average.state_dict(),
-            "arm": parts.evaluator.greedy(),
             "logger": parts.logger.state(),
+            **self._saved_policy(),
             **{name: part.state_dict() for name, part in parts.stateful.items()},
             "random": random_state(),
         }
@@ -194,35 +191,29 @@ class Loop:
             self.parts.collection.restart(seed_for(run.seed, "env", c.restarts))
 
     def _evaluate(self) -> dict[str, float]:
-        parts, run, c = self.parts, self.run, self.counters
-        push_weights(parts.learner.average, parts.evaluated)
+        parts, c = self.parts, self.counters
+        push_weights(parts.learner.average, parts.greedy.network)
         before = random_state()  # environments may draw from the global generators, which belong to training
         with self._phase("eval"):
-            if parts.evaluator.tries:
-                with parts.evaluator.trying():
-                    self._episodes("evaluator", parts.evaluator.tries)
-            episodes = self._episodes("evaluation", run.eval_episodes)
+            episodes = parts.greedy.evaluate(parts.curiosity, parts.around.bonus, frames=c.frames)
         set_random_state(before)
         c.score, c.evaluated_at = episodes.metrics(), c.frames
         mean = c.score["eval/return_mean"]
         if c.best_score is None or mean >= c.best_score:
             c.best_score = mean
-            state = {
-                "frames": c.frames,
-                "network": parts.evaluated.state_dict(),
-                "curiosity": parts.curiosity.state_dict(),
-                "bonus": parts.around.bonus.state_dict(),
-                "arm": parts.evaluator.greedy(),
-            }
-            checkpoint.write(parts.run_dir / "checkpoints" / "best.pt", state)
+            checkpoint.write(parts.run_dir / "checkpoints" / "best.pt", self._saved_policy())
         return c.score
 
-    def _episodes(self, purpose: str, episodes: int) -> Episodes:
+    def _saved_policy(self) -> dict[str, Any]:
+        """What the policy can be evaluated by later: a part of each checkpoint, and all of best.pt."""
         parts = self.parts
-        parts.evaluated_curiosity.load_state_dict(parts.curiosity.state_dict())
-        parts.eval_around.bonus.adopt(parts.around.bonus)
-        seed = seed_for(self.run.seed, purpose, self.counters.frames)
-        return run_episodes(parts.eval_env, parts.greedy, episodes=episodes, seed=seed)
+        return {
+            "frames": self.counters.frames,
+            "network": parts.learner.average.state_dict(),
+            "curiosity": parts.curiosity.state_dict(),
+            "bonus": parts.around.bonus.state_dict(),
+            "arm": parts.greedy.evaluator.greedy(),
+        }
 
     def _log(self, evaluation: Mapping[str, float]) -> None:
         parts, c = self.parts, self.counters
@@ -234,7 +225,7 @@ class Loop:
             "replay/rows": len(parts.replay),
             "replay/fill": len(parts.replay) / parts.replay.settings.capacity_rows,
             **self._staleness(),
-            **({} if self.run.meta.single else {"meta/greedy_arm": parts.evaluator.greedy()}),
+            **({} if self.run.meta.single else {"meta/greedy_arm": parts.greedy.evaluator.greedy()}),
             **evaluation,
             **self._speed(),
         }

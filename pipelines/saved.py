@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from omegaconf import OmegaConf
 
 from modules import checkpoint
@@ -19,7 +18,7 @@ from modules.networks.split import SplitNetwork
 from modules.process import tune
 from modules.seeding import seed_everything
 from modules.spec import UsageError
-from pipelines.around import Surroundings, greedy_surroundings
+from pipelines.around import CPU, Surroundings, greedy_surroundings
 from pipelines.schema import Run, read
 
 CONFIG = "config.yaml"
@@ -109,7 +108,7 @@ def subject_of(run_dir: Path, *, which: str, arm: int | None, seed: int) -> Subj
     seed_everything(seed)
     state = saved(run_dir, which)
     network = network_with(state["network"], run, run_dir)
-    curiosity = run.intrinsic.build(run.spaces, torch.device("cpu"))
+    curiosity = run.intrinsic.build(run.spaces, CPU)
     curiosity.load_state_dict(state["curiosity"])
     bonus = curiosity.acting(run.collector.num_envs)
     bonus.load_state_dict(state["bonus"])

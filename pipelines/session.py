@@ -19,14 +19,11 @@ from omegaconf import DictConfig, OmegaConf
 from modules.errors import NonFiniteError
 from modules.files import write_text
 from modules.loggers import Progress
-from modules.meta import FixedArm
 from modules.plots import arms_over_time, learning_curve, visits_map
 from modules.spec import UsageError
-from pipelines.around import greedy_surroundings
 from pipelines.build import build
 from pipelines.check import check
 from pipelines.command import RunFailed, refuse_existing
-from pipelines.film import film
 from pipelines.loop import Loop, Stop
 from pipelines.schema import Run, read
 from pipelines.signals import handled_by
@@ -174,12 +171,10 @@ def draw_pictures(loop: Loop) -> None:
 
 
 def draw_film(loop: Loop) -> None:
-    """Film greedy episodes with the arm that is evaluated, and show them."""
+    """Film greedy episodes, and show them."""
     parts, frames = loop.parts, loop.counters.frames
     path = parts.run_dir / "videos" / f"frames_{frames:012d}.mp4"
-    meta = FixedArm(1, parts.evaluator.greedy())
-    around = greedy_surroundings(parts.run, parts.evaluated_curiosity, 1, like=parts.around.bonus, meta=meta)
-    film(parts.run, parts.greedy, around, seed=parts.run.seed, path=path)
+    parts.greedy.film(parts.around.bonus, path)
     parts.logger.video(frames, path)
 
 

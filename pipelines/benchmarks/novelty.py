@@ -19,7 +19,7 @@ from modules.networks.nets import Policy, RecurrentNetwork
 from modules.networks.split import SplitNetwork
 from modules.seeding import seed_for
 from modules.spec import UsageError
-from pipelines.around import Surroundings
+from pipelines.around import CPU, Surroundings
 from pipelines.benchmarks.learning import learning, shape
 from pipelines.benchmarks.measure import Missing, Pace, Ratio, Table, interleave, number
 from pipelines.benchmarks.subjects import process_of, random_rows, run_of
@@ -32,7 +32,6 @@ COUNTS, SIZES = (1, 16, 64), (500, 5_000, 30_000)  # environments; states that e
 AIM = (64, 500)
 LARGEST_SHARE = 0.3
 R2D2_STEPS = 2.2  # two networks, and a tenth for what joins them
-CPU = torch.device("cpu")
 NO_END = {  # of an episode, so that no memory is emptied
     AGENT57: ("env.horizon=1_000_000", "replay.length=40"),
     GYM: ("+env.kwargs.max_episode_steps=1_000_000", "replay.length=40"),

@@ -1,0 +1,88 @@
+"""The policy as training's own evaluations and films see it: averaged weights, and a world of its own to act in."""
+
+import copy
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import nn
+from torchrl.envs import EnvBase
+
+from modules.evaluation import Episodes, run_episodes
+from modules.intrinsic import Bonus, Curiosity
+from modules.meta import FixedArm, Meta
+from modules.networks.nets import Policy, RecurrentNetwork
+from modules.networks.split import SplitNetwork
+from modules.seeding import seed_for
+from pipelines.around import CPU, Surroundings, greedy_surroundings
+from pipelines.film import film
+from pipelines.schema import Run
+
+EVAL_ENVS = 16  # at most; more would idle while the longest episode ends
+
+
+@dataclass(frozen=True, kw_only=True)
+class Greedy:
+    """Acts without exploring, and leaves no trace in training.
+
+    Attributes:
+        run: the settings.
+        network: on the CPU, beside the environments; the loop pushes the averaged weights to it.
+        policy: takes its best action.
+        curiosity: a copy of training's, whose statistics go on with what is seen here.
+        around: what novelty and family add to the environments; its meta-controller chooses the arm that is evaluated.
+        env: the environments.
+    """
+
+    run: Run
+    network: nn.Module
+    policy: Policy
+    curiosity: Curiosity
+    around: Surroundings
+    env: EnvBase
+
+    @property
+    def evaluator(self) -> Meta:
+        """What chooses the arm."""
+        return self.around.meta
+
+    def evaluate(self, curiosity: Curiosity, bonus: Bonus, *, frames: int) -> Episodes:
+        """Run the episodes of an evaluation, after those, if any, by which the evaluator chooses their arm.
+
+        Args:
+            curiosity: of training; these episodes begin with what it has learned.
+            bonus: of training; they begin with its running statistics.
+            frames: that training has come to; the episodes' seeds follow from it.
+        """
+        if self.evaluator.tries:
+            with self.evaluator.trying():
+                self._episodes("evaluator", self.evaluator.tries, curiosity, bonus, frames)
+        return self._episodes("evaluation", self.run.eval_episodes, curiosity, bonus, frames)
+
+    def _episodes(self, purpose: str, episodes: int, curiosity: Curiosity, bonus: Bonus, frames: int) -> Episodes:
+        self.curiosity.load_state_dict(curiosity.state_dict())
+        self.around.bonus.adopt(bonus)
+        return run_episodes(self.env, self.policy, episodes=episodes, seed=seed_for(self.run.seed, purpose, frames))
+
+    def film(self, bonus: Bonus, path: Path) -> None:
+        """Film episodes with the arm that is evaluated; they begin with the running statistics of `bonus`."""
+        meta = FixedArm(1, self.evaluator.greedy())
+        around = greedy_surroundings(self.run, self.curiosity, 1, like=bonus, meta=meta)
+        film(self.run, self.policy, around, seed=self.run.seed, path=path)
+
+
+def build_greedy(run: Run, network: RecurrentNetwork | SplitNetwork, bonus: Bonus) -> Greedy:
+    """Make the greedy side of a run.
+
+    Args:
+        run: the settings.
+        network: whose copy acts here.
+        bonus: of training; with its running statistics the one here begins.
+    """
+    network = copy.deepcopy(network).requires_grad_(False).eval()
+    curiosity = run.intrinsic.build(run.spaces, CPU)
+    envs = min(run.eval_episodes, EVAL_ENVS)
+    evaluator = run.meta.build_evaluator(envs, seed=seed_for(run.seed, "evaluator"))
+    around = greedy_surroundings(run, curiosity, envs, like=bonus, meta=evaluator)
+    return Greedy(
+        run=run, network=network, policy=Policy(network), curiosity=curiosity, around=around, env=around.build(envs)
+    )
