@@ -1,6 +1,7 @@
 """Atari games of the Arcade Learning Environment, pre-processed by Gymnasium's own wrappers."""
 
 import importlib
+from contextlib import closing
 from typing import Annotated
 
 import gymnasium
@@ -66,9 +67,8 @@ class AtariSpec(EnvSpec):
 
     def spaces(self) -> Spaces:
         """Look up the actions in one game, made and closed at once."""
-        env = self._game(video=False)
-        n_actions = action_count(env.action_space, self.id)
-        env.close()
+        with closing(self._game(video=False)) as env:
+            n_actions = action_count(env.action_space, self.id)
         shape = (self.frame_stack, self.screen_size, self.screen_size)
         return Spaces(observation_shape=shape, observation_dtype=torch.uint8, n_actions=n_actions)
 

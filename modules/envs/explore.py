@@ -18,7 +18,7 @@ from modules.envs.explore_worlds import (
     GoalCorridor,
     RandomCoin,
 )
-from modules.envs.tiny import NotNegative
+from modules.envs.tiny import MOVE_KEYS, MOVES, NotNegative
 from modules.envs.world import WorldSpec
 from modules.keys import GridMap
 from modules.spec import spec
@@ -107,7 +107,7 @@ class RandomCoinSpec(ExploreSpec):
         horizon: steps after which an episode is cut off.
     """
 
-    actions = ("right", "up", "left", "down")
+    actions = tuple(MOVES)
 
     size: Annotated[int, Field(gt=1, le=50)]
     horizon: Annotated[int, Field(gt=0)]
@@ -118,7 +118,7 @@ class RandomCoinSpec(ExploreSpec):
 
     def keys(self) -> dict[str, int]:
         """Where they lie on the keyboard."""
-        return {"d": 0, "w": 1, "a": 2, "s": 3}
+        return dict(MOVE_KEYS)
 
     def world(self, device: torch.device | str = "cpu") -> RandomCoin:
         """Make the rules; raises `UsageError` if some coin is out of reach."""

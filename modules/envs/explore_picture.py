@@ -6,12 +6,10 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import cv2
 import numpy as np
 import torch
 
-from modules.envs.tiny_picture import cells, only, under
-from modules.envs.tour_picture import ARROWS
+from modules.envs.drawing import ARROWS, DOCS, cells, only, save, under
 from modules.envs.world import FOUND, HIT, NOTHING, State
 
 if TYPE_CHECKING:  # it imports this file
@@ -55,7 +53,6 @@ def write_all(folder: Path) -> None:
     sea = explore.DeepSeaSpec(size=10, mapping_seed=42, move_cost=0.01).world()
     coin = explore.RandomCoinSpec(size=9, horizon=200).world()
     chain = explore.DiscountingChainSpec(mapping_seed=4).world()
-    folder.mkdir(parents=True, exist_ok=True)
     for name, world, action, steps in (
         ("goal_corridor", corridor, 1, 5),
         ("deep_sea", sea, 1, 6),
@@ -66,9 +63,8 @@ def write_all(folder: Path) -> None:
         state = world.start(1)
         for _ in range(steps):
             state, *_ = world.step(state, torch.tensor([action]))
-        image = cv2.cvtColor(world.picture(state, 0), cv2.COLOR_RGB2BGR)
-        cv2.imwrite(str(folder / f"{name}.png"), image, [cv2.IMWRITE_PNG_COMPRESSION, 9])
+        save(folder, name, world.picture(state, 0))
 
 
 if __name__ == "__main__":
-    write_all(Path("docs/tasks"))
+    write_all(DOCS)

@@ -7,20 +7,20 @@ import torch
 from torch import Tensor
 
 from modules.envs import explore_picture
-from modules.envs.tiny import MOVES, Tiny
-from modules.envs.world import FOUND, HIT, NOTHING, State
+from modules.envs.drawing import DOWN, RIGHT, UP
+from modules.envs.tiny import MOVES
+from modules.envs.world import FOUND, HIT, NOTHING, SmallWorld, State
 from modules.keys import Spaces
 from modules.spec import UsageError
 
 if TYPE_CHECKING:  # it imports this file
     from modules.envs.explore import DeepSeaSpec, DiscountingChainSpec, GoalCorridorSpec, RandomCoinSpec
 
-UP, DOWN, RIGHT = 0, 2, 3  # headings of the robot in pictures
 PAY_TIMES, BONUS, CHAIN_STEPS = (1, 3, 10, 30, 100), 0.1, 100  # bsuite's chains
 NOT_CHOSEN = -1  # no chain yet
 
 
-class Explore(Tiny):
+class Explore(SmallWorld):
     """What these worlds share: a map of `grid_shape` (rows, columns), on which `cells` says where an episode is.
 
     A heat map of visits counts `seen(observation)`.
@@ -185,7 +185,7 @@ class RandomCoin(Explore):
         self.task = task
         spaces = Spaces(observation_shape=(size, 2 * size), observation_dtype=torch.uint8, n_actions=len(MOVES))
         super().__init__(spaces, grid_shape=(size, size), steps=task.horizon, device=device)
-        self._moves = torch.tensor(MOVES, device=self.device)
+        self._moves = torch.tensor([*MOVES.values()], device=self.device)
 
     def start(self, n: int) -> State:
         """Draw two different places."""

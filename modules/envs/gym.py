@@ -174,11 +174,13 @@ class GymSpec(EnvSpec):
     def video_fps(self) -> int:
         """As the environment asks for if that is slower than usual."""
         usual = super().video_fps()
-        return min(usual, self._mine().metadata.get("render_fps") or usual)
+        with closing(self._mine()) as env:
+            return min(usual, env.metadata.get("render_fps") or usual)
 
     def as_text(self) -> "GymSpec":
         """The same, drawn in characters if the environment can do that."""
-        able = "ansi" in self._mine().metadata.get("render_modes", ())
+        with closing(self._mine()) as env:
+            able = "ansi" in env.metadata.get("render_modes", ())
         return replace(self, kwargs={**self.kwargs, "render_mode": "ansi"}) if able else self
 
     def text(self, env: EnvBase) -> str:

@@ -24,14 +24,14 @@ class WorldGym(gymnasium.Env[np.ndarray, np.int64]):
 
     metadata = {"render_modes": ["rgb_array", "ansi"], "render_fps": FPS}  # noqa: RUF012 - Gymnasium's own form
 
-    def __init__(self, world: World, *, bounds: tuple[float, float], render_mode: str | None = None) -> None:
+    def __init__(self, world: World, *, render_mode: str | None = None) -> None:
         if render_mode not in (None, *self.metadata["render_modes"]):
             raise ValueError(f"render_mode must be one of {self.metadata['render_modes']} or None, not {render_mode!r}")
         self.world, self.render_mode = world, render_mode
         self._state: State = {}
         spaces = world.spaces
         dtype = np.uint8 if spaces.observation_dtype == torch.uint8 else np.float32
-        self.observation_space = gymnasium.spaces.Box(*bounds, spaces.observation_shape, dtype)
+        self.observation_space = gymnasium.spaces.Box(*world.bounds, spaces.observation_shape, dtype)
         self.action_space = gymnasium.spaces.Discrete(spaces.n_actions)
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[np.ndarray, dict]:
@@ -93,7 +93,7 @@ class TourGym(WorldGym):
         **rules: Any,
     ) -> None:
         settings = {"task": task, "layout": layout, "timeout": timeout} | unchanged(tour.Task) | rules
-        super().__init__(made(tour.TourSpec, settings), bounds=(0, 1), render_mode=render_mode)
+        super().__init__(made(tour.TourSpec, settings), render_mode=render_mode)
 
 
 class CorridorGym(WorldGym):
@@ -101,7 +101,7 @@ class CorridorGym(WorldGym):
 
     def __init__(self, task: corridor.TaskName, *, render_mode: str | None = None, **rules: Any) -> None:
         settings = {"task": task} | unchanged(corridor.Task) | rules
-        super().__init__(made(corridor.CorridorSpec, settings), bounds=(0, corridor.GOAL), render_mode=render_mode)
+        super().__init__(made(corridor.CorridorSpec, settings), render_mode=render_mode)
 
 
 class TinyGym(WorldGym):
@@ -110,8 +110,7 @@ class TinyGym(WorldGym):
     def __init__(self, task: str, *, render_mode: str | None = None, **rules: Any) -> None:
         if task not in EXAMS:
             raise UsageError(f"task: it should be {' or '.join(map(repr, EXAMS))}, not {task!r}")
-        world = made(EXAMS[task], rules)
-        super().__init__(world, bounds=world.bounds, render_mode=render_mode)
+        super().__init__(made(EXAMS[task], rules), render_mode=render_mode)
 
 
 for _task in tour.TASKS:

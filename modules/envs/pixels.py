@@ -1,6 +1,7 @@
 """Gymnasium environments seen through their own renderer: grey, cropped, resized `uint8` frames."""
 
 from collections.abc import Iterable
+from contextlib import closing
 from typing import Annotated, Any
 
 import cv2
@@ -42,16 +43,24 @@ class PixelsSpec(EnvSpec):
 
     def max_steps(self) -> int | None:
         """The limit with which the id is registered."""
-        return limit(make_one(self.id, self.kwargs, ()))
+        with closing(make_one(self.id, self.kwargs, ())) as env:
+            return limit(env)
 
     def spaces(self) -> Spaces:
         """Look up the actions; the observation follows from the settings."""
-        env = make_one(self.id, {**self.kwargs, "render_mode": "rgb_array"}, ())
-        if not renders(env):
-            raise UsageError(f"env.id: {self.id} cannot render to pixels (its render modes have no rgb_array)")
-        n_actions = action_count(env.action_space, self.id)
-        env.reset(seed=0)
-        picture: Any = env.render()
+        with closing(make_one(self.id, {**self.kwargs, "render_mode": "rgb_array"}, ())) as env:
+            if not renders(env):
+                raise UsageError(f"env.id: {self.id} cannot render to pixels (its render modes have no rgb_array)")
+            n_actions = action_count(env.action_space, self.id)
+            env.reset(seed=0)
+            picture: Any = env.render()
+            self._refuse_unseen(picture)
+        return Spaces(
+            observation_shape=(1, self.height, self.width), observation_dtype=torch.uint8, n_actions=n_actions
+        )
+
+    def _refuse_unseen(self, picture: Any) -> None:
+        """Raise `UsageError` for a frame that is no picture, or of which `crop` leaves nothing."""
         if not (isinstance(picture, np.ndarray) and picture.ndim == 3 and picture.shape[2] == 3):
             found = list(picture.shape) if isinstance(picture, np.ndarray) else type(picture).__name__
             raise UsageError(f"env.id: {self.id} must render frames [height, width, 3], but it renders {found}")
@@ -60,10 +69,6 @@ class PixelsSpec(EnvSpec):
                 f"env.crop: {list(self.crop)} leaves nothing of a frame of {list(picture.shape[:2])}; "
                 "it must be [top, bottom, left, right] with top < bottom and left < right"
             )
-        env.close()
-        return Spaces(
-            observation_shape=(1, self.height, self.width), observation_dtype=torch.uint8, n_actions=n_actions
-        )
 
     def cut(self, picture: np.ndarray) -> np.ndarray:
         """The part of a picture [H, W, …] that the agent sees."""
@@ -75,8 +80,9 @@ class PixelsSpec(EnvSpec):
         """Make the vector environment; it renders anyway, so `video` changes nothing."""
         del video
         kwargs = {**self.kwargs, "render_mode": "rgb_array"}
-        envs = make_vec(self.id, num_envs, kwargs, numbering(make_one(self.id, kwargs, ())))
-        return transformed(wrapped(Pixels(envs, self)), primer)
+        with closing(make_one(self.id, kwargs, ())) as env:
+            adapted = numbering(env)
+        return transformed(wrapped(Pixels(make_vec(self.id, num_envs, kwargs, adapted), self)), primer)
 
     def picture(self, env: EnvBase) -> np.ndarray:
         """The full colour frame, not the agent's view of it."""

@@ -11,8 +11,7 @@ from pydantic import Field
 from torch import Tensor
 
 from modules.envs import shower_picture
-from modules.envs.tiny import Tiny
-from modules.envs.world import FOUND, HIT, NOTHING, State, WorldSpec
+from modules.envs.world import FOUND, HIT, NOTHING, SmallWorld, State, WorldSpec
 from modules.keys import Spaces
 from modules.spec import UsageError, spec
 
@@ -21,7 +20,7 @@ SCALE = 5.0  # degrees that are 1 in a scaled observation
 Degrees = Annotated[int, Field(ge=0, le=100)]
 
 
-class Shower(Tiny):
+class Shower(SmallWorld):
     """Temperatures in whole degrees.
 
     A state has [N] each `temperature`, `time`, `said` (the last action) and `event`, and `noise` [N, horizon], how the

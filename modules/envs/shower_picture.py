@@ -10,8 +10,7 @@ import cv2
 import numpy as np
 import torch
 
-from modules.envs.tiny_picture import cells, only, under
-from modules.envs.tour_picture import ARROWS, BESIDE, GAP, ROBOT
+from modules.envs.drawing import ARROWS, BESIDE, DOCS, GAP, LEFT, RIGHT, ROBOT, UP, cells, only, save, under
 from modules.envs.world import FOUND, HIT, NOTHING, State
 
 if TYPE_CHECKING:  # it imports this file
@@ -20,7 +19,7 @@ if TYPE_CHECKING:  # it imports this file
 LONG = 680  # pixels: about the width of a picture
 LABEL, SIZE = 30, 0.5  # pixels: height of the line of text; size of its letters
 MARGIN = 5  # degrees that the scale shows beyond starts and comfort
-HEADINGS = (1, 0, 3)  # of the robot, by the last action: left, up, right
+HEADINGS = (LEFT, UP, RIGHT)  # of the robot, by the last action
 SAID = {NOTHING: "", HIT: ", cost 1", FOUND: ", paid 1"}  # it has drifted since
 SEED, STEPS = 1, 6  # of the picture in the docs
 
@@ -80,10 +79,8 @@ def write_all(folder: Path) -> None:
     state = world.start(1)
     for _ in range(STEPS):
         state, *_ = world.step(state, torch.tensor([shower.WARMER if state["temperature"] < 38 else shower.COLDER]))
-    folder.mkdir(parents=True, exist_ok=True)
-    image = cv2.cvtColor(world.picture(state, 0), cv2.COLOR_RGB2BGR)
-    cv2.imwrite(str(folder / "shower.png"), image, [cv2.IMWRITE_PNG_COMPRESSION, 9])
+    save(folder, "shower", world.picture(state, 0))
 
 
 if __name__ == "__main__":
-    write_all(Path("docs/tasks"))
+    write_all(DOCS)

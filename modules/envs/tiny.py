@@ -13,39 +13,19 @@ from pydantic import Field
 from torch import Tensor
 
 from modules.envs import tiny_picture
-from modules.envs.world import FOUND, HIT, NOTHING, State, WorldSpec
+from modules.envs.world import FOUND, HIT, NOTHING, SmallWorld, State, WorldSpec
 from modules.keys import Spaces
 from modules.spec import UsageError, spec
 
 Positive = Annotated[int, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
 SUITS, DECK = 4, 52  # cards of a deck
-MOVES = ((1, 0), (0, 1), (-1, 0), (0, -1))  # x, y of right, up, left, down
+MOVES = {"right": (1, 0), "up": (0, 1), "left": (-1, 0), "down": (0, -1)}  # x, y of each action
+MOVE_KEYS = {"d": 0, "w": 1, "a": 2, "s": 3}  # where they lie on the keyboard
 BLANK = -1  # nothing said yet
 
 
-class Tiny:
-    """What the tiny worlds share: a random stream, and the range of what is observed."""
-
-    def __init__(self, spaces: Spaces, *, bounds: tuple[float, float], device: torch.device | str) -> None:
-        self.spaces, self.bounds, self.device = spaces, bounds, torch.device(device)
-        self._generator = torch.Generator(self.device)
-        self.seed(0)
-
-    def seed(self, seed: int) -> None:
-        """Start the stream of episodes anew."""
-        self._generator.manual_seed(seed)
-
-    def _draw(self, high: int, shape: tuple[int, ...]) -> Tensor:
-        """Integers below `high`."""
-        return torch.randint(high, shape, generator=self._generator, device=self.device)
-
-    def _all(self, n: int, value: int) -> Tensor:
-        """The same integer for every episode, [n]."""
-        return torch.full((n,), value, dtype=torch.int64, device=self.device)
-
-
-class MemoryLen(Tiny):
+class MemoryLen(SmallWorld):
     """The memory chain: bits show at the start, one of them is asked for at the end.
 
     A state has `bits` [N, bits] of 0 and 1, and [N] each `query` (the bit that will be asked for), `time`, `said` (the
@@ -120,7 +100,7 @@ class MemoryLenSpec(WorldSpec):
         return MemoryLen(self, device=device)
 
 
-class PassiveTmaze(Tiny):
+class PassiveTmaze(SmallWorld):
     """The passive T-maze: a cue at the start, a corridor, and at its end the choice of an arm in the last step.
 
     A state has [N] each `goal` (y of the cued arm, −1 or 1), `x` and `y` (the junction is at (length, 0)), `time` and
@@ -131,7 +111,7 @@ class PassiveTmaze(Tiny):
         self.task = task
         spaces = Spaces(observation_shape=(2,), observation_dtype=torch.float32, n_actions=len(MOVES))
         super().__init__(spaces, bounds=(-1.0, 1.0), device=device)
-        self._moves = torch.tensor(MOVES, device=self.device)
+        self._moves = torch.tensor([*MOVES.values()], device=self.device)
 
     def start(self, n: int) -> State:
         """Draw cues."""
@@ -182,7 +162,7 @@ class PassiveTmazeSpec(WorldSpec):
         penalty: what standing still all the time costs; each step that leaves x < time costs 1 / length of it.
     """
 
-    actions = ("right", "up", "left", "down")
+    actions = tuple(MOVES)
 
     length: Positive
     reward_goal: float
@@ -194,14 +174,14 @@ class PassiveTmazeSpec(WorldSpec):
 
     def keys(self) -> dict[str, int]:
         """Where they lie on the keyboard."""
-        return {"d": 0, "w": 1, "a": 2, "s": 3}
+        return dict(MOVE_KEYS)
 
     def world(self, device: torch.device | str = "cpu") -> PassiveTmaze:
         """Make the rules."""
         return PassiveTmaze(self, device=device)
 
 
-class RepeatPrevious(Tiny):
+class RepeatPrevious(SmallWorld):
     """Cards of four suits, one per step; say the suit of the k-th last one, the one that shows included.
 
     A state has `cards` [N, length + 1], all suits in the order in which they show, and [N] each `time`, `said` (the

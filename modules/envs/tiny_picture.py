@@ -6,19 +6,16 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import cv2
 import numpy as np
 import torch
 
-from modules.envs.tour_picture import BESIDE, CELLS, GAP, INK, paint
+from modules.envs.drawing import DOCS, DOWN, RIGHT, UP, cells, only, save, under
 from modules.envs.world import FOUND, HIT, NOTHING, State
 
 if TYPE_CHECKING:  # it imports this file
     from modules.envs.tiny import MemoryLen, PassiveTmaze, RepeatPrevious
 
 EDGE, LONG = 240, 480  # pixels: about the longer edge of a picture, of the maze's
-BAR = 12  # pixels: height of the bar that shows the time left; even
-UP, DOWN, RIGHT = 0, 2, 3  # headings of the robot
 SUIT_NAMES = "CDHS"
 VERDICT = {NOTHING: "", HIT: ", wrong", FOUND: ", right"}
 SEED = 2  # of the pictures in the docs
@@ -90,29 +87,9 @@ def repeat_previous_text(world: "RepeatPrevious", state: State, n: int) -> str:
     return f"card {SUIT_NAMES[int(world.card(one))]}, said {answer}\n{clock(one, world.task.length)}"
 
 
-def only(state: State, n: int) -> State:
-    """Episode `n` alone."""
-    return {key: value[n : n + 1] for key, value in state.items()}
-
-
 def clock(one: State, steps: int) -> str:
     """Time, and what the last step earned."""
     return f"time {int(one['time'])} of {steps}{VERDICT[int(one['event'])]}"
-
-
-def cells(grid: np.ndarray, edge: int, robot: tuple[int, int] | None, heading: int, event: int) -> np.ndarray:
-    """Paint with cells of an even size, so that the picture's edges are even too."""
-    most = max(grid.shape)
-    unit = max(2, edge // most // 2 * 2)
-    return paint(grid, unit * most, robot, heading, event)
-
-
-def under(image: np.ndarray, left: float) -> np.ndarray:
-    """Put a bar of the time left below a picture."""
-    width = image.shape[1]
-    bar = np.full((BAR, width, 3), INK, np.uint8)
-    bar[:, : round(width * left)] = CELLS["g"]
-    return np.concatenate((image, np.full((GAP, width, 3), BESIDE, np.uint8), bar))
 
 
 def write_all(folder: Path) -> None:
@@ -122,15 +99,13 @@ def write_all(folder: Path) -> None:
     chain = tiny.MemoryLenSpec(length=10, bits=1).world()
     tmaze = tiny.PassiveTmazeSpec(length=10, reward_goal=1.0, penalty=1.0).world()
     cards = tiny.RepeatPreviousSpec(k=2, length=51).world()
-    folder.mkdir(parents=True, exist_ok=True)
     for name, world, steps in (("memory_len", chain, 0), ("passive_tmaze", tmaze, 0), ("repeat_previous", cards, 2)):
         world.seed(SEED)
         state = world.start(1)
         for _ in range(steps):
             state, *_ = world.step(state, torch.tensor([1]))
-        picture = cv2.cvtColor(world.picture(state, 0), cv2.COLOR_RGB2BGR)
-        cv2.imwrite(str(folder / f"{name}.png"), picture, [cv2.IMWRITE_PNG_COMPRESSION, 9])
+        save(folder, name, world.picture(state, 0))
 
 
 if __name__ == "__main__":
-    write_all(Path("docs/tasks"))
+    write_all(DOCS)

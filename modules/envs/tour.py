@@ -45,6 +45,7 @@ class Tour:
         self._turn = torch.tensor([0, 1, 3], device=self.device)
         self._window = window(s, self.width).to(self.device)
         side = 2 * s + 1
+        self.bounds = (0.0, 1.0)
         self._side = side
         self.spaces = Spaces(
             observation_shape=(side, side * (2 if task.walls_show else 1)), observation_dtype=torch.uint8, n_actions=3

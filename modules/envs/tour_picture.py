@@ -8,24 +8,17 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import cv2
 import numpy as np
 
+from modules.envs.drawing import ARROWS, BESIDE, DOCS, GAP, INK, UP, only, paint, save
 from modules.envs.layouts import FRESH, GOAL, WALL
 from modules.envs.tour_tasks import TASKS
-from modules.envs.world import FOUND, HIT, NOTHING, State
+from modules.envs.world import State
 
 if TYPE_CHECKING:  # it imports this file
     from modules.envs.tour import Tour
 
-Colour = tuple[int, int, int]  # red, green, blue
-INK: Colour = (24, 26, 30)
-FREE: Colour = (172, 176, 184)
-BESIDE: Colour = (88, 92, 100)  # where no cell is
-CELLS: dict[str, Colour] = {".": FREE, "#": (48, 52, 60), "G": (32, 84, 204), "g": (150, 192, 244)}
-ROBOT: dict[int, Colour] = {NOTHING: (255, 255, 255), HIT: (222, 44, 36), FOUND: (40, 176, 72)}
-ARROWS = "^<v>"  # the robot, by heading
-PANEL, GAP = 240, 12  # pixels: a panel's edge at least, what is between two panels; even
+PANEL = 240  # pixels: a panel's edge at least; even
 SEED = 3  # of the maps in the docs
 
 
@@ -50,7 +43,7 @@ class Scene:
 
 def scene(tour: "Tour", state: State, n: int) -> Scene:
     """Read episode `n` off its state."""
-    one = {key: value[n : n + 1] for key, value in state.items()}
+    one = only(state, n)
     s, hidden_after = tour.task.sight, tour.task.hidden_after
     cells = one["cells"].cpu().numpy().reshape(tour.height, tour.width)[s:-s, s:-s]
     field = np.where(cells & WALL, "#", ".")
@@ -74,7 +67,7 @@ def draw(tour: "Tour", state: State, n: int) -> np.ndarray:
     now, middle = scene(tour, state, n), (tour.task.sight, tour.task.sight)
     edge = max(PANEL, *(2 * max(grid.shape) for grid in (now.field, *now.views)))
     panels = [paint(now.field, edge, now.robot, now.heading, now.event)]
-    panels += [paint(view, edge, middle, 0, now.event) for view in now.views]
+    panels += [paint(view, edge, middle, UP, now.event) for view in now.views]
     picture = np.full((edge, len(panels) * (edge + GAP) - GAP, 3), INK, np.uint8)
     for i, panel in enumerate(panels):
         height, width = panel.shape[:2]
@@ -82,24 +75,6 @@ def draw(tour: "Tour", state: State, n: int) -> np.ndarray:
         picture[:, i * (edge + GAP) : i * (edge + GAP) + edge] = BESIDE
         picture[y : y + height, x : x + width] = panel
     return picture
-
-
-def paint(grid: np.ndarray, edge: int, robot: tuple[int, int] | None, heading: int, event: int) -> np.ndarray:
-    """Draw characters as cells, as large as fits into `edge` pixels, and the robot with its heading."""
-    rows, columns = grid.shape
-    unit = edge // max(rows, columns)
-    image = np.full((rows * unit, columns * unit, 3), INK, np.uint8)
-    for (y, x), cell in np.ndenumerate(grid):
-        image[y * unit : (y + 1) * unit - 1, x * unit : (x + 1) * unit - 1] = CELLS[cell]  # a line stays between cells
-    if robot is not None:
-        centre = np.array(robot) * unit + (unit - 1) / 2
-        ahead = np.array([(0, -1), (-1, 0), (0, 1), (1, 0)][heading])
-        across = ahead[::-1]
-        nose = [centre + ahead * unit * 0.34, centre + across * unit * 0.16, centre - across * unit * 0.16]
-        middle = (int(centre[0]), int(centre[1]))
-        cv2.circle(image, middle, max(1, int(unit * 0.38)), ROBOT[event], cv2.FILLED)
-        cv2.fillConvexPoly(image, np.rint(nose).astype(np.int32), INK)
-    return image
 
 
 def text(tour: "Tour", state: State, n: int) -> str:
@@ -110,7 +85,7 @@ def text(tour: "Tour", state: State, n: int) -> str:
     field[y, x] = ARROWS[now.heading]
     for walls in now.views[1:]:
         view[walls == "#"] = "#"
-    view[tour.task.sight, tour.task.sight] = ARROWS[0]
+    view[tour.task.sight, tour.task.sight] = ARROWS[UP]
     below = f"time {int(state['time'][n])} of {tour.task.max_time}, goals left {int(state['left'][n])}"
     return f"{beside(field, view)}\n{below}"
 
@@ -125,13 +100,11 @@ def write_all(folder: Path) -> None:
     """Write one picture per task, `<task>.png`, of its start on a map that is always the same."""
     from modules.envs.tour import Tour  # it imports this file
 
-    folder.mkdir(parents=True, exist_ok=True)
     for name, task in TASKS.items():
         tour = Tour(task, "original", timeout_replaces=True, device="cpu")
         tour.seed(SEED)
-        picture = cv2.cvtColor(draw(tour, tour.start(1), 0), cv2.COLOR_RGB2BGR)
-        cv2.imwrite(str(folder / f"{name}.png"), picture, [cv2.IMWRITE_PNG_COMPRESSION, 9])
+        save(folder, name, draw(tour, tour.start(1), 0))
 
 
 if __name__ == "__main__":
-    write_all(Path("docs/tasks"))
+    write_all(DOCS)

@@ -23,9 +23,13 @@ FPS = 5  # of films: each step is a decision to follow
 
 
 class World(Protocol):
-    """Rules of N independent episodes; `step` and `observe` draw nothing and keep nothing."""
+    """Rules of N independent episodes; `step` and `observe` draw nothing and keep nothing.
+
+    Every number of an observation lies within `bounds`, both ends included.
+    """
 
     spaces: Spaces
+    bounds: tuple[float, float]
 
     def seed(self, seed: int) -> None:
         """Start the random stream from which `start` draws."""
@@ -50,6 +54,27 @@ class World(Protocol):
     def text(self, state: State, n: int) -> str:
         """Write episode `n` in characters."""
         ...
+
+
+class SmallWorld:
+    """What most worlds share: a random stream, from which `start` draws."""
+
+    def __init__(self, spaces: Spaces, *, bounds: tuple[float, float], device: torch.device | str) -> None:
+        self.spaces, self.bounds, self.device = spaces, bounds, torch.device(device)
+        self._generator = torch.Generator(self.device)
+        self.seed(0)
+
+    def seed(self, seed: int) -> None:
+        """Start the stream of episodes anew."""
+        self._generator.manual_seed(seed)
+
+    def _draw(self, high: int, shape: tuple[int, ...]) -> Tensor:
+        """Integers below `high`."""
+        return torch.randint(high, shape, generator=self._generator, device=self.device)
+
+    def _all(self, n: int, value: int) -> Tensor:
+        """The same integer for every episode, [n]."""
+        return torch.full((n,), value, dtype=torch.int64, device=self.device)
 
 
 class WorldEnv(EnvBase):

@@ -8,8 +8,9 @@ from pydantic import ValidationError
 from torchrl.envs import check_env_specs
 
 from modules import keys
-from modules.envs.corridor import TASKS, Corridor, CorridorSpec, Task, write_picture
-from modules.envs.tour_picture import CELLS, ROBOT
+from modules.envs.corridor import TASKS, Corridor, CorridorSpec, Task
+from modules.envs.corridor_picture import write_all
+from modules.envs.drawing import CELLS, ROBOT
 from modules.envs.world import FOUND, HIT, NOTHING
 from modules.keys import Spaces
 from modules.spec import UsageError
@@ -184,7 +185,7 @@ def test_a_corridor_is_not_endless():
 
 
 def test_the_docs_have_todays_picture(tmp_path):
-    write_picture(tmp_path)
+    write_all(tmp_path)
     ours, theirs = (cv2.imread(str(folder / "corridor.png")) for folder in (tmp_path, DOCS))
     assert (ours == theirs).all()
     for colour in (ROBOT[NOTHING], ROBOT[FOUND], CELLS["G"]):

@@ -16,6 +16,11 @@ from modules.keys import Spaces
 from modules.networks.grid import GridSpec
 from modules.networks.torsos import MlpSpec
 from modules.spec import UsageError
+from tests.modules.envs.contract import (
+    assert_a_batch_steps_like_each_of_its_episodes_alone,
+    assert_a_partial_reset_leaves_what_was_handed_out_alone,
+    random_actions,
+)
 
 CONF = Path(__file__).resolve().parents[3] / "conf" / "env"
 RIGHT, UP, LEFT, DOWN = range(4)
@@ -214,35 +219,13 @@ def test_torsos_read_them(spec):
 @pytest.mark.parametrize("spec", EVERY)
 def test_a_batch_steps_like_each_of_its_episodes_alone(spec):
     world = spec.world()
-    world.seed(3)
-    batch = world.start(6)
-    alone = [{key: value[[n]].clone() for key, value in batch.items()} for n in range(6)]
-    generator = torch.Generator().manual_seed(0)
-    for _ in range(min(spec.max_steps(), 30)):
-        action = torch.randint(world.spaces.n_actions, (6,), generator=generator)
-        batch, *outcome = world.step(batch, action)
-        for n in range(6):
-            alone[n], *single = world.step(alone[n], action[[n]])
-            assert all(torch.equal(a[[n]], b) for a, b in zip(outcome, single, strict=True))
-            assert all(torch.equal(value, batch[key][[n]]) for key, value in alone[n].items())
-            assert torch.equal(world.observe(batch)[[n]], world.observe(alone[n]))
-            assert torch.equal(world.cells(batch)[[n]], world.cells(alone[n]))
+    actions = random_actions(world, min(spec.max_steps(), 30))
+    assert_a_batch_steps_like_each_of_its_episodes_alone(world, actions, looks=[world.cells])
 
 
 @pytest.mark.parametrize("spec", [corridor(), sea(), coin(30, 200), chain()])
 def test_a_partial_reset_leaves_what_was_handed_out_alone(spec):
-    """The state is overwritten in place: actions, observations and cells may not be parts of it."""
-    env = spec.build(4, None)
-    td, kept = env.reset(), []
-    for _ in range(3):
-        step, td = env.step_and_maybe_reset(env.rand_action(td))
-        cells = env.base_env.world.cells(env.base_env.state)
-        kept.append((step, step.clone(), cells, cells.clone()))
-    before = {key: value.clone() for key, value in env.base_env.state.items()}
-    env.reset(td.set("_reset", torch.tensor([[True], [False], [True], [False]])))
-    assert all((now == then).all() and torch.equal(a, b) for now, then, a, b in kept)
-    assert env.base_env.state["time"].tolist() == [0, 3, 0, 3]
-    assert all(torch.equal(value[1::2], before[key][1::2]) for key, value in env.base_env.state.items())
+    assert_a_partial_reset_leaves_what_was_handed_out_alone(spec)
 
 
 def test_episodes_follow_the_seed():

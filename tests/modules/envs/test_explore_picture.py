@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from modules.envs import explore_picture
+from modules.envs.drawing import ROBOT
 from modules.envs.explore import SPECS
-from modules.envs.tour_picture import ROBOT
 from modules.envs.world import FOUND, HIT
 from tests.modules.envs.test_explore import DOWN, RIGHT, chain, coin, corridor, sea
 

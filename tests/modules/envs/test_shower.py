@@ -10,11 +10,12 @@ from torchrl.envs import check_env_specs
 
 from modules import keys
 from modules.envs import gymnasium_ids, shower_picture
+from modules.envs.drawing import ROBOT
 from modules.envs.shower import COLDER, STAY, WARMER, ShowerSpec
-from modules.envs.tour_picture import ROBOT
 from modules.envs.world import FOUND, HIT
 from modules.keys import Spaces
 from modules.spec import UsageError
+from tests.modules.envs.contract import assert_a_partial_reset_leaves_what_was_handed_out_alone
 
 DOCS = Path(__file__).resolve().parents[3] / "docs" / "tasks"
 
@@ -120,17 +121,7 @@ def test_spaces_keys_and_words():
 
 
 def test_a_partial_reset_leaves_what_was_handed_out_alone():
-    """The state is overwritten in place: actions and observations may not be parts of it."""
-    env = shower().build(4, None)
-    td, kept = env.reset(), []
-    for _ in range(3):
-        step, td = env.step_and_maybe_reset(env.rand_action(td))
-        kept.append((step, step.clone()))
-    before = {key: value.clone() for key, value in env.base_env.state.items()}
-    env.reset(td.set("_reset", torch.tensor([[True], [False], [True], [False]])))
-    assert all((now == then).all() for now, then in kept)
-    assert env.base_env.state["time"].tolist() == [0, 3, 0, 3]
-    assert all(torch.equal(value[1::2], before[key][1::2]) for key, value in env.base_env.state.items())
+    assert_a_partial_reset_leaves_what_was_handed_out_alone(shower())
 
 
 def test_every_random_source_follows_the_seed():

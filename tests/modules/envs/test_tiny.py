@@ -12,6 +12,11 @@ from modules.envs import gymnasium_ids
 from modules.envs.tiny import DECK, SPECS, SUITS, MemoryLenSpec, PassiveTmazeSpec, RepeatPreviousSpec
 from modules.keys import Spaces
 from modules.spec import UsageError
+from tests.modules.envs.contract import (
+    assert_a_batch_steps_like_each_of_its_episodes_alone,
+    assert_a_partial_reset_leaves_what_was_handed_out_alone,
+    random_actions,
+)
 
 AHEAD, UP, BACK, DOWN = range(4)
 
@@ -172,34 +177,12 @@ def test_spaces_and_keys():
 @pytest.mark.parametrize("spec", EVERY)
 def test_a_batch_steps_like_each_of_its_episodes_alone(spec):
     world = spec.world()
-    world.seed(3)
-    batch = world.start(6)
-    alone = [{key: value[[n]].clone() for key, value in batch.items()} for n in range(6)]
-    generator = torch.Generator().manual_seed(0)
-    for _ in range(spec.max_steps()):
-        action = torch.randint(world.spaces.n_actions, (6,), generator=generator)
-        batch, *outcome = world.step(batch, action)
-        for n in range(6):
-            alone[n], *single = world.step(alone[n], action[[n]])
-            assert all(torch.equal(a[[n]], b) for a, b in zip(outcome, single, strict=True))
-            assert all(torch.equal(value, batch[key][[n]]) for key, value in alone[n].items())
-            assert torch.equal(world.observe(batch)[[n]], world.observe(alone[n]))
+    assert_a_batch_steps_like_each_of_its_episodes_alone(world, random_actions(world, spec.max_steps()))
 
 
 @pytest.mark.parametrize("spec", EVERY)
-def test_a_partial_reset_leaves_what_was_stored_alone(spec):
-    """The state is overwritten in place: neither actions nor observations that were handed out may be parts of it."""
-    env = spec.build(4, None)
-    td, kept = env.reset(), []
-    for _ in range(3):
-        step, td = env.step_and_maybe_reset(env.rand_action(td))
-        kept.append((step, step.clone()))
-    which = torch.tensor([[True], [False], [True], [False]])
-    before = {key: value.clone() for key, value in env.base_env.state.items()}
-    env.reset(td.set("_reset", which))
-    assert all((now == then).all() for now, then in kept)
-    assert env.base_env.state["time"].tolist() == [0, 3, 0, 3]
-    assert all(torch.equal(value[1::2], before[key][1::2]) for key, value in env.base_env.state.items())
+def test_a_partial_reset_leaves_what_was_handed_out_alone(spec):
+    assert_a_partial_reset_leaves_what_was_handed_out_alone(spec)
 
 
 @pytest.mark.parametrize(("spec", "hidden"), [(chain(), "bits"), (tmaze(), "goal"), (cards(), "cards")])

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from modules.envs import tiny_picture
+from modules.envs.drawing import CELLS, ROBOT
 from modules.envs.tiny import MemoryLenSpec
-from modules.envs.tour_picture import CELLS, ROBOT
 from modules.envs.world import FOUND, HIT, NOTHING
 from tests.modules.envs.test_tiny import AHEAD, UP, cards, chain, hand, starts, tmaze
 

@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 import torch
 
+from modules.envs.drawing import CELLS, FREE, INK, ROBOT
 from modules.envs.tour import Tour, TourSpec
-from modules.envs.tour_picture import CELLS, FREE, INK, PANEL, ROBOT, scene, write_all
+from modules.envs.tour_picture import PANEL, scene, write_all
 from modules.envs.tour_tasks import TASKS
 from modules.envs.world import FOUND, HIT, NOTHING
 from modules.spec import UsageError

@@ -10,6 +10,7 @@ from torchrl.envs.utils import check_env_specs
 from modules import keys
 from modules.envs.tour_tasks import TASKS
 from modules.envs.world import WorldEnv, world_env
+from tests.modules.envs.contract import assert_a_batch_steps_like_each_of_its_episodes_alone
 from tests.modules.envs.optimum import tour_spec
 
 FLAGS = (keys.DONE, keys.TERMINATED, keys.TRUNCATED)
@@ -144,18 +145,9 @@ TASK_NAMES = st.sampled_from(["silent_ruin", "many_swamp", "tmaze_either", "ruin
 @given(TASK_NAMES, st.integers(0, 1000))
 def test_a_batch_steps_like_each_of_its_episodes_alone(task, seed):
     world = tour_spec(task).world()
-    world.seed(seed)
-    batch = world.start(6)
-    alone = [{key: value[[n]].clone() for key, value in batch.items()} for n in range(6)]
     generator = torch.Generator().manual_seed(seed)
-    for _ in range(world.task.max_time):
-        action = (torch.randint(6, (6,), generator=generator) - 3).clamp(min=0)  # mostly forward
-        batch, *outcome = world.step(batch, action)
-        for n in range(6):
-            alone[n], *single = world.step(alone[n], action[[n]])
-            assert all(torch.equal(a[[n]], b) for a, b in zip(outcome, single, strict=True))
-            assert same(alone[n], {key: value[[n]] for key, value in batch.items()})
-            assert torch.equal(world.observe(batch)[[n]], world.observe(alone[n]))
+    actions = (torch.randint(6, (world.task.max_time, 6), generator=generator) - 3).clamp(min=0)  # mostly forward
+    assert_a_batch_steps_like_each_of_its_episodes_alone(world, actions, seed=seed)
 
 
 def test_neither_step_nor_observe_draws():
