@@ -15,7 +15,7 @@ from modules.intrinsic.parts import DescentSpec, encoder, last_steps
 from modules.intrinsic.stacked import stacked
 from modules.keys import Spaces
 from modules.networks.torsos import TorsoSpec
-from modules.spec import Spec, UsageError, spec
+from modules.spec import Spec, spec
 from modules.stateful import HasState, Stateful
 
 Count = Annotated[int, Field(gt=0)]
@@ -30,14 +30,6 @@ class Acting(Protocol):
 
     def refresh(self, mask: Tensor) -> None:
         """Take over the newest weights for the environments in `mask`, bool [N], whose episodes just started."""
-        ...
-
-    def state_dict(self) -> dict[str, Tensor]:
-        """The weights that act, if they are not the newest."""
-        ...
-
-    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Put back what `state_dict` returned."""
         ...
 
 
@@ -180,8 +172,8 @@ class InverseDynamics(Stateful):
         return {"network": self.network, "head": self.head, "descent": self._descent}
 
 
-class Shared(Stateful):
-    """One network for all environments, which does not change; its weights are kept by the embedding."""
+class Shared:
+    """One network for all environments, which does not change."""
 
     def __init__(self, network: nn.Module) -> None:
         self._network = network
@@ -224,17 +216,3 @@ class PerEnvironment:
         newest = {**dict(self._newest.named_parameters()), **dict(self._newest.named_buffers())}
         for name, copies in self._stacked.items():
             copies[mask] = newest[name].to(copies)
-
-    def state_dict(self) -> dict[str, Tensor]:
-        """The weights of every environment, [N, …]."""
-        return {name: value.clone() for name, value in self._stacked.items()}
-
-    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Put back what `state_dict` returned; raises `UsageError` if it is of another network or count."""
-        if {k: v.shape for k, v in state.items()} != {k: v.shape for k, v in self._stacked.items()}:
-            raise UsageError(
-                "the stored embeddings of the environments do not fit the settings: restore the config.yaml that the "
-                "run was started with"
-            )
-        for name, value in state.items():
-            self._stacked[name].copy_(value)

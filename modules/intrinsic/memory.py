@@ -154,15 +154,15 @@ class EpisodicMemory:
     def adopt(self, other: "EpisodicMemory") -> None:
         """Take over the running means, environment e from e mod N of the `other`'s; the memories are emptied."""
         source = self._rows % other.num_envs
-        self.load_statistics({name: value[source] for name, value in other.statistics().items()})
+        self.load_state_dict({name: value[source] for name, value in other.state_dict().items()})
         self._written.zero_()
 
-    def statistics(self) -> dict[str, Tensor]:
-        """The running means of the squared distances and how many distances they hold, [N]: what outlives episodes."""
+    def state_dict(self) -> dict[str, Tensor]:
+        """What outlives episodes: the running means of the squared distances and how many each holds, [N]."""
         return {"mean": self._mean.clone(), "seen": self._seen.clone()}
 
-    def load_statistics(self, state: Mapping[str, Tensor]) -> None:
-        """Put back what `statistics` returned; raises `UsageError` if it is of another number of environments."""
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Put back what `state_dict` returned; raises `UsageError` if it is of another number of environments."""
         if len(state["mean"]) != self.num_envs:
             raise UsageError(
                 f"the stored mean distances are those of {len(state['mean'])} environments, but the settings say "
@@ -170,34 +170,6 @@ class EpisodicMemory:
             )
         self._mean.copy_(state["mean"])
         self._seen.copy_(state["seen"])
-
-    def state_dict(self) -> dict[str, Any]:
-        """Everything, with as many states as the longest memory has, [N, longest, features]."""
-        sizes = self.sizes
-        longest = int(sizes.max())
-        states = self._states.movedim(0, 1).flatten(1, 2)[:, :longest] if longest else self._states[0, :, :0]
-        return {
-            "states": states.masked_fill(empty(sizes, longest)[..., None], 0),
-            "capacity": self.settings.capacity,
-            "written": self._written.clone(),
-            "mean": self._mean.clone(),
-            "seen": self._seen.clone(),
-        }
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Put back what `state_dict` returned; raises `UsageError` if it is of another size."""
-        stored, capacity = state["states"], state["capacity"]
-        ours = (self.num_envs, self.settings.capacity, self.features)
-        theirs = (stored.shape[0], capacity, stored.shape[2])
-        if ours != theirs:
-            raise UsageError(
-                f"the stored episodic memory has environments, capacity and features {theirs}, but the settings say "
-                f"{ours}: restore the config.yaml that the run was started with"
-            )
-        place = torch.arange(stored.shape[1])
-        self._states[place // BLOCK, :, place % BLOCK] = stored.movedim(1, 0).to(self._states)
-        for name in ("written", "mean", "seen"):
-            getattr(self, f"_{name}").copy_(state[name])
 
 
 def empty(sizes: Tensor, longest: int) -> Tensor:

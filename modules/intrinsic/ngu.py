@@ -164,11 +164,11 @@ class NoveltyBonus(Bonus):
 
     def state_dict(self) -> dict[str, Any]:
         """The mean distances; a save ends the running episodes."""
-        return self._memory.statistics()
+        return self._memory.state_dict()
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Put back what `state_dict` returned."""
-        self._memory.load_statistics(state)
+        self._memory.load_state_dict(state)
 
 
 class Distilled(Curiosity):

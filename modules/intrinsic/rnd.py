@@ -66,7 +66,7 @@ class RandomDistillation(Stateful):
         self._descent = settings.descent.build(self.predictor.parameters())
 
     @torch.no_grad()
-    def alpha(self, observation: Tensor, active: Tensor | None = None) -> Tensor:
+    def alpha(self, observation: Tensor) -> Tensor:
         """Modulate the episodic reward of the current states, and take them into the statistics.
 
         The statistics take them in first, so the first observation is whitened to 0 and the first error is the mean;
@@ -74,7 +74,6 @@ class RandomDistillation(Stateful):
 
         Args:
             observation: [N, *shape].
-            active: environments that take part, bool [N]; the others get 1 and are not counted. None means all.
 
         Returns:
             α, float32 [N], from 1 to L.
@@ -82,14 +81,9 @@ class RandomDistillation(Stateful):
         Raises:
             NonFiniteError: an error is NaN or infinite; the statistics of the errors are as before.
         """
-        error, deviation = self._taken_in(observation if active is None else observation[active])
+        error, deviation = self._taken_in(observation)
         score = torch.where(deviation > 0, (error - self.errors.mean) / deviation, 0)
-        found = (1 + score).clamp(1, self.settings.max_alpha).float()
-        if active is None:
-            return found
-        alpha = torch.ones(active.shape, device=active.device)
-        alpha[active] = found
-        return alpha
+        return (1 + score).clamp(1, self.settings.max_alpha).float()
 
     @torch.no_grad()
     def bonus(self, observation: Tensor) -> Tensor:

@@ -142,9 +142,12 @@ def reward_to_go(r_t: Tensor, gamma: float, mask: Tensor) -> Tensor:
     return g_t
 
 
-def discounted_by_age(r_t: Tensor, gamma: float) -> Tensor:
-    """γ^t r_t: each reward by itself, weighed by its step in the episode, and so no return; [B, T] → [B, T]."""
-    return r_t * gamma ** torch.arange(r_t.shape[1], dtype=r_t.dtype, device=r_t.device)
+def discounted_by_age(r_t: Tensor, gamma: float, mask: Tensor) -> Tensor:
+    """γ^t r_t: each reward by itself, weighed by its step in the episode, and so no return; [B, T] each → [B, T].
+
+    0 where `mask` is False.
+    """
+    return torch.where(mask, r_t, 0) * gamma ** torch.arange(r_t.shape[1], dtype=r_t.dtype, device=r_t.device)
 
 
 def less_mean_of_step(g_t: Tensor, mask: Tensor) -> Tensor:

@@ -82,7 +82,7 @@ class ReinforceLoss(LossModule):
         """What the log-probabilities are weighed with, [B, T], from rewards and mask [B, T]."""
         s, gamma = self.settings, self.settings.gamma
         own = s.rule == "seed"
-        weight = ops.discounted_by_age(reward, gamma) if own else ops.reward_to_go(reward, gamma, mask)
+        weight = ops.discounted_by_age(reward, gamma, mask) if own else ops.reward_to_go(reward, gamma, mask)
         if s.baseline == "step":
             weight = ops.less_mean_of_step(weight, mask)
         return ops.standardised(weight, mask) if s.normalise else weight

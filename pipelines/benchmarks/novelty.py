@@ -140,15 +140,12 @@ def memory_of(bonus: Bonus) -> EpisodicMemory:
 
 def fill(memory: EpisodicMemory) -> None:
     """Let each environment remember as many random states as it can."""
-    n, capacity = memory.num_envs, memory.settings.capacity
+    held = memory.settings.capacity
+    memory._states.normal_()
+    memory._written.fill_(held)
+    n = memory.num_envs
     memory.load_state_dict(
-        {
-            "states": torch.randn(n, capacity, memory.features),
-            "capacity": capacity,
-            "written": torch.full((n,), capacity),
-            "mean": torch.full((n,), float(memory.features)),
-            "seen": torch.full((n,), capacity * memory.settings.k),
-        }
+        {"mean": torch.full((n,), float(memory.features)), "seen": torch.full((n,), held * memory.settings.k)}
     )
 
 

@@ -12,7 +12,6 @@ from modules.intrinsic.parts import encoder
 from modules.intrinsic.stacked import plain, stacked
 from modules.networks.grid import GridSpec
 from modules.networks.torsos import MlpSpec
-from modules.spec import UsageError
 from tests.modules.intrinsic.rows import CONV, CPU, IMAGES, MLP, VECTORS, Spaces, descent, make_rows, walks
 
 
@@ -129,19 +128,6 @@ def test_embedding_is_frozen_inside_an_episode():
     assert torch.allclose(acting(x)[1], f.network(x[1]), atol=1e-6)
     assert (acting(x)[1] - before[1]).abs().max() > 1e-4
     assert not acting(x).requires_grad
-
-
-def test_copies_can_be_saved():
-    f = make()
-    acting, x = f.acting(2), torch.randn(2, 4)
-    f.step(walks(8, 6))
-    acting.refresh(torch.tensor([False, True]))
-    again = f.acting(2)
-    assert not torch.equal(again(x), acting(x))
-    again.load_state_dict(acting.state_dict())
-    assert torch.equal(again(x), acting(x))
-    with pytest.raises(UsageError, match="do not fit"):
-        f.acting(3).load_state_dict(acting.state_dict())
 
 
 def test_random_embedding_never_learns():

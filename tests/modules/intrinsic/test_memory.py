@@ -127,23 +127,33 @@ def test_running_mean_survives_the_episode():
     assert play(kept, states)[1] < 2 < play(fresh, states)[1]  # 1 is near, measured by 1000
 
 
-def test_resuming_continues_exactly():
+def test_resuming_continues_exactly_with_the_next_episodes():
+    """A save ends the running episodes; only the mean distances go on."""
     states = torch.randn(60, 3, 2)
-    whole = make(3, capacity=20)
-    expected = [whole.query_and_add(x) for x in states]
     first, second = make(3, capacity=20), make(3, capacity=20)
-    start = [first.query_and_add(x) for x in states[:25]]
-    state = first.state_dict()
-    first.query_and_add(states[0])  # must not change what was saved
-    second.load_state_dict(state)
-    assert torch.equal(torch.stack(start + [second.query_and_add(x) for x in states[25:]]), torch.stack(expected))
+    for x in states[:25]:
+        first.query_and_add(x)
+    second.load_state_dict(first.state_dict())
+    first.reset(torch.ones(3, dtype=torch.bool))
+    assert all(torch.equal(first.query_and_add(x), second.query_and_add(x)) for x in states[25:])
+    fresh = make(3, capacity=20)
+    fresh.query_and_add(states[0])
+    assert not torch.equal(first.state_dict()["mean"], fresh.state_dict()["mean"])
+
+
+def test_a_state_is_a_copy():
+    memory = make()
+    play(memory, [[0.0, 0.0], [1.0, 0.0]])
+    state = memory.state_dict()
+    play(memory, [[5.0, 5.0]])
+    assert [state["mean"].item(), state["seen"].item()] == [1.0, 1]
 
 
 def test_what_cannot_work_is_refused():
     with pytest.raises(UsageError, match="k=10 neighbours do not fit"):
         make(capacity=9)
-    with pytest.raises(UsageError, match=r"\(1, 50, 2\).*\(1, 40, 2\)"):
-        make(capacity=40).load_state_dict(make().state_dict())
+    with pytest.raises(UsageError, match=r"those of 2 environments, but the settings say 1"):
+        make().load_state_dict(make(2).state_dict())
     memory = make()
     play(memory, [[0.0, 1.0]])
     with pytest.raises(ArithmeticError, match="not finite"):

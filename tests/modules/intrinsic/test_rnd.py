@@ -37,15 +37,6 @@ def test_alpha_of_equal_errors_is_1(monkeypatch):
     assert [rnd.alpha(torch.zeros(n, 4)).tolist() for n in (1, 1, 2)] == [[1.0], [1.0], [1.0, 1.0]]
 
 
-def test_environments_that_take_no_part_are_not_counted():
-    rnd, alone = make(), make()
-    alone.load_state_dict(rnd.state_dict())
-    for x in torch.randn(20, 2, 4):
-        both = rnd.alpha(torch.stack((x[0], 100 * x[1])), torch.tensor([True, False]))
-        assert torch.equal(both, torch.cat((alone.alpha(x[:1]), torch.ones(1))))
-    assert rnd.errors.count == 20
-
-
 def test_a_diverged_predictor_is_reported(monkeypatch):
     rnd = with_errors(monkeypatch, [1.0, torch.nan])
     with pytest.raises(ArithmeticError, match="not finite"):

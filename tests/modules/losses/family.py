@@ -36,7 +36,7 @@ def rows_of(network, burn_in=0, *, betas=BETAS):
     return Rows(states=network.states, burn_in=burn_in, beta=torch.tensor(betas), gamma=torch.tensor(GAMMAS))
 
 
-def one_at_a_time(network, row, steps, burn_in, prefix=""):
+def one_at_a_time(network, row, steps, burn_in=0, prefix=""):
     """Call one recurrent network step by step; values of steps+1 observations, the burn-in before them not learned."""
     state = {key: row[prefix + key][None] for key in network.states}
     values = []

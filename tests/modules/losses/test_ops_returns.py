@@ -34,7 +34,8 @@ def test_reward_to_go_is_the_sum_of_what_comes(steps, gamma, seed):
 
 
 def test_discounted_by_age_is_no_return():
-    assert ops.discounted_by_age(tensor([[1.0, 2.0, 4.0]]), 0.5).tolist() == [[1.0, 1.0, 1.0]]
+    mask = tensor([[True, True, True, False]])
+    assert ops.discounted_by_age(tensor([[1.0, 2.0, 4.0, NAN]]), 0.5, mask).tolist() == [[1.0, 1.0, 1.0, 0.0]]
 
 
 def test_a_step_is_compared_with_the_other_rows_at_the_same_step():

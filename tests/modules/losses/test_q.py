@@ -1,14 +1,12 @@
 import copy
-import math
 
 import pytest
 import torch
-from tensordict import TensorDict
-from torchrl.modules import set_recurrent_mode
 
 from modules import keys
 from modules.keys import Spaces
 from tests.modules.builders import MEMORIES, network_spec, plain_rows, q_settings, random_rows, sharpen
+from tests.modules.losses.family import h, h_inverse, huber, n_step_target, one_at_a_time
 
 SPACES = Spaces(observation_shape=(3,), observation_dtype=torch.float32, n_actions=3)
 LENGTH = 6
@@ -30,65 +28,25 @@ def make(memory, *, previous=False, burn_in=0, **settings):
     return loss, own, other
 
 
-def unroll_one_row(network, row, steps, burn_in=0):
-    """Call the network one step at a time, carrying its state by hand; values of steps+1 observations.
-
-    The burn-in, where it is no padding, comes before them without gradient.
-    """
-    state = {key: row[key][None] for key in keys.LSTM_STATE + keys.GRU_STATE if key in row}
-    values = []
-    for t in range(0 if row[keys.MASK][0] else burn_in, burn_in + steps + 1):
-        now = TensorDict({key: row[key][t][None] for key in network.reads}, [1])
-        now[keys.IS_INIT] = torch.zeros(1, 1).bool()
-        with set_recurrent_mode("sequential"), torch.set_grad_enabled(t >= burn_in and torch.is_grad_enabled()):
-            out = network(now.update(state))
-        state = {key: out["next", key] for key in state}
-        if t >= burn_in:
-            values.append(out[keys.ACTION_VALUE][0])
-    return values
-
-
-def h(x, eps):
-    return math.copysign(math.sqrt(abs(x) + 1) - 1, x) + eps * x
-
-
-def h_inverse(y, eps):
-    """Bisect, so as not to trust any closed form."""
-    low, high = -1e6, 1e6
-    for _ in range(100):
-        middle = (low + high) / 2
-        low, high = (middle, high) if h(middle, eps) < y else (low, middle)
-    return low
-
-
 def naive_target(row, t, steps, q_online, q_target, s):
-    """n-step target of step t, in plain Python."""
-    last = min(t + s.n_step, steps) - 1
-    value = 0.0
-    if not row[keys.TERMINATED][last]:
-        chooser = q_online if s.double else q_target
-        value = q_target[last + 1][int(chooser[last + 1].argmax())].item()
-        value = h_inverse(value, s.rescale_eps) if s.rescale_eps else value
-    for k in range(last, t - 1, -1):
-        value = row[keys.REWARD][k].item() + s.gamma * value
-    return h(value, s.rescale_eps) if s.rescale_eps else value
+    """Target of step t in the network's space; without double Q the target network chooses."""
+    raw = [[h_inverse(v, s.rescale_eps) for v in values.tolist()] for values in q_target]
+    reward, terminated = row[keys.REWARD].tolist(), row[keys.TERMINATED].tolist()
+    y = n_step_target(t, steps, reward, s.gamma, terminated, None, None, raw, q_online if s.double else q_target, s)
+    return h(y, s.rescale_eps)
 
 
 def naive_loss(online, target, rows, s, burn_in=0):
     errors = []
     for whole in rows.unbind(0):
         steps = int(whole[keys.MASK][burn_in:].sum())
-        q_online = unroll_one_row(online, whole, steps, burn_in)
+        q_online = one_at_a_time(online, whole, steps, burn_in)
         with torch.no_grad():
-            q_target = unroll_one_row(target, whole, steps, burn_in)
+            q_target = one_at_a_time(target, whole, steps, burn_in)
         row = {key: whole[key][burn_in:] for key in (keys.ACTION, keys.REWARD, keys.TERMINATED)}
-        weight = whole.get(keys.WEIGHT, 1.0)
         for t in range(steps):
             delta = q_online[t][row[keys.ACTION][t]] - naive_target(row, t, steps, q_online, q_target, s)
-            if s.huber_delta and delta.abs() > s.huber_delta:
-                errors.append(weight * s.huber_delta * (delta.abs() - s.huber_delta / 2))
-            else:
-                errors.append(weight * delta**2 / 2)
+            errors.append(whole.get(keys.WEIGHT, 1.0) * huber(delta, s.huber_delta))
     return torch.stack(errors).mean()
 
 
@@ -158,7 +116,7 @@ def test_double_q_matters_here():
     """The comparison above would not notice a swap of the networks if both chose alike."""
     _, online, target = make("lstm")
     rows = random_rows(STEPS, LENGTH, SPACES, "lstm")
-    choices = [[q.argmax() for q in unroll_one_row(net, rows[0], LENGTH)] for net in (online, target)]
+    choices = [[q.argmax() for q in one_at_a_time(net, rows[0], LENGTH)] for net in (online, target)]
     assert choices[0] != choices[1]
 
 
@@ -170,7 +128,7 @@ def test_measures_count_real_steps_only():
     for row in rows.unbind(0):
         steps = int(row[keys.MASK].sum())
         with torch.no_grad():
-            q_online, q_target = unroll_one_row(online, row, steps), unroll_one_row(target, row, steps)
+            q_online, q_target = one_at_a_time(online, row, steps), one_at_a_time(target, row, steps)
         q_taken += [q_online[t][row[keys.ACTION][t]].item() for t in range(steps)]
         targets += [naive_target(row, t, steps, q_online, q_target, loss.settings) for t in range(steps)]
     mean = [sum(x) / len(x) for x in (q_taken, targets, [abs(a - b) for a, b in zip(q_taken, targets, strict=True)])]
@@ -227,8 +185,8 @@ def test_terminated_is_not_truncated(steps, n_step):
 
     # Truncated: the value of the real final observation counts, γ^k times for the step that is k away from it.
     with torch.no_grad():
-        choice = unroll_one_row(online, rows[0], steps)[steps].argmax()
-        value = unroll_one_row(target, rows[0], steps)[steps][choice].item()
+        choice = one_at_a_time(online, rows[0], steps)[steps].argmax()
+        value = one_at_a_time(target, rows[0], steps)[steps][choice].item()
     truncated = mean_target(rows)
     rows[keys.TERMINATED][0, steps - 1 :] = True
     share = sum(0.9**k for k in range(1, min(n_step, steps) + 1)) / steps
