@@ -72,7 +72,7 @@ class NumpyPolicy:
             self._remember_nothing(n)
         elif n != self._n:
             raise UsageError(f"observation: {n} at once, but {self._n} in the call before; call reset() in between")
-        begins = (self._numbers("first", first, 0, n) != 0) | self._begins
+        begins = (self._numbers("first", first, n) != 0) | self._begins
         self._begins = False
         return torch.from_numpy(begins)
 
@@ -90,7 +90,7 @@ class NumpyPolicy:
         if keys.PREVIOUS_ACTION in reads:
             inputs[keys.PREVIOUS_ACTION] = self._action.masked_fill(begins, NO_ACTION)
         if self.reads_reward:
-            rewards = torch.from_numpy(self._numbers("reward", reward, 0, n).astype(np.float32))
+            rewards = torch.from_numpy(self._numbers("reward", reward, n).astype(np.float32))
             inputs[keys.PREVIOUS_REWARD] = rewards.masked_fill(begins, 0)
         if keys.PREVIOUS_INTRINSIC in reads:
             inputs[keys.PREVIOUS_INTRINSIC] = self._novelty(observation, begins)
@@ -106,9 +106,9 @@ class NumpyPolicy:
         return found.masked_fill(begins, 0)
 
     @staticmethod
-    def _numbers(name: str, given: Any, otherwise: float, n: int) -> np.ndarray:
-        """Make [n] of one number or n of them."""
-        array = np.asarray(otherwise if given is None else given)
+    def _numbers(name: str, given: Any, n: int) -> np.ndarray:
+        """Make [n] of one number or n of them, or of none."""
+        array = np.asarray(0 if given is None else given)
         if array.shape not in ((), (n,)) or array.dtype.kind not in "biuf":
-            raise UsageError(f"{name}: it must be a number, or one for each of the {n} observations, not {given!r}")
+            raise UsageError(f"{name}: it must be one value, or one for each of the {n} observations, not {given!r}")
         return np.broadcast_to(array, n)

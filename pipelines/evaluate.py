@@ -172,20 +172,19 @@ def all_of(settings: Evaluation, runs: Sequence[Path]) -> int:
 
 def table(result: dict[str, Any]) -> str:
     """Lay out what evaluation.json says, without the single returns."""
-    shown = ("mean", "std", "min", "max", "episodes", "length_mean", "checkpoint", "frames", "seed")
-    rows = [
-        f"{name:<12} {result[name]:.2f}" if isinstance(result[name], float) else f"{name:<12} {result[name]}"
-        for name in shown
-    ]
+    shown = {name: value for name, value in result.items() if name != "returns"}
+    rows = [f"{name:<12} {value:.2f}" if isinstance(value, float) else f"{name:<12} {value}"
+            for name, value in shown.items()]  # fmt: skip
     return "\n".join(rows) + "\n"
 
 
 def line(run_dir: Path, result: dict[str, Any]) -> str:
     """Say the same in one line."""
+    arm = f", arm {result['arm']}" if "arm" in result else ""
     return (
         f"{run_dir}: return {result['mean']:.4g} ± {result['std']:.4g} ({result['min']:.4g} to {result['max']:.4g}), "
         f"{result['episodes']} episodes of {result['length_mean']:.4g} steps, "
-        f"{result['checkpoint']} checkpoint at frame {result['frames']}\n"
+        f"{result['checkpoint']} checkpoint at frame {result['frames']}{arm}\n"
     )
 
 

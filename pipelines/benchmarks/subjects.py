@@ -18,8 +18,8 @@ from modules.learner import Learner
 from modules.process import tune
 from modules.replay.ring import refuse_what_does_not_fit
 from modules.replay.sequence import SequenceReplay
-from modules.replay.specs import SequenceSpec
-from modules.seeding import seed_everything, seed_for
+from modules.seeding import seed_everything
+from pipelines.build import replay_of
 from pipelines.check import refuse_misfits
 from pipelines.command import CONF
 from pipelines.schema import Run, read
@@ -152,17 +152,9 @@ def open_replay(run: Run) -> Iterator[SequenceReplay]:
     """Make the run's replay, empty, in a directory that vanishes."""
     with TemporaryDirectory(prefix="recall_benchmark_") as directory:
         refuse_what_does_not_fit(run.replay_bytes, Path(directory))
-        assert isinstance(run.replay, SequenceSpec)
-        yield SequenceReplay(
-            run.replay,
-            Path(directory) / "replay",
-            run.spaces,
-            run.network.memory.states(),
-            save_every=run.save_every,
-            batch_frames=run.collector.frames_per_batch,
-            seed=seed_for(run.seed, "replay"),
-            reads=run.network.inputs.reads,
-        )
+        replay = replay_of(run, Path(directory))
+        assert isinstance(replay, SequenceReplay)
+        yield replay
 
 
 def fill(replay: SequenceReplay, run: Run, *, episode_rows: int = 1) -> None:

@@ -72,10 +72,10 @@ def test_any_arm_can_be_evaluated(arm, trained):
     env = subject.around(3).build(3)
     assert env.reset()[keys.ARM].tolist() == [arm] * 3
     env.close()
-    assert (
-        evaluate.summary(Evaluation(**(evaluate.DEFAULTS | {"run": trained})), Episodes([0.0], [1]), subject)["arm"]
-        == arm
-    )
+    said = evaluate.summary(Evaluation(**(evaluate.DEFAULTS | {"run": trained})), Episodes([0.0], [1]), subject)
+    assert said["arm"] == arm
+    assert f"\narm          {arm}\n" in evaluate.table(said)
+    assert evaluate.line(trained, said).endswith(f", arm {arm}\n")
 
 
 def test_an_arm_that_does_not_exist_is_refused(trained):
