@@ -65,7 +65,7 @@ class Greedy:
 
     def film(self, bonus: Bonus, path: Path) -> None:
         """Film episodes with the arm that is evaluated; they begin with the running statistics of `bonus`."""
-        meta = FixedArm(1, self.evaluator.greedy())
+        meta = FixedArm(self.evaluator.greedy())
         around = greedy_surroundings(self.run, self.curiosity, 1, like=bonus, meta=meta)
         film(self.run, self.policy, around, seed=self.run.seed, path=path)
 

@@ -84,7 +84,7 @@ class Subject:
 
     def around(self, num_envs: int) -> Surroundings:
         """Make what surrounds environments of its own."""
-        meta = FixedArm(num_envs, self.arm)
+        meta = FixedArm(self.arm)
         curiosity = copy.deepcopy(self.curiosity)  # its statistics go on: what is seen first must not change the rest
         return greedy_surroundings(self.run, curiosity, num_envs, like=self.bonus, meta=meta)
 

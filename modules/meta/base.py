@@ -45,14 +45,6 @@ class Meta:
         """Return the best arm by what is remembered."""
         raise NotImplementedError
 
-    def counts(self) -> Tensor:
-        """How many of its remembered episodes each controller spent on each arm, [E, n], int64."""
-        raise NotImplementedError
-
-    def means(self) -> Tensor:
-        """Mean return of these episodes, [E, n], float64; NaN where there is none."""
-        raise NotImplementedError
-
     def state_dict(self) -> dict[str, Any]:
         """What the next choices depend on."""
         raise NotImplementedError

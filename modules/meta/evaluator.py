@@ -56,14 +56,6 @@ class Evaluator(Meta):
         """The arm of the highest mean return over the window."""
         return self._bandit.greedy()
 
-    def counts(self) -> Tensor:
-        """Episodes in the window by arm, [1, n]."""
-        return self._bandit.counts()
-
-    def means(self) -> Tensor:
-        """Their mean returns, [1, n]."""
-        return self._bandit.means()
-
     def state_dict(self) -> dict[str, Any]:
         """What the next choices depend on."""
         return self._bandit.state_dict()

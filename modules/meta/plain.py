@@ -8,7 +8,7 @@ from pydantic import InstanceOf
 from torch import Tensor
 
 from modules.meta.arms import Arms, ArmsSpec
-from modules.meta.base import FamilySpec, Meta, MetaSpec, load, refuse_impossible, refuse_twice
+from modules.meta.base import FamilySpec, Meta, MetaSpec, refuse_twice
 from modules.spec import spec
 from modules.stateful import Stateful
 
@@ -25,20 +25,19 @@ class NoneSpec(MetaSpec):
 
     def build(self, controllers: int, *, seed: int) -> "FixedArm":
         """Make the controllers; nothing is drawn."""
-        del seed
-        return FixedArm(controllers)
+        del controllers, seed
+        return FixedArm()
 
     def build_evaluator(self, environments: int, *, seed: int) -> "FixedArm":
         """The only arm."""
-        del seed
-        return FixedArm(environments)
+        del environments, seed
+        return FixedArm()
 
 
 class FixedArm(Stateful, Meta):
     """The same arm in every episode; remembers nothing."""
 
-    def __init__(self, controllers: int, arm: int = 0) -> None:
-        self._controllers = controllers
+    def __init__(self, arm: int = 0) -> None:
         self.arm = arm
 
     def choose(self, which: Tensor) -> Tensor:
@@ -52,14 +51,6 @@ class FixedArm(Stateful, Meta):
     def greedy(self) -> int:
         """The arm."""
         return self.arm
-
-    def counts(self) -> Tensor:
-        """No episode is remembered, [E, 1]."""
-        return torch.zeros(self._controllers, 1, dtype=torch.int64)
-
-    def means(self) -> Tensor:
-        """No episode is remembered, [E, 1]."""
-        return torch.full((self._controllers, 1), torch.nan, dtype=torch.float64)
 
 
 @spec
@@ -77,22 +68,21 @@ class UniformSpec(FamilySpec):
 
     def build(self, controllers: int, *, seed: int) -> "UniformArms":
         """Make the controllers, with a random stream of their own."""
-        return UniformArms(controllers=controllers, n=self.arms.n, seed=seed)
+        del controllers
+        return UniformArms(n=self.arms.n, seed=seed)
 
     def build_evaluator(self, environments: int, *, seed: int) -> "FixedArm":
         """Arm 0, the one that exploits."""
-        del seed
-        return FixedArm(environments)
+        del environments, seed
+        return FixedArm()
 
 
 class UniformArms(Meta):
-    """Every arm is as likely as any other; counts and means are those of all episodes, for the log only."""
+    """Every arm is as likely as any other, whatever it brought in."""
 
-    def __init__(self, *, controllers: int, n: int, seed: int) -> None:
+    def __init__(self, *, n: int, seed: int) -> None:
         self.generator = torch.Generator().manual_seed(seed)
         self._n = n
-        self._counts = torch.zeros(controllers, n, dtype=torch.int64)
-        self._sums = torch.zeros(controllers, n, dtype=torch.float64)
 
     def choose(self, which: Tensor) -> Tensor:
         """Draw an arm for each controller."""
@@ -100,29 +90,17 @@ class UniformArms(Meta):
         return torch.randint(self._n, (len(which),), generator=self.generator)
 
     def update(self, which: Tensor, arms: Tensor, returns: Tensor) -> None:
-        """Count the episodes."""
-        which, arms, returns = which.cpu(), arms.cpu(), returns.detach().to("cpu", torch.float64)
-        refuse_impossible(which, arms, returns, self._n)
-        self._counts[which, arms] += 1
-        self._sums[which, arms] += returns
+        """Nothing to learn from them."""
+        del which, arms, returns
 
     def greedy(self) -> int:
         """Arm 0, the one that exploits."""
         return 0
 
-    def counts(self) -> Tensor:
-        """How many episodes each controller spent on each arm, [E, n]."""
-        return self._counts.clone()
-
-    def means(self) -> Tensor:
-        """Mean return of all episodes of each controller with each arm, [E, n]."""
-        return self._sums / self._counts
-
     def state_dict(self) -> dict[str, Any]:
-        """What the next draws depend on, and what the log shows."""
-        return {"counts": self._counts.clone(), "sums": self._sums.clone(), "generator": self.generator.get_state()}
+        """What the next draws depend on."""
+        return {"generator": self.generator.get_state()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go back to where `state_dict` was taken."""
-        load({"counts": self._counts, "sums": self._sums}, state)
         self.generator.set_state(state["generator"])

@@ -82,10 +82,6 @@ class SlidingWindowUcb(Meta):
         """How many of its last τ episodes each controller spent on each arm, [E, n]."""
         return self._sums(self._arms, torch.ones_like(self._arms))
 
-    def means(self) -> Tensor:
-        """Mean return of these episodes, not normalised, [E, n]."""
-        return self._sums(self._arms, self._returns) / self.counts()
-
     def state_dict(self) -> dict[str, Any]:
         """What the next choices depend on."""
         state = {name: tensor.clone() for name, tensor in self._tensors().items()}

@@ -91,8 +91,9 @@ def test_each_controller_plays_as_a_plain_list_of_its_last_episodes_does(normali
         counts = [[len(values) for values in row] for row in expected]
         assert mine.counts().tolist() == counts
         assert mine.counts().sum(1).tolist() == seen.clamp(max=window).tolist()
-        means = [[sum(values) / len(values) if values else math.nan for values in row] for row in expected]
-        torch.testing.assert_close(mine.means(), tensor(means, dtype=torch.float64), rtol=0, atol=0, equal_nan=True)
+        of_arms = [[value for row in expected for value in row[arm]] for arm in range(n)]
+        means = [sum(values) / len(values) if values else -math.inf for values in of_arms]
+        assert mine.greedy() == means.index(max(means))
     assert seen.min() > 5 * window
 
 
@@ -194,7 +195,6 @@ def test_a_resumed_bandit_chooses_the_same(before):
         each.update(ALL, started, torch.ones(3))
     expected = rounds(mine)
     assert rounds(again) == expected
-    torch.testing.assert_close(again.means(), mine.means(), rtol=0, atol=0, equal_nan=True)
     once_more = bandit(3, epsilon=0.5)
     once_more.load_state_dict(state)  # which later play has not changed
     once_more.update(ALL, started, torch.ones(3))
@@ -239,24 +239,29 @@ def evaluator(seed=0, window=8, epsilon=0.0, tries=8):
     return spec(evaluator=(window, epsilon, tries)).build_evaluator(3, seed=seed)
 
 
+def remembered(mine):
+    """Arms of the episodes in its window."""
+    return sorted(arm for arm in mine.state_dict()["arms"].flatten().tolist() if arm < 4)
+
+
 def test_the_evaluator_chooses_while_it_tries_and_gives_the_best_arm_otherwise():
     mine = evaluator()
     assert mine.tries == 8
     with mine.trying():
         assert mine.choose(torch.arange(6)).tolist() == [0, 1, 2, 3, 0, 1]  # what is in play counts as tried
         mine.update(tensor([2, 0]), tensor([2, 0]), tensor([5.0, 1.0]))
-        assert mine.counts().tolist() == [[1, 0, 1, 0]]
+        assert remembered(mine) == [0, 2]
         # by hand: means 1, 3 (of all), 5, 3 and bonuses 1/√(2, 2, 1, 1): 1.7, 3.7, 6, 4
         assert mine.choose(ALL).tolist() == [2, 2, 2]
     assert mine.greedy() == 2
     assert mine.choose(ALL).tolist() == [2, 2, 2]
     mine.update(ALL, tensor([3, 3, 3]), tensor([9.0, 9.0, 9.0]))  # of episodes that made a score
-    assert mine.counts().sum() == 2
+    assert remembered(mine) == [0, 2]
     with mine.trying():  # a new try forgets what never ended
         mine.update(ALL, tensor([0, 1, 3]), tensor([1.0, 1.0, 1.0]))
         mine.update(ALL, tensor([2, 2, 2]), tensor([-9.0, -9.0, -9.0]))
     assert mine.greedy() == 0
-    assert mine.counts().sum() == 8  # its window
+    assert len(remembered(mine)) == 8  # its window
 
 
 def test_a_resumed_evaluator_chooses_the_same():

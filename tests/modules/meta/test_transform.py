@@ -18,7 +18,7 @@ class Diary(FixedArm):
     """Gives every episode an arm of its own, and writes down what it is told."""
 
     def __init__(self):
-        super().__init__(ENVS)
+        super().__init__()
         self.chosen, self.told, self.next = [], [], 0
 
     def choose(self, which):
