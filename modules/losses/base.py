@@ -225,19 +225,14 @@ class ValueLoss(LossModule):
         weight = rows.get(keys.WEIGHT, None)
         if weight is not None:
             errors = errors * weight.unsqueeze(-1)
-        with torch.no_grad():
-            if split:
-                beta, _ = self.arms(rows)
-                q_tm1, target = (x[..., 0] + beta * x[..., 1] for x in (q_tm1, target))
-            absolute = (q_tm1 - target).abs()
-            td_error = ops.masked_mean(absolute, mask)
-            q_mean, target_mean = ops.masked_mean(q_tm1, mask), ops.masked_mean(target, mask)
-        return TensorDict(
-            {
-                "loss": ops.masked_mean(errors, mask),
-                "td_error": td_error,
-                "q_mean": q_mean,
-                "target_mean": target_mean,
-                "errors": absolute,
-            }
-        )
+        if split:
+            beta, _ = self.arms(rows)
+            q_tm1, target = (x[..., 0] + beta * x[..., 1] for x in (q_tm1.detach(), target))
+        return TensorDict({"loss": ops.masked_mean(errors, mask), **measures(q_tm1.detach(), target, mask)})
+
+
+def measures(q_tm1: Tensor, target: Tensor, mask: Tensor) -> dict[str, Tensor]:
+    """Means over the real steps, and the |δ| of each, from values without gradient; [B, T] each."""
+    errors = (q_tm1 - target).abs()
+    means = {"td_error": errors, "q_mean": q_tm1, "target_mean": target}
+    return {name: ops.masked_mean(value, mask) for name, value in means.items()} | {"errors": errors}

@@ -175,7 +175,7 @@ def previous_steps(rows: Mapping[str, Tensor], layout: Layout) -> dict[str, Tens
     for key in layout.further:
         first = rows[key]
         if key == keys.ARM:
-            unfolded[key] = first.unsqueeze(1).expand(-1, layout.slots + 1)
+            unfolded[key] = first.unsqueeze(1).expand(-1, rows[keys.MASK].shape[1] + 1)
             continue
         entry = torch.cat((first.unsqueeze(1), rows[follows[key]]), 1)
         slot = layout.burn_in  # of the first real step, where the burn-in is padding
