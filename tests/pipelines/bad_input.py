@@ -153,8 +153,10 @@ def cases(place: Path) -> Iterator[Case]:
             ended = launch(f"pipelines.{command}", *words, cwd=place, log=place.parent, before=first).wait()
             after = contents(place)
             left = tuple(sorted(name for name in before.keys() | after if before.get(name) != after.get(name)))
-            shutil.rmtree(place / "outputs", ignore_errors=True)
-            before = contents(place)
+            before = after
+            if left:
+                shutil.rmtree(place / "outputs", ignore_errors=True)
+                before = contents(place)
             yield Case(place=place, heading=heading, command=command, words=words, ended=ended, left=left)
 
 

@@ -8,6 +8,8 @@ from pathlib import Path
 
 from gymnasium.vector import SyncVectorEnv
 
+from modules.envs.world import WorldEnv
+
 
 def die() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
@@ -41,14 +43,19 @@ def _replace(pattern: str, nth: int, *, before: bool) -> None:
 
 
 def in_step(nth: int) -> None:
-    """Die in the `nth` step of an environment of a vector: those of the checks before a run are none."""
-    step, count = SyncVectorEnv.step, 0
+    """Die in the `nth` step of a run's environments, of whatever kind; those of the checks before it are none."""
+    count = 0
 
-    def deadly(self, actions):
-        nonlocal count
-        count += self.num_envs
-        if count >= nth:
-            die()
-        return step(self, actions)
+    def counted(step, size):
+        @wraps(step)
+        def deadly(self, actions):
+            nonlocal count
+            count += size(self)
+            if count >= nth:
+                die()
+            return step(self, actions)
 
-    SyncVectorEnv.step = deadly
+        return deadly
+
+    SyncVectorEnv.step = counted(SyncVectorEnv.step, lambda env: env.num_envs)
+    WorldEnv._step = counted(WorldEnv._step, lambda env: env.batch_size[0])

@@ -17,7 +17,7 @@ LIMIT_S = 120  # of one process; two seconds are usual
 IMPORTED = ["pipelines.session", "pipelines.resume", "pipelines.report", "hydra.core.plugins"]
 
 _context: Any = multiprocessing.get_context("forkserver")
-_context.set_forkserver_preload([*IMPORTED, "tests.pipelines.launch"])
+_context.set_forkserver_preload([*IMPORTED, "tests.pipelines.launch", "tests.pipelines.warm"])
 
 
 @dataclass(frozen=True)

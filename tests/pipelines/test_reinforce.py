@@ -14,7 +14,7 @@ from pipelines.check import refuse_misfits
 from pipelines.command import CONF
 from pipelines.schema import Run, read
 from tests.pipelines import deaths
-from tests.pipelines.test_resume import N, assert_same, flat, in_step, resume, summary, train
+from tests.pipelines.test_resume import N, assert_same, flat, resume, summary, train
 
 POLICY, VALUES = "+exp=reinforce_cartpole", "+exp=drqn_cartpole_masked"
 # Of the 6 episodes of 3 steps in a batch, those of every second one wait: also when a checkpoint is written.
@@ -82,7 +82,7 @@ def uninterrupted(tmp_path_factory):
 
 
 def test_killed_and_resumed_is_the_same(uninterrupted, tmp_path):
-    moments = [partial(in_step, 110), partial(deaths.before_file, "frames_*.pt", 2), partial(in_step, 30)]
+    moments = [partial(deaths.in_step, 110), partial(deaths.before_file, "frames_*.pt", 2), partial(deaths.in_step, 30)]
     assert train(tmp_path, *SMALL, before=moments[0]).code == -signal.SIGKILL
     for moment in moments[1:]:
         assert resume(tmp_path, before=moment).code == -signal.SIGKILL

@@ -11,7 +11,6 @@ import pytest
 import torch
 
 from modules import checkpoint
-from modules.envs.world import WorldEnv
 from tests.pipelines import deaths
 from tests.pipelines.launch import Ended, launch, run
 
@@ -27,21 +26,6 @@ KINDS = {
 }
 ENDLESS = ("total_frames=10_000_000", "hydra.run.dir=run")
 FAULT = ("+exp=drqn_cartpole_masked", *SMALL, "hydra.run.dir=run", "env.keep=null", "+env.kwargs.flag=fault")
-
-
-def in_step(nth: int) -> None:
-    """Die in the `nth` step of an environment of the process, of whatever kind it is."""
-    deaths.in_step(nth)
-    step, count = WorldEnv._step, 0
-
-    def deadly(self, tensordict):
-        nonlocal count
-        count += self.batch_size[0]
-        if count >= nth:
-            deaths.die()
-        return step(self, tensordict)
-
-    WorldEnv._step = deadly
 
 
 def train(cwd: Path, *words: str, **more) -> Ended:
@@ -108,8 +92,8 @@ def test_killed_at_the_start_in_an_interval_before_a_save_after_it_and_from_outs
     settings, expected = uninterrupted
     here = tmp_path / "run"
     moments = [
-        partial(in_step, 1),  # before anything was learned
-        partial(in_step, 110),  # between the saves at 80 and 160
+        partial(deaths.in_step, 1),  # before anything was learned
+        partial(deaths.in_step, 110),  # between the saves at 80 and 160
         partial(deaths.before_file, "frames_*.pt", 2),  # 240 evaluated, logged and written, but not in place
         partial(deaths.after_file, "frames_*.pt", 2),  # 320 in place, those before it not deleted
     ]

@@ -15,8 +15,10 @@ import psutil
 import pytest
 
 from tests.pipelines.launch import LIMIT_S, ROOT, run
+from tests.pipelines.test_train import assert_two_jobs
 
 TINY = ("+exp=drqn_cartpole_masked", "+debug=smoke", "video=false", "total_frames=100")
+ENDED = ("finished", "finished")  # the first two jobs of `endless_jobs`
 
 
 def test_a_job_that_fails_leaves_the_other_jobs_of_a_multirun_alone(tmp_path):
@@ -42,15 +44,16 @@ def wait_until(condition: Callable[[], bool]) -> None:
 
 @pytest.fixture
 def endless_jobs(tmp_path):
-    """A multirun of two jobs in two workers of joblib, both training; ended by force after the test."""
-    words = (*TINY, "total_frames=10_000_000", "seed=0,1", "hydra.sweep.dir=sweep")
+    """A multirun in two workers of joblib: two jobs that have ended, and two without end; ended by force afterwards."""
+    words = (*TINY, "total_frames=80,10_000_000", "seed=0,1", "logger=wandb", "hydra.sweep.dir=sweep")
     joblib = ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
-    env = os.environ | {"PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": ""}
+    env = os.environ | {"PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": "", "HOME": str(tmp_path)}
+    env.pop("WANDB_MODE", None)
     with (tmp_path / "log").open("wb") as log:
         command = [sys.executable, "-m", "pipelines.train", "-m", *words, *joblib]
         parent = subprocess.Popen(command, cwd=tmp_path, env=env, stdout=log, stderr=log, start_new_session=True)
     try:
-        wait_until(lambda: sorted(statuses(tmp_path)) == ["running"] * 2)
+        wait_until(lambda: sorted(statuses(tmp_path)) == [*ENDED, "running", "running"])
         yield parent, [kid for kid in psutil.Process(parent.pid).children() if "LokyProcess" in str(kid.cmdline())]
     finally:
         with contextlib.suppress(ProcessLookupError):
@@ -62,14 +65,15 @@ def statuses(cwd: Path) -> list[str]:
     return [json.loads(path.read_text())["status"] for path in cwd.glob("sweep/*/summary.json")]
 
 
-def test_a_signal_ends_the_job_of_a_worker_and_the_end_of_the_multirun_all_of_them(endless_jobs, tmp_path):
+def test_workers_of_joblib_work_off_jobs_until_a_signal_ends_one_or_the_multirun_all_of_them(endless_jobs, tmp_path):
     parent, workers = endless_jobs
     assert len(workers) == 2
+    assert_two_jobs(tmp_path / "sweep")
     workers[0].send_signal(signal.SIGTERM)
-    wait_until(lambda: sorted(statuses(tmp_path)) == ["interrupted", "running"])
+    wait_until(lambda: sorted(statuses(tmp_path)) == [*ENDED, "interrupted", "running"])
     parent.send_signal(signal.SIGTERM)
     assert parent.wait(LIMIT_S) == -signal.SIGTERM
-    wait_until(lambda: statuses(tmp_path) == ["interrupted"] * 2)
+    wait_until(lambda: sorted(statuses(tmp_path)) == [*ENDED, "interrupted", "interrupted"])
     wait_until(lambda: not [kid for kid in workers[1:] if kid.is_running() and kid.status() != psutil.STATUS_ZOMBIE])
     for path in tmp_path.glob("sweep/*/summary.json"):
         saved = sorted((path.parent / "checkpoints").glob("frames_*.pt"))[-1]

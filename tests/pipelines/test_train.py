@@ -10,7 +10,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from modules import checkpoint
-from tests.pipelines.launch import command, run
+from tests.pipelines.launch import run
 
 TINY = ("+exp=drqn_cartpole_masked", "+debug=smoke", "video=false", "total_frames=200", "log_every=40")
 SUMMARY = {"exp", "seed", "status", "frames", "updates", "wall_s", "score", "score_std", "score_min", "episodes"}
@@ -155,14 +155,5 @@ def assert_two_jobs(sweep: Path) -> None:
 
 def test_a_multirun_gives_each_job_its_seed_folder_and_wandb_run(tmp_path):
     ended = run("pipelines.train", *JOBS, cwd=tmp_path, before=at_home_here)
-    assert ended.code == 0, ended.err
-    assert_two_jobs(tmp_path / "sweep")
-
-
-def test_so_does_a_multirun_with_joblib(tmp_path, monkeypatch):
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.delenv("WANDB_MODE", raising=False)
-    # Not `run`: the worker processes do not end in a process that was forked.
-    ended = command("pipelines.train", *JOBS, "hydra/launcher=joblib", "hydra.launcher.n_jobs=2", cwd=tmp_path)
     assert ended.code == 0, ended.err
     assert_two_jobs(tmp_path / "sweep")
