@@ -3,9 +3,11 @@
 import os
 import subprocess
 import sys
+from contextlib import contextmanager
 
 import pytest
 
+from pipelines import benchmark, report
 from tests.pipelines.launch import ROOT
 
 GONE = 128 + 13  # the exit code of a program that SIGPIPE ends
@@ -37,15 +39,28 @@ def test_what_waits_in_the_buffer_does_not_complain_either(tmp_path, written):
     assert left_alone("program", cwd=tmp_path) == ("1\n", GONE, "")
 
 
-def test_a_report_ends_quietly(make_run, tmp_path):
-    run = make_run("one", 5.0)
-    program = f"from pipelines.report import main; print(1, flush=True); input(); main(['{run}', '--out', 'out'])"
-    (tmp_path / "program.py").write_text(program)
-    assert left_alone("program", cwd=tmp_path, typed="\n") == ("1\n", GONE, "")
+@contextmanager
+def nobody_reads(monkeypatch, capfd):
+    """Let standard output be a pipe that nobody reads; what runs must end as SIGPIPE ends a program, in silence."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w") as stream:  # closing complains if something is still on its way
+        monkeypatch.setattr(sys, "stdout", stream)
+        with pytest.raises(SystemExit) as ended:
+            yield
+    assert ended.value.code == GONE
+    assert capfd.readouterr().err == ""
+
+
+def test_a_report_ends_quietly(make_run, tmp_path, monkeypatch, capfd):
+    with nobody_reads(monkeypatch, capfd):
+        report.main([str(make_run("one", 5.0)), "--out", str(tmp_path / "out")])
     assert (tmp_path / "out" / "report.md").is_file()
 
 
-def test_a_benchmark_ends_quietly(tmp_path):
-    line, code, err = left_alone("pipelines.benchmark", "tutorial", "--quick", cwd=tmp_path)
-    assert line == "# Benchmark\n"
-    assert (code, err) == (GONE, "")
+def test_a_benchmark_ends_quietly_and_measures_no_further(monkeypatch, capfd):
+    measured = []
+    monkeypatch.setattr(benchmark, "report", lambda names, pace: (measured.append(name) or name for name in names))
+    with nobody_reads(monkeypatch, capfd):
+        benchmark.main(["learner", "replay"])
+    assert measured == ["learner"]
