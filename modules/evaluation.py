@@ -122,7 +122,7 @@ class Record:
             self._finish(int(self._episode[i]), there[keys.EPISODE_RETURN][i].item(), int(there[keys.STEP_COUNT][i]))
         self._episode[ended] += 1
         self._counted = np.flatnonzero(self._episode < self._end)
-        self._tell_begin(after, np.intersect1d(ended, self._counted))
+        self._tell_begin(after, ended[self._episode[ended] < self._end[ended]])
 
     def episodes(self) -> Episodes:
         """Returns and lengths in the order of the episodes' numbers."""
