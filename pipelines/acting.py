@@ -18,9 +18,10 @@ class NumpyPolicy:
     """The greedy policy of a saved run, one environment at a time or several side by side.
 
     An observation is what the run's environment gives to plain Gymnasium, with all entries; where the run learned from
-    pixels (`env=cartpole_pixels`), it is the frame that `render` returns. Recurrent state, previous action and arm are
-    kept here. The intrinsic reward is computed here as well, but not that of an episode's last observation, which a
-    policy is not shown: its running statistics are those of an evaluation in the first episode only.
+    pixels (`env=cartpole_pixels`), it is the frame that `render` returns, and of an Atari game the stack of grey frames
+    that the network sees. Recurrent state, previous action and arm are kept here. The intrinsic reward is computed here
+    as well, but not that of an episode's last observation, which a policy is not shown: its running statistics are
+    those of an evaluation in the first episode only.
 
     Args:
         subject: what a run has saved.

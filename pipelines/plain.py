@@ -74,8 +74,10 @@ class PlainFrames(Plain):
     """Observations that are what `render` of the environment returns in mode rgb_array, [H, W, 3] of uint8."""
 
     def __init__(self, settings: PixelsSpec, seen: Spaces) -> None:
-        super().__init__(seen, 3, numbered(make_one(settings.id, settings.kwargs, ())))
+        env = make_one(settings.id, settings.kwargs, ())
+        super().__init__(seen, 3, numbered(env))
         self._settings = settings
+        env.close()
 
     def see(self, given: Sequence[Any] | np.ndarray) -> Any:
         """Cut, turn grey and resize, as `modules.envs.pixels` does."""

@@ -56,9 +56,12 @@ def saved(run_dir: Path, which: str) -> dict[str, Any]:
     """Load what a run saved for evaluations, `best` or `last`: network, curiosity, arm, frames."""
     folder = run_dir / "checkpoints"
     best = folder / "best.pt"
-    if which == "best" and not best.exists() and checkpoint.found(folder):
+    if which == "best" and best.exists():
+        return checkpoint.load(best)
+    newest = checkpoint.latest(folder)
+    if which == "best":
         raise UsageError(f"{run_dir}: no evaluation has chosen a best checkpoint yet; use checkpoint=last")
-    return checkpoint.load(best if which == "best" else checkpoint.latest(folder))
+    return checkpoint.load(newest)
 
 
 def network_with(state: Mapping[str, Any], run: Run, run_dir: Path) -> RecurrentNetwork | SplitNetwork:

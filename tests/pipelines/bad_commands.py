@@ -263,6 +263,13 @@ RESUME = (
     ("run=BROKEN_META", "total_frames=200"),
     ("run=NO_METRICS", "total_frames=200"),
 )
+EXPORT = (
+    (),
+    ("run=RUN", "format=tflite"),
+    ("run=RUN", "arm=1"),
+    ("run=NO_CHECKPOINT",),
+    ("run=OTHER_NETWORK",),
+)
 REPORT = (
     (),
     ("NOWHERE",),
@@ -287,6 +294,7 @@ COMMANDS = {
     "evaluate": EVALUATE,
     "play": PLAY,
     "resume": RESUME,
+    "export": EXPORT,
     "report": REPORT,
     "benchmark": BENCHMARK,
 }

@@ -108,6 +108,18 @@ def test_what_is_not_there_is_one_sentence(place):
             ask()
 
 
+def test_before_the_first_evaluation_there_is_only_the_last_checkpoint(place):
+    saved_kind(place, "lstm")
+    folder = place / "checkpoints"
+    (folder / "best.pt").rename(folder / "frames_000000001000.pt")
+    with pytest.raises(UsageError, match="no evaluation has chosen a best checkpoint yet; use checkpoint=last"):
+        load(place)
+    assert load(place, "last")(np.zeros(4)) in (0, 1)
+    (folder / "frames_000000001000.pt").unlink()
+    with pytest.raises(UsageError, match="no checkpoint .* is here; if the run ended before its first one, delete"):
+        load(place)
+
+
 def test_a_run_that_fails_says_so(place):
     words = ("env.id=tests.pipelines.faulty:Faulty-v0", "env.keep=null", "env.kwargs.flag=fault", "env.kwargs.at=40")
     (place / "fault").touch()

@@ -22,6 +22,7 @@ LATE = (  # imported only where they are used
     "modules.plots.inline",
     "orjson",
     "pipelines.evaluate",
+    "pipelines.export",
     "pipelines.play",
     "pygame.freetype",
     "pygame.gfxdraw",
