@@ -116,7 +116,7 @@ def test_before_the_first_evaluation_there_is_only_the_last_checkpoint(place):
         load(place)
     assert load(place, "last")(np.zeros(4)) in (0, 1)
     (folder / "frames_000000001000.pt").unlink()
-    with pytest.raises(UsageError, match="no checkpoint .* is here; if the run ended before its first one, delete"):
+    with pytest.raises(UsageError, match=r"no checkpoint .* is here; if the run ended before its first one, delete"):
         load(place)
 
 
