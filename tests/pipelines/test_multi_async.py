@@ -101,7 +101,7 @@ def test_a_ladder_of_exploration_spans_the_environments_of_all_workers():
 
 def test_workers_say_how_likely_their_actions_were(tmp_path):
     """Retrace reads it, and no environment knows it."""
-    ended = run("pipelines.train", *WORDS, "loss=retrace", "total_frames=400", "hydra.run.dir=run", cwd=tmp_path)
+    ended = run("pipelines.train", *WORDS, "collector.processes=1", "loss=retrace", "total_frames=400", cwd=tmp_path)
     assert ended.code == 0, ended.err
     stored = np.fromfile(tmp_path / "run" / "replay" / "behaviour.memmap", np.float32)
     written = stored[stored != 0]  # of ε-greedy with two actions: 1 − ε/2 or ε/2

@@ -97,9 +97,10 @@ def test_evaluation_film_and_play_show_the_environment(ended, place):
     assert re.match(r"sign [12], walked 0 of 5\n0, 1; q quits", ended[played].out)
 
 
-def test_worker_processes_find_the_file_too(ended, place):
+def test_a_worker_process_finds_the_file_too(ended, place):
     words = [word for word in shlex.split(lines_with("algo=drqn")[0])[3:] if not word.startswith("hydra.run.dir")]
-    words += ["+debug=smoke", "collector=multi_async", "video=false", "total_frames=200", "hydra.run.dir=runs/workers"]
+    words += ["+debug=smoke", "collector=multi_async", "collector.processes=1", "video=false", "total_frames=200"]
+    words += ["hydra.run.dir=runs/workers"]
     done = run(TRAINS, *words, cwd=place, before=in_this_folder)
     assert done.code == 0, done.err
     assert json.loads((place / "runs" / "workers" / "summary.json").read_text())["frames"] == 200
