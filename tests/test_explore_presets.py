@@ -14,7 +14,7 @@ BUDGETS = {
     "corridor": 200_000,
     "deep_sea": 20_000,
     "mountain_car": 500_000,
-    "random_coin": 100_000,
+    "random_coin": 60_000,
     "discounting_chain": 200_000,
     "cartpole": 200_000,
 }
@@ -43,7 +43,9 @@ def test_an_algorithm_and_its_control_differ_in_nothing_but_the_algorithm(task, 
     assert differing(run, control) == {"name", "network", "replay", "loss", "intrinsic", "meta"}
     assert differing(run.network, control.network) == {"inputs"} | ({"streams"} if algo == "agent57" else set())
     assert differing(run.replay, control.replay) <= {"eta", "importance", "importance_end", "cross_mixture"}
-    assert run.loss.gamma < control.loss.gamma == 0.997
+    assert control.loss.gamma == (0.97 if task == "random_coin" else 0.997)
+    if task != "discounting_chain":  # there Agent57 is to look farther: below
+        assert run.arms.gamma.max().item() == pytest.approx(control.loss.gamma)
     assert (control.intrinsic.rewards, control.meta.single) == (False, True)
 
 
