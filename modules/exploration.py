@@ -88,12 +88,12 @@ class EpsGreedySpec(LineSpec):
     Attributes:
         start: ε at frame 0.
         end: ε from frame `anneal_frames` on.
-        anneal_frames: length of the line, in env frames.
+        anneal_frames: length of the line, in env frames; 0 means `end` from the start.
     """
 
     start: Probability
     end: Probability
-    anneal_frames: Annotated[int, Field(gt=0)]
+    anneal_frames: Annotated[int, Field(ge=0)]
 
     def build(self, num_envs: int, *, first: int = 0, total: int | None = None) -> "EpsGreedy":
         """Make the rule by which the acting policy chooses, the same in all environments."""
@@ -193,14 +193,14 @@ class BoltzmannSpec(LineSpec):
     Attributes:
         start: temperature at frame 0.
         end: temperature from frame `anneal_frames` on.
-        anneal_frames: length of the line, in env frames.
+        anneal_frames: length of the line, in env frames; 0 means `end` from the start.
         clip: an action that is worse than the best by more temperatures than this counts as worse by these: none is
             less likely than exp(−clip) times the best.
     """
 
     start: Annotated[float, Field(gt=0)]
     end: Annotated[float, Field(gt=0)]
-    anneal_frames: Annotated[int, Field(gt=0)]
+    anneal_frames: Annotated[int, Field(ge=0)]
     clip: Annotated[float, Field(gt=0)]
 
     def build(self, num_envs: int, *, first: int = 0, total: int | None = None) -> "Boltzmann":

@@ -110,6 +110,12 @@ def test_every_option_reads_and_fits_some_experiment(group, option, tmp_path):
     pytest.fail("no experiment takes it: " + "; ".join(said))
 
 
+@pytest.mark.parametrize("exploration", ["boltzmann", "eps_greedy"])
+def test_the_exploration_of_every_value_based_algorithm_is_swapped_by_one_override(exploration):
+    for algo in set(GROUPS["algo"]) - {"reinforce"}:
+        assert read_run(f"algo={algo}", f"exploration={exploration}").exploration.anneal_frames >= 0, algo
+
+
 @pytest.mark.parametrize("memory", MEMORIES)
 @pytest.mark.parametrize("exp", [exp for exp in EXPS if exp != "tour_q"])  # a table has none
 def test_the_memory_of_every_experiment_is_swapped_by_one_override(exp, memory, tmp_path):

@@ -93,6 +93,7 @@ def test_the_temperature_falls_in_a_line():
     assert [exploration.anneal(f) for f in (0, 50, 100, 10**9)] == pytest.approx([2.0, 1.25, 0.5, 0.5])
     assert odds() == pytest.approx(4)
     assert exploration.metric == "train/temperature"
+    assert rule(start=2.0, end=0.5, anneal_frames=0).anneal(0) == 0.5
 
 
 def test_draws_come_from_pytorchs_generator():
@@ -103,7 +104,7 @@ def test_draws_come_from_pytorchs_generator():
     assert drawn[0] == drawn[1] != drawn[2]
 
 
-@pytest.mark.parametrize("bad", [{"start": 0.0}, {"end": 0.0}, {"end": -1.0}, {"anneal_frames": 0}, {"clip": 0.0}])
+@pytest.mark.parametrize("bad", [{"start": 0.0}, {"end": 0.0}, {"end": -1.0}, {"anneal_frames": -1}, {"clip": 0.0}])
 def test_settings_out_of_range_are_refused(bad):
     assert not [*BoltzmannSpec(**GOOD).needs(None)]
     with pytest.raises(ValidationError):
