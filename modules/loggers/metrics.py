@@ -30,6 +30,7 @@ METRICS: tuple[Metric, ...] = (
     Metric("loss/td_error", "value", "mean absolute TD error |δ| over the same updates"),
     Metric("loss/q_mean", "value", "mean predicted Q of the taken actions over the same updates"),
     Metric("loss/target_mean", "value", "mean target of that Q over the same updates"),
+    Metric("loss/entropy", "nats", "mean entropy of the policy over the same updates (REINFORCE)"),
     Metric("loss/grad_norm", "norm", "mean norm of the gradient before clipping over the same updates"),
     Metric(
         "train/intrinsic_return_mean",

@@ -95,7 +95,8 @@ class ReinforceLoss(LossModule):
                 state of the first step [B, layers, H].
 
         Returns:
-            `loss`, a scalar with gradient: the mean over real steps, where the papers have the sum over an episode.
+            `loss`, a scalar with gradient: the mean over real steps, where the papers have the sum over an episode; and
+            the policy's mean `entropy`, detached, in nats.
         """
         action, mask = rows[keys.ACTION], rows[keys.MASK]
         acted_on = {key: rows[key][:, :-1] for key in self.network.reads}
@@ -106,5 +107,5 @@ class ReinforceLoss(LossModule):
         else:
             log_probability = log_pi.gather(-1, action.unsqueeze(-1)).squeeze(-1)
         loss = -ops.masked_mean(self.weights(rows[keys.REWARD], mask) * log_probability, mask)
-        bonus = self.settings.entropy * ops.masked_mean(ops.entropy(log_pi), mask)
-        return TensorDict({"loss": loss - bonus})
+        entropy = ops.masked_mean(ops.entropy(log_pi), mask)
+        return TensorDict({"loss": loss - self.settings.entropy * entropy, "entropy": entropy.detach()})

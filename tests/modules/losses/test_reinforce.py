@@ -98,7 +98,10 @@ def test_one_episode_by_hand():
         with torch.no_grad():
             for p in network.parameters():
                 p.zero_()
-        assert loss(rows)["loss"].item() == pytest.approx(value, abs=1e-6), changes
+        out = loss(rows)
+        assert out["loss"].item() == pytest.approx(value, abs=1e-6), changes
+        assert out["entropy"].item() == pytest.approx(math.log(3))
+        assert not out["entropy"].requires_grad
 
 
 def test_a_batch_of_one_step_and_one_of_equal_returns_are_finite_and_teach_nothing():
@@ -135,7 +138,7 @@ def test_the_likelier_action_becomes_the_one_that_pays():
         for _ in range(60):
             measures, errors = learner.step(rows)
         assert errors is None
-        assert measures.keys() == {"loss/q", "loss/grad_norm"}
+        assert measures.keys() == {"loss/q", "loss/entropy", "loss/grad_norm"}
         logits, _ = network.unroll({keys.OBSERVATION: torch.ones(1, 1, 3)}, ())
         greedy[rule] = logits.softmax(-1)[0, 0, 2].item()
     assert greedy["reward_to_go"] > 0.95
