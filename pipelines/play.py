@@ -17,7 +17,10 @@ from pipelines.schema import read
 from pipelines.terminal import Screen, Stage, key_presses
 
 QUIT = "q"
-WITH_TEXT = ("tour", "corridor", "memory_len", "passive_tmaze", "repeat_previous", "shower")
+WITH_TEXT = (
+    *("tour", "corridor", "memory_len", "passive_tmaze", "repeat_previous", "shower"),
+    *("goal_corridor", "deep_sea", "random_coin", "discounting_chain"),
+)
 USAGE = f"""python -m pipelines.play env=tour env.task=ruin_2swamp [setting=value ...]
   env=NAME      an environment with a text view (required): {", ".join(WITH_TEXT)};
                 or env=gym with the id of one that renders ansi: env=gym env.id=Taxi-v4

@@ -6,8 +6,11 @@ import termios
 
 import pytest
 
+from modules.envs.world import WorldSpec
 from pipelines import play
+from pipelines.hints import options
 from pipelines.play import main
+from pipelines.settings_page import kind_of
 from pipelines.terminal import Screen, key_presses
 from tests.pipelines.launch import run
 
@@ -99,9 +102,14 @@ def test_a_corridor_is_played_with_its_own_keys(played):
     assert sorted("return 1\n" in frame for frame in tried) == [False, True]
 
 
-@pytest.mark.parametrize("name", ["memory_len", "passive_tmaze", "repeat_previous", "shower"])
+@pytest.mark.parametrize("name", ["memory_len", "passive_tmaze", "repeat_previous", "shower", "discounting_chain"])
 def test_the_tiny_tasks_are_played_too(played, name):
     assert "time 1 of " in played("0d", f"env={name}")[-1]
+
+
+def test_every_small_world_is_named_as_one_to_play():
+    worlds = [option for group, option in options("env") if issubclass(kind_of(group, option), WorldSpec)]
+    assert sorted(play.WITH_TEXT) == sorted(worlds)
 
 
 def test_a_process_without_input_ends(tmp_path):
