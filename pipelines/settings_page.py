@@ -1,12 +1,12 @@
 """Every setting with its type, range and meaning: `python -m pipelines.settings_page > docs/settings.md`."""
 
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import fields
+from collections.abc import Iterator, Mapping, Set
+from dataclasses import fields, is_dataclass
 from inspect import cleandoc
 from pathlib import Path
 from pydoc import locate
-from typing import Any, get_type_hints
+from typing import Any, TypeGuard, get_type_hints
 
 from omegaconf import DictConfig, OmegaConf
 from pydantic import PydanticUserError, TypeAdapter
@@ -26,14 +26,15 @@ setting of it by `group.setting=value`, dots for slashes: `network/memory=gru ne
 
 def page() -> str:
     """Write the page."""
-    parts = [HEAD, *section("The top level", Run, {})]
     kinds: dict[tuple[str, type[Spec]], list[str]] = {}
     for group, option in options():
         if group not in (*OVER_ALL, "algo"):
             kinds.setdefault((group, kind_of(group, option)), []).append(option)
+    groups = {kind for _, kind in kinds}
+    parts = [HEAD, *section("The top level", Run, {}, groups)]
     for (group, kind), names in kinds.items():
         comments = {key: text for name in names for key, text in commented(group, name).items()}
-        parts += section(" or ".join(f"`{group}={name}`" for name in names), kind, comments)
+        parts += section(" or ".join(f"`{group}={name}`" for name in names), kind, comments, groups)
     return "\n\n".join(parts) + "\n"
 
 
@@ -55,24 +56,37 @@ def commented(group: str, option: str) -> dict[str, str]:
     return dict(re.findall(r"^(\w+):[^#\n]*# (.+)$", lines, re.MULTILINE))
 
 
-def section(title: str, kind: type[Spec], comments: Mapping[str, str]) -> Iterator[str]:
-    """Say what `kind` is, and one line per setting; `comments` where its docstring says nothing."""
-    known, hints = {**comments, **meanings(kind)}, get_type_hints(kind, include_extras=True)
+def section(title: str, kind: type[Spec], comments: Mapping[str, str], groups: Set[type[Spec]]) -> Iterator[str]:
+    """Say what `kind` is, and one line per setting, also of specs in it that are none of `groups`.
+
+    `comments` count where its docstring says nothing.
+    """
     yield f"## {title}"
     yield (kind.__doc__ or "").partition("\n\n")[0].replace("\n    ", " ")
-    rows = [
-        f"| `{field.name}` | {words} | {known.get(field.name, '')} |".replace("  ", " ")
-        for field in fields(kind)  # pyright: ignore[reportArgumentType]
-        if (words := allowed(hints[field.name]))
-    ]
-    if rows:
-        yield "\n".join(["| setting | allowed | meaning |", "|---|---|---|", *rows])
+    if found := [*rows(kind, comments, groups)]:
+        yield "\n".join(["| setting | allowed | meaning |", "|---|---|---|", *found])
+
+
+def rows(kind: type[Spec], comments: Mapping[str, str], groups: Set[type[Spec]], within: str = "") -> Iterator[str]:
+    """Say one line per setting; names begin with `within`."""
+    known, hints = {**comments, **meanings(kind)}, get_type_hints(kind, include_extras=True)
+    for field in fields(kind):  # pyright: ignore[reportArgumentType]
+        inner = getattr(hints[field.name], "__origin__", None)
+        if is_part(inner) and not any(issubclass(group, inner) for group in groups):
+            yield from rows(inner, {}, groups, f"{within}{field.name}.")
+        elif words := allowed(hints[field.name]):
+            yield f"| `{within}{field.name}` | {words} | {known.get(field.name, '')} |"
+
+
+def is_part(hint: Any) -> TypeGuard[type[Spec]]:
+    """Tell whether a type is a spec with settings."""
+    return isinstance(hint, type) and issubclass(hint, Spec) and is_dataclass(hint)
 
 
 def meanings(kind: type[Spec]) -> dict[str, str]:
-    """Read the attributes off the docstrings of `kind` and its bases."""
+    """Read the attributes off the docstrings of `kind`, its bases and the rules that its settings replace."""
     found: dict[str, str] = {}
-    for base in reversed(kind.__mro__):
+    for base in (getattr(kind, "replaces", None) or object, *reversed(kind.__mro__)):
         _, _, listed = cleandoc(base.__dict__.get("__doc__") or "").partition("Attributes:\n")
         block = re.split(r"\n(?=\S)", listed)[0]
         items = re.findall(r"^ {4}(\w+): (.*(?:\n {8}.*)*)", block, re.MULTILINE)

@@ -26,7 +26,7 @@ class Task:
     """Rules of one task.
 
     Attributes:
-        length: cells of the corridor, up to `corridor_picture.LONGEST`.
+        length: cells of the corridor.
         goals: cells of which one, drawn per episode, has the goal.
         start: the robot's first cell.
         hidden_after: steps after which the goal no longer shows; 0 = it always shows.
@@ -127,9 +127,14 @@ def refuse_nonsense(task: Task) -> None:
 
 @spec
 class CorridorSpec(WorldSpec):
-    """A corridor: `task` names the rules; every other setting that is not null replaces one of them (see `Task`)."""
+    """A corridor: `task` names the rules; every other setting that is not null replaces one of them.
+
+    Attributes:
+        task: name of the rules.
+    """
 
     actions = ("try", "advance")
+    replaces = Task
 
     task: TaskName
     length: Annotated[int, Field(gt=0, le=corridor_picture.LONGEST)] | None

@@ -31,8 +31,15 @@ PositiveInt = Annotated[int, Field(gt=0)]
 class PixelsSpec(EnvSpec):
     """A Gymnasium environment whose observation is its rendered frame, [1, height, width], uint8.
 
-    `crop` is (top, bottom, left, right) as fractions of the rendered frame. Frames are drawn one after the other:
-    pygame shares a buffer between drawings, and two threads at once mix their pictures.
+    Frames are drawn one after the other: pygame shares a buffer between drawings, and two threads at once mix their
+    pictures.
+
+    Attributes:
+        id: as registered with Gymnasium.
+        kwargs: of its constructor.
+        height: of what the agent sees, pixels.
+        width: the same.
+        crop: (top, bottom, left, right) of the part that is seen, as fractions of the rendered frame.
     """
 
     id: str

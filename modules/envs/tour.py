@@ -144,7 +144,7 @@ def window(sight: int, width: int) -> Tensor:
 
 @spec
 class TourSpec(WorldSpec):
-    """A grid tour: `task` names the rules; every other setting that is not null replaces one of them (see `Task`).
+    """A grid tour: `task` names the rules; every other setting that is not null replaces one of them.
 
     Attributes:
         task: name of the rules.
@@ -154,6 +154,8 @@ class TourSpec(WorldSpec):
     """
 
     actions = ("forward", "left", "right")
+    replaces = Task
+
     task: TaskName
     layout: Literal["original", "uniform"]
     timeout: Literal["original", "keep"]

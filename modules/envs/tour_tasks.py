@@ -20,7 +20,8 @@ class Task:
     """Rules of one task.
 
     Attributes:
-        maps: fixed maps, one of which is drawn per episode (`#` wall, `G` goal, `S` start); empty: random maps.
+        maps: fixed maps, one of which is drawn per episode, rows of `#` wall, `G` goal, `S` start, `.` free; empty:
+            random maps.
         size: width and height of random maps.
         start: where the robot starts on random maps, (x, y); y grows downwards.
         heading: 0 up, 1 left, 2 down, 3 right.

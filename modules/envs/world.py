@@ -1,7 +1,7 @@
 """Small worlds as pure functions on tensors, many episodes at once, and the TorchRL environment around them."""
 
 from dataclasses import fields, replace
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -131,7 +131,9 @@ class WorldEnv(EnvBase):
 
 
 class WorldSpec(EnvSpec):
-    """Settings of a world."""
+    """Settings of a world; those that are not null replace parts of a task's rules, a dataclass `replaces`, if any."""
+
+    replaces: ClassVar[type | None] = None
 
     def world(self, device: torch.device | str = "cpu") -> World:
         """Make the rules; raises `UsageError` for settings under which no episode can be played."""

@@ -23,20 +23,23 @@ def _distinct(to: tuple[str, ...]) -> tuple[str, ...]:
 
 @spec
 class LoggerSpec(Spec):
-    """Where a run's numbers go."""
+    """Where a run's numbers go.
+
+    Attributes:
+        to: the destinations; empty: nowhere.
+        mode: of W&B; offline writes into the run directory, disabled leaves W&B out.
+        project: of W&B, which forbids some characters.
+        group: of W&B; null: none.
+        name: of W&B; null: the experiment and the seed.
+        tags: of W&B.
+    """
 
     to: Annotated[tuple[Sink, ...], AfterValidator(_distinct)]
-    """The destinations; empty: nowhere."""
     mode: Literal["offline", "online", "disabled"]
-    """Of W&B: offline writes into the run directory, disabled leaves W&B out."""
     project: Annotated[str, Field(pattern=r"^[^/\\#?%:]{1,128}$")]
-    """Of W&B, which forbids / \\ # ? % :"""
     group: str | None
-    """Of W&B; null: none."""
     name: str | None
-    """Of W&B; null: the name that the pipeline gives."""
     tags: tuple[Annotated[str, Field(min_length=1, max_length=64)], ...]
-    """Of W&B."""
 
     def needs(self, run: Any) -> Iterable[str]:
         """Yield what stands against mode=online, so that a dry run tells it too."""

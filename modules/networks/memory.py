@@ -26,7 +26,13 @@ class Memory(Protocol):
 
 
 class MemorySpec(Spec):
-    """Settings of a memory; `build` makes the module `embed` → `memory`."""
+    """Settings of a memory; `build` makes the module `embed` → `memory`.
+
+    Attributes:
+        name: by which results and folders tell memories apart.
+        hidden_size: units of a layer, H.
+        layers: stacked on each other.
+    """
 
     name: str
 

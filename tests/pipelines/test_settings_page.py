@@ -14,6 +14,15 @@ def test_the_page_is_current():
     assert written == page(), "run python -m pipelines.settings_page > docs/settings.md"
 
 
+def test_every_setting_has_a_meaning_also_inside_of_parts_that_are_no_group():
+    text = page()
+    settings = [line.split(" | ") for line in text.splitlines() if line.startswith("| `")]
+    assert [cells[0] for cells in settings if not cells[2].removesuffix("|").strip()] == []
+    shown = {cells[0].strip("|` ") for cells in settings}
+    assert shown >= {"arms.gamma_max", "evaluator.window", "descent.lr", "hidden_size", "reward_timeout"}
+    assert not {name for name in shown if name.startswith(("torso.", "collector.", "optim."))}  # they have sections
+
+
 def test_types_and_ranges_in_words():
     assert allowed(Annotated[int, Field(gt=0, le=9)] | None) == "integer > 0 ≤ 9 or null"
     assert allowed(Literal["a", "b"]) == "`a`, `b`"
