@@ -44,11 +44,11 @@ format: $(READY) ## mend what can be mended
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-docs: $(READY) ## write the generated pages anew
+docs: $(READY) ## write the generated pages and the tasks' pictures anew
 	$(BIN)/python -m modules.loggers > docs/metrics.md
 	$(BIN)/python -m tests.pipelines.bad_input > docs/bad_input.md
 	$(BIN)/python -m pipelines.settings_page > docs/settings.md
-	$(BIN)/python -m modules.envs.tour_picture
+	for task in tour corridor tiny explore shower; do $(BIN)/python -m modules.envs.$${task}_picture || exit 1; done
 
 clean: ## remove .venv and caches, keep outputs
 	rm -rf .venv .pytest_cache .ruff_cache build dist
