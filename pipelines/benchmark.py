@@ -11,6 +11,7 @@ import torch
 
 from modules.spec import UsageError
 from pipelines.benchmarks.acting import acting
+from pipelines.benchmarks.dqn import dqn
 from pipelines.benchmarks.learning import dqnloss, learner, scaling, tutorial
 from pipelines.benchmarks.measure import Missing, Pace, Table
 from pipelines.benchmarks.novelty import novelty
@@ -23,7 +24,8 @@ from pipelines.session import PACKAGES, commit
 
 Section = Callable[[Pace], Iterable[Table | Missing]]
 SECTIONS: Mapping[str, Section] = {
-    section.__name__: section for section in (learner, acting, dqnloss, replay, r2d2, novelty, scaling, tour, tutorial)
+    section.__name__: section
+    for section in (learner, acting, dqnloss, dqn, replay, r2d2, novelty, scaling, tour, tutorial)
 }
 FULL = Pace(rounds=9, section_s=40, quick=False)
 QUICK = Pace(rounds=3, section_s=3, quick=True)
