@@ -52,7 +52,7 @@ class Rows(nn.Module):
         Raises:
             TableFullError: an observation is new and no row is left.
         """
-        seen = observation.detach().cpu().contiguous().numpy()
+        seen = (observation.detach().cpu() + 0).contiguous().numpy()  # −0 + 0 is 0: other bytes, the same number
         flat = seen.reshape(-1, seen.shape[-1])
         rows = torch.tensor([self._row(entry.tobytes()) for entry in flat], device=observation.device)
         return rows.view(*observation.shape[:-1], 1)

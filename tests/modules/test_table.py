@@ -12,7 +12,7 @@ from modules.networks.heads import QSpec
 from modules.networks.memory import NoMemorySpec
 from modules.networks.nets import Policy
 from modules.networks.spec import NetworkSpec
-from modules.networks.table import TableFullError, TableHeadSpec, TableSpec
+from modules.networks.table import Rows, TableFullError, TableHeadSpec, TableSpec
 from modules.networks.torsos import MlpSpec
 from tests.modules.builders import MEMORIES, NO_INPUTS
 
@@ -46,6 +46,10 @@ def test_each_different_observation_has_its_own_values():
     with torch.no_grad():
         network[-1].module.values[:] = torch.arange(8.0).view(4, 2)
     assert values(network, 9, 7, 9, 0).tolist() == [[2, 3], [0, 1], [2, 3], [4, 5]]
+
+
+def test_minus_zero_is_zero():
+    assert Rows(4)(torch.tensor([[0.0, 1.0], [-0.0, 1.0], [0.0, -1.0]])).tolist() == [[0], [0], [1]]
 
 
 def test_a_gradient_step_is_the_tabular_rule():
