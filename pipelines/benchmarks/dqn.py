@@ -10,6 +10,7 @@ import torch
 from modules import keys
 from modules.envs.gym import GymSpec
 from modules.losses.q import QLossSpec
+from modules.networks.heads import QSpec
 from modules.networks.torsos import MlpSpec
 from modules.replay.specs import SequenceSpec
 from modules.spec import UsageError
@@ -145,9 +146,9 @@ def stable_baselines(run: Run) -> Call:
     """Make Stable-Baselines3's DQN of the same network and ratio; return its training for one batch of frames."""
     from stable_baselines3 import DQN  # pyright: ignore[reportMissingImports]
 
-    torso, replay = run.network.torso, settings_of(run)
-    if not isinstance(run.env, GymSpec) or not isinstance(torso, MlpSpec):
-        raise UsageError(f"{run.name}: Stable-Baselines3 needs env=gym and network/torso=mlp to compare with")
+    torso, head, replay = run.network.torso, run.network.head, settings_of(run)
+    if not isinstance(run.env, GymSpec) or not isinstance(torso, MlpSpec) or not isinstance(head, QSpec):
+        raise UsageError(f"{run.name}: Stable-Baselines3 needs env=gym, network/torso=mlp and network/head=q")
     model = DQN(
         "MlpPolicy",
         gymnasium.make(run.env.id, **run.env.kwargs),
@@ -155,7 +156,7 @@ def stable_baselines(run: Run) -> Call:
         train_freq=round(BATCH / replay.ratio),
         learning_starts=BATCH,
         buffer_size=replay.capacity,
-        policy_kwargs={"net_arch": [*torso.hidden, torso.out_features]},
+        policy_kwargs={"net_arch": [*torso.hidden, torso.out_features, *head.hidden]},
         device=run.torch_device,
         seed=run.seed,
     )

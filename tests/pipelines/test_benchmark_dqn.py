@@ -1,10 +1,10 @@
 import sys
 from types import ModuleType
 
-import gymnasium
 import numpy as np
 import pytest
 import torch
+from gymnasium.envs.classic_control import CartPoleEnv
 
 from modules import keys
 from modules.spec import UsageError
@@ -12,7 +12,7 @@ from pipelines.benchmarks import dqn
 from pipelines.benchmarks.acting import built
 from pipelines.benchmarks.bare import refuse_other_maths
 from pipelines.benchmarks.learning import learning
-from pipelines.benchmarks.measure import Missing, Pace
+from pipelines.benchmarks.measure import Missing, Pace, Table
 from pipelines.benchmarks.subjects import process_of, random_rows, run_of
 
 ONCE = Pace(rounds=1, section_s=0, quick=True)
@@ -46,9 +46,10 @@ def test_the_single_environment_learns_from_what_happened(run):
         single.epsilon = 0.5
         for _ in range(300):
             single.step()
-        rows, env = single.batch(), gymnasium.make(run.env.id).unwrapped
+        rows, env = single.batch(), CartPoleEnv()
         for sight, action, ended in zip(rows[keys.OBSERVATION], rows[keys.ACTION], rows[keys.TERMINATED], strict=True):
-            env.state, env.steps_beyond_terminated = sight[0].double().numpy(), None
+            env.state = sight[0].double().numpy()
+            env.steps_beyond_terminated = None
             after, reward, terminated, _, _ = env.step(int(action))
             np.testing.assert_allclose(after, sight[1], atol=1e-5)
             assert (reward, terminated) == (1, bool(ended))
@@ -88,6 +89,9 @@ def test_the_third_side_gets_our_sizes_where_it_is_installed(run, monkeypatch):
     theirs = ModuleType("stable_baselines3")
     theirs.DQN = DQN  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "stable_baselines3", theirs)
+    wider = run_of(dqn.EXP, "network.head.hidden=[7]", *SMALL)
+    dqn.stable_baselines(wider)()
+    assert made["policy_kwargs"] == {"net_arch": [120, 84, 7]}
     dqn.stable_baselines(run)()
     assert (made["policy"], made["id"], made["reset"]) == ("MlpPolicy", "CartPole-v1", False)
     assert made["frames"] == run.collector.frames_per_batch
@@ -101,5 +105,6 @@ def test_without_it_the_section_says_so(monkeypatch):
     monkeypatch.setattr(dqn, "run_of", lambda exp: run_of(exp, *SMALL))
     missing, table = dqn.dqn(ONCE)
     assert isinstance(missing, Missing)
+    assert isinstance(table, Table)
     assert "not installed" in missing.markdown()
     assert [row[0] for row in table.rows] == ["ours", "single environment"]
