@@ -33,6 +33,22 @@ class FusedSoftUpdate(SoftUpdate):
         torch._foreach_lerp_(targets, sources, self._share)  # pyright: ignore[reportPrivateImportUsage]
 
 
+class FusedAverage(AveragedModel):
+    """PyTorch's exponential average of the weights in one fused call, for the same reason; the numbers are the same."""
+
+    def __init__(self, network: nn.Module, *, decay: float) -> None:
+        super().__init__(network, multi_avg_fn=get_ema_multi_avg_fn(decay))
+        self._share = 1 - decay
+        self._averages = [p.detach() for p in self.module.parameters()]
+        self._newest = [p.detach() for p in network.parameters()]
+
+    def update(self) -> None:
+        """Move the averages by the share 1 − decay towards the newest weights; the first time, all the way."""
+        share = self._share if self.n_averaged else 1.0
+        torch._foreach_lerp_(self._averages, self._newest, share)  # pyright: ignore[reportPrivateImportUsage]
+        self.n_averaged += 1
+
+
 class NoTarget:
     """Of a loss without a target network."""
 
@@ -59,7 +75,7 @@ class Learner:
     def __init__(self, network: nn.Module, loss: LossModule, settings: AdamSpec) -> None:
         self.network = network
         self.loss = loss
-        self._average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(settings.average))
+        self._average = FusedAverage(network, decay=settings.average)
         self.updates = 0
         self._settings = settings
         self._parameters = [p for p in loss.parameters() if p.requires_grad]
@@ -107,7 +123,7 @@ class Learner:
         self._optimiser.step()
         if (self.updates + 1) % self._settings.target_every == 0:
             self._target.step()
-        self._average.update_parameters(self.network)
+        self._average.update()
         self.updates += 1
         return measures, errors
 

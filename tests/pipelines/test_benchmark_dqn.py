@@ -102,9 +102,11 @@ def test_the_third_side_gets_our_sizes_where_it_is_installed(run, monkeypatch):
 
 def test_without_it_the_section_says_so(monkeypatch):
     monkeypatch.setattr(dqn, "find_spec", lambda name: None)
-    monkeypatch.setattr(dqn, "run_of", lambda exp: run_of(exp, *SMALL))
+    monkeypatch.setattr(dqn, "run_of", lambda exp, *words: run_of(exp, *SMALL, *words))
     missing, table = dqn.dqn(ONCE)
     assert isinstance(missing, Missing)
     assert isinstance(table, Table)
     assert "not installed" in missing.markdown()
-    assert [row[0] for row in table.rows] == ["ours", "single environment"]
+    assert [row[0] for row in table.rows] == ["ours", "ours, larger batches", "single environment"]
+    assert [row[2].split()[0] for row in table.rows] == ["128", "512", "128"]
+    assert {len(row) for row in table.rows} == {len(table.header)}
