@@ -82,8 +82,8 @@ def test_the_metrics_are_all_there(full):
     assert all(row["loss/q"] for row in rows[1:])
     absent = ("intrinsic", "meta")
     novelty = {name for name in rows[-1] if name.partition("/")[0] in absent or "intrinsic" in name}
-    novelty |= {"train/temperature"}  # of another exploration
-    assert len(novelty) == 10
+    novelty |= {"train/temperature", "loss/entropy"}  # of another exploration, of another loss
+    assert len(novelty) == 11
     for name, value in rows[-1].items():  # the last row measured everything that there is in such a run
         assert bool(value) == (name not in novelty), name
     timing = (full / "timing.csv").read_text().splitlines()
