@@ -1,12 +1,12 @@
 """The learner: loss, backward, clip, optimiser, target update; the same lines for every algorithm."""
 
+import copy
 from collections.abc import Iterable, Mapping
 from typing import Any, Protocol, runtime_checkable
 
 import torch
 from tensordict import TensorDictBase
 from torch import nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torchrl.objectives import LossModule, SoftUpdate
 
 from modules.errors import NonFiniteError
@@ -31,22 +31,6 @@ class FusedSoftUpdate(SoftUpdate):
         """Move each target by the share τ towards its source."""
         targets, sources = (list(side) for side in zip(*self._pairs, strict=True))
         torch._foreach_lerp_(targets, sources, self._share)  # pyright: ignore[reportPrivateImportUsage]
-
-
-class FusedAverage(AveragedModel):
-    """PyTorch's exponential average of the weights in one fused call, for the same reason; the numbers are the same."""
-
-    def __init__(self, network: nn.Module, *, decay: float) -> None:
-        super().__init__(network, multi_avg_fn=get_ema_multi_avg_fn(decay))
-        self._share = 1 - decay
-        self._averages = [p.detach() for p in self.module.parameters()]
-        self._newest = [p.detach() for p in network.parameters()]
-
-    def update(self) -> None:
-        """Move the averages by the share 1 − decay towards the newest weights; the first time, all the way."""
-        share = self._share if self.n_averaged else 1.0
-        torch._foreach_lerp_(self._averages, self._newest, share)  # pyright: ignore[reportPrivateImportUsage]
-        self.n_averaged += 1
 
 
 class NoTarget:
@@ -75,7 +59,10 @@ class Learner:
     def __init__(self, network: nn.Module, loss: LossModule, settings: AdamSpec) -> None:
         self.network = network
         self.loss = loss
-        self._average = FusedAverage(network, decay=settings.average)
+        self._average = copy.deepcopy(network).requires_grad_(False)
+        # Lists, not walks over the modules at each update: those cost as much as a small network's backward pass.
+        self._averages = [p.detach() for p in self._average.parameters()]
+        self._newest = [p.detach() for p in network.parameters()]
         self.updates = 0
         self._settings = settings
         self._parameters = [p for p in loss.parameters() if p.requires_grad]
@@ -123,14 +110,19 @@ class Learner:
         self._optimiser.step()
         if (self.updates + 1) % self._settings.target_every == 0:
             self._target.step()
-        self._average.update()
+        self._follow()
         self.updates += 1
         return measures, errors
 
     @property
     def average(self) -> nn.Module:
         """The network with averaged weights, which is what evaluations see."""
-        return self._average.module
+        return self._average
+
+    def _follow(self) -> None:
+        """Move the averages by the share 1 − decay towards the newest weights; the first time, all the way."""
+        share = 1 - self._settings.average if self.updates else 1.0
+        torch._foreach_lerp_(self._averages, self._newest, share)  # pyright: ignore[reportPrivateImportUsage]
 
     def state_dict(self) -> dict[str, Any]:
         """Parameters, target, average, moments and count."""
