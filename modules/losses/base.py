@@ -18,6 +18,7 @@ from modules.spec import Spec
 
 State = tuple[Tensor, ...]
 Which = Literal["online", "target"]
+ALL, STEPS, LAST, AFTER = slice(None), slice(-1), slice(-1, None), slice(1, None)  # of T+1 observations
 NonNegative = Annotated[float, Field(ge=0)]
 
 
@@ -75,7 +76,7 @@ class Steps:
         action: taken, [B, T].
         discount: γ of the row's arm, or 0 where the step terminated, [B, T].
         continues: True where the next step is in the same row and episode, [B, T].
-        choose_by: values by which the policy that is evaluated chooses, [B, T+1, A].
+        choose_by: values by which the policy that is evaluated chooses, of the observations that are `read`, [B, R, A].
         behaviour: probability with which the action was taken, [B, T], if rows have it.
     """
 
@@ -100,6 +101,7 @@ class ValueLoss(LossModule):
     target_value_network_params: TensorDictParams
     beta: Tensor
     gamma: Tensor
+    read: slice  # the observations whose values `stream_targets` reads, R of the T+1
 
     def __init__(self, network: TensorDictModuleBase, settings: Any, rows: Rows) -> None:
         super().__init__()
@@ -120,10 +122,11 @@ class ValueLoss(LossModule):
             "target": target,
         }  # in a dict: registered once, as parameters above
 
-    def unroll(self, rows: TensorDictBase, which: Which) -> Tensor:
-        """Action values of the T+1 learned observations, [B, T+1, A] or [B, T+1, 2, A], from their burned-in state.
+    def unroll(self, rows: TensorDictBase, which: Which, part: slice = ALL) -> Tensor:
+        """Action values of a `part` of the T+1 learned observations, [B, T+1, A] or [B, T+1, 2, A] of all.
 
-        A row at an episode's start has padding where others have burn-in; there the stored state counts.
+        They are unrolled from their burned-in state. A row at an episode's start has padding where others have burn-in;
+        there the stored state counts. Without a recurrent state only the part is computed.
         """
         state = tuple(rows[key] for key in self.states)
         if self.burn_in and state:
@@ -131,12 +134,14 @@ class ValueLoss(LossModule):
                 burned = self._state_after(rows, state, slice(0, self.burn_in), which)
             has = rows[keys.MASK][:, 0, None, None]
             state = tuple(torch.where(has, b, s) for b, s in zip(burned, state, strict=True))
-        return self.unroll_from(rows, state, which)
+        return self.unroll_from(rows, state, which, part)
 
-    def unroll_from(self, rows: TensorDictBase, state: State, which: Which = "online") -> Tensor:
+    def unroll_from(self, rows: TensorDictBase, state: State, which: Which = "online", part: slice = ALL) -> Tensor:
         """The same from a given state before the first learned observation."""
         network = self._unrolled[which]
-        return network.unroll({key: rows[key][:, self.burn_in :] for key in network.reads}, state)[0]
+        seen, wanted = (ALL, part) if state else (part, ALL)
+        inputs = {key: rows[key][:, self.burn_in :][:, seen] for key in network.reads}
+        return network.unroll(inputs, state)[0][:, wanted]
 
     def state_after(self, rows: TensorDictBase, state: State, steps: int) -> State:
         """The online network's state `steps` learned observations after `state`."""
@@ -150,10 +155,10 @@ class ValueLoss(LossModule):
         """The `wanted` entries [B, burn_in + T] of the rows without their burn-in, [B, T]."""
         return [rows[key][:, self.burn_in :] for key in wanted]
 
-    def combined(self, rows: TensorDictBase, values: Tensor) -> Tensor:
-        """What the network chooses actions by, [B, T+1, A]."""
+    def combined(self, rows: TensorDictBase, values: Tensor, part: slice = ALL) -> Tensor:
+        """What the network chooses actions by, from its values of that `part` of the learned observations."""
         network = self._unrolled["online"]
-        return network.combined(values, {key: rows[key][:, self.burn_in :] for key in network.reads})
+        return network.combined(values, {key: rows[key][:, self.burn_in :][:, part] for key in network.reads})
 
     def arms(self, rows: TensorDictBase) -> tuple[Tensor, Tensor]:
         """β and γ of each row, [B, 1]; where rows have no arm there is only one, [1]."""
@@ -172,16 +177,34 @@ class ValueLoss(LossModule):
         eps = self.settings.rescale_eps
         return ops.signed_parabolic(values, eps) if eps else values
 
-    def chooses(self, q_online: Tensor, q_target: Tensor) -> Tensor:
-        """Pick the network whose combined values the evaluated policy chooses by."""
+    def chooses_online(self) -> bool:
+        """Whether the evaluated policy chooses by the online network's combined values, or by the target's."""
         raise NotImplementedError
+
+    def online_values(self, rows: TensorDictBase) -> tuple[Tensor, Tensor | None]:
+        """Values of the T steps' own observations, with gradient, and of those that are `read`, if they are chosen by.
+
+        A feed-forward network needs no gradient of the last observation, which in rows of one step is half of the work.
+        """
+        if self.states:
+            q = self.unroll(rows, "online")
+            return q[:, :-1], q[:, self.read].detach() if self.chooses_online() else None
+        q = self.unroll(rows, "online", STEPS)
+        if not self.chooses_online():
+            return q, None
+        with torch.no_grad():
+            last = self.unroll(rows, "online", LAST)
+        return q, torch.cat((q.detach(), last), 1)[:, self.read]
 
     def stream_targets(self, reward: Tensor, q_target: Tensor, steps: Steps) -> Tensor:
-        """Raw targets [B, T] of one stream from its reward [B, T] and its target network's values [B, T+1, A]."""
+        """Raw targets [B, T] of one stream from its reward [B, T] and its target network's values that are `read`."""
         raise NotImplementedError
 
-    def targets(self, rows: TensorDictBase, q_online: Tensor, q_target: Tensor) -> Tensor:
-        """Targets of the T steps, [B, T] or [B, T, 2], in the network's (rescaled) value space, without gradient."""
+    def targets(self, rows: TensorDictBase, q_online: Tensor | None, q_target: Tensor) -> Tensor:
+        """Targets of the T steps, [B, T] or [B, T, 2], in the network's (rescaled) value space, without gradient.
+
+        Both networks' values are those of the observations that are `read`.
+        """
         beta, gamma = self.arms(rows)
         action, mask, terminated = self.learned(rows, keys.ACTION, keys.MASK, keys.TERMINATED)
         behaviour = rows.get(keys.BEHAVIOUR, None)
@@ -190,7 +213,7 @@ class ValueLoss(LossModule):
             action=action,
             discount=(~terminated).to(q_target.dtype) * gamma,
             continues=torch.cat((mask[:, 1:], torch.zeros_like(mask[:, :1])), 1),
-            choose_by=self.combined(rows, self.chooses(q_online, q_target).detach()),
+            choose_by=self.combined(rows, q_target if q_online is None else q_online, self.read),
             behaviour=None if behaviour is None else behaviour[:, self.burn_in :],
         )
         streams = q_target.unbind(-2) if split else (q_target,)
@@ -213,12 +236,12 @@ class ValueLoss(LossModule):
             detached |δ| [B, T]; of two streams, loss is their sum and everything else that of Q_e + β_j Q_i.
         """
         action, mask = self.learned(rows, keys.ACTION, keys.MASK)
-        q = self.unroll(rows, "online")
+        q, chosen_by = self.online_values(rows)
         with torch.no_grad():
-            target = self.targets(rows, q, self.unroll(rows, "target"))
+            target = self.targets(rows, chosen_by, self.unroll(rows, "target", self.read))
         split = target.ndim > mask.ndim
         index = action[..., None, None].expand(*target.shape, 1) if split else action.unsqueeze(-1)
-        q_tm1 = q[:, :-1].gather(-1, index).squeeze(-1)
+        q_tm1 = q.gather(-1, index).squeeze(-1)
         delta = self.settings.huber_delta
         errors = F.huber_loss(q_tm1, target, reduction="none", delta=delta) if delta else 0.5 * (q_tm1 - target) ** 2
         errors = errors.sum(-1) if split else errors

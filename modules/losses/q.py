@@ -9,7 +9,7 @@ from torch import Tensor
 from torchrl.objectives import LossModule
 
 from modules.losses import ops
-from modules.losses.base import NonNegative, Rows, Steps, ValueLoss, ValueLossSpec
+from modules.losses.base import AFTER, NonNegative, Rows, Steps, ValueLoss, ValueLossSpec
 from modules.spec import spec
 
 
@@ -44,11 +44,13 @@ class QLossSpec(ValueLossSpec):
 class QLoss(ValueLoss):
     """Double, n-step, optionally rescaled Q-learning."""
 
-    def chooses(self, q_online: Tensor, q_target: Tensor) -> Tensor:
-        """The online network's values, or the target's without double Q."""
-        return q_online if self.settings.double else q_target
+    read = AFTER  # of each step
+
+    def chooses_online(self) -> bool:
+        """With double Q."""
+        return self.settings.double
 
     def stream_targets(self, reward: Tensor, q_target: Tensor, steps: Steps) -> Tensor:
         """N rewards, then the target network's value of the action chosen."""
-        v_t = self.raw(ops.double_q_value(q_target[:, 1:], steps.choose_by[:, 1:]))
+        v_t = self.raw(ops.double_q_value(q_target, steps.choose_by))
         return ops.n_step_return(reward, steps.discount, v_t, steps.continues, self.settings.n_step)

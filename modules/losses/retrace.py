@@ -8,7 +8,7 @@ from torch import Tensor
 from torchrl.objectives import LossModule
 
 from modules.losses import ops
-from modules.losses.base import NonNegative, Rows, Steps, ValueLoss, ValueLossSpec
+from modules.losses.base import ALL, NonNegative, Rows, Steps, ValueLoss, ValueLossSpec
 from modules.spec import spec
 
 
@@ -40,10 +40,11 @@ class RetraceSpec(ValueLossSpec):
 class RetraceLoss(ValueLoss):
     """Transformed Retrace: everything accumulates in raw space, and only the target is squashed."""
 
-    def chooses(self, q_online: Tensor, q_target: Tensor) -> Tensor:
-        """The online network's values."""
-        del q_target
-        return q_online
+    read = ALL
+
+    def chooses_online(self) -> bool:
+        """Always."""
+        return True
 
     def stream_targets(self, reward: Tensor, q_target: Tensor, steps: Steps) -> Tensor:
         """Sum of the traces' errors; the policy is the same for all streams."""

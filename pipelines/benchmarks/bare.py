@@ -137,14 +137,13 @@ class BareLearner:
     def loss(self, rows: Rows) -> Tensor:
         """Loss of one batch of rows."""
         s, learned = self.loss_settings, slice(self.burn_in, None)
-        q, _ = self.online(rows, learned, self.start(rows, self.online))
+        q, after, q_target = self.unrolled(rows, learned) if self.states else self.one_by_one(rows)
         mask, action = rows[keys.MASK][:, learned], rows[keys.ACTION][:, learned]
         with torch.no_grad():
-            q_target, _ = self.target(rows, learned, self.start(rows, self.target))
-            chooser = (q if s.double else q_target)[:, 1:].argmax(-1, keepdim=True)
-            v = q_target[:, 1:].gather(-1, chooser).squeeze(-1)
+            chooser = (q_target if after is None else after).argmax(-1, keepdim=True)
+            v = q_target.gather(-1, chooser).squeeze(-1)
             g = self.returns(rows[keys.REWARD][:, learned], rows[keys.TERMINATED][:, learned], mask, v)
-        taken = q[:, :-1].gather(-1, action.unsqueeze(-1)).squeeze(-1)
+        taken = q.gather(-1, action.unsqueeze(-1)).squeeze(-1)
         if s.huber_delta:
             errors = F.huber_loss(taken, g, reduction="none", delta=s.huber_delta)
         else:
@@ -152,6 +151,24 @@ class BareLearner:
         if keys.WEIGHT in rows:
             errors = errors * rows[keys.WEIGHT][:, None]
         return (errors * mask).sum() / mask.sum()
+
+    def unrolled(self, rows: Rows, learned: slice) -> tuple[Tensor, Tensor | None, Tensor]:
+        """Online values of the steps and, for double Q, of the observations after them; the target's of the latter."""
+        q, _ = self.online(rows, learned, self.start(rows, self.online))
+        with torch.no_grad():
+            q_target, _ = self.target(rows, learned, self.start(rows, self.target))
+        return q[:, :-1], q[:, 1:].detach() if self.loss_settings.double else None, q_target[:, 1:]
+
+    def one_by_one(self, rows: Rows) -> tuple[Tensor, Tensor | None, Tensor]:
+        """The same, where each observation can be computed alone: none that is not needed is, least with gradient."""
+        q, _ = self.online(rows, slice(self.burn_in, -1), ())
+        after = None
+        with torch.no_grad():
+            q_target, _ = self.target(rows, slice(self.burn_in + 1, None), ())
+            if self.loss_settings.double:
+                last, _ = self.online(rows, slice(-1, None), ())
+                after = torch.cat((q[:, 1:], last), 1)
+        return q, after, q_target
 
     def returns(self, reward: Tensor, terminated: Tensor, mask: Tensor, v: Tensor) -> Tensor:
         """n-step targets [B, T] from the values `v` [B, T] of the steps after."""
