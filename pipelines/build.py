@@ -128,12 +128,10 @@ def replay_of(run: Run, run_dir: Path) -> Replay:
         run.replay,
         run_dir / "replay",
         run.spaces,
-        run.network.states(),
+        run.layout,
         save_every=run.save_every,
         batch_frames=run.collector.frames_per_batch,
         seed=seed_for(run.seed, "replay"),
-        reads=run.layout.further,
-        extra=run.layout.extra,
         symmetry=run.env.symmetry(),
     )
 

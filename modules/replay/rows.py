@@ -27,6 +27,7 @@ class Layout:
         length: slots that are learned from, T.
         overlap: learned slots that neighbouring rows of an episode share; burn-in is shared besides.
         states: shapes [layers, H] of the recurrent state, which is stored of the row's first step.
+        zeros: shapes of a recurrent state that is not stored: each row starts from 0.
         further: keys of what is stored of the first step beside it, see `FURTHER`.
         extra: keys of what is stored of every step, a number each, beside what all rows have.
     """
@@ -35,6 +36,7 @@ class Layout:
     length: int
     overlap: int = 0
     states: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    zeros: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     further: tuple[str, ...] = ()
     extra: tuple[str, ...] = ()
 

@@ -28,18 +28,15 @@ class SequenceReplay:
         settings: SequenceSpec,
         directory: Path,
         spaces: Spaces,
-        states: Mapping[str, tuple[int, ...]],
+        layout: Layout,
         *,
         save_every: int,
         batch_frames: int,
         seed: int,
-        reads: tuple[str, ...] = (),
-        extra: tuple[str, ...] = (),
         symmetry: Symmetry | None = None,
     ) -> None:
         self.settings = settings
-        self._layout = settings.layout(states, reads, extra)
-        self._zeros = {} if self._layout.states else dict(states)
+        self._layout = layout
         self._cutters: dict[int, RowCutter] = {}
         self._ring = settings.ring_rows(save_every, batch_frames)
         # One batch of one-step episodes, with the tails of those that run, must still fit the interval.
@@ -152,7 +149,7 @@ class SequenceReplay:
         index = number % self._ring
         rows = {key: field.index_select(0, index) for key, field in self._fields.items()}
         rows[keys.ACTION] = rows[keys.ACTION].long()
-        return rows | {key: torch.zeros(len(number), *shape) for key, shape in self._zeros.items()}
+        return rows | {key: torch.zeros(len(number), *shape) for key, shape in self._layout.zeros.items()}
 
     def _write(self, rows: TensorDict) -> None:
         count = rows.shape[0]

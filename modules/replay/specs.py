@@ -70,6 +70,7 @@ class SequenceSpec(ReplaySpec):
             length=self.length,
             overlap=self.overlap,
             states=states if self.state == "stored" else {},
+            zeros={} if self.state == "stored" else states,
             further=tuple(key for key in FURTHER if key in reads),
             extra=extra,
         )

@@ -68,8 +68,9 @@ def play(memory, directory, *, overlap, burn_in, previous):
         cross_mixture=0,
     )  # fmt: skip
     replay = SequenceReplay(
-        settings, directory, spaces, states, save_every=100, batch_frames=ENVS * STEPS, seed=0, reads=spec.inputs.reads
-    )
+        settings, directory, spaces, settings.layout(states, spec.inputs.reads),
+        save_every=100, batch_frames=ENVS * STEPS, seed=0,
+    )  # fmt: skip
     diary = Diary()
     for sitting in range(2):
         collection.restart(seed=1000 * sitting)  # environment i takes seed + i

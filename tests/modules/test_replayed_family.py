@@ -65,8 +65,8 @@ def play(memory, directory, cross_mixture=0.0):
         cross_mixture=cross_mixture,
     )
     replay = SequenceReplay(
-        settings, directory, spaces, spec.states(), save_every=100, batch_frames=ENVS * STEPS, seed=0,
-        reads=spec.reads, extra=EXTRA,
+        settings, directory, spaces, settings.layout(spec.states(), spec.reads, EXTRA),
+        save_every=100, batch_frames=ENVS * STEPS, seed=0,
     )  # fmt: skip
     acted = {}
     collection.restart(0)

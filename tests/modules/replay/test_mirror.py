@@ -133,8 +133,9 @@ def test_mirrored_rows_are_those_of_mirrored_episodes(rules):
 
 
 def make(directory, batch, spec, **changes):
+    replay_spec = settings(**changes)
     replay = SequenceReplay(
-        settings(**changes), directory, spec.spaces(), {}, save_every=1000, batch_frames=60, seed=3,
+        replay_spec, directory, spec.spaces(), replay_spec.layout({}, ()), save_every=1000, batch_frames=60, seed=3,
         symmetry=spec.symmetry(),
     )  # fmt: skip
     replay.extend(batch)

@@ -30,9 +30,9 @@ def settings(**changes):
 
 
 def make(directory, *, save_every=40, seed=0, spaces=STREAM_SPACES, states=STREAM_STATES, **changes):
-    return SequenceReplay(
-        settings(**changes), directory, spaces, states, save_every=save_every, batch_frames=STEPS, seed=seed
-    )
+    spec = settings(**changes)
+    layout = spec.layout(states, ())
+    return SequenceReplay(spec, directory, spaces, layout, save_every=save_every, batch_frames=STEPS, seed=seed)
 
 
 def serial(number, episode=4):
