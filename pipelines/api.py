@@ -116,10 +116,12 @@ def train(settings: Settings, *, run_dir: str | Path | None = None, bar: bool = 
         bar: whether to draw a progress bar, in a terminal or a notebook.
 
     Raises:
-        UsageError: a run is in the folder already, or the replay does not fit its disk.
+        UsageError: a run is in the folder already, the replay does not fit its disk, or dry=true trains nothing.
         RunFailed: the run ended in an error; what could be saved is.
         KeyboardInterrupt: Ctrl-C, or a notebook's stop; all is saved, and `python -m pipelines.resume` goes on.
     """
+    if settings.config.dry:
+        raise UsageError("dry=true trains nothing: compose has checked the settings already; leave it out to train")
     config, usual = configured(settings.words)  # anew, because the usual folder has the time in its name
     folder = Path(usual if run_dir is None else run_dir).absolute()
     with undisturbed():

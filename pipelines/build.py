@@ -21,7 +21,7 @@ from modules.networks.nets import Policy, ValueNetwork
 from modules.process import tune
 from modules.replay.base import Replay
 from modules.replay.on_policy import OnPolicyReplay, OnPolicySpec
-from modules.replay.ring import GIB
+from modules.replay.ring import readable
 from modules.replay.sequence import SequenceReplay
 from modules.replay.specs import SequenceSpec
 from modules.seeding import seed_everything, seed_for
@@ -151,8 +151,8 @@ def logger_of(run: Run, run_dir: Path, config: Mapping[str, Any], checkpoint: Ma
 def announce(run: Run) -> None:
     """Say what the replay takes; only once nothing can be refused any more."""
     log.info(
-        "replay: %.2f GiB on disk at most, %d rows of %d steps; page cache as memory allows",
-        run.replay_bytes / GIB,
+        "replay: %s on disk at most, %d rows of %d steps; page cache as memory allows",
+        readable(run.replay_bytes),
         run.replay.capacity_rows,
         run.replay.length,
     )

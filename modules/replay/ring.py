@@ -24,10 +24,14 @@ def refuse_what_does_not_fit(needed: int, directory: Path) -> None:
     disk, memory = shutil.disk_usage(existing).free + held, psutil.virtual_memory().available
     if needed > disk:
         raise UsageError(
-            f"replay.capacity: the replay takes {needed / GIB:.1f} GiB, but {existing} has {disk / GIB:.1f} GiB "
-            f"of disk and the machine {memory / GIB:.1f} GiB of memory left: lower replay.capacity or choose "
-            "another hydra.run.dir"
+            f"replay.capacity: the replay takes {readable(needed)}, but {existing} has {readable(disk)} of disk and "
+            f"the machine {readable(memory)} of memory left: lower replay.capacity or choose another hydra.run.dir"
         )
+
+
+def readable(size: int) -> str:
+    """Write a number of bytes in GiB, small ones in MiB."""
+    return f"{size / GIB:.1f} GiB" if size >= GIB / 10 else f"{size / 2**20:.1f} MiB"
 
 
 def refuse_missing_ring(directory: Path, state: Mapping[str, Any]) -> None:

@@ -74,7 +74,7 @@ class Case:
         sentence = sentence.replace(str(self.place), "HERE")
         sentence = re.sub(r"(and the groups) .*", r"\1 …", sentence)
         sentence = re.sub(r"(line|shorter than the) \d+", r"\1 …", sentence)
-        return re.sub(r"(takes|has|machine) [\d.]+ GiB", r"\1 … GiB", sentence)
+        return re.sub(r"(takes|has|machine) [\d.]+ [GM]iB", r"\1 … GiB", sentence)
 
 
 class Bomb:

@@ -120,6 +120,12 @@ def test_before_the_first_evaluation_there_is_only_the_last_checkpoint(place):
         load(place)
 
 
+def test_a_dry_run_is_for_the_command_line(place):
+    with pytest.raises(UsageError, match="dry=true trains nothing"):
+        train(compose(*TINY, "dry=true"), run_dir=place / "dry")
+    assert not (place / "dry").exists()
+
+
 def test_a_run_that_fails_says_so(place):
     words = ("env.id=tests.pipelines.faulty:Faulty-v0", "env.keep=null", "env.kwargs.flag=fault", "env.kwargs.at=40")
     (place / "fault").touch()
