@@ -1,52 +1,60 @@
-import sys
-from types import ModuleType
+from contextlib import closing
 
 import numpy as np
 import pytest
-import torch
 from gymnasium.envs.classic_control import CartPoleEnv
 
 from modules import keys
 from modules.spec import UsageError
-from pipelines.benchmarks import dqn
+from pipelines.benchmarks import dqn, single
 from pipelines.benchmarks.acting import built
 from pipelines.benchmarks.bare import refuse_other_maths
 from pipelines.benchmarks.learning import learning
 from pipelines.benchmarks.measure import Missing, Pace, Table
+from pipelines.benchmarks.single import SingleEnvironment
 from pipelines.benchmarks.subjects import process_of, random_rows, run_of
 
 ONCE = Pace(rounds=1, section_s=0, quick=True)
-SMALL = ("warmup_frames=0", "collector.num_envs=8", "replay.capacity=2000", "replay.batch_rows=32")
+LITTLE = ("warmup_frames=0", "collector.num_envs=8", "replay.capacity=2000")
 
 
 @pytest.fixture
 def run():
-    return run_of(dqn.EXP, *SMALL)
+    return run_of(dqn.EXP, "replay.batch_rows=32", *LITTLE)
 
 
 def test_both_sides_learn_as_many_steps_from_as_many_frames(run):
-    with process_of(run), built(run) as parts:
-        single = dqn.SingleEnvironment(run, parts)
-        ours, frames = dqn.training(parts), run.collector.frames_per_batch
+    frames = run.collector.frames_per_batch
+    with process_of(run), built(run) as parts, closing(SingleEnvironment(run)) as alone:
+        ours = dqn.training(parts)
         for _ in range(5):
             ours()
-            single.train()
-        due = 5 * frames * run.replay.ratio
-        assert single.frames == 5 * frames
-        assert abs(parts.learner.updates * run.replay.batch_rows - due) <= run.replay.batch_rows
-        # None before there are BATCH frames; what is owed until then is learned later.
-        assert abs(single.learner.updates * dqn.BATCH + single.owed * dqn.BATCH - due) < 1
-        assert single.owed < 1
-        single.close()
+            alone.train(frames)
+        assert alone.frames == 5 * frames
+        due = 5 * frames * run.replay.ratio / run.replay.batch_rows
+        assert parts.learner.updates == pytest.approx(due, abs=1)
+        assert alone.learner.updates == pytest.approx(due, abs=1)
+
+
+def test_the_single_environment_follows_the_runs_schedules():
+    run = run_of(dqn.EXP, *single.SMALL, "warmup_frames=100", "exploration.anneal_frames=200", "exploration.end=0")
+    with process_of(run), closing(SingleEnvironment(run)) as alone:
+        asked = []
+        alone.best = lambda sight: asked.append(alone.frames) or 0
+        alone.train(100)
+        assert alone.learner.updates == 0
+        alone.train(200)
+        assert alone.learner.updates == pytest.approx(200 / 10, abs=1)  # CleanRL's 128 steps every 10 frames
+        assert alone.learner.optim_settings.lr == 1e-3
+        assert asked[-100:] == list(range(200, 300))  # ε is 0 from here on, and was 1 at first
+        assert len([frame for frame in asked if frame < 20]) < 10
 
 
 def test_the_single_environment_learns_from_what_happened(run):
-    with process_of(run), built(run) as parts:
-        single = dqn.SingleEnvironment(run, parts)
-        single.epsilon = 0.5
+    with process_of(run), closing(SingleEnvironment(run)) as alone:
         for _ in range(300):
-            single.step()
-        rows, env = single.batch(), CartPoleEnv()
+            alone.step()
+        rows, env = alone.batch(), CartPoleEnv()
         for sight, action, ended in zip(rows[keys.OBSERVATION], rows[keys.ACTION], rows[keys.TERMINATED], strict=True):
             env.state = sight[0].double().numpy()
             env.steps_beyond_terminated = None
@@ -56,57 +64,38 @@ def test_the_single_environment_learns_from_what_happened(run):
         assert rows[keys.TERMINATED].any()
         assert rows[keys.MASK].all()
         assert (rows[keys.REWARD] == 1).all()
-        single.close()
 
 
 def test_its_maths_is_ours(run):
-    with process_of(run), built(run) as parts:
-        single = dqn.SingleEnvironment(run, parts)
+    with process_of(run), closing(SingleEnvironment(run)) as alone:
         ours = learning(run)
-        single.learner.online.take_weights(ours.network)
-        single.learner.target.take_weights(ours.network)
-        refuse_other_maths(ours.learner, single.learner, random_rows(run))
-        single.close()
+        alone.learner.online.take_weights(ours.network)
+        alone.learner.target.take_weights(ours.network)
+        refuse_other_maths(ours.learner, alone.learner, random_rows(run))
 
 
-@pytest.mark.parametrize("words", [("loss.n_step=3",), ("env=shower", "loss=dqn")])
-def test_what_it_does_not_know_is_refused(words):
-    run = run_of("drqn_cartpole_masked", "network/memory=none", *words, *SMALL)
-    with process_of(run), built(run) as parts, pytest.raises(UsageError, match="one-step targets"):
-        dqn.SingleEnvironment(run, parts)
+@pytest.mark.parametrize(
+    ("words", "sentence"), [(("loss.n_step=3",), "needs one-step targets"), (("env=shower", "loss=dqn"), "env=gym")]
+)
+def test_what_it_does_not_know_is_refused(words, sentence):
+    run = run_of("drqn_cartpole_masked", "network/memory=none", *words, "replay.batch_rows=32", *LITTLE)
+    with process_of(run), pytest.raises(UsageError, match=sentence):
+        SingleEnvironment(run)
 
 
-def test_the_third_side_gets_our_sizes_where_it_is_installed(run, monkeypatch):
-    made = {}
-
-    class DQN:
-        def __init__(self, policy, env, **settings):
-            made.update(settings, policy=policy, id=env.spec.id)
-
-        def learn(self, frames, *, reset_num_timesteps):
-            made.update(frames=frames, reset=reset_num_timesteps)
-
-    theirs = ModuleType("stable_baselines3")
-    theirs.DQN = DQN  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "stable_baselines3", theirs)
-    wider = run_of(dqn.EXP, "network.head.hidden=[7]", *SMALL)
-    dqn.stable_baselines(wider)()
-    assert made["policy_kwargs"] == {"net_arch": [120, 84, 7]}
-    dqn.stable_baselines(run)()
-    assert (made["policy"], made["id"], made["reset"]) == ("MlpPolicy", "CartPole-v1", False)
-    assert made["frames"] == run.collector.frames_per_batch
-    assert (made["batch_size"], made["train_freq"], made["buffer_size"]) == (128, 10, 2_000)
-    assert made["policy_kwargs"] == {"net_arch": [120, 84]}
-    assert made["device"] == torch.device("cpu")
-
-
-def test_without_it_the_section_says_so(monkeypatch):
+def test_the_section_without_the_third_side_says_so(monkeypatch):
     monkeypatch.setattr(dqn, "find_spec", lambda name: None)
-    monkeypatch.setattr(dqn, "run_of", lambda exp, *words: run_of(exp, *SMALL, *words))
-    missing, table = dqn.dqn(ONCE)
+    monkeypatch.setattr(dqn, "run_of", lambda exp, *words: run_of(exp, *LITTLE, *words))
+    monkeypatch.setattr(dqn, "solving", lambda pace, *, theirs: f"with it: {theirs}")
+    missing, table, solved = dqn.dqn(ONCE)
     assert isinstance(missing, Missing)
     assert isinstance(table, Table)
     assert "not installed" in missing.markdown()
-    assert [row[0] for row in table.rows] == ["ours", "ours, larger batches", "single environment"]
-    assert [row[2].split()[0] for row in table.rows] == ["128", "512", "128"]
+    assert solved == "with it: False"
+    assert [row[:3] for row in table.rows] == [
+        ["ours", "8", "1024 every 80.0 frames"],
+        ["ours, their batches", "8", "128 every 10.0 frames"],
+        ["single environment", "1", "128 every 10.0 frames"],
+    ]
     assert {len(row) for row in table.rows} == {len(table.header)}
+    assert [row[-1][:3] for row in table.rows] == ["–", "–", "≥ 5"]

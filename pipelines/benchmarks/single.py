@@ -1,0 +1,142 @@
+"""DQN with one environment at a time, as others write it: a plain loop, and Stable-Baselines3."""
+
+from typing import Any
+
+import gymnasium
+import numpy as np
+import torch
+
+from modules import keys
+from modules.envs.gym import GymSpec
+from modules.exploration import EpsGreedySpec
+from modules.losses.q import QLossSpec
+from modules.networks.heads import QSpec
+from modules.networks.torsos import MlpSpec
+from modules.replay.specs import SequenceSpec
+from modules.spec import UsageError
+from pipelines.benchmarks.bare import BareLearner
+from pipelines.schema import Run
+
+EXP = "dqn_cartpole"
+SMALL = ("replay.batch_rows=128", "optim.lr=1e-3", "optim.tau=0.02")  # CleanRL's dqn.py: every 10 frames at our ratio
+ONE_THREAD = "threads=1"
+OURS, OURS_SMALL, SINGLE, SB3 = "ours", "ours, their batches", "single environment", "Stable-Baselines3"
+
+
+def settings_of(run: Run) -> SequenceSpec:
+    """Return the settings of a replay that keeps steps."""
+    assert isinstance(run.replay, SequenceSpec)
+    return run.replay
+
+
+def frames_per_update(run: Run) -> float:
+    """How many frames are collected for each update."""
+    return run.replay.batch_rows / settings_of(run).ratio
+
+
+def environment(run: Run) -> gymnasium.Env[np.ndarray, Any]:
+    """Make one Gymnasium environment of a run.
+
+    Raises:
+        UsageError: the run's is none.
+    """
+    if not isinstance(run.env, GymSpec):
+        raise UsageError(f"{run.name}: one environment at a time needs env=gym")
+    return gymnasium.make(run.env.id, **run.env.kwargs)
+
+
+class SingleEnvironment:
+    """DQN as CleanRL writes it: one environment, a ring of arrays, an update every few frames."""
+
+    def __init__(self, run: Run) -> None:
+        if not isinstance(run.loss, QLossSpec) or run.loss.n_step != 1:
+            raise UsageError(f"{run.name}: the single-environment loop needs one-step targets")
+        self.run, self.env = run, environment(run)
+        self.exploration = run.exploration.build(1)
+        network = run.network.build(run.spaces)
+        self.learner = BareLearner(run, network, network)
+        size, sight = settings_of(run).capacity, run.spaces.observation_shape
+        self.sights, self.next_sights = (np.empty((size, *sight), np.float32) for _ in range(2))
+        self.actions, self.rewards = np.empty(size, np.int64), np.empty(size, np.float32)
+        self.terminated = np.empty(size, bool)
+        self.random = np.random.default_rng(run.seed)
+        self.sight, _ = self.env.reset(seed=run.seed)
+        self.frames, self.owed = 0, 0.0
+
+    def train(self, frames: int) -> None:
+        """Act for so many frames, and learn as often as the ratio asks once the warm-up is over."""
+        every = frames_per_update(self.run)
+        for _ in range(frames):
+            self.step()
+            if self.frames > self.run.warmup_frames:
+                self.owed += 1 / every
+            if self.owed >= 1:
+                self.owed -= 1
+                self.learner.step(self.batch())
+
+    def step(self) -> None:
+        """Act once and store what came of it."""
+        if self.random.random() < self.exploration.anneal(self.frames):
+            action = int(self.random.integers(self.run.spaces.n_actions))
+        else:
+            action = self.best(self.sight)
+        after, reward, terminated, truncated, _ = self.env.step(action)
+        i = self.frames % len(self.actions)
+        self.sights[i], self.next_sights[i], self.terminated[i] = self.sight, after, terminated
+        self.actions[i], self.rewards[i] = action, reward
+        self.frames += 1
+        self.sight = self.env.reset()[0] if terminated or truncated else after
+
+    def best(self, sight: np.ndarray) -> int:
+        """Action of the highest value, by the newest weights."""
+        with torch.no_grad():
+            seen = {keys.OBSERVATION: torch.from_numpy(sight)[None, None]}
+            return int(self.learner.online(seen, slice(None), ())[0].argmax())
+
+    def batch(self) -> dict[str, torch.Tensor]:
+        """Draw single steps uniformly, as rows [B] of length 1."""
+        size = self.run.replay.batch_rows
+        i = self.random.integers(min(self.frames, len(self.actions)), size=size)
+        both = np.stack((self.sights[i], self.next_sights[i]), 1)
+        return {
+            keys.OBSERVATION: torch.from_numpy(both),
+            keys.ACTION: torch.from_numpy(self.actions[i])[:, None],
+            keys.REWARD: torch.from_numpy(self.rewards[i])[:, None],
+            keys.TERMINATED: torch.from_numpy(self.terminated[i])[:, None],
+            keys.MASK: torch.ones(size, 1, dtype=torch.bool),
+        }
+
+    def close(self) -> None:
+        """Close the environment."""
+        self.env.close()
+
+
+def stable_baselines(run: Run) -> Any:
+    """Make Stable-Baselines3's DQN of the same network, ratio, warm-up and ε; its schedules span `total_frames`.
+
+    Raises:
+        UsageError: a part of the run that it has not.
+    """
+    from stable_baselines3 import DQN  # pyright: ignore[reportMissingImports]
+
+    torso, head, epsilon, optim = run.network.torso, run.network.head, run.exploration, run.optim
+    if not isinstance(torso, MlpSpec) or not isinstance(head, QSpec) or not isinstance(epsilon, EpsGreedySpec):
+        raise UsageError(f"{run.name}: {SB3} needs network/torso=mlp, network/head=q and exploration=eps_greedy")
+    every = frames_per_update(run)
+    return DQN(
+        "MlpPolicy",
+        environment(run),
+        learning_rate=optim.lr,
+        gamma=run.loss.gamma,
+        batch_size=run.replay.batch_rows,
+        train_freq=round(every),
+        target_update_interval=round(every * optim.target_every / optim.tau),
+        learning_starts=run.warmup_frames,
+        exploration_initial_eps=epsilon.start,
+        exploration_final_eps=epsilon.end,
+        exploration_fraction=epsilon.anneal_frames / run.total_frames,
+        buffer_size=settings_of(run).capacity,
+        policy_kwargs={"net_arch": [*torso.hidden, torso.out_features, *head.hidden]},
+        device=run.torch_device,
+        seed=run.seed,
+    )
