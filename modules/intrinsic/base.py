@@ -90,19 +90,21 @@ class Tally:
     """Sums up rewards and their parts, and gives their means."""
 
     def __init__(self) -> None:
-        self._sums: dict[str, Tensor] = {}
+        self._sums: dict[str, Tensor] = {}  # [N], in float64: one sum over N at the end instead of one in each step
         self._count = 0
 
     def add(self, **values: Tensor) -> None:
         """Take in one step of N environments: [N] each, always under the same names."""
         for name, value in values.items():
-            total = value.sum(dtype=torch.float64)
-            self._sums[name] = self._sums[name] + total if name in self._sums else total
+            if name in self._sums:
+                self._sums[name] += value
+            else:
+                self._sums[name] = value.to(torch.float64, copy=True)
         self._count += len(next(iter(values.values())))
 
     def means(self) -> dict[str, float]:
         """Means since the last call, as intrinsic/NAME_mean; nothing if there were no steps."""
-        found = {f"intrinsic/{name}_mean": total.item() / self._count for name, total in self._sums.items()}
+        found = {f"intrinsic/{name}_mean": total.sum().item() / self._count for name, total in self._sums.items()}
         self._sums, self._count = {}, 0
         return found
 

@@ -199,7 +199,11 @@ class PerEnvironment:
     def __init__(self, network: nn.Module, num_envs: int) -> None:
         self._newest = network
         parameters, buffers = stack_module_state([network] * num_envs)
-        self._stacked = {name: value.detach() for name, value in (parameters | buffers).items()}
+        # Matrices are laid out for vectors from the left, which is a third faster than for vectors from the right.
+        self._stacked = {
+            name: value.detach().mT.contiguous().mT if value.dim() == 3 else value.detach()
+            for name, value in (parameters | buffers).items()
+        }
         form = copy.deepcopy(network).to("meta")  # what to compute; the numbers come from outside
         self._side_by_side = stacked(form, self._stacked)
 

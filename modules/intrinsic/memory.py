@@ -3,16 +3,22 @@
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
 
 from modules.errors import NonFiniteError
+from modules.intrinsic.parts import finite
 from modules.spec import Spec, UsageError, spec
 
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(gt=0)]
 BLOCK = 64  # states of one environment that lie side by side
+TINY = np.finfo(np.float64).tiny
+Floats = NDArray[np.floating]
+Ints = NDArray[np.integer]
 
 
 @spec
@@ -72,17 +78,19 @@ class EpisodicMemory:
         self.settings = settings
         self.num_envs, self.features = num_envs, features
         # The blocks in use come first, so they are one piece: a slice of [N, capacity, features] would be copied.
+        # An empty place of a block in use holds infinity: the state there is infinitely far from all others.
         blocks = -(-settings.capacity // BLOCK)
         self._states = torch.empty(blocks, num_envs, BLOCK, features, device=device)  # takes memory only as it fills
-        self._written = torch.zeros(num_envs, dtype=torch.int64, device=device)  # in the episode
-        self._mean = torch.zeros(num_envs, dtype=torch.float64, device=device)  # d²_m
-        self._seen = torch.zeros(num_envs, dtype=torch.int64, device=device)  # distances in that mean
-        self._rows = torch.arange(num_envs, device=device)
+        self._used = 0  # blocks
+        self._written = np.zeros(num_envs, np.int64)  # in the episode
+        self._mean = np.zeros(num_envs)  # d²_m
+        self._seen = np.zeros(num_envs, np.int64)  # distances in that mean
+        self._rows = np.arange(num_envs)
 
     @property
     def sizes(self) -> Tensor:
         """Number of states in each memory, int64 [N]."""
-        return self._written.clamp(max=self.settings.capacity)
+        return torch.from_numpy(self._written.clip(max=self.settings.capacity))
 
     @torch.no_grad()
     def query_and_add(self, embedding: Tensor, active: Tensor | None = None) -> Tensor:
@@ -99,67 +107,77 @@ class EpisodicMemory:
             NonFiniteError: an embedding is NaN or infinite; nothing was changed.
         """
         embedding = embedding.to(self._states)
-        taking_part = embedding if active is None else embedding[active]
-        if not taking_part.isfinite().all():
+        rows = self._rows if active is None else active.cpu().numpy().nonzero()[0]
+        taking_part = embedding if active is None else embedding[rows]
+        if not finite(taking_part):
             raise NonFiniteError("an embedding in the episodic memory is not finite: its network has diverged")
-        nearest, present = self._neighbours(embedding, self.sizes if active is None else self.sizes * active)
-        self._update_mean(nearest, present)
-        reward = self._reward(nearest, present)
-        place = self._written % self.settings.capacity
-        rows, place = (self._rows, place) if active is None else (self._rows[active], place[active])
-        self._states[place // BLOCK, rows, place % BLOCK] = taking_part
-        self._written += 1 if active is None else active
-        return reward
+        place = self._written[rows] % self.settings.capacity
+        self._use(max(int(place.max(initial=0)) + 1, self.settings.k))
+        nearest = self._neighbours(embedding)[rows].astype(np.float64) ** 2
+        reward = np.zeros(self.num_envs, np.float32)
+        reward[rows] = self._learn(nearest, rows)
+        block, column = (torch.from_numpy(index) for index in np.divmod(place, BLOCK))
+        self._states[block, torch.from_numpy(rows), column] = taking_part
+        self._written[rows] += 1
+        return torch.from_numpy(reward).to(embedding.device)
 
-    def _neighbours(self, embedding: Tensor, sizes: Tensor) -> tuple[Tensor, Tensor]:
-        """Squared distances to the nearest of the first `sizes` [N] states, float64 [N, k], and which exist."""
-        shortest, longest = (int(size) for size in sizes.aminmax())
-        states = self._states[: -(-longest // BLOCK)]
-        # Differences, not |a|² − 2ab + |b|²: that loses small distances between large embeddings, and is slower.
-        found = torch.cdist(embedding[None, :, None], states, compute_mode="donot_use_mm_for_euclid_dist")
-        # topk sorts partially from 64 values for each wanted on, twice as fast as it selects among fewer.
-        distance = found.new_empty((self.num_envs, max(64 * self.settings.k, len(states) * BLOCK)))
-        distance[:, : len(states) * BLOCK].unflatten(1, (-1, BLOCK)).copy_(found.squeeze(2).movedim(0, 1))
-        distance[:, longest:] = torch.inf
-        if shortest < longest:
-            distance[:, :longest].masked_fill_(empty(sizes, longest), torch.inf)
-        nearest = distance.topk(self.settings.k, largest=False).values
-        return nearest.double().square(), nearest < torch.inf
+    def _use(self, places: int) -> None:
+        """Empty the blocks up to the first `places` places that were not in use."""
+        blocks = -(-places // BLOCK)
+        if blocks > self._used:
+            self._states[self._used : blocks] = torch.inf
+            self._used = blocks
 
-    def _update_mean(self, nearest: Tensor, present: Tensor) -> None:
+    # From the distances on in NumPy: of so few numbers, a call of PyTorch takes several times as long.
+
+    def _neighbours(self, embedding: Tensor) -> Floats:
+        """Distances to the k nearest states, [N, k] in any order; infinite where fewer are remembered."""
+        k, states = self.settings.k, self._states[: self._used]
+        # Differences, not |a|² − 2ab + |b|²: that loses small distances between large embeddings.
+        distance = torch.cdist(embedding[None, :, None], states, compute_mode="donot_use_mm_for_euclid_dist")
+        distance = distance.squeeze(2).movedim(0, 1).flatten(1)
+        if not distance.is_cpu:
+            return distance.topk(k, largest=False).values.cpu().numpy()
+        return np.partition(distance.numpy(), k - 1)[:, :k]  # half of topk's time
+
+    def _learn(self, nearest: Floats, rows: Ints) -> Floats:
+        """Take the squared distances [n, k] to the neighbours of environments `rows` [n] into the mean; rewards [n]."""
+        present = nearest < np.inf
         count = present.sum(1)
-        self._seen += count
-        change = torch.where(present, nearest - self._mean[:, None], 0).sum(1)
-        self._mean += change / self._seen.clamp(min=1)
+        self._seen[rows] += count
+        change = np.where(present, nearest - self._mean[rows, None], 0).sum(1)
+        self._mean[rows] += change / np.maximum(self._seen[rows], 1)
+        return self._reward(nearest, self._mean[rows], count)
 
-    def _reward(self, nearest: Tensor, present: Tensor) -> Tensor:
+    def _reward(self, nearest: Floats, mean: Floats, count: Ints) -> Floats:
         s = self.settings
-        mean = self._mean[:, None]
-        normalised = torch.where(mean > 0, nearest / mean, 0)
-        kernel = self._kernel(torch.where(present, normalised, 0))
-        count = present.sum(1)
-        missing = (s.k - count) * (s.kernel_eps / (1 - s.cluster_distance + s.kernel_eps))
-        similarity = (torch.where(present, kernel, 0).sum(1) + missing).sqrt() + s.pseudo_counts
-        return torch.where((count == 0) | (similarity > s.max_similarity), 0, 1 / similarity).float()
+        normalised = nearest / np.maximum(mean, TINY)[:, None]  # where the mean is 0, the distances are
+        similarity = self._kernel(normalised).sum(1)  # 0 for missing neighbours: they lie infinitely far away
+        similarity += (s.k - count) * (s.kernel_eps / (1 - s.cluster_distance + s.kernel_eps))
+        similarity = np.sqrt(similarity) + s.pseudo_counts
+        return np.where((count == 0) | (similarity > s.max_similarity), 0, 1 / similarity)
 
-    def _kernel(self, normalised: Tensor) -> Tensor:
+    def _kernel(self, normalised: Floats) -> Floats:
         """Similarity to neighbours at a normalised squared distance: 1 for the same state, less for others."""
         s = self.settings
-        return s.kernel_eps / ((normalised - s.cluster_distance).clamp(min=0) + s.kernel_eps)
+        return s.kernel_eps / (np.maximum(normalised - s.cluster_distance, 0) + s.kernel_eps)
 
     def reset(self, mask: Tensor) -> None:
         """Empty the memories of the environments in `mask`, bool [N]; the running mean stays."""
-        self._written.masked_fill_(mask, 0)
+        self._written[mask.cpu().numpy()] = 0
+        longest = int(self._written.max())
+        self._used = min(self._used, -(-min(longest, self.settings.capacity) // BLOCK))
+        self._states[: self._used, mask] = torch.inf
 
     def adopt(self, other: "EpisodicMemory") -> None:
         """Take over the running means, environment e from e mod N of the `other`'s; the memories are emptied."""
         source = self._rows % other.num_envs
         self.load_state_dict({name: value[source] for name, value in other.state_dict().items()})
-        self._written.zero_()
+        self._written[:] = self._used = 0
 
     def state_dict(self) -> dict[str, Tensor]:
         """What outlives episodes: the running means of the squared distances and how many each holds, [N]."""
-        return {"mean": self._mean.clone(), "seen": self._seen.clone()}
+        return {"mean": torch.tensor(self._mean), "seen": torch.tensor(self._seen)}
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         """Put back what `state_dict` returned; raises `UsageError` if it is of another number of environments."""
@@ -168,10 +186,5 @@ class EpisodicMemory:
                 f"the stored mean distances are those of {len(state['mean'])} environments, but the settings say "
                 f"{self.num_envs}: restore the config.yaml that the run was started with"
             )
-        self._mean.copy_(state["mean"])
-        self._seen.copy_(state["seen"])
-
-
-def empty(sizes: Tensor, longest: int) -> Tensor:
-    """Tell which of the first `longest` places hold nothing, bool [N, longest]."""
-    return torch.arange(longest, device=sizes.device) >= sizes[:, None]
+        self._mean[:] = state["mean"].cpu().numpy()
+        self._seen[:] = state["seen"].cpu().numpy()

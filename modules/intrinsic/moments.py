@@ -1,11 +1,13 @@
 """Running mean and standard deviation, exact over batches of any size."""
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 
 class RunningMoments(nn.Module):
-    """Mean and variance of what was seen, per element; buffers in float64, which are the whole state.
+    """Mean and variance of what was seen, per element; buffers in float64 on the CPU, which are the whole state.
 
     Batches are merged as by Chan, Golub & LeVeque (1983), so no sum of large squares is ever subtracted.
 
@@ -27,21 +29,24 @@ class RunningMoments(nn.Module):
         self.register_buffer("squares", torch.zeros(shape, dtype=torch.float64))  # Σ (x − mean)²
 
     @torch.no_grad()
-    def update(self, values: Tensor) -> None:
-        """Take in `values` [B, *shape]; nothing happens for B = 0."""
+    def update(self, values: NDArray[np.float64]) -> None:
+        """Take in `values` [B, *shape]; nothing happens for B = 0.
+
+        They are a NumPy array: of so few numbers, a call of PyTorch takes several times as long.
+        """
         added = len(values)
         if not added:
             return
-        count = float(self.count)  # numbers: tensors of one element take longer, and integers are converted each time
+        count = float(self.count)
         if 0 < self._horizon < count:
-            self.squares *= self.count.new_tensor(self._horizon) / self.count
+            self.squares *= self._horizon / count
             count = float(self._horizon)
         total = count + added
-        values = values.double()
-        mean = values.mean(0)
-        delta = mean - self.mean
-        self.squares += (values - mean).square().sum(0) + delta.square() * count * float(added) / total
-        self.mean += delta * float(added) / total
+        old, squares = self.mean.numpy(), self.squares.numpy()  # the same memory
+        mean = np.add.reduce(values) / added
+        delta = mean - old
+        squares += np.add.reduce((values - mean) ** 2) + delta**2 * (count * added / total)
+        old += delta * (added / total)
         self.count.fill_(int(total))
 
     @property

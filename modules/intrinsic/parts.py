@@ -1,6 +1,7 @@
 """What the networks of intrinsic rewards share: how they are made, which steps they learn from, how they descend."""
 
 import copy
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Annotated, Any, NamedTuple
 
@@ -76,6 +77,11 @@ class Descent:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Put back what `state_dict` returned."""
         self._adam.load_state_dict(copy.deepcopy(dict(state)))  # Adam would go on in the tensors that it is given
+
+
+def finite(values: Tensor) -> bool:
+    """Tell whether all of these float32 numbers are finite: then, and only then, their float64 sum is."""
+    return math.isfinite(values.sum(dtype=torch.float64).item())
 
 
 def misfits(run: Any, *torsos: TorsoSpec) -> Iterator[str]:

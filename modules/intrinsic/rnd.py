@@ -3,7 +3,9 @@
 from collections.abc import Mapping
 from typing import Annotated
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from pydantic import Field, InstanceOf
 from tensordict import TensorDictBase
 from torch import Tensor, nn
@@ -61,8 +63,8 @@ class RandomDistillation(Stateful):
         self.target = scaled_up(encoder(settings.torso, spaces, settings.features)).to(device).requires_grad_(False)
         self.predictor = scaled_up(encoder(settings.torso, spaces, settings.features)).to(device)
         self.whitens = spaces.observation_dtype.is_floating_point
-        self.observations = RunningMoments(spaces.observation_shape if self.whitens else ()).to(device)
-        self.errors = RunningMoments(horizon=settings.error_horizon).to(device)
+        self.observations = RunningMoments(spaces.observation_shape if self.whitens else ())
+        self.errors = RunningMoments(horizon=settings.error_horizon)
         self._descent = settings.descent.build(self.predictor.parameters())
 
     @torch.no_grad()
@@ -81,9 +83,10 @@ class RandomDistillation(Stateful):
         Raises:
             NonFiniteError: an error is NaN or infinite; the statistics of the errors are as before.
         """
-        error, deviation = self._taken_in(observation)
-        score = torch.where(deviation > 0, (error - self.errors.mean) / deviation, 0)
-        return (1 + score).clamp(1, self.settings.max_alpha).float()
+        error, mean, deviation = self._taken_in(observation)
+        score = (error - mean) / deviation if deviation else np.zeros_like(error)
+        alpha = np.minimum(np.maximum(1 + score, 1), self.settings.max_alpha)
+        return torch.from_numpy(alpha.astype(np.float32)).to(observation.device)
 
     @torch.no_grad()
     def bonus(self, observation: Tensor) -> Tensor:
@@ -100,22 +103,23 @@ class RandomDistillation(Stateful):
         Raises:
             NonFiniteError: as by `alpha`.
         """
-        error, deviation = self._taken_in(observation)
-        return torch.where(deviation > 0, error / deviation, 0).float()
+        error, _, deviation = self._taken_in(observation)
+        bonus = error / deviation if deviation else np.zeros_like(error)
+        return torch.from_numpy(bonus.astype(np.float32)).to(observation.device)
 
-    def _taken_in(self, observation: Tensor) -> tuple[Tensor, Tensor]:
-        """Errors of the observations, [n], and the deviation of all errors, both after the statistics took them in.
+    def _taken_in(self, observation: Tensor) -> tuple[NDArray[np.float64], float, float]:
+        """Errors of the observations, [n], and mean and deviation of all errors, after the statistics took them in.
 
-        The deviation is 0 where it is nothing but rounding; both are float64.
+        The deviation is 0 if it is nothing but rounding. In NumPy: a call of PyTorch takes longer than the arithmetic.
         """
         if self.whitens:
-            self.observations.update(observation)
-        error = self.error(observation).double()
-        if not error.isfinite().all():
+            self.observations.update(observation.double().cpu().numpy())
+        error = self.error(observation).double().cpu().numpy()
+        if not np.isfinite(error).all():
             raise NonFiniteError("an error of random distillation is not finite: its predictor has diverged")
         self.errors.update(error)
-        mean, std = self.errors.mean, self.errors.std
-        return error, torch.where(std > SAME * mean, std, 0)
+        mean, std = self.errors.mean.item(), self.errors.std.item()
+        return error, mean, std if std > SAME * mean else 0.0
 
     def error(self, observation: Tensor) -> Tensor:
         """err(x), [...], of observations [..., *shape] under the present statistics."""
@@ -127,7 +131,8 @@ class RandomDistillation(Stateful):
         if not self.whitens:
             return observation
         std = self.observations.std.clamp(min=1e-8)  # an element that never changed: any change is cut off at ±5
-        return ((observation.double() - self.observations.mean) / std).clamp(-WHITE, WHITE).float()
+        mean, std = self.observations.mean.to(observation.device), std.to(observation.device)
+        return ((observation.double() - mean) / std).clamp(-WHITE, WHITE).float()
 
     def step(self, rows: TensorDictBase) -> dict[str, Tensor]:
         """Train the predictor on what the last steps of the rows saw, the observation after them included.

@@ -48,10 +48,11 @@ def plain(module: nn.Module, name: str, weights: Weights) -> Iterator[Layer | No
         for part, child in module.named_children():
             yield from plain(child, f"{name}{part}.", weights)
     elif isinstance(module, Scaled):
-        yield Scaled(nn.Identity(), offset=module.offset, scale=module.scale)
+        as_it_is = module.offset == 0 and module.scale == 1
+        yield torch.Tensor.float if as_it_is else Scaled(nn.Identity(), offset=module.offset, scale=module.scale)
         yield from plain(module.network, f"{name}network.", weights)
     elif isinstance(module, nn.Linear) and module.bias is not None:
         weight, bias = weights[f"{name}weight"].mT, weights[f"{name}bias"].unsqueeze(1)
-        yield lambda x: torch.bmm(x, weight).add_(bias)
+        yield lambda x: torch.baddbmm(bias, x, weight)
     else:
         yield module if isinstance(module, WITHOUT_WEIGHTS) else None

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from modules.intrinsic import Bonus, NguSpec
-from modules.intrinsic.memory import EpisodicMemory
+from modules.intrinsic.memory import BLOCK, EpisodicMemory
 from modules.intrinsic.ngu import NoveltyBonus
 from modules.networks.nets import Policy, RecurrentNetwork
 from modules.networks.split import SplitNetwork
@@ -141,8 +141,10 @@ def memory_of(bonus: Bonus) -> EpisodicMemory:
 def fill(memory: EpisodicMemory) -> None:
     """Let each environment remember as many random states as it can."""
     held = memory.settings.capacity
+    memory._use(held)
     memory._states.normal_()
-    memory._written.fill_(held)
+    memory._states[-1, :, (held - 1) % BLOCK + 1 :] = torch.inf  # places that are never used
+    memory._written.fill(held)
     n = memory.num_envs
     memory.load_state_dict(
         {"mean": torch.full((n,), float(memory.features)), "seen": torch.full((n,), held * memory.settings.k)}

@@ -172,4 +172,4 @@ def test_cost_follows_what_the_memories_hold(monkeypatch):
     memory.query_and_add(torch.zeros(3, 2))
     memory.query_and_add(torch.zeros(3, 2))
     assert len(compared) == 202  # one computation each, for all environments
-    assert compared[-3:] == [256 * 3 * 2, 0, 64 * 3 * 2]  # in blocks of 64
+    assert compared[-3:] == [256 * 3 * 2, 64 * 3 * 2, 64 * 3 * 2]  # in blocks of 64, one at least

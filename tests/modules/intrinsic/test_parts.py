@@ -69,7 +69,7 @@ def test_moments_of_batches_are_those_of_everything():
     values = 1e6 + torch.randn(101, 3, dtype=torch.float64) * torch.tensor([1.0, 1e-2, 0.0])
     moments = RunningMoments((3,))
     for batch in values.split([1, 30, 0, 69, 1]):
-        moments.update(batch)
+        moments.update(batch.numpy())
     assert torch.allclose(moments.mean, values.mean(0), rtol=1e-12)
     assert torch.allclose(moments.std[:2], values.std(0, correction=0)[:2], rtol=1e-6)
     assert moments.std[2] < 1e-8
@@ -84,11 +84,11 @@ def test_moments_with_a_horizon_forget():
     values = torch.randn(60, dtype=torch.float64)
     moments = RunningMoments(horizon=20)
     for batch in values[:20].split(5):
-        moments.update(batch)
+        moments.update(batch.numpy())
     assert torch.allclose(moments.mean, values[:20].mean())
     weight = torch.full((20,), 1.0, dtype=torch.float64)
     for batch in values[20:].split(5):
-        moments.update(batch)
+        moments.update(batch.numpy())
         weight = torch.cat((weight * 20 / weight.sum().clamp(min=20), torch.ones(5, dtype=torch.float64)))
     mean = (weight * values).sum() / weight.sum()
     assert torch.allclose(moments.mean, mean)
