@@ -210,7 +210,7 @@ class PerEnvironment:
     @torch.no_grad()
     def __call__(self, observation: Tensor) -> Tensor:
         """[N, *shape] → [N, features], row i with the weights of environment i."""
-        return self._side_by_side(observation)
+        return self._side_by_side(observation.unsqueeze(1)).squeeze(1)
 
     @torch.no_grad()
     def refresh(self, mask: Tensor) -> None:

@@ -1,23 +1,25 @@
 """Networks of the same form with weights of their own, evaluated side by side."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call
+from torchrl.modules.models.utils import SquashDims
 
 from modules.networks.torsos import ACTIVATIONS, Scaled
 
 Weights = Mapping[str, Tensor]
 Layer = Callable[[Tensor], Tensor]
-WITHOUT_WEIGHTS = (nn.Flatten, *ACTIVATIONS.values())  # they do the same to each environment
+WITHOUT_WEIGHTS = (nn.Flatten, SquashDims, *ACTIVATIONS.values())  # they do the same to each environment
 
 
 def stacked(form: nn.Module, weights: Weights) -> Layer:
-    """Make [N, *shape] → [N, …], row i by `form` with the weights i.
+    """Make [N, B, *shape] → [N, B, …], row i by `form` with the weights i.
 
-    Linear layers and activations are called one after the other, everything else through vmap, which gives the same
-    numbers but takes longer to find the calls than small networks take to compute.
+    Linear layers, convolutions and activations are called one after the other; networks with anything else go through
+    vmap, which gives the same numbers but takes longer to find the calls than small networks take to compute.
 
     Args:
         form: what to compute; its own weights are not read.
@@ -30,16 +32,41 @@ def stacked(form: nn.Module, weights: Weights) -> Layer:
     def one(weights: dict[str, Tensor], x: Tensor) -> Tensor:
         return functional_call(form, weights, (x,))
 
-    return lambda x: torch.vmap(one)(dict(weights), x.unsqueeze(1)).squeeze(1)
+    return lambda x: torch.vmap(one)(dict(weights), x)
 
 
 def in_turn(layers: list[Layer | None], x: Tensor) -> Tensor:
-    """Call the layers on [N, 1, …]."""
-    x = x.unsqueeze(1)
+    """Call the layers."""
     for layer in layers:
         assert layer is not None
         x = layer(x)
-    return x.squeeze(1)
+    return x
+
+
+def in_groups(form: nn.Conv2d, weight: Tensor, bias: Tensor) -> Layer:
+    """Convolve [N, B, C, H, W], row i with `weight` i, as one convolution whose channels lie in N groups."""
+    weight, bias = weight.flatten(0, 1), bias.flatten(0, 1)
+
+    def call(x: Tensor) -> Tensor:
+        n, side_by_side = len(x), x.transpose(0, 1).flatten(1, 2)
+        found = F.conv2d(side_by_side, weight, bias, form.stride, form.padding, form.dilation, groups=n)
+        return found.unflatten(1, (n, -1)).transpose(0, 1)
+
+    return call
+
+
+def together(networks: Sequence[nn.Module]) -> Weights:
+    """Move the weights of networks of the same form into one tensor each, [N, …] by name.
+
+    The networks go on with them as views, so what one of them learns or loads shows there.
+    """
+    weights = {}
+    for name, _ in networks[0].named_parameters():
+        own = [network.get_parameter(name) for network in networks]
+        weights[name] = torch.stack([parameter.detach() for parameter in own])
+        for parameter, place in zip(own, weights[name], strict=True):
+            parameter.data = place
+    return weights
 
 
 def plain(module: nn.Module, name: str, weights: Weights) -> Iterator[Layer | None]:
@@ -54,5 +81,7 @@ def plain(module: nn.Module, name: str, weights: Weights) -> Iterator[Layer | No
     elif isinstance(module, nn.Linear) and module.bias is not None:
         weight, bias = weights[f"{name}weight"].mT, weights[f"{name}bias"].unsqueeze(1)
         yield lambda x: torch.baddbmm(bias, x, weight)
+    elif isinstance(module, nn.Conv2d) and module.bias is not None and module.groups == 1:
+        yield in_groups(module, weights[f"{name}weight"], weights[f"{name}bias"])
     else:
         yield module if isinstance(module, WITHOUT_WEIGHTS) else None

@@ -111,8 +111,19 @@ def test_layers_called_in_turn_give_what_vmap_gives(num_envs, hidden, shape):
     assert None not in plain(form, "", weights)
     x = torch.randint(0, 9, (num_envs, *shape), dtype=torch.uint8)
     vmapped = torch.vmap(lambda w, one: functional_call(form, w, (one,)))(weights, x.unsqueeze(1)).squeeze(1)
-    assert torch.equal(stacked(form, weights)(x), vmapped)
-    assert None in plain(torch.nn.Sequential(torch.nn.Conv2d(1, 2, 3)), "", {})
+    assert torch.equal(stacked(form, weights)(x.unsqueeze(1)).squeeze(1), vmapped)
+    assert None in plain(torch.nn.Sequential(torch.nn.Bilinear(1, 2, 3)), "", {})
+
+
+@pytest.mark.parametrize("batch", [1, 5])
+def test_convolutions_in_groups_give_what_vmap_gives(batch):
+    form = encoder(CONV, IMAGES, 8)
+    weights, _ = stack_module_state([encoder(CONV, IMAGES, 8) for _ in range(3)])
+    weights = {name: value.detach() for name, value in weights.items()}
+    assert None not in plain(form, "", weights)
+    x = torch.randint(0, 256, (3, batch, *IMAGES.observation_shape), dtype=torch.uint8)
+    vmapped = torch.vmap(lambda w, one: functional_call(form, w, (one,)))(weights, x)
+    assert torch.allclose(stacked(form, weights)(x), vmapped, atol=1e-5)
 
 
 def test_embedding_is_frozen_inside_an_episode():

@@ -119,6 +119,27 @@ def test_equal_states_give_finite_rewards():
     assert rewards[10:] == pytest.approx([1 / (math.sqrt(10) + 0.001)] * 20)
 
 
+def test_nothing_is_left_of_an_episode_that_filled_more_blocks():
+    """All memories are emptied at once, so their later blocks leave and come back."""
+    states = torch.randn(200, 2, 3)
+    used, fresh = make(2, 3, capacity=200), make(2, 3, capacity=200)
+    for x in states[:80]:
+        used.query_and_add(x)
+    fresh.load_state_dict(used.state_dict())
+    used.reset(torch.tensor([True, True]))
+    assert all(torch.equal(used.query_and_add(x), fresh.query_and_add(x)) for x in states[60:180])
+
+
+def test_one_of_two_memories_is_emptied():
+    both, alone = make(2, 3), make(1, 3)
+    states = torch.randn(40, 2, 3)
+    for x in states[:20]:
+        both.query_and_add(x)
+    alone.load_state_dict({name: value[:1] for name, value in both.state_dict().items()})
+    both.reset(torch.tensor([True, False]))
+    assert all(torch.equal(both.query_and_add(x)[:1], alone.query_and_add(x[:1])) for x in states[20:])
+
+
 def test_running_mean_survives_the_episode():
     kept, fresh = make(), make()
     play(kept, [[0.0, 0.0], [1000.0, 0.0]])

@@ -77,13 +77,31 @@ def test_what_was_learned_is_less_new():
         loss = rnd.step(rows)["rnd_loss"]
     assert loss < before / 20
     assert all(torch.equal(a, b) for a, b in zip(target, rnd.target.parameters(), strict=True))
-    everything.predictor = rnd.predictor
+    everything.predictor.load_state_dict(rnd.predictor.state_dict())
     for _ in range(5):
         rnd.alpha(seen.flatten(0, 1))
     mixed = torch.cat((new, seen.flatten(0, 1)))
     alpha = rnd.alpha(mixed)
     assert alpha[:100].mean() > 2 > 1.1 > alpha[100:].mean()
     assert everything.alpha(mixed).max() < 2
+
+
+@pytest.mark.parametrize("spaces", [VECTORS, IMAGES])
+def test_acting_sees_what_was_learned_and_loaded(spaces):
+    """It evaluates both networks side by side, apart from how the learner does."""
+    rnd, other = make(spaces), make(spaces)
+    x = (torch.rand(8, 6, *spaces.observation_shape) * 255).to(spaces.observation_dtype)
+    for change in (
+        lambda: rnd.step(make_rows(x, torch.zeros(8, 5).long())),
+        lambda: rnd.load_state_dict(other.state_dict()),
+    ):
+        before = rnd.error(x[:, 0]).detach()
+        change()
+        with torch.no_grad():
+            acting = rnd.error(x[:, 0])
+        assert torch.allclose(acting, rnd.error(x[:, 0]), rtol=1e-4)
+        assert not torch.allclose(acting, before, rtol=1e-4)
+    assert torch.equal(rnd.error(x), other.error(x))
 
 
 def test_only_the_last_frames_are_learned_from():
