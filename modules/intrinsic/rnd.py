@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import torch
@@ -123,6 +123,15 @@ class RandomDistillation(Stateful):
         self.errors.update(error)
         mean, std = self.errors.mean.item(), self.errors.std.item()
         return error, mean, std if std > SAME * mean else 0.0
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out what evaluates these very networks: a copy has networks of its own."""
+        return {name: value for name, value in self.__dict__.items() if name != "_both"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Make it anew."""
+        self.__dict__.update(state)
+        self._both = self._side_by_side()
 
     def _side_by_side(self) -> Callable[[Tensor], Sequence[Tensor]]:
         """Make what evaluates predictor and target without gradient: both in one call where that is faster."""
