@@ -72,7 +72,8 @@ def conditions(pace: Pace) -> str:
         f"- {os.cpu_count()} CPUs{busy}, {gpu}; {threads} PyTorch threads unless the experiment sets them.\n"
         f"- Commit {commit() or 'unknown'}.\n"
         f"- {packages}.\n"
-        f"- {'Quick look: ' if pace.quick else ''}{pace.rounds} rounds, {pace.section_s:g} s per section.\n"
+        f"- {'Quick look: ' if pace.quick else ''}{pace.rounds} rounds, {pace.section_s:g} s per section, "
+        "more where trainings are.\n"
     )
 
 

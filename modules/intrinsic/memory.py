@@ -79,7 +79,7 @@ class EpisodicMemory:
         self.num_envs, self.features = num_envs, features
         # The blocks in use come first, so they are one piece: a slice of [N, capacity, features] would be copied.
         # An empty place of a block in use holds infinity: the state there is infinitely far from all others.
-        blocks = -(-settings.capacity // BLOCK)
+        blocks = blocks_of(settings.capacity)
         self._states = torch.empty(blocks, num_envs, BLOCK, features, device=device)  # takes memory only as it fills
         self._used = 0  # blocks
         self._written = np.zeros(num_envs, np.int64)  # in the episode
@@ -112,8 +112,10 @@ class EpisodicMemory:
         if not finite(taking_part):
             raise NonFiniteError("an embedding in the episodic memory is not finite: its network has diverged")
         place = self._written[rows] % self.settings.capacity
-        self._use(max(int(place.max(initial=0)) + 1, self.settings.k))
-        nearest = self._neighbours(embedding)[rows].astype(np.float64) ** 2
+        longest = min(int(self._written[rows].max(initial=0)), self.settings.capacity)
+        asked = max(longest, self.settings.k)
+        self._use(max(int(place.max(initial=0)) + 1, asked))
+        nearest = self._neighbours(embedding, self._states[: blocks_of(asked)])[rows].astype(np.float64) ** 2
         reward = np.zeros(self.num_envs, np.float32)
         reward[rows] = self._learn(nearest, rows)
         block, column = (torch.from_numpy(index) for index in np.divmod(place, BLOCK))
@@ -123,16 +125,16 @@ class EpisodicMemory:
 
     def _use(self, places: int) -> None:
         """Empty the blocks up to the first `places` places that were not in use."""
-        blocks = -(-places // BLOCK)
+        blocks = blocks_of(places)
         if blocks > self._used:
             self._states[self._used : blocks] = torch.inf
             self._used = blocks
 
     # From the distances on in NumPy: of so few numbers, a call of PyTorch takes several times as long.
 
-    def _neighbours(self, embedding: Tensor) -> Floats:
-        """Distances to the k nearest states, [N, k] in any order; infinite where fewer are remembered."""
-        k, states = self.settings.k, self._states[: self._used]
+    def _neighbours(self, embedding: Tensor, states: Tensor) -> Floats:
+        """Distances to the k nearest states of some blocks, [N, k] in any order; infinite where there are fewer."""
+        k = self.settings.k
         # Differences, not |a|² − 2ab + |b|²: that loses small distances between large embeddings.
         distance = torch.cdist(embedding[None, :, None], states, compute_mode="donot_use_mm_for_euclid_dist")
         distance = distance.squeeze(2).movedim(0, 1).flatten(1)
@@ -164,10 +166,11 @@ class EpisodicMemory:
 
     def reset(self, mask: Tensor) -> None:
         """Empty the memories of the environments in `mask`, bool [N]; the running mean stays."""
-        self._written[mask.cpu().numpy()] = 0
-        longest = int(self._written.max())
-        self._used = min(self._used, -(-min(longest, self.settings.capacity) // BLOCK))
-        self._states[: self._used, mask] = torch.inf
+        emptied = mask.cpu().numpy()
+        self._written[emptied] = 0
+        self._used = min(self._used, blocks_of(min(int(self._written.max()), self.settings.capacity)))
+        for row in emptied.nonzero()[0]:  # one by one: a write through a mask takes many times as long
+            self._states[: self._used, row] = torch.inf
 
     def adopt(self, other: "EpisodicMemory") -> None:
         """Take over the running means, environment e from e mod N of the `other`'s; the memories are emptied."""
@@ -188,3 +191,8 @@ class EpisodicMemory:
             )
         self._mean[:] = state["mean"].cpu().numpy()
         self._seen[:] = state["seen"].cpu().numpy()
+
+
+def blocks_of(places: int) -> int:
+    """Blocks that so many places take."""
+    return -(-places // BLOCK)

@@ -57,7 +57,7 @@ class RandomDistillation(Stateful):
     err(x) = ‖ĝ(x) − g(x)‖² and α = 1 + (err − μ) / σ, clipped to [1, L] (NGU, section 2 and equation 1).
     Floating-point observations are whitened by their running mean and deviation and cut off at ±5; images and other
     whole numbers go to the torso as they are, which scales them itself. Acting owns both statistics: `alpha` and
-    `bonus` update them, `step` only reads them.
+    `bonus` update them, `step` only reads them. Weights of the networks change in place: acting has views of them.
     """
 
     def __init__(self, settings: DistillationSpec, spaces: Spaces, device: torch.device) -> None:
@@ -141,7 +141,7 @@ class RandomDistillation(Stateful):
         return lambda white: both(white.expand(2, *white.shape)).unbind()
 
     def error(self, observation: Tensor) -> Tensor:
-        """err(x), [...], of observations [..., *shape] under the present statistics."""
+        """err(x), [n], of observations [n, *shape] under the present statistics."""
         white = self.whitened(observation)
         if torch.is_grad_enabled():
             predicted, wanted = self.predictor(white), self.target(white)

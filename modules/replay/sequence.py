@@ -193,3 +193,6 @@ class Mirror:
         part = seen[which]
         seen[which] = part.flatten(2)[..., self._observation].view_as(part)
         acted[which] = self._action[acted[which]]
+        before = rows.get(keys.PREVIOUS_ACTION)
+        if before is not None:  # of the first step; negative where there was none
+            rows[keys.PREVIOUS_ACTION] = torch.where(which & (before >= 0), self._action[before.clamp(min=0)], before)

@@ -92,7 +92,8 @@ def acting(pace: Pace) -> Table:
             "The cost is all that the real one adds: each environment's own embedding, its nearest neighbours, the",
             "running mean of distances, α of random distillation with its statistics, and their means for the log.",
             "Memories are full of random states from the start and stay so: no episode ends. Learning (embedding,",
-            "distillation) is not in it; nor is the copy of the embedding at an episode's start.",
+            "distillation) is not in it; nor is an episode's start: a copy of the embedding, a memory to empty, and a",
+            "first state to remember.",
         ],
         names=1,
     )

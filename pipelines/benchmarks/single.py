@@ -14,11 +14,12 @@ from modules.networks.heads import QSpec
 from modules.networks.torsos import MlpSpec
 from modules.replay.specs import SequenceSpec
 from modules.spec import UsageError
-from pipelines.benchmarks.bare import BareLearner
+from pipelines.benchmarks.bare import BareLearner, BareNetwork
 from pipelines.schema import Run
 
 EXP = "dqn_cartpole"
-SMALL = ("replay.batch_rows=128", "optim.lr=1e-3", "optim.tau=0.02")  # CleanRL's dqn.py: every 10 frames at our ratio
+# Batch and period of CleanRL's dqn.py, 128 steps every 10 frames; per frame the target follows as the preset's.
+SMALL = ("replay.batch_rows=128", "optim.lr=1e-3", "optim.tau=0.044")
 ONE_THREAD = "threads=1"
 OURS, OURS_SMALL, SINGLE, SB3 = "ours", "ours, their batches", "single environment", "Stable-Baselines3"
 
@@ -54,7 +55,7 @@ class SingleEnvironment:
         self.run, self.env = run, environment(run)
         self.exploration = run.exploration.build(1)
         network = run.network.build(run.spaces)
-        self.learner = BareLearner(run, network, network)
+        self.learner, self.judged = BareLearner(run, network, network), BareNetwork(run)
         size, sight = settings_of(run).capacity, run.spaces.observation_shape
         self.sights, self.next_sights = (np.empty((size, *sight), np.float32) for _ in range(2))
         self.actions, self.rewards = np.empty(size, np.int64), np.empty(size, np.float32)
@@ -90,8 +91,14 @@ class SingleEnvironment:
     def best(self, sight: np.ndarray) -> int:
         """Action of the highest value, by the newest weights."""
         with torch.no_grad():
-            seen = {keys.OBSERVATION: torch.from_numpy(sight)[None, None]}
-            return int(self.learner.online(seen, slice(None), ())[0].argmax())
+            return best_action(self.learner.online, sight)
+
+    def greedy(self, sight: np.ndarray) -> int:
+        """Action of the highest value, by the averaged weights, as ours are evaluated."""
+        with torch.no_grad():
+            for mine, average in zip(self.judged.parameters(), self.learner.averages, strict=True):
+                mine.copy_(average)
+            return best_action(self.judged, sight)
 
     def batch(self) -> dict[str, torch.Tensor]:
         """Draw single steps uniformly, as rows [B] of length 1."""
@@ -109,6 +116,11 @@ class SingleEnvironment:
     def close(self) -> None:
         """Close the environment."""
         self.env.close()
+
+
+def best_action(network: BareNetwork, sight: np.ndarray) -> int:
+    """Action of the highest value for one observation."""
+    return int(network({keys.OBSERVATION: torch.from_numpy(sight)[None, None]}, slice(None), ())[0].argmax())
 
 
 def stable_baselines(run: Run) -> Any:
@@ -130,7 +142,7 @@ def stable_baselines(run: Run) -> Any:
         gamma=run.loss.gamma,
         batch_size=run.replay.batch_rows,
         train_freq=round(every),
-        target_update_interval=round(every * optim.target_every / optim.tau),
+        target_update_interval=round(2 * every * optim.target_every / optim.tau),  # a copy's mean age is half of it
         learning_starts=run.warmup_frames,
         exploration_initial_eps=epsilon.start,
         exploration_final_eps=epsilon.end,

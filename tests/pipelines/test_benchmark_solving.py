@@ -155,7 +155,7 @@ def test_the_third_side_gets_our_settings_and_schedules(theirs):
     fraction, start, end = (theirs[f"exploration_{name}"] for name in ("fraction", "initial_eps", "final_eps"))
     assert (fraction * theirs["frames"], start, end) == (50_000, 1.0, 0.05)
     assert (theirs["learning_starts"], theirs["learning_rate"], theirs["gamma"]) == (10_000, 1e-3, 0.99)
-    assert (theirs["batch_size"], theirs["train_freq"], theirs["target_update_interval"]) == (128, 10, 500)
+    assert (theirs["batch_size"], theirs["train_freq"], theirs["target_update_interval"]) == (128, 10, 455)
     assert (theirs["buffer_size"], theirs["seed"], theirs["device"]) == (200_000, 3, torch.device("cpu"))
     assert (theirs["policy"], theirs["id"]) == ("MlpPolicy", "CartPole-v1")
     assert theirs["policy_kwargs"] == {"net_arch": [120, 84]}

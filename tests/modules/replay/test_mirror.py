@@ -132,6 +132,15 @@ def test_mirrored_rows_are_those_of_mirrored_episodes(rules):
     assert not torch.equal(ours[keys.OBSERVATION], theirs[keys.OBSERVATION])
 
 
+def test_the_action_before_a_row_is_mirrored_too():
+    spec, _ = twins(ROWS, max_time=9)
+    rows = rows_of(play(spec, ACTIONS), 9)
+    shown = {key: value.clone() for key, value in rows[:4].items()}
+    shown[keys.PREVIOUS_ACTION] = torch.tensor([-1, 1, 2, 1])
+    Mirror(spec.symmetry())(shown, torch.tensor([True, True, True, False]))
+    assert shown[keys.PREVIOUS_ACTION].tolist() == [-1, *TURNED[torch.tensor([1, 2])].tolist(), 1]
+
+
 def make(directory, batch, spec, **changes):
     replay_spec = settings(**changes)
     replay = SequenceReplay(
