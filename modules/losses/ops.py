@@ -98,7 +98,8 @@ def retrace(q_tm1: Tensor, v_t: Tensor, r_t: Tensor, discount_t: Tensor, c_t: Te
     """Retrace(λ) targets on rows; every value is raw, so under a value rescaling only the result is squashed.
 
     G_t = q_t + δ_t + γ_t c_{t+1} (δ_{t+1} + γ_{t+1} c_{t+2} (…)) with δ_t = r_t + γ_t v_t − q_t: one factor c per
-    step. The sum ends where the row does; a truncated last step bootstraps from its real final observation.
+    step. The sum ends where the row does; a truncated last step bootstraps from its real final observation. Each pass
+    doubles how many δ an entry has summed up.
 
     Args:
         q_tm1: target network's value of the action taken, [B, T].
@@ -111,14 +112,15 @@ def retrace(q_tm1: Tensor, v_t: Tensor, r_t: Tensor, discount_t: Tensor, c_t: Te
     Returns:
         [B, T]. Source: Munos et al. (2016), equation 3; NGU, appendix E, before its h.
     """
-    delta_t = r_t + discount_t * v_t - q_tm1
-    error = delta_t[:, -1]
-    errors = [error]
-    for t in range(delta_t.shape[1] - 2, -1, -1):
-        ahead = torch.where(continues[:, t], c_t[:, t + 1] * error, 0)  # padding may hold anything, NaN too
-        error = delta_t[:, t] + discount_t[:, t] * ahead
-        errors.append(error)
-    return q_tm1 + torch.stack(errors[::-1], 1)
+    error, steps, summed = r_t + discount_t * v_t - q_tm1, r_t.shape[1], 1
+    factor = torch.where(continues[:, :-1], discount_t[:, :-1] * c_t[:, 1:], 0)  # of the entry `summed` steps ahead
+    while summed < steps:
+        # Behind a factor of 0 lies another episode or padding, which may hold anything, NaN too.
+        ahead = torch.where(factor != 0, factor * error[:, summed:], 0)
+        error = error + torch.nn.functional.pad(ahead, (0, summed))
+        factor = factor[:, :-summed] * factor[:, summed:]
+        summed *= 2
+    return q_tm1 + error
 
 
 def reward_to_go(r_t: Tensor, gamma: float, mask: Tensor) -> Tensor:
