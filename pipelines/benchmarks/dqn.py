@@ -34,7 +34,7 @@ def dqn(pace: Pace) -> Iterator[Table | Missing]:
     """DQN with 64 environments against one at a time, as others do it: frames/s, and seconds until it is solved."""
     theirs = find_spec("stable_baselines3") is not None
     if not theirs:
-        yield Missing(SB3, f"{SB3} is not installed, which Recall does not need: it has no rows.")
+        yield Missing(SB3, f"{SB3} is not installed (pip install stable-baselines3), nor needed elsewhere: no rows.")
     yield speed(pace, theirs=theirs)
     yield solving(pace, theirs=theirs)
 

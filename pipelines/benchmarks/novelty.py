@@ -198,7 +198,7 @@ def learner(pace: Pace) -> Table:
         notes=[
             f"Both: {shape(run)}; {run.network.memory}; {run.network.head}.",
             "R2D2: n-step double Q of one network. Agent57: Retrace of two, with clip, Adam and target of both.",
-            "Embedding and distillation learn once per update besides.",
+            "Embedding and distillation learn once per update besides; the target is for the values' losses alone.",
         ],
     )
 
