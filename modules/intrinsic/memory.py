@@ -10,15 +10,14 @@ from pydantic import Field
 from torch import Tensor
 
 from modules.errors import NonFiniteError
+from modules.intrinsic.compiled import nearest, rewards
 from modules.intrinsic.parts import finite
 from modules.spec import Spec, UsageError, spec
 
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(gt=0)]
-BLOCK = 64  # states of one environment that lie side by side
-TINY = np.finfo(np.float64).tiny
-Floats = NDArray[np.floating]
-Ints = NDArray[np.integer]
+Floats = NDArray[np.float32]
+Ints = NDArray[np.int64]
 
 
 @spec
@@ -61,8 +60,8 @@ class EpisodicSpec(Spec):
 class EpisodicMemory:
     """The memories of N environments, a ring each, all compared in one computation.
 
-    A query costs what the longest current memory holds, not what it could hold. It follows algorithm 1; four things
-    that the paper leaves open are settled so:
+    A query costs what the memories hold, not what they could hold. It follows algorithm 1; four things that the paper
+    leaves open are settled so:
 
     - The running mean of the squared distances, d²_m, is the plain mean over everything its environment has seen, in
       all episodes. Its first value is the mean of the first neighbours: from 0, the first rewards would be near 1/c.
@@ -77,15 +76,14 @@ class EpisodicMemory:
     def __init__(self, settings: EpisodicSpec, num_envs: int, features: int, device: torch.device) -> None:
         self.settings = settings
         self.num_envs, self.features = num_envs, features
-        # The blocks in use come first, so they are one piece: a slice of [N, capacity, features] would be copied.
-        # An empty place of a block in use holds infinity: the state there is infinitely far from all others.
-        blocks = blocks_of(settings.capacity)
-        self._states = torch.empty(blocks, num_envs, BLOCK, features, device=device)  # takes memory only as it fills
-        self._used = 0  # blocks
+        # On the CPU it takes memory only as it fills.
+        self._states = torch.empty(num_envs, settings.capacity, features, device=device)
         self._written = np.zeros(num_envs, np.int64)  # in the episode
         self._mean = np.zeros(num_envs)  # d²_m
         self._seen = np.zeros(num_envs, np.int64)  # distances in that mean
         self._rows = np.arange(num_envs)
+        s = settings
+        self._constants = s.kernel_eps, s.cluster_distance, s.pseudo_counts, s.max_similarity
 
     @property
     def sizes(self) -> Tensor:
@@ -111,72 +109,35 @@ class EpisodicMemory:
         taking_part = embedding if active is None else embedding[rows]
         if not finite(taking_part):
             raise NonFiniteError("an embedding in the episodic memory is not finite: its network has diverged")
-        place = self._written[rows] % self.settings.capacity
-        longest = min(int(self._written[rows].max(initial=0)), self.settings.capacity)
-        asked = max(longest, self.settings.k)
-        self._use(max(int(place.max(initial=0)) + 1, asked))
-        nearest = self._neighbours(embedding, self._states[: blocks_of(asked)])[rows].astype(np.float64) ** 2
         reward = np.zeros(self.num_envs, np.float32)
-        reward[rows] = self._learn(nearest, rows)
-        block, column = (torch.from_numpy(index) for index in np.divmod(place, BLOCK))
-        self._states[block, torch.from_numpy(rows), column] = taking_part
+        reward[rows] = rewards(self._neighbours(taking_part, rows), rows, self._mean, self._seen, self._constants)
+        place = self._written[rows] % self.settings.capacity
+        self._states[torch.from_numpy(rows), torch.from_numpy(place)] = taking_part
         self._written[rows] += 1
         return torch.from_numpy(reward).to(embedding.device)
 
-    def _use(self, places: int) -> None:
-        """Empty the blocks up to the first `places` places that were not in use."""
-        blocks = blocks_of(places)
-        if blocks > self._used:
-            self._states[self._used : blocks] = torch.inf
-            self._used = blocks
+    def _neighbours(self, embedding: Tensor, rows: Ints) -> Floats:
+        """Squared distances from embeddings [n, features] to the k nearest states of environments `rows` [n], [n, k].
 
-    # From the distances on in NumPy: of so few numbers, a call of PyTorch takes several times as long.
-
-    def _neighbours(self, embedding: Tensor, states: Tensor) -> Floats:
-        """Distances to the k nearest states of some blocks, [N, k] in any order; infinite where there are fewer."""
+        In ascending order, infinite where there are fewer.
+        """
         k = self.settings.k
-        # Differences, not |a|² − 2ab + |b|²: that loses small distances between large embeddings.
-        distance = torch.cdist(embedding[None, :, None], states, compute_mode="donot_use_mm_for_euclid_dist")
-        distance = distance.squeeze(2).movedim(0, 1).flatten(1)
-        if not distance.is_cpu:
-            return distance.topk(k, largest=False).values.cpu().numpy()
-        return np.partition(distance.numpy(), k - 1)[:, :k]  # half of topk's time
-
-    def _learn(self, nearest: Floats, rows: Ints) -> Floats:
-        """Take the squared distances [n, k] to the neighbours of environments `rows` [n] into the mean; rewards [n]."""
-        present = nearest < np.inf
-        count = present.sum(1)
-        self._seen[rows] += count
-        change = np.where(present, nearest - self._mean[rows, None], 0).sum(1)
-        self._mean[rows] += change / np.maximum(self._seen[rows], 1)
-        return self._reward(nearest, self._mean[rows], count)
-
-    def _reward(self, nearest: Floats, mean: Floats, count: Ints) -> Floats:
-        s = self.settings
-        normalised = nearest / np.maximum(mean, TINY)[:, None]  # where the mean is 0, the distances are
-        similarity = self._kernel(normalised).sum(1)  # 0 for missing neighbours: they lie infinitely far away
-        similarity += (s.k - count) * (s.kernel_eps / (1 - s.cluster_distance + s.kernel_eps))
-        similarity = np.sqrt(similarity) + s.pseudo_counts
-        return np.where((count == 0) | (similarity > s.max_similarity), 0, 1 / similarity)
-
-    def _kernel(self, normalised: Floats) -> Floats:
-        """Similarity to neighbours at a normalised squared distance: 1 for the same state, less for others."""
-        s = self.settings
-        return s.kernel_eps / (np.maximum(normalised - s.cluster_distance, 0) + s.kernel_eps)
+        held = np.minimum(self._written[rows], self.settings.capacity)
+        if self._states.is_cpu:
+            found = np.empty((len(rows), k), np.float32)
+            nearest(embedding.numpy(), self._states.numpy(), rows, held, found)
+            return found
+        return by_torch(embedding, self._states, rows, held, k)
 
     def reset(self, mask: Tensor) -> None:
         """Empty the memories of the environments in `mask`, bool [N]; the running mean stays."""
-        emptied = mask.cpu().numpy()
-        self._written[emptied] = 0
-        self._used = min(self._used, blocks_of(min(int(self._written.max()), self.settings.capacity)))
-        for row in emptied.nonzero()[0]:  # one by one: a write through a mask takes many times as long
-            self._states[: self._used, row] = torch.inf
+        self._written[mask.cpu().numpy()] = 0
 
     def adopt(self, other: "EpisodicMemory") -> None:
         """Take over the running means, environment e from e mod N of the `other`'s; the memories are emptied."""
         source = self._rows % other.num_envs
         self.load_state_dict({name: value[source] for name, value in other.state_dict().items()})
-        self._written[:] = self._used = 0
+        self._written[:] = 0
 
     def state_dict(self) -> dict[str, Tensor]:
         """What outlives episodes: the running means of the squared distances and how many each holds, [N]."""
@@ -193,6 +154,11 @@ class EpisodicMemory:
         self._seen[:] = state["seen"].cpu().numpy()
 
 
-def blocks_of(places: int) -> int:
-    """Blocks that so many places take."""
-    return -(-places // BLOCK)
+def by_torch(queries: Tensor, states: Tensor, rows: Ints, held: Ints, k: int) -> Floats:
+    """What `nearest` finds, on any device."""
+    places = max(int(held.max(initial=0)), k)
+    theirs = states[torch.from_numpy(rows).to(states.device), :places]
+    distance = torch.cdist(queries.unsqueeze(1), theirs, compute_mode="donot_use_mm_for_euclid_dist").squeeze(1) ** 2
+    empty = torch.arange(places) >= torch.from_numpy(held).unsqueeze(1)
+    distance.masked_fill_(empty.to(states.device), torch.inf)
+    return distance.topk(k, largest=False).values.cpu().numpy()

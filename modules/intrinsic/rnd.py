@@ -1,8 +1,7 @@
 """Random network distillation: how new is a state over all of training? (Burda et al. 2018; NGU, section 2)."""
 
-import copy
-from collections.abc import Callable, Mapping, Sequence
-from typing import Annotated, Any
+from collections.abc import Mapping
+from typing import Annotated
 
 import numpy as np
 import torch
@@ -14,7 +13,6 @@ from torch import Tensor, nn
 from modules.errors import NonFiniteError
 from modules.intrinsic.moments import RunningMoments
 from modules.intrinsic.parts import DescentSpec, encoder, last_steps
-from modules.intrinsic.stacked import stacked, together
 from modules.keys import Spaces
 from modules.networks.torsos import TorsoSpec
 from modules.spec import Spec, spec
@@ -57,14 +55,13 @@ class RandomDistillation(Stateful):
     err(x) = ‖ĝ(x) − g(x)‖² and α = 1 + (err − μ) / σ, clipped to [1, L] (NGU, section 2 and equation 1).
     Floating-point observations are whitened by their running mean and deviation and cut off at ±5; images and other
     whole numbers go to the torso as they are, which scales them itself. Acting owns both statistics: `alpha` and
-    `bonus` update them, `step` only reads them. Weights of the networks change in place: acting has views of them.
+    `bonus` update them, `step` only reads them.
     """
 
     def __init__(self, settings: DistillationSpec, spaces: Spaces, device: torch.device) -> None:
         self.settings = settings
         self.target = scaled_up(encoder(settings.torso, spaces, settings.features)).to(device).requires_grad_(False)
         self.predictor = scaled_up(encoder(settings.torso, spaces, settings.features)).to(device)
-        self._both = self._side_by_side()
         self.whitens = spaces.observation_dtype.is_floating_point
         self.observations = RunningMoments(spaces.observation_shape if self.whitens else ())
         self.errors = RunningMoments(horizon=settings.error_horizon)
@@ -121,40 +118,20 @@ class RandomDistillation(Stateful):
         if not np.isfinite(error).all():
             raise NonFiniteError("an error of random distillation is not finite: its predictor has diverged")
         self.errors.update(error)
-        mean, std = self.errors.mean.item(), self.errors.std.item()
+        mean, std = float(self.errors.mean), float(self.errors.std)
         return error, mean, std if std > SAME * mean else 0.0
 
-    def __getstate__(self) -> dict[str, Any]:
-        """Leave out what evaluates these very networks: a copy has networks of its own."""
-        return {name: value for name, value in self.__dict__.items() if name != "_both"}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        """Make it anew."""
-        self.__dict__.update(state)
-        self._both = self._side_by_side()
-
-    def _side_by_side(self) -> Callable[[Tensor], Sequence[Tensor]]:
-        """Make what evaluates predictor and target without gradient: both in one call where that is faster."""
-        if any(isinstance(layer, nn.Conv2d) for layer in self.predictor.modules()):
-            return lambda white: (self.predictor(white), self.target(white))
-        both = stacked(copy.deepcopy(self.predictor).to("meta"), together([self.predictor, self.target]))
-        return lambda white: both(white.expand(2, *white.shape)).unbind()
-
     def error(self, observation: Tensor) -> Tensor:
-        """err(x), [n], of observations [n, *shape] under the present statistics."""
+        """err(x), [...], of observations [..., *shape] under the present statistics."""
         white = self.whitened(observation)
-        if torch.is_grad_enabled():
-            predicted, wanted = self.predictor(white), self.target(white)
-        else:
-            predicted, wanted = self._both(white)
-        return (predicted - wanted).square().sum(-1)
+        return (self.predictor(white) - self.target(white)).square().sum(-1)
 
     def whitened(self, observation: Tensor) -> Tensor:
         """What the networks see."""
         if not self.whitens:
             return observation
-        std = self.observations.std.clamp(min=1e-8)  # an element that never changed: any change is cut off at ±5
-        mean, std = self.observations.mean.to(observation.device), std.to(observation.device)
+        std = np.maximum(self.observations.std, 1e-8)  # an element that never changed: any change is cut off at ±5
+        mean, std = (torch.from_numpy(one).to(observation.device) for one in (self.observations.mean, std))
         return ((observation.double() - mean) / std).clamp(-WHITE, WHITE).float()
 
     def step(self, rows: TensorDictBase) -> dict[str, Tensor]:

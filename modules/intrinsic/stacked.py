@@ -1,6 +1,6 @@
 """Networks of the same form with weights of their own, evaluated side by side."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 
 import torch
 import torch.nn.functional as F
@@ -53,20 +53,6 @@ def in_groups(form: nn.Conv2d, weight: Tensor, bias: Tensor) -> Layer:
         return found.unflatten(1, (n, -1)).transpose(0, 1)
 
     return call
-
-
-def together(networks: Sequence[nn.Module]) -> Weights:
-    """Move the weights of networks of the same form into one tensor each, [N, …] by name.
-
-    The networks go on with them as views, so what one of them learns or loads shows there.
-    """
-    weights = {}
-    for name, _ in networks[0].named_parameters():
-        own = [network.get_parameter(name) for network in networks]
-        weights[name] = torch.stack([parameter.detach() for parameter in own])
-        for parameter, place in zip(own, weights[name], strict=True):
-            parameter.data = place
-    return weights
 
 
 def plain(module: nn.Module, name: str, weights: Weights) -> Iterator[Layer | None]:

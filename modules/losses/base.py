@@ -18,7 +18,7 @@ from modules.spec import Spec
 
 State = tuple[Tensor, ...]
 Which = Literal["online", "target"]
-ALL, STEPS, LAST, AFTER = slice(None), slice(-1), slice(-1, None), slice(1, None)  # of T+1 observations
+ALL, BEFORE, LAST, AFTER = slice(None), slice(-1), slice(-1, None), slice(1, None)  # of T+1 observations
 NonNegative = Annotated[float, Field(ge=0)]
 
 
@@ -189,7 +189,7 @@ class ValueLoss(LossModule):
         if self.states:
             q = self.unroll(rows, "online")
             return q[:, :-1], q[:, self.read].detach() if self.chooses_online() else None
-        q = self.unroll(rows, "online", STEPS)
+        q = self.unroll(rows, "online", BEFORE)
         if not self.chooses_online():
             return q, None
         with torch.no_grad():

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory, TemporaryFile
 
@@ -13,7 +14,7 @@ import torch
 from torch import Tensor
 
 from modules.intrinsic import Bonus, NguSpec
-from modules.intrinsic.memory import BLOCK, EpisodicMemory
+from modules.intrinsic.memory import EpisodicMemory
 from modules.intrinsic.ngu import NoveltyBonus
 from modules.networks.nets import Policy, RecurrentNetwork
 from modules.networks.split import SplitNetwork
@@ -81,6 +82,7 @@ def acting(pace: Pace) -> Table:
             "without [ms]",
             "with [ms]",
             "cost / without (min–max)",
+            "share of the step",
             "target",
         ],
         rows,
@@ -91,9 +93,10 @@ def acting(pace: Pace) -> Table:
             f"reward that is always 0. Each network: {parts}.",
             "The cost is all that the real one adds: each environment's own embedding, its nearest neighbours, the",
             "running mean of distances, α of random distillation with its statistics, and their means for the log.",
-            "Memories are full of random states from the start and stay so: no episode ends. Learning (embedding,",
-            "distillation) is not in it; nor is an episode's start: a copy of the embedding, a memory to empty, and a",
-            "first state to remember.",
+            "The share is that of the cost in a step with it, which the target is about.",
+            "Memories are full of random states as each batch begins, and episodes as good as never end. Learning",
+            "(embedding, distillation) is not in it; nor is an episode's start: a copy of the embedding, a memory to",
+            "empty, and a first state to remember.",
         ],
         names=1,
     )
@@ -109,14 +112,16 @@ def acting_rows(preset: str, num_envs: int, sizes: Sequence[int], pace: Pace) ->
         sides = {"without": collecting(run, network, Nothing(num_envs), stack)}
         for size, of_size in runs.items():
             bonus = of_size.intrinsic.build(run.spaces, CPU).acting(num_envs)
-            sides[str(size)] = collecting(of_size, network, bonus, stack)
-            fill(memory_of(bonus))
+            collect, memory = collecting(of_size, network, bonus, stack), memory_of(bonus)
+            memory._states.normal_()
+            sides[str(size)] = partial(with_full, memory, collect)
         times = interleave(sides, pace)
     for size in sizes:
         ratio = times.speed("without", str(size))
         step = [number(1e3 * times.median(side) / run.collector.steps) for side in ("without", str(size))]
-        aim = at_most(ratio.median - 1, LARGEST_SHARE) if (num_envs, size) == AIM else "–"
-        yield [preset, str(num_envs), f"{size:,}".replace(",", " "), *step, percent(ratio), aim]
+        share = 1 - 1 / ratio.median
+        aim = at_most(share, LARGEST_SHARE) if (num_envs, size) == AIM else "–"
+        yield [preset, str(num_envs), f"{size:,}".replace(",", " "), *step, percent(ratio), f"{100 * share:.0f} %", aim]
 
 
 def collecting(run: Run, network: Network, bonus: Bonus, stack: ExitStack) -> Callable[[], object]:
@@ -139,12 +144,15 @@ def memory_of(bonus: Bonus) -> EpisodicMemory:
     return bonus._memory
 
 
+def with_full(memory: EpisodicMemory, collect: Callable[[], object]) -> object:
+    """Collect with memories that hold whatever states stand in them, as many as they can."""
+    fill(memory)
+    return collect()
+
+
 def fill(memory: EpisodicMemory) -> None:
-    """Let each environment remember as many random states as it can."""
+    """Let each environment remember as many states as it can: whatever stands in its memory."""
     held = memory.settings.capacity
-    memory._use(held)
-    memory._states.normal_()
-    memory._states[-1, :, (held - 1) % BLOCK + 1 :] = torch.inf  # places that are never used
     memory._written.fill(held)
     n = memory.num_envs
     memory.load_state_dict(

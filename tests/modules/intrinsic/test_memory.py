@@ -41,8 +41,8 @@ class Naive:
         return 0.0 if similarity > s.max_similarity else 1 / similarity
 
 
-@pytest.mark.parametrize("capacity", [7, 64, 100])  # ring within a block, exactly one, part of a second one
-@pytest.mark.parametrize(("k", "max_similarity"), [(4, 8.0), (4, 0.9), (1, 8.0)])  # k = 1: fewer than blocks
+@pytest.mark.parametrize("capacity", [7, 64])
+@pytest.mark.parametrize(("k", "max_similarity"), [(4, 8.0), (4, 0.9), (1, 8.0)])
 def test_equals_naive_memory_over_episodes_and_wraps(capacity, k, max_similarity):
     n, features = 5, 3
     memory = make(n, features, capacity=capacity, k=k, max_similarity=max_similarity)
@@ -119,8 +119,7 @@ def test_equal_states_give_finite_rewards():
     assert rewards[10:] == pytest.approx([1 / (math.sqrt(10) + 0.001)] * 20)
 
 
-def test_nothing_is_left_of_an_episode_that_filled_more_blocks():
-    """All memories are emptied at once, so their later blocks leave and come back."""
+def test_nothing_is_left_of_a_longer_episode():
     states = torch.randn(200, 2, 3)
     used, fresh = make(2, 3, capacity=200), make(2, 3, capacity=200)
     for x in states[:80]:
@@ -180,17 +179,3 @@ def test_what_cannot_work_is_refused():
     with pytest.raises(ArithmeticError, match="not finite"):
         play(memory, [[math.nan, 1.0]])
     assert memory.sizes.tolist() == [1]
-
-
-def test_cost_follows_what_the_memories_hold(monkeypatch):
-    compared = []
-    cdist = torch.cdist
-    monkeypatch.setattr(torch, "cdist", lambda a, b, **kw: compared.append(b.numel()) or cdist(a, b, **kw))
-    memory = make(3, capacity=10_000)
-    for x in torch.randn(200, 3, 2):
-        memory.query_and_add(x)
-    memory.reset(torch.tensor([True, True, True]))
-    memory.query_and_add(torch.zeros(3, 2))
-    memory.query_and_add(torch.zeros(3, 2))
-    assert len(compared) == 202  # one computation each, for all environments
-    assert compared[-3:] == [256 * 3 * 2, 64 * 3 * 2, 64 * 3 * 2]  # in blocks of 64, one at least

@@ -1,7 +1,5 @@
 """Random network distillation: α by hand, whitening, what is learned, resuming."""
 
-import copy
-
 import pytest
 import torch
 
@@ -86,41 +84,6 @@ def test_what_was_learned_is_less_new():
     alpha = rnd.alpha(mixed)
     assert alpha[:100].mean() > 2 > 1.1 > alpha[100:].mean()
     assert everything.alpha(mixed).max() < 2
-
-
-@pytest.mark.parametrize("spaces", [VECTORS, IMAGES])
-def test_acting_sees_what_was_learned_and_loaded(spaces):
-    """It evaluates both networks side by side, apart from how the learner does."""
-    rnd, other = make(spaces), make(spaces)
-    x = (torch.rand(8, 6, *spaces.observation_shape) * 255).to(spaces.observation_dtype)
-    for change in (
-        lambda: rnd.step(make_rows(x, torch.zeros(8, 5).long())),
-        lambda: rnd.load_state_dict(other.state_dict()),
-    ):
-        before = rnd.error(x[:, 0]).detach()
-        change()
-        with torch.no_grad():
-            acting = rnd.error(x[:, 0])
-        assert torch.allclose(acting, rnd.error(x[:, 0]), rtol=1e-4)
-        assert not torch.allclose(acting, before, rtol=1e-4)
-    assert torch.equal(rnd.error(x), other.error(x))
-
-
-@pytest.mark.parametrize("spaces", [VECTORS, IMAGES])
-@pytest.mark.parametrize("who", [0, 1])
-def test_a_copy_acts_and_learns_on_its_own(spaces, who):
-    original = make(spaces)
-    pair = original, copy.deepcopy(original)
-    x = (torch.rand(8, 6, *spaces.observation_shape) * 255).to(spaces.observation_dtype)
-    with torch.no_grad():
-        before = [rnd.error(x[:, 0]) for rnd in pair]
-    assert torch.equal(*before)
-    pair[who].step(make_rows(x, torch.zeros(8, 5).long()))
-    with torch.no_grad():
-        after = [rnd.error(x[:, 0]) for rnd in pair]
-    assert torch.equal(after[1 - who], before[0])
-    assert not torch.equal(after[who], before[0])
-    assert torch.allclose(after[who], pair[who].error(x[:, 0]), rtol=1e-4)
 
 
 def test_only_the_last_frames_are_learned_from():

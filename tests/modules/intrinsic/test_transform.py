@@ -118,4 +118,4 @@ def test_the_error_alone_is_measured_in_its_own_deviations():
     found = lifelong.bonus(observation)
     error = lifelong.error(observation).detach()
     assert lifelong.errors.count == 53
-    torch.testing.assert_close(found.double(), error.double() / lifelong.errors.std)
+    torch.testing.assert_close(found.double(), error.double() / float(lifelong.errors.std))

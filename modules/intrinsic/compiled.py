@@ -1,0 +1,111 @@
+"""What intrinsic rewards compute at every step, in loops that Numba compiles: as calls of PyTorch it takes longer."""
+
+from typing import Any
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+Singles = NDArray[np.float32]
+Doubles = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+# IEEE 754 but for the order of sums: division by 0 does not raise, infinity and NaN are as they are.
+compiled: Any = njit(error_model="numpy", fastmath={"reassoc", "contract"})
+
+
+@compiled
+def nearest(queries: Singles, states: Singles, rows: Ints, held: Ints, found: Singles) -> None:
+    """Find the squared distances to the nearest states, query i among those of row `rows[i]`.
+
+    Differences, not |a|² − 2ab + |b|², which loses small distances between large numbers. All distances of a query
+    come first, by vector instructions; then the smallest are kept in order.
+
+    Args:
+        queries: [n, F].
+        states: [N, C, F].
+        rows: [n].
+        held: states to compare with, from the row's first on, [n].
+        found: is filled: [n, k] in ascending order; infinite where there are fewer.
+    """
+    features, last = queries.shape[1], found.shape[1] - 1
+    distances = np.empty(states.shape[1], np.float32)
+    for i in range(len(rows)):
+        query, theirs, kept = queries[i], states[rows[i]], found[i]
+        for place in range(held[i]):
+            total = np.float32(0)
+            for f in range(features):
+                difference = theirs[place, f] - query[f]
+                total += difference * difference
+            distances[place] = total
+        kept[:] = np.inf
+        for place in range(held[i]):
+            distance = distances[place]
+            if distance < kept[last]:
+                at = last
+                while at > 0 and kept[at - 1] > distance:
+                    kept[at] = kept[at - 1]
+                    at -= 1
+                kept[at] = distance
+
+
+@compiled
+def rewards(
+    neighbours: Singles, rows: Ints, mean: Doubles, seen: Ints, constants: tuple[float, float, float, float]
+) -> Singles:
+    """Take distances into their running means and reward: the second half of NGU's algorithm 1.
+
+    Args:
+        neighbours: squared distances, [n, k]; infinite where there are fewer than k.
+        rows: environments that they are of, [n].
+        mean: d²_m, [N]; is updated.
+        seen: distances in that mean, [N]; is updated.
+        constants: ε of the kernel, ξ, c and s_m.
+
+    Returns:
+        Rewards [n]; 0 where there is no neighbour.
+    """
+    eps, cluster_distance, pseudo_counts, max_similarity = constants
+    found = np.zeros(len(rows), np.float32)
+    for i in range(len(rows)):
+        row, count, change = rows[i], 0, 0.0
+        for distance in neighbours[i]:
+            if distance < np.inf:
+                count += 1
+                change += distance - mean[row]
+        if count == 0:
+            continue
+        seen[row] += count
+        mean[row] += change / seen[row]
+        total = 0.0
+        for distance in neighbours[i]:
+            normalised = 1.0  # a missing neighbour lies at the mean distance
+            if distance < np.inf:
+                normalised = distance / mean[row] if mean[row] > 0 else 0.0
+            total += eps / (max(normalised - cluster_distance, 0.0) + eps)
+        similarity = np.sqrt(total) + pseudo_counts
+        if similarity <= max_similarity:
+            found[i] = 1 / similarity
+    return found
+
+
+@compiled
+def merge(values: Doubles, mean: Doubles, squares: Doubles, count: float) -> None:
+    """Merge a batch into a mean and a sum of squared deviations (Chan, Golub & LeVeque 1983).
+
+    Args:
+        values: [B, D], B > 0.
+        mean: of what was seen before, [D]; is updated.
+        squares: Σ (x − mean)² of that, [D]; is updated.
+        count: how many that were.
+    """
+    added = len(values)
+    own, spread = np.zeros_like(mean), np.zeros_like(mean)
+    for i in range(added):
+        own += values[i]
+    own /= added
+    for i in range(added):
+        spread += (values[i] - own) ** 2
+    delta = own - mean
+    squares += spread + delta**2 * (count * added / (count + added))
+    mean += delta * (added / (count + added))
