@@ -4,22 +4,10 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from importlib.util import find_spec
 
+from pipelines.benchmarks import single
 from pipelines.benchmarks.acting import built
 from pipelines.benchmarks.dqn_solving import solving
 from pipelines.benchmarks.measure import Missing, Pace, Table, Times, interleave, number, target
-from pipelines.benchmarks.single import (
-    EXP,
-    ONE_THREAD,
-    OURS,
-    OURS_SMALL,
-    SB3,
-    SINGLE,
-    SMALL,
-    SingleEnvironment,
-    frames_per_update,
-    settings_of,
-    stable_baselines,
-)
 from pipelines.benchmarks.subjects import process_of, run_of
 from pipelines.build import Parts
 from pipelines.loop import push_weights
@@ -34,33 +22,40 @@ def dqn(pace: Pace) -> Iterator[Table | Missing]:
     """DQN with 64 environments against one at a time, as others do it: frames/s, and seconds until it is solved."""
     theirs = find_spec("stable_baselines3") is not None
     if not theirs:
-        yield Missing(SB3, f"{SB3} is not installed (pip install stable-baselines3), nor needed elsewhere: no rows.")
+        yield Missing(
+            single.SB3, f"{single.SB3} is not installed (pip install stable-baselines3), nor needed elsewhere: no rows."
+        )
     yield speed(pace, theirs=theirs)
     yield solving(pace, theirs=theirs)
 
 
 def speed(pace: Pace, *, theirs: bool) -> Table:
     """Compare frames/s; `theirs`: with Stable-Baselines3."""
-    run, small, late = (run_of(EXP, ONE_THREAD, *words) for words in ((), SMALL, (*SMALL, *LATE)))
+    run, small, late = (run_of(single.EXP, *words) for words in ((), single.SMALL, (*single.SMALL, *LATE)))
     frames = run.collector.frames_per_batch
-    with process_of(run), built(run) as parts, built(small) as parts_small, closing(SingleEnvironment(late)) as single:
+    with (
+        process_of(run),
+        built(run) as parts,
+        built(small) as parts_small,
+        closing(single.SingleEnvironment(late)) as alone,
+    ):
         sides: dict[str, Call] = {
-            OURS: training(parts),
-            OURS_SMALL: training(parts_small),
-            SINGLE: lambda: single.train(frames),
+            single.OURS: training(parts),
+            single.OURS_SMALL: training(parts_small),
+            single.SINGLE: lambda: alone.train(frames),
         }
         if theirs:
-            model = stable_baselines(late)
-            sides[SB3] = lambda: model.learn(frames, reset_num_timesteps=False)
+            model = single.stable_baselines(late)
+            sides[single.SB3] = lambda: model.learn(frames, reset_num_timesteps=False)
         times = interleave(sides, pace)
     return Table(
         "Whole training of DQN against one environment at a time",
         [*HEADER, "with their batches (min–max)", "target"],
-        [speed_row(side, run if side == OURS else small, times) for side in sides],
+        [speed_row(side, run if side == single.OURS else small, times) for side in sides],
         notes=[
-            f"All: the network of +exp={EXP}, {settings_of(run).ratio:g} learned steps per collected step, its last ε, "
-            "one PyTorch thread.",
-            f"Their batches: {' '.join(SMALL)}.",
+            f"All: the network of +exp={single.EXP}, {single.settings_of(run).ratio:g} learned steps per collected "
+            "step, its last ε, PyTorch's own number of threads.",
+            f"Their batches: {' '.join(single.SMALL)}.",
             "Single environment: a plain loop as CleanRL's dqn.py, with our maths; a ring of NumPy arrays.",
         ],
     )
@@ -69,10 +64,10 @@ def speed(pace: Pace, *, theirs: bool) -> Table:
 def speed_row(side: str, run: Run, times: Times) -> list[str]:
     """One side's cells; `run` has its batches."""
     compared, num_envs, frames = ["–"] * 3, run.collector.num_envs, run.collector.frames_per_batch
-    if side not in (OURS, OURS_SMALL):
-        ratio, num_envs = times.speed(OURS, side), 1
-        compared = [str(ratio), str(times.speed(OURS_SMALL, side)), target(ratio, 5)]
-    learned = f"{run.replay.batch_rows} every {number(frames_per_update(run))} frames"
+    if side not in (single.OURS, single.OURS_SMALL):
+        ratio, num_envs = times.speed(single.OURS, side), 1
+        compared = [str(ratio), str(times.speed(single.OURS_SMALL, side)), target(ratio, 5)]
+    learned = f"{run.replay.batch_rows} every {number(single.frames_per_update(run))} frames"
     return [side, str(num_envs), learned, number(frames / times.median(side)), *compared]
 
 

@@ -13,19 +13,8 @@ from modules.runs import Table as Columns
 from modules.runs import read_table
 from modules.seeding import seed_for
 from pipelines.api import compose, train
+from pipelines.benchmarks import single
 from pipelines.benchmarks.measure import Pace, Table, Times, number, target
-from pipelines.benchmarks.single import (
-    EXP,
-    ONE_THREAD,
-    OURS,
-    OURS_SMALL,
-    SB3,
-    SINGLE,
-    SMALL,
-    SingleEnvironment,
-    environment,
-    stable_baselines,
-)
 from pipelines.benchmarks.subjects import process_of, run_of
 from pipelines.loop import reached
 from pipelines.schema import Run
@@ -54,30 +43,31 @@ class Outcome:
 def solving(pace: Pace, *, theirs: bool) -> Table:
     """Train all sides in turn, seed by seed; `theirs`: with Stable-Baselines3."""
     seeds, words = (SEEDS[:1], QUICK) if pace.quick else (SEEDS, ())
-    outcomes: dict[str, list[Outcome]] = {side: [] for side in (OURS, OURS_SMALL, SINGLE, *([SB3] if theirs else []))}
+    outcomes: dict[str, list[Outcome]] = {
+        side: [] for side in (single.OURS, single.OURS_SMALL, single.SINGLE, *([single.SB3] if theirs else []))
+    }
     for seed in seeds:
-        of_seed = (*words, ONE_THREAD, f"seed={seed}")
-        single = run_of(EXP, *SMALL, *of_seed)
-        outcomes[OURS].append(solve_ours(of_seed))
-        outcomes[OURS_SMALL].append(solve_ours((*SMALL, *of_seed)))
-        outcomes[SINGLE].append(solve_single(single))
+        of_seed = (*words, f"seed={seed}")
+        outcomes[single.OURS].append(solve_ours(of_seed))
+        outcomes[single.OURS_SMALL].append(solve_ours((*single.SMALL, *of_seed)))
+        outcomes[single.SINGLE].append(solve_single(run_of(single.EXP, *single.SMALL, *of_seed)))
         if theirs:
-            outcomes[SB3].append(solve_stable_baselines(single))
+            outcomes[single.SB3].append(solve_stable_baselines(run_of(single.EXP, *single.SMALL_SB3, *of_seed)))
     return Table(
         "Wall time of DQN's training until CartPole is solved",
         ["side", "frames of each seed", "seconds of each seed", "ours is faster: median (min–max)", "target"],
         [row(side, outcomes) for side in outcomes],
-        notes=notes(run_of(EXP, *words), seeds),
+        notes=notes(run_of(single.EXP, *words), seeds),
     )
 
 
 def solve_ours(words: Sequence[str]) -> Outcome:
     """Train as `python -m pipelines.train` does, with these settings."""
-    settings = compose(f"+exp={EXP}", *words, "logger=csv", "video=false")
+    settings = compose(f"+exp={single.EXP}", *words, "logger=csv", "video=false")
     with TemporaryDirectory(prefix="recall_benchmark_") as directory:
         summary = train(settings, run_dir=directory, bar=False).summary
         seconds = training_seconds(read_table(Path(directory) / "timing.csv"))
-    solved = reached(run_of(EXP, *words), {"eval/return_mean": summary["score"]})
+    solved = reached(run_of(single.EXP, *words), {"eval/return_mean": summary["score"]})
     return Outcome(summary["frames"], seconds, bool(solved))
 
 
@@ -89,17 +79,21 @@ def training_seconds(timing: Columns) -> float:
 
 def solve_single(run: Run) -> Outcome:
     """Train the plain loop."""
-    with process_of(run), closing(SingleEnvironment(run)) as single, closing(Referee(run, single.greedy)) as referee:
+    with (
+        process_of(run),
+        closing(single.SingleEnvironment(run)) as alone,
+        closing(Referee(run, alone.greedy)) as referee,
+    ):
         referee.start()
-        while referee.goes_on(single.frames):
-            single.train(min(run.eval_every, run.total_frames - single.frames))
+        while referee.goes_on(alone.frames):
+            alone.train(min(run.eval_every, run.total_frames - alone.frames))
         return referee.outcome
 
 
 def solve_stable_baselines(run: Run) -> Outcome:
     """Train Stable-Baselines3's DQN, in one go, so that its ε falls as ours."""
     with process_of(run):
-        model = stable_baselines(run)
+        model = single.stable_baselines(run)
         with closing(Referee(run, lambda sight: int(model.predict(sight, deterministic=True)[0]))) as referee:
             referee.start()
             model.learn(run.total_frames, callback=lambda *_: referee.goes_on(model.num_timesteps))
@@ -115,7 +109,7 @@ class Referee:
     """
 
     def __init__(self, run: Run, best: Callable[[np.ndarray], int]) -> None:
-        self.run, self.best, self.env = run, best, environment(run)
+        self.run, self.best, self.env = run, best, single.environment(run)
         self.outcome = Outcome(0, 0.0, solved=False)
         self._since = 0.0
 
@@ -153,16 +147,16 @@ class Referee:
 
 def row(side: str, outcomes: Mapping[str, Sequence[Outcome]]) -> list[str]:
     """One side's cells: seconds that did not suffice are marked as such, and the ratio as a lower bound then."""
-    ours, here = outcomes[OURS], outcomes[side]
+    ours, here = outcomes[single.OURS], outcomes[side]
     frames = ", ".join(number(outcome.frames) for outcome in here)
     seconds = ", ".join(f"{'' if outcome.solved else '> '}{number(outcome.seconds)}" for outcome in here)
     ratio, aim = "–", "–"
-    if side != OURS and all(outcome.solved for outcome in ours):
-        of_side = {name: [outcome.seconds for outcome in outcomes[name]] for name in (OURS, side)}
-        faster = Times(of_side).speed(OURS, side)
+    if side != single.OURS and all(outcome.solved for outcome in ours):
+        of_side = {name: [outcome.seconds for outcome in outcomes[name]] for name in (single.OURS, side)}
+        faster = Times(of_side).speed(single.OURS, side)
         known = all(outcome.solved for outcome in here)
         ratio = f"{'' if known else '≥ '}{faster}"
-        if side != OURS_SMALL:  # a bound below the target leaves it open
+        if side != single.OURS_SMALL:  # a bound below the target leaves it open
             aim = target(faster, AT_LEAST) if known or faster.median >= AT_LEAST else f"≥ {AT_LEAST:g}: open"
     return [side, frames, seconds, ratio, aim]
 
@@ -175,12 +169,12 @@ def notes(run: Run, seeds: Sequence[int]) -> list[str]:
         "ours at the end of the batch in which they are full.",
         "Seconds of acting and learning, without evaluations and building; ours with its checkpoints and logs.",
         "A side that did not get there has > before its seconds; the ratio is then at least (≥) what is shown.",
-        "Equal: network, learned steps per frame, ε's line over the frames, warm-up, one PyTorch thread.",
-        f"All but '{OURS}': {' '.join(SMALL)}.",
-        "Ours and the single environment: double Q, squared errors, a target that follows softly, evaluations of "
-        f"averaged weights. {SB3}: its own maths (no double Q, clipped errors, gradients clipped at 10, a target that "
+        "Equal: network, learned steps per frame, ε's line over the frames, warm-up, PyTorch's own number of threads.",
+        f"All but '{single.OURS}': {' '.join(single.SMALL)}; {single.SB3} {single.SMALL_SB3[-1]}.",
+        "Ours and the single environment: errors clipped at 10, a target that follows softly, evaluations of "
+        f"averaged weights. {single.SB3}: its own maths (errors clipped at 1, gradients clipped at 10, a target that "
         "is copied and on average as old as the others'), evaluations of the newest weights; it acts at random in its "
         "warm-up, whatever ε is.",
-        "The preset's batch, step size and target were tuned on seeds 20 to 22. Of the others, batch and step size are "
-        "the preset's as it was before, when they were tuned; the target was not (it was 0.02, and slower).",
+        "All were tuned on seeds 20 to 22 (the preset also on 23 and 24): batch, step size, clip of the errors, target "
+        f"and double Q of ours, step size and target of the single environment, step size of {single.SB3}.",
     ]

@@ -20,7 +20,7 @@ LITTLE = ("warmup_frames=0", "collector.num_envs=8", "replay.capacity=2000")
 
 @pytest.fixture
 def run():
-    return run_of(dqn.EXP, "replay.batch_rows=32", *LITTLE)
+    return run_of(single.EXP, "replay.batch_rows=32", *LITTLE)
 
 
 def test_both_sides_learn_as_many_steps_from_as_many_frames(run):
@@ -37,7 +37,7 @@ def test_both_sides_learn_as_many_steps_from_as_many_frames(run):
 
 
 def test_the_single_environment_follows_the_runs_schedules():
-    run = run_of(dqn.EXP, *single.SMALL, "warmup_frames=100", "exploration.anneal_frames=200", "exploration.end=0")
+    run = run_of(single.EXP, *single.SMALL, "warmup_frames=100", "exploration.anneal_frames=200", "exploration.end=0")
     with process_of(run), closing(SingleEnvironment(run)) as alone:
         asked = []
         alone.best = lambda sight: asked.append(alone.frames) or 0
@@ -45,7 +45,7 @@ def test_the_single_environment_follows_the_runs_schedules():
         assert alone.learner.updates == 0
         alone.train(200)
         assert alone.learner.updates == pytest.approx(200 / 10, abs=1)  # CleanRL's 128 steps every 10 frames
-        assert alone.learner.optim_settings.lr == 1e-3
+        assert alone.learner.optim_settings.lr == 2e-3
         assert asked[-100:] == list(range(200, 300))  # ε is 0 from here on, and was 1 at first
         assert len([frame for frame in asked if frame < 20]) < 10
 

@@ -148,7 +148,7 @@ def test_a_side_that_does_not_get_there_is_shown_as_a_bound():
 
 
 def test_the_third_side_gets_our_settings_and_schedules(theirs):
-    run = run_of(single.EXP, *single.SMALL, "seed=3", EASY, "eval_episodes=2")
+    run = run_of(single.EXP, *single.SMALL_SB3, "seed=3", EASY, "eval_episodes=2")
     outcome = dqn_solving.solve_stable_baselines(run)
     assert outcome.frames == 10_000
     assert (theirs["frames"], theirs["reset"], theirs["deterministic"]) == (200_000, True, True)  # in one go
@@ -188,7 +188,7 @@ def test_sides_take_turns_within_a_seed(quick, seeds, frames, monkeypatch):
         def solve(given):
             run = given if isinstance(given, Run) else run_of(single.EXP, *given)
             turns.append((name, run.seed, run.replay.batch_rows, run.optim.lr))
-            assert (run.total_frames, run.threads) == (frames, 1)
+            assert run.total_frames == frames
             return Outcome(1, 1.0, solved=True)
 
         return solve
@@ -200,9 +200,9 @@ def test_sides_take_turns_within_a_seed(quick, seeds, frames, monkeypatch):
         (name, seed, batch, lr)
         for seed in seeds
         for name, batch, lr in (
-            ("ours", 1024, 3e-3),
-            ("ours", 128, 1e-3),
-            ("single", 128, 1e-3),
+            ("ours", 1024, 5e-3),
+            ("ours", 128, 2e-3),
+            ("single", 128, 2e-3),
             ("stable_baselines", 128, 1e-3),
         )
     ]
