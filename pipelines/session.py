@@ -29,7 +29,7 @@ from pipelines.schema import Run, read
 from pipelines.signals import handled_by
 
 log = logging.getLogger("recall")
-PACKAGES = ("torch", "torchrl", "tensordict", "gymnasium", "hydra-core", "numpy")
+PACKAGES = ("torch", "torchrl", "tensordict", "gymnasium", "hydra-core", "numpy", "numba")
 
 
 def start(cfg: DictConfig, run_dir: Path, *, bar: bool) -> float | None:

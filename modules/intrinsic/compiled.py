@@ -1,5 +1,6 @@
 """What intrinsic rewards compute at every step, in loops that Numba compiles: as calls of PyTorch it takes longer."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -10,8 +11,17 @@ Singles = NDArray[np.float32]
 Doubles = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-# IEEE 754 but for the order of sums: division by 0 does not raise, infinity and NaN are as they are.
-compiled: Any = njit(error_model="numpy", fastmath={"reassoc", "contract"})
+
+def compiled(function: Callable[..., Any]) -> Any:
+    """Compile at the first call, IEEE 754 but for the order of sums and fused multiply-adds; division by 0 is no error.
+
+    What was compiled is kept beside this file, or in the user's cache: compiling all of it takes two seconds.
+    """
+    rules = {"error_model": "numpy", "fastmath": {"reassoc", "contract"}}  # infinity and NaN stay what they are
+    try:
+        return njit(cache=True, **rules)(function)
+    except RuntimeError:  # neither place can be written
+        return njit(**rules)(function)
 
 
 @compiled
@@ -90,7 +100,7 @@ def rewards(
 
 
 @compiled
-def merge(values: Doubles, mean: Doubles, squares: Doubles, count: float) -> None:
+def merge(values: Doubles, mean: Doubles, squares: Doubles, count: int) -> None:
     """Merge a batch into a mean and a sum of squared deviations (Chan, Golub & LeVeque 1983).
 
     Args:

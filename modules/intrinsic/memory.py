@@ -60,8 +60,8 @@ class EpisodicSpec(Spec):
 class EpisodicMemory:
     """The memories of N environments, a ring each, all compared in one computation.
 
-    A query costs what the memories hold, not what they could hold. It follows algorithm 1; four things that the paper
-    leaves open are settled so:
+    A query costs what the memories hold, not what they could hold (off the CPU: what the longest of them holds). It
+    follows algorithm 1; four things that the paper leaves open are settled so:
 
     - The running mean of the squared distances, d²_m, is the plain mean over everything its environment has seen, in
       all episodes. Its first value is the mean of the first neighbours: from 0, the first rewards would be near 1/c.
@@ -155,9 +155,11 @@ class EpisodicMemory:
 
 
 def by_torch(queries: Tensor, states: Tensor, rows: Ints, held: Ints, k: int) -> Floats:
-    """What `nearest` finds, on any device."""
+    """What `nearest` finds, on any device; `rows` ascend."""
     places = max(int(held.max(initial=0)), k)
-    theirs = states[torch.from_numpy(rows).to(states.device), :places]
+    theirs = states[:, :places]
+    if len(rows) < len(states):
+        theirs = theirs[torch.from_numpy(rows).to(states.device)]
     distance = torch.cdist(queries.unsqueeze(1), theirs, compute_mode="donot_use_mm_for_euclid_dist").squeeze(1) ** 2
     empty = torch.arange(places) >= torch.from_numpy(held).unsqueeze(1)
     distance.masked_fill_(empty.to(states.device), torch.inf)

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from modules.intrinsic.compiled import merge
+from modules.spec import UsageError
 
 
 class RunningMoments:
@@ -39,7 +40,7 @@ class RunningMoments:
     @property
     def std(self) -> NDArray[np.float64]:
         """Standard deviation of the values seen (divided by their count), [*shape]; 0 before the first."""
-        return np.sqrt(self._squares / max(1, self.count))
+        return np.asarray(np.sqrt(self._squares / max(1, self.count)))
 
     def state_dict(self) -> dict[str, Tensor]:
         """Count, mean and the sum of squared deviations."""
@@ -50,7 +51,12 @@ class RunningMoments:
         }
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Put back what `state_dict` returned."""
+        """Put back what `state_dict` returned; raises `UsageError` if it is of values of another shape."""
+        if tuple(state["mean"].shape) != self.mean.shape:
+            raise UsageError(
+                f"the stored moments are of values of shape {list(state['mean'].shape)}, but the settings say "
+                f"{list(self.mean.shape)}: restore the config.yaml that the run was started with"
+            )
         self.count = int(state["count"])
         self.mean[...] = state["mean"].numpy()
         self._squares[...] = state["squares"].numpy()

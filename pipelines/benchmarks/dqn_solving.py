@@ -173,8 +173,8 @@ def notes(run: Run, seeds: Sequence[int]) -> list[str]:
         f"All but '{single.OURS}': {' '.join(single.SMALL)}; {single.SB3} {single.SMALL_SB3[-1]}.",
         "Ours and the single environment: errors clipped at 10, a target that follows softly, evaluations of "
         f"averaged weights. {single.SB3}: its own maths (errors clipped at 1, gradients clipped at 10, a target that "
-        "is copied and on average as old as the others'), evaluations of the newest weights; it acts at random in its "
-        "warm-up, whatever ε is.",
+        "is copied and on average as old as the single environment's), evaluations of the newest weights; it acts at "
+        "random in its warm-up, whatever ε is.",
         "All were tuned on seeds 20 to 22 (the preset also on 23 and 24): batch, step size, clip of the errors, target "
         f"and double Q of ours, step size and target of the single environment, step size of {single.SB3}.",
     ]

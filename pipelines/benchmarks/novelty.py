@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory, TemporaryFile
 
@@ -82,7 +81,7 @@ def acting(pace: Pace) -> Table:
             "without [ms]",
             "with [ms]",
             "cost / without (min–max)",
-            "share of the step",
+            "share of the step (min–max)",
             "target",
         ],
         rows,
@@ -94,9 +93,9 @@ def acting(pace: Pace) -> Table:
             "The cost is all that the real one adds: each environment's own embedding, its nearest neighbours, the",
             "running mean of distances, α of random distillation with its statistics, and their means for the log.",
             "The share is that of the cost in a step with it, which the target is about.",
-            "Memories are full of random states as each batch begins, and episodes as good as never end. Learning",
-            "(embedding, distillation) is not in it; nor is an episode's start: a copy of the embedding, a memory to",
-            "empty, and a first state to remember.",
+            "Memories are full as each batch begins, of random states but for the newest; episodes as good as never",
+            "end. Learning (embedding, distillation) is not in it; nor is an episode's start: a copy of the embedding,",
+            "a memory to empty, and a first state to remember.",
         ],
         names=1,
     )
@@ -112,16 +111,15 @@ def acting_rows(preset: str, num_envs: int, sizes: Sequence[int], pace: Pace) ->
         sides = {"without": collecting(run, network, Nothing(num_envs), stack)}
         for size, of_size in runs.items():
             bonus = of_size.intrinsic.build(run.spaces, CPU).acting(num_envs)
-            collect, memory = collecting(of_size, network, bonus, stack), memory_of(bonus)
-            memory._states.normal_()
-            sides[str(size)] = partial(with_full, memory, collect)
+            sides[str(size)] = always_full(memory_of(bonus), collecting(of_size, network, bonus, stack))
         times = interleave(sides, pace)
     for size in sizes:
         ratio = times.speed("without", str(size))
         step = [number(1e3 * times.median(side) / run.collector.steps) for side in ("without", str(size))]
-        share = 1 - 1 / ratio.median
-        aim = at_most(share, LARGEST_SHARE) if (num_envs, size) == AIM else "–"
-        yield [preset, str(num_envs), f"{size:,}".replace(",", " "), *step, percent(ratio), f"{100 * share:.0f} %", aim]
+        # As `percent` reads it: above 1.
+        share = Ratio(*(2 - 1 / value for value in (ratio.median, ratio.low, ratio.high)))
+        aim = at_most(share.median - 1, LARGEST_SHARE) if (num_envs, size) == AIM else "–"
+        yield [preset, str(num_envs), f"{size:,}".replace(",", " "), *step, percent(ratio), percent(share), aim]
 
 
 def collecting(run: Run, network: Network, bonus: Bonus, stack: ExitStack) -> Callable[[], object]:
@@ -144,20 +142,19 @@ def memory_of(bonus: Bonus) -> EpisodicMemory:
     return bonus._memory
 
 
-def with_full(memory: EpisodicMemory, collect: Callable[[], object]) -> object:
-    """Collect with memories that hold whatever states stand in them, as many as they can."""
-    fill(memory)
-    return collect()
-
-
-def fill(memory: EpisodicMemory) -> None:
-    """Let each environment remember as many states as it can: whatever stands in its memory."""
-    held = memory.settings.capacity
-    memory._written.fill(held)
-    n = memory.num_envs
+def always_full(memory: EpisodicMemory, collect: Callable[[], object]) -> Callable[[], object]:
+    """Make `collect` begin with memories full of states, random ones at first."""
+    held, n = memory.settings.capacity, memory.num_envs
+    memory._states.normal_()
     memory.load_state_dict(
         {"mean": torch.full((n,), float(memory.features)), "seen": torch.full((n,), held * memory.settings.k)}
     )
+
+    def call() -> object:
+        memory._written.fill(held)
+        return collect()
+
+    return call
 
 
 def percent(ratio: Ratio) -> str:

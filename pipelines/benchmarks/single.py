@@ -18,7 +18,7 @@ from pipelines.benchmarks.bare import BareLearner, BareNetwork
 from pipelines.schema import Run
 
 EXP = "dqn_cartpole"
-# Batch and period of CleanRL's dqn.py, 128 steps every 10 frames; per frame the target follows as the preset's.
+# Batch and period of CleanRL's dqn.py, 128 steps every 10 frames, with the step size and the target that suit them.
 SMALL = ("replay.batch_rows=128", "optim.lr=2e-3", "optim.tau=0.044")
 SMALL_SB3 = (*SMALL, "optim.lr=1e-3")
 OURS, OURS_SMALL, SINGLE, SB3 = "ours", "ours, their batches", "single environment", "Stable-Baselines3"

@@ -24,8 +24,9 @@ def test_memories_are_full_and_stay_so_while_they_are_measured(preset):
     with ExitStack() as stack:
         step = novelty.collecting(run, network, bonus, stack)
         assert memory.sizes.tolist() == [1 + run.collector.steps] * 3  # the first batch
+        full = novelty.always_full(memory, step)
         for _ in range(2 + 300 // run.collector.steps):  # longer than the preset's episodes
-            _, batch = novelty.with_full(memory, step)
+            _, batch = full()
             assert memory.sizes.tolist() == [70] * 3
     assert not batch["next", keys.DONE].any()
     assert (batch["next", keys.INTRINSIC] > 0).all()
@@ -45,7 +46,10 @@ def test_costs_are_compared_with_the_step_without_and_shares_of_the_step(monkeyp
     monkeypatch.setattr(novelty, "collecting", lambda *parts: lambda: None)
     rows = list(novelty.acting_rows(AGENT57, 64, (500, 5_000), ONCE))
     ms = 1e3 / run_of(AGENT57).collector.steps
-    assert [row[5:] for row in rows] == [["25 % (20–50)", "20 %", "≤ 0.3: met"], ["100 % (100–200)", "50 %", "–"]]
+    assert [row[5:] for row in rows] == [
+        ["25 % (20–50)", "20 % (17–33)", "≤ 0.3: met"],
+        ["100 % (100–200)", "50 % (50–67)", "–"],
+    ]
     assert float(rows[0][3]) == 2 * ms
     seconds["500"] = [1.4, 2.9, 6.0]  # 45 % of the step without: 31 % of the step
     assert [row[-1] for row in novelty.acting_rows(AGENT57, 64, (500,), ONCE)] == ["≤ 0.3: missed"]

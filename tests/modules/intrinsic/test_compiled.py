@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 import torch
+from numba import njit
+from numba.core.caching import CacheImpl
 
-from modules.intrinsic.compiled import merge, nearest, rewards
+from modules.intrinsic.compiled import compiled, merge, nearest, rewards
 from modules.intrinsic.memory import by_torch
 
 ROWS, HELD = np.array([3, 0, 2]), np.array([0, 2, 9])
@@ -29,6 +31,27 @@ def test_both_ways_find_the_nearest_of_the_states_that_are_held(k):
     nearest(queries.numpy(), states.numpy(), ROWS, HELD, found)
     np.testing.assert_allclose(found, expected, rtol=1e-5)
     np.testing.assert_allclose(by_torch(queries, states, ROWS, HELD, k), expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("rows", [[0, 1, 2, 3], [1, 3]])
+def test_elsewhere_all_are_compared_with_what_the_longest_holds(rows, monkeypatch):
+    compared = []
+    cdist = torch.cdist
+    monkeypatch.setattr(torch, "cdist", lambda a, b, **kw: compared.append(b.shape) or cdist(a, b, **kw))
+    held = np.arange(len(rows))
+    by_torch(torch.randn(len(rows), 5), torch.randn(4, 9, 5), np.array(rows), held, 1)
+    assert compared == [(len(rows), held.max(), 5)]
+
+
+def test_without_a_place_for_what_was_compiled_it_is_compiled_anew(monkeypatch):
+    monkeypatch.setattr(CacheImpl, "_locator_classes", [])
+    with pytest.raises(RuntimeError, match="cannot cache"):
+        njit(cache=True)(add)
+    assert compiled(add)(1, 2) == 3
+
+
+def add(a, b):
+    return a + b
 
 
 def test_nobody_asks():

@@ -83,6 +83,11 @@ def test_moments_of_batches_are_those_of_everything():
     assert all(torch.equal(value, again.state_dict()[name]) for name, value in moments.state_dict().items())
 
 
+def test_moments_of_other_values_are_refused():
+    with pytest.raises(UsageError, match=r"shape \[\], but the settings say \[3\]"):
+        RunningMoments((3,)).load_state_dict(RunningMoments().state_dict())
+
+
 def test_moments_with_a_horizon_forget():
     """Equal to the plain moments up to the horizon; later ones fade by the known weights."""
     values = torch.randn(60, dtype=torch.float64)
