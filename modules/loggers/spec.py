@@ -1,6 +1,6 @@
 """The settings of logging."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -75,12 +75,15 @@ class LoggerSpec(Spec):
         """
         for problem in self.needs(None):
             raise UsageError(problem)
+        destinations: dict[Sink, Callable[[], Logger]] = {
+            "csv": lambda: CsvLogger(run_dir, family=family, state=state),
+            "tensorboard": lambda: tensorboard(run_dir, frames),
+            "wandb": lambda: self._wandb(run_dir, config=config, name=self.name or name, state=state),
+        }
         loggers: list[Logger] = []
         try:
             for sink in self.to:
-                loggers.append(
-                    self._open(sink, run_dir, config=config, name=name, frames=frames, state=state, family=family)
-                )
+                loggers.append(destinations[sink]())
         except BaseException:
             ManyLoggers(loggers).finish({"status": "failed"})
             raise
@@ -92,35 +95,27 @@ class LoggerSpec(Spec):
             case _:
                 return ManyLoggers(loggers)
 
-    def _open(
-        self,
-        sink: Sink,
-        run_dir: Path,
-        *,
-        config: Mapping[str, object],
-        name: str,
-        frames: int,
-        state: Mapping[str, str | int] | None,
-        family: bool,
+    def _wandb(
+        self, run_dir: Path, *, config: Mapping[str, object], name: str, state: Mapping[str, str | int] | None
     ) -> Logger:
-        """Open one destination; TensorBoard and W&B are imported here because they are slow to import."""
-        if sink == "csv":
-            return CsvLogger(run_dir, family=family, state=state)
-        if sink == "tensorboard":
-            from modules.loggers.tensorboard import TensorboardLogger
-
-            return TensorboardLogger(run_dir, frames=frames)
         if self.mode == "disabled":
             return NoLogger()
-        from modules.loggers.wandb import WandbLogger
+        from modules.loggers.wandb import WandbLogger  # slow import
 
         return WandbLogger(
             run_dir,
             mode=self.mode,
             project=self.project,
             group=self.group,
-            name=self.name or name,
+            name=name,
             tags=self.tags,
             config=config,
             state=state,
         )
+
+
+def tensorboard(run_dir: Path, frames: int) -> Logger:
+    """Open TensorBoard's log."""
+    from modules.loggers.tensorboard import TensorboardLogger  # slow import
+
+    return TensorboardLogger(run_dir, frames=frames)
