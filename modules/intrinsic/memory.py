@@ -5,19 +5,16 @@ from typing import Annotated, Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
 
 from modules.errors import NonFiniteError
-from modules.intrinsic.compiled import nearest, rewards
+from modules.intrinsic.compiled import Ints, Singles, nearest, rewards
 from modules.intrinsic.parts import finite
 from modules.spec import Spec, UsageError, spec
 
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(gt=0)]
-Floats = NDArray[np.float32]
-Ints = NDArray[np.int64]
 
 
 @spec
@@ -116,7 +113,7 @@ class EpisodicMemory:
         self._written[rows] += 1
         return torch.from_numpy(reward).to(embedding.device)
 
-    def _neighbours(self, embedding: Tensor, rows: Ints) -> Floats:
+    def _neighbours(self, embedding: Tensor, rows: Ints) -> Singles:
         """Squared distances from embeddings [n, features] to the k nearest states of environments `rows` [n], [n, k].
 
         In ascending order, infinite where there are fewer.
@@ -154,7 +151,7 @@ class EpisodicMemory:
         self._seen[:] = state["seen"].cpu().numpy()
 
 
-def by_torch(queries: Tensor, states: Tensor, rows: Ints, held: Ints, k: int) -> Floats:
+def by_torch(queries: Tensor, states: Tensor, rows: Ints, held: Ints, k: int) -> Singles:
     """What `nearest` finds, on any device; `rows` ascend."""
     places = max(int(held.max(initial=0)), k)
     theirs = states[:, :places]
