@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 Singles = NDArray[np.float32]
 Doubles = NDArray[np.float64]
+Floats = NDArray[np.floating]
 Ints = NDArray[np.int64]
 
 
@@ -25,38 +26,58 @@ def compiled(function: Callable[..., Any]) -> Any:
 
 
 @compiled
-def nearest(queries: Singles, states: Singles, rows: Ints, held: Ints, found: Singles) -> None:
-    """Find the squared distances to the nearest states, query i among those of row `rows[i]`.
+def nearest(queries: Singles, states: Singles, rows: Ints, written: Ints, k: int) -> Singles:
+    """Find the squared distances to the k nearest states, query i among those of row `rows[i]`.
 
     Differences, not |a|² − 2ab + |b|², which loses small distances between large numbers. All distances of a query
     come first, by vector instructions; then the smallest are kept in order.
 
     Args:
         queries: [n, F].
-        states: [N, C, F].
+        states: rings of the last C states, [N, C, F].
         rows: [n].
-        held: states to compare with, from the row's first on, [n].
-        found: is filled: [n, k] in ascending order; infinite where there are fewer.
+        written: states that each ring got, [N].
+        k: ≤ C.
+
+    Returns:
+        [n, k] in ascending order; infinite where there are fewer.
     """
-    features, last = queries.shape[1], found.shape[1] - 1
+    found = np.full((len(rows), k), np.inf, np.float32)
     distances = np.empty(states.shape[1], np.float32)
     for i in range(len(rows)):
         query, theirs, kept = queries[i], states[rows[i]], found[i]
-        for place in range(held[i]):
+        held = min(written[rows[i]], len(theirs))
+        for place in range(held):
             total = np.float32(0)
-            for f in range(features):
+            for f in range(len(query)):
                 difference = theirs[place, f] - query[f]
                 total += difference * difference
             distances[place] = total
-        kept[:] = np.inf
-        for place in range(held[i]):
+        for place in range(held):
             distance = distances[place]
-            if distance < kept[last]:
-                at = last
+            if distance < kept[k - 1]:
+                at = k - 1
                 while at > 0 and kept[at - 1] > distance:
                     kept[at] = kept[at - 1]
                     at -= 1
                 kept[at] = distance
+    return found
+
+
+@compiled
+def remember(new: Singles, states: Singles, rows: Ints, written: Ints) -> None:
+    """Write each of `new` into its row's ring, over the oldest state if it is full.
+
+    Args:
+        new: [n, F].
+        states: rings of the last C states, [N, C, F]; is updated.
+        rows: [n].
+        written: states that each ring got, [N]; is updated.
+    """
+    for i in range(len(rows)):
+        row = rows[i]
+        states[row, written[row] % states.shape[1]] = new[i]
+        written[row] += 1
 
 
 @compiled
@@ -73,10 +94,10 @@ def rewards(
         constants: ε of the kernel, ξ, c and s_m.
 
     Returns:
-        Rewards [n]; 0 where there is no neighbour.
+        Rewards [N]; 0 for a row that is not among `rows` and for one without neighbours.
     """
     eps, cluster_distance, pseudo_counts, max_similarity = constants
-    found = np.zeros(len(rows), np.float32)
+    found = np.zeros(len(mean), np.float32)
     for i in range(len(rows)):
         row, count, change = rows[i], 0, 0.0
         for distance in neighbours[i]:
@@ -95,12 +116,12 @@ def rewards(
             total += eps / (max(normalised - cluster_distance, 0.0) + eps)
         similarity = np.sqrt(total) + pseudo_counts
         if similarity <= max_similarity:
-            found[i] = 1 / similarity
+            found[row] = 1 / similarity
     return found
 
 
 @compiled
-def merge(values: Doubles, mean: Doubles, squares: Doubles, count: int) -> None:
+def merge(values: Floats, mean: Doubles, squares: Doubles, count: int) -> None:
     """Merge a batch into a mean and a sum of squared deviations (Chan, Golub & LeVeque 1983).
 
     Args:
@@ -119,3 +140,25 @@ def merge(values: Doubles, mean: Doubles, squares: Doubles, count: int) -> None:
     delta = own - mean
     squares += spread + delta**2 * (count * added / (count + added))
     mean += delta * (added / (count + added))
+
+
+@compiled
+def whitened(values: Floats, mean: Doubles, std: Doubles, most: float) -> Singles:
+    """(x − mean) / std, cut off at ±`most`; NaN stays NaN.
+
+    Args:
+        values: [B, D].
+        mean: [D].
+        std: > 0, [D].
+        most: of the size of what is returned.
+    """
+    found = np.empty(values.shape, np.float32)
+    for i in range(len(values)):
+        for j in range(len(mean)):
+            score = (values[i, j] - mean[j]) / std[j]
+            if score > most:
+                score = most
+            elif score < -most:
+                score = -most
+            found[i, j] = score
+    return found

@@ -9,7 +9,7 @@ from pydantic import Field
 from torch import Tensor
 
 from modules.errors import NonFiniteError
-from modules.intrinsic.compiled import Ints, Singles, nearest, rewards
+from modules.intrinsic.compiled import Ints, Singles, nearest, remember, rewards
 from modules.intrinsic.parts import finite
 from modules.spec import Spec, UsageError, spec
 
@@ -106,25 +106,15 @@ class EpisodicMemory:
         taking_part = embedding if active is None else embedding[rows]
         if not finite(taking_part):
             raise NonFiniteError("an embedding in the episodic memory is not finite: its network has diverged")
-        reward = np.zeros(self.num_envs, np.float32)
-        reward[rows] = rewards(self._neighbours(taking_part, rows), rows, self._mean, self._seen, self._constants)
-        place = self._written[rows] % self.settings.capacity
-        self._states[torch.from_numpy(rows), torch.from_numpy(place)] = taking_part
-        self._written[rows] += 1
-        return torch.from_numpy(reward).to(embedding.device)
-
-    def _neighbours(self, embedding: Tensor, rows: Ints) -> Singles:
-        """Squared distances from embeddings [n, features] to the k nearest states of environments `rows` [n], [n, k].
-
-        In ascending order, infinite where there are fewer.
-        """
-        k = self.settings.k
-        held = np.minimum(self._written[rows], self.settings.capacity)
         if self._states.is_cpu:
-            found = np.empty((len(rows), k), np.float32)
-            nearest(embedding.numpy(), self._states.numpy(), rows, held, found)
-            return found
-        return by_torch(embedding, self._states, rows, held, k)
+            new, states = taking_part.numpy(), self._states.numpy()
+            neighbours = nearest(new, states, rows, self._written, self.settings.k)
+            remember(new, states, rows, self._written)
+        else:
+            neighbours = nearest_by_torch(taking_part, self._states, rows, self._written, self.settings.k)
+            remember_by_torch(taking_part, self._states, rows, self._written)
+        reward = rewards(neighbours, rows, self._mean, self._seen, self._constants)
+        return torch.from_numpy(reward).to(embedding.device)
 
     def reset(self, mask: Tensor) -> None:
         """Empty the memories of the environments in `mask`, bool [N]; the running mean stays."""
@@ -151,8 +141,9 @@ class EpisodicMemory:
         self._seen[:] = state["seen"].cpu().numpy()
 
 
-def by_torch(queries: Tensor, states: Tensor, rows: Ints, held: Ints, k: int) -> Singles:
-    """What `nearest` finds, on any device; `rows` ascend."""
+def nearest_by_torch(queries: Tensor, states: Tensor, rows: Ints, written: Ints, k: int) -> Singles:
+    """`nearest` on any device; `rows` ascend."""
+    held = np.minimum(written[rows], states.shape[1])
     places = max(int(held.max(initial=0)), k)
     theirs = states[:, :places]
     if len(rows) < len(states):
@@ -161,3 +152,9 @@ def by_torch(queries: Tensor, states: Tensor, rows: Ints, held: Ints, k: int) ->
     empty = torch.arange(places) >= torch.from_numpy(held).unsqueeze(1)
     distance.masked_fill_(empty.to(states.device), torch.inf)
     return distance.topk(k, largest=False).values.cpu().numpy()
+
+
+def remember_by_torch(new: Tensor, states: Tensor, rows: Ints, written: Ints) -> None:
+    """`remember` on any device."""
+    states[torch.from_numpy(rows), torch.from_numpy(written[rows] % states.shape[1])] = new
+    written[rows] += 1

@@ -7,8 +7,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from modules.intrinsic.compiled import merge
+from modules.intrinsic.compiled import merge, whitened
 from modules.spec import UsageError
+
+TINY = 1e-8  # standard deviation of what never changed
 
 
 class RunningMoments:
@@ -26,7 +28,7 @@ class RunningMoments:
         self.mean = np.zeros(shape)
         self._squares = np.zeros(shape)  # Σ (x − mean)²
 
-    def update(self, values: NDArray[np.float64]) -> None:
+    def update(self, values: NDArray[np.floating]) -> None:
         """Take in `values` [B, *shape]; nothing happens for B = 0."""
         added = len(values)
         if not added:
@@ -41,6 +43,11 @@ class RunningMoments:
     def std(self) -> NDArray[np.float64]:
         """Standard deviation of the values seen (divided by their count), [*shape]; 0 before the first."""
         return np.asarray(np.sqrt(self._squares / max(1, self.count)))
+
+    def whitened(self, values: NDArray[np.floating], most: float) -> NDArray[np.float32]:
+        """(x − mean) / std of values [..., *shape], cut off at ±`most`; any change of what never changed is cut off."""
+        mean, std = self.mean.reshape(-1), np.maximum(self.std, TINY).reshape(-1)
+        return whitened(values.reshape(-1, len(mean)), mean, std, most).reshape(values.shape)
 
     def state_dict(self) -> dict[str, Tensor]:
         """Count, mean and the sum of squared deviations."""

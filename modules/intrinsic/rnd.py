@@ -3,16 +3,14 @@
 from collections.abc import Mapping
 from typing import Annotated
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from pydantic import Field, InstanceOf
 from tensordict import TensorDictBase
 from torch import Tensor, nn
 
 from modules.errors import NonFiniteError
 from modules.intrinsic.moments import RunningMoments
-from modules.intrinsic.parts import DescentSpec, encoder, last_steps
+from modules.intrinsic.parts import DescentSpec, encoder, finite, last_steps
 from modules.keys import Spaces
 from modules.networks.torsos import TorsoSpec
 from modules.spec import Spec, spec
@@ -84,9 +82,9 @@ class RandomDistillation(Stateful):
             NonFiniteError: an error is NaN or infinite; the statistics of the errors are as before.
         """
         error, mean, deviation = self._taken_in(observation)
-        score = (error - mean) / deviation if deviation else np.zeros_like(error)
-        alpha = np.minimum(np.maximum(1 + score, 1), self.settings.max_alpha)
-        return torch.from_numpy(alpha.astype(np.float32)).to(observation.device)
+        if not deviation:
+            return torch.ones_like(error)
+        return (error.double() - (mean - deviation)).div_(deviation).clamp_(1, self.settings.max_alpha).float()
 
     @torch.no_grad()
     def bonus(self, observation: Tensor) -> Tensor:
@@ -104,20 +102,19 @@ class RandomDistillation(Stateful):
             NonFiniteError: as by `alpha`.
         """
         error, _, deviation = self._taken_in(observation)
-        bonus = error / deviation if deviation else np.zeros_like(error)
-        return torch.from_numpy(bonus.astype(np.float32)).to(observation.device)
+        return (error / deviation).float() if deviation else torch.zeros_like(error)
 
-    def _taken_in(self, observation: Tensor) -> tuple[NDArray[np.float64], float, float]:
+    def _taken_in(self, observation: Tensor) -> tuple[Tensor, float, float]:
         """Errors of the observations, [n], and mean and deviation of all errors, after the statistics took them in.
 
-        The deviation is 0 if it is nothing but rounding. In NumPy: a call of PyTorch takes longer than the arithmetic.
+        The deviation is 0 if it is nothing but rounding.
         """
         if self.whitens:
-            self.observations.update(observation.double().cpu().numpy())
-        error = self.error(observation).cpu().numpy().astype(np.float64)
-        if not np.isfinite(error).all():
+            self.observations.update(observation.cpu().numpy())
+        error = self.error(observation)
+        if not finite(error):
             raise NonFiniteError("an error of random distillation is not finite: its predictor has diverged")
-        self.errors.update(error)
+        self.errors.update(error.cpu().numpy())
         mean, std = float(self.errors.mean), float(self.errors.std)
         return error, mean, std if std > SAME * mean else 0.0
 
@@ -130,9 +127,7 @@ class RandomDistillation(Stateful):
         """What the networks see."""
         if not self.whitens:
             return observation
-        std = np.maximum(self.observations.std, 1e-8)  # an element that never changed: any change is cut off at ±5
-        mean, std = (torch.from_numpy(one).to(observation.device) for one in (self.observations.mean, std))
-        return ((observation.double() - mean) / std).clamp(-WHITE, WHITE).float()
+        return torch.from_numpy(self.observations.whitened(observation.cpu().numpy(), WHITE)).to(observation.device)
 
     def step(self, rows: TensorDictBase) -> dict[str, Tensor]:
         """Train the predictor on what the last steps of the rows saw, the observation after them included.

@@ -6,10 +6,11 @@ import torch
 from numba import njit
 from numba.core.caching import CacheImpl
 
-from modules.intrinsic.compiled import compiled, merge, nearest, rewards
-from modules.intrinsic.memory import by_torch
+from modules.intrinsic.compiled import compiled, merge, nearest, remember, rewards, whitened
+from modules.intrinsic.memory import nearest_by_torch, remember_by_torch
 
-ROWS, HELD = np.array([3, 0, 2]), np.array([0, 2, 9])
+ROWS, HELD = np.array([0, 2, 3]), np.array([0, 2, 9])
+WRITTEN = np.array([0, 5, 2, 9 + 4])  # of the four rows; the last one's ring is full
 
 
 def states_and_queries() -> tuple[torch.Tensor, torch.Tensor]:
@@ -27,10 +28,20 @@ def test_both_ways_find_the_nearest_of_the_states_that_are_held(k):
     for i, (row, held) in enumerate(zip(ROWS, HELD, strict=True)):
         distances = sorted(((queries[i] - state) ** 2).sum().item() for state in states[row, :held])[:k]
         expected[i, : len(distances)] = distances
-    found = np.empty((3, k), np.float32)
-    nearest(queries.numpy(), states.numpy(), ROWS, HELD, found)
+    found = nearest(queries.numpy(), states.numpy(), ROWS, WRITTEN, k)
     np.testing.assert_allclose(found, expected, rtol=1e-5)
-    np.testing.assert_allclose(by_torch(queries, states, ROWS, HELD, k), expected, rtol=1e-5)
+    np.testing.assert_allclose(nearest_by_torch(queries, states, ROWS, WRITTEN, k), expected, rtol=1e-5)
+
+
+def test_both_ways_remember_in_a_ring():
+    states, new = states_and_queries()
+    other, counts, others = states.clone(), WRITTEN.copy(), WRITTEN.copy()
+    remember(new.numpy(), states.numpy(), ROWS, counts)
+    remember_by_torch(new, other, ROWS, others)
+    for found, count in ((states, counts), (other, others)):
+        assert count.tolist() == [1, 5, 3, 14]
+        assert torch.equal(torch.stack((found[0, 0], found[2, 2], found[3, 13 - 9])), new)
+    np.testing.assert_array_equal(states, other)
 
 
 @pytest.mark.parametrize("rows", [[0, 1, 2, 3], [1, 3]])
@@ -38,9 +49,8 @@ def test_elsewhere_all_are_compared_with_what_the_longest_holds(rows, monkeypatc
     compared = []
     cdist = torch.cdist
     monkeypatch.setattr(torch, "cdist", lambda a, b, **kw: compared.append(b.shape) or cdist(a, b, **kw))
-    held = np.arange(len(rows))
-    by_torch(torch.randn(len(rows), 5), torch.randn(4, 9, 5), np.array(rows), held, 1)
-    assert compared == [(len(rows), held.max(), 5)]
+    nearest_by_torch(torch.randn(len(rows), 5), torch.randn(4, 9, 5), np.array(rows), np.array([0, 6, 2, 3]), 1)
+    assert compared == [(len(rows), 6, 5)]
 
 
 def test_without_a_place_for_what_was_compiled_it_is_compiled_anew(monkeypatch):
@@ -55,10 +65,10 @@ def add(a, b):
 
 
 def test_nobody_asks():
-    nobody, found = np.zeros(0, np.int64), np.empty((0, 2), np.float32)
-    nearest(np.empty((0, 5), np.float32), np.empty((4, 9, 5), np.float32), nobody, nobody, found)
-    assert by_torch(torch.empty(0, 5), torch.empty(4, 9, 5), nobody, nobody, 2).shape == (0, 2)
-    assert len(rewards(found, nobody, np.zeros(4), np.zeros(4, np.int64), (1e-3, 0.008, 1e-3, 8.0))) == 0
+    nobody, queries, states = np.zeros(0, np.int64), torch.empty(0, 5), torch.empty(4, 9, 5)
+    found = nearest(queries.numpy(), states.numpy(), nobody, WRITTEN, 2)
+    assert found.shape == nearest_by_torch(queries, states, nobody, WRITTEN, 2).shape == (0, 2)
+    assert rewards(found, nobody, np.zeros(4), np.zeros(4, np.int64), (1e-3, 0.008, 1e-3, 8.0)).tolist() == [0] * 4
 
 
 def test_rewards_worked_out_by_hand():
@@ -70,7 +80,7 @@ def test_rewards_worked_out_by_hand():
     assert mean.tolist() == pytest.approx([0, 2, 3.6, 7, 0])
     assert seen.tolist() == [0, 2, 5, 1, 2]
     kernels = [(2 / 3, 1 / 3.5), (0.5 / (10 / 3.6 + 0.25), 0.4)]  # ε / (d − ξ + ε); the missing one has d = 1
-    assert found.tolist() == pytest.approx([*(1 / (sum(pair) ** 0.5 + 0.1) for pair in kernels), 0, 0])
+    assert found.tolist() == pytest.approx([0, *(1 / (sum(pair) ** 0.5 + 0.1) for pair in kernels), 0, 0])
 
 
 def test_merged_batches_are_one():
@@ -80,3 +90,9 @@ def test_merged_batches_are_one():
         merge(values[start:end], mean, squares, start)
     np.testing.assert_allclose(mean, values.mean(0), rtol=1e-12)
     np.testing.assert_allclose(squares, ((values - values.mean(0)) ** 2).sum(0), rtol=1e-6)
+
+
+def test_values_are_whitened_and_nan_is_seen():
+    values = np.array([[3.0, -8.0, np.nan], [-7.0, 5.0, 0.5]], np.float32)
+    found = whitened(values, np.array([1.0, 0.0, 0.0]), np.array([1.0, 2.0, 1.0]), 4.0)
+    np.testing.assert_array_equal(found, np.array([[2, -4, np.nan], [-4, 2.5, 0.5]], np.float32))
