@@ -26,8 +26,9 @@ run: $(READY) ## train DRQN on pixel CartPole, evaluate it on 100 fresh episodes
 	@echo "learning curve: $(RUN)/learning_curve.png"
 	@ls $(RUN)/videos/*.mp4 $(RUN)/checkpoints/*.pt
 
+# Two processes on two cores: with more threads than one each they wait for one another.
 test: $(READY) lint ## lint, types and the default tests
-	$(BIN)/python -m pytest -n 2
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 
 test-slow: $(READY) ## the learning tests (minutes each)
 	$(BIN)/python -m pytest -m slow

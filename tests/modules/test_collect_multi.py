@@ -241,8 +241,8 @@ def test_an_error_in_an_environment_is_told_with_the_workers_name_and_traceback(
 
 MAIN = """
 import sys
+import threading
 from pathlib import Path
-from threading import Thread
 from tests.modules.test_collect_multi import collect
 if __name__ == "__main__":
     collection, _ = collect(1, sys.argv[1])
@@ -250,7 +250,8 @@ if __name__ == "__main__":
     next(iter(collection))
     Path(sys.argv[1] + "_").write_text("hang")
     Path(sys.argv[1] + "_").rename(sys.argv[1])
-    Thread(target=list, args=(collection,), daemon=True).start()  # orders batches, of which one hangs
+    threading.excepthook = lambda _: None  # Python aborts if a thread writes to stderr while it shuts down
+    threading.Thread(target=list, args=(collection,), daemon=True).start()  # orders batches, of which one hangs
     sys.stdout.write(str(collection._processes[0].pid) + "\\n")
     sys.stdout.flush()
     sys.stdin.readline()  # then it forgets to close
