@@ -102,7 +102,7 @@ class RandomDistillation(Stateful):
             NonFiniteError: as by `alpha`.
         """
         error, _, deviation = self._taken_in(observation)
-        return (error / deviation).float() if deviation else torch.zeros_like(error)
+        return error / deviation if deviation else torch.zeros_like(error)
 
     def _taken_in(self, observation: Tensor) -> tuple[Tensor, float, float]:
         """Errors of the observations, [n], and mean and deviation of all errors, after the statistics took them in.

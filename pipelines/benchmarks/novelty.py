@@ -21,7 +21,7 @@ from modules.seeding import seed_for
 from modules.spec import UsageError
 from pipelines.around import CPU, Surroundings
 from pipelines.benchmarks.learning import learning, shape
-from pipelines.benchmarks.measure import Missing, Pace, Ratio, Table, interleave, number
+from pipelines.benchmarks.measure import Missing, Pace, Table, interleave, number
 from pipelines.benchmarks.subjects import process_of, random_rows, run_of
 from pipelines.command import CONF
 from pipelines.schema import Run
@@ -116,10 +116,10 @@ def acting_rows(preset: str, num_envs: int, sizes: Sequence[int], pace: Pace) ->
     for size in sizes:
         ratio = times.speed("without", str(size))
         step = [number(1e3 * times.median(side) / run.collector.steps) for side in ("without", str(size))]
-        # As `percent` reads it: above 1.
-        share = Ratio(*(2 - 1 / value for value in (ratio.median, ratio.low, ratio.high)))
-        aim = at_most(share.median - 1, LARGEST_SHARE) if (num_envs, size) == AIM else "–"
-        yield [preset, str(num_envs), f"{size:,}".replace(",", " "), *step, percent(ratio), percent(share), aim]
+        slower = ratio.median, ratio.low, ratio.high
+        cost, share = [value - 1 for value in slower], [1 - 1 / value for value in slower]
+        aim = at_most(share[0], LARGEST_SHARE) if (num_envs, size) == AIM else "–"
+        yield [preset, str(num_envs), f"{size:,}".replace(",", " "), *step, percent(cost), percent(share), aim]
 
 
 def collecting(run: Run, network: Network, bonus: Bonus, stack: ExitStack) -> Callable[[], object]:
@@ -157,9 +157,9 @@ def always_full(memory: EpisodicMemory, collect: Callable[[], object]) -> Callab
     return call
 
 
-def percent(ratio: Ratio) -> str:
-    """What the slower side takes more, as shares of the faster one."""
-    median, low, high = (f"{100 * (value - 1):.0f}" for value in (ratio.median, ratio.low, ratio.high))
+def percent(shares: Sequence[float]) -> str:
+    """Write median, minimum and maximum of a share."""
+    median, low, high = (f"{100 * share:.0f}" for share in shares)
     return f"{median} % ({low}–{high})"
 
 

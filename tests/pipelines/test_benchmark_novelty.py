@@ -8,7 +8,7 @@ from modules import keys
 from pipelines import benchmark
 from pipelines.benchmarks import novelty
 from pipelines.benchmarks.learning import learning
-from pipelines.benchmarks.measure import Missing, Pace, Ratio, Table, Times
+from pipelines.benchmarks.measure import Missing, Pace, Table, Times
 from pipelines.benchmarks.novelty import AGENT57, CPU, GYM, NO_END, Nothing, Peak
 from pipelines.benchmarks.subjects import random_rows, run_of
 
@@ -125,7 +125,7 @@ def test_bytes_worked_out_by_hand():
 
 
 def test_shares_are_percents():
-    assert novelty.percent(Ratio(1.25, 1.1, 3)) == "25 % (10–200)"
+    assert novelty.percent((0.25, 0.1, 2)) == "25 % (10–200)"
 
 
 def test_the_section_measures(monkeypatch):
