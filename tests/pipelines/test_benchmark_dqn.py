@@ -2,6 +2,7 @@ from contextlib import closing
 
 import numpy as np
 import pytest
+import torch
 from gymnasium.envs.classic_control import CartPoleEnv
 
 from modules import keys
@@ -64,6 +65,15 @@ def test_the_single_environment_learns_from_what_happened(run):
         assert rows[keys.TERMINATED].any()
         assert rows[keys.MASK].all()
         assert (rows[keys.REWARD] == 1).all()
+
+
+def test_it_acts_by_the_newest_weights_and_is_judged_by_the_averaged_ones(run):
+    with process_of(run), closing(SingleEnvironment(run)) as alone, torch.no_grad():
+        for weights, bias in ((alone.learner.values, [1.0, 0.0]), (alone.learner.averages, [0.0, 1.0])):
+            for weight in weights:
+                weight.zero_()
+            next(weight for weight in weights if weight.shape == (2,)).copy_(torch.tensor(bias))
+        assert (alone.best(alone.sight), alone.greedy(alone.sight)) == (0, 1)
 
 
 def test_its_maths_is_ours(run):
