@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Iterable, Mapping
+from math import isfinite
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -103,7 +104,7 @@ class Learner:
         grad_norm = norms[0] if len(norms) == 1 else torch.stack(norms).norm()
         measures = {f"loss/{name}": value for name, value in out.items() if name != "loss"}
         measures |= {"loss/q": out["loss"].detach(), "loss/grad_norm": grad_norm}
-        if not grad_norm.isfinite() or not measures["loss/q"].isfinite():
+        if not (isfinite(grad_norm) and isfinite(measures["loss/q"])):
             self._optimiser.zero_grad()
             bad = [f"{name} = {value.item()}" for name, value in measures.items() if not value.isfinite()]
             raise NonFiniteError(f"update {self.updates + 1} is not finite: {', '.join(bad)}")

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torchrl.modules.models.utils import SquashDims
 
-from modules.networks.torsos import ACTIVATIONS, Scaled
+from modules.networks.torsos import ACTIVATIONS, Floats, Scaled
 
 Weights = Mapping[str, Tensor]
 Layer = Callable[[Tensor], Tensor]
@@ -60,9 +60,9 @@ def plain(module: nn.Module, name: str, weights: Weights) -> Iterator[Layer | No
     if isinstance(module, nn.Sequential):
         for part, child in module.named_children():
             yield from plain(child, f"{name}{part}.", weights)
-    elif isinstance(module, Scaled):
-        as_it_is = module.offset == 0 and module.scale == 1
-        yield torch.Tensor.float if as_it_is else Scaled(nn.Identity(), offset=module.offset, scale=module.scale)
+    elif isinstance(module, Floats | Scaled):
+        floats = isinstance(module, Floats)
+        yield torch.Tensor.float if floats else Scaled(nn.Identity(), offset=module.offset, scale=module.scale)
         yield from plain(module.network, f"{name}network.", weights)
     elif isinstance(module, nn.Linear) and module.bias is not None:
         weight, bias = weights[f"{name}weight"].mT, weights[f"{name}bias"].unsqueeze(1)

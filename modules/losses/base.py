@@ -257,5 +257,5 @@ class ValueLoss(LossModule):
 def measures(q_tm1: Tensor, target: Tensor, mask: Tensor) -> dict[str, Tensor]:
     """Means over the real steps, and the |δ| of each, from values without gradient; [B, T] each."""
     errors = (q_tm1 - target).abs()
-    means = {"td_error": errors, "q_mean": q_tm1, "target_mean": target}
-    return {name: ops.masked_mean(value, mask) for name, value in means.items()} | {"errors": errors}
+    means = ops.masked_mean(torch.stack((errors, q_tm1, target)), mask)
+    return dict(zip(("td_error", "q_mean", "target_mean"), means.unbind(), strict=True)) | {"errors": errors}

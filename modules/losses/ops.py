@@ -181,8 +181,8 @@ def entropy(log_pi: Tensor) -> Tensor:
 
 
 def masked_mean(x: Tensor, mask: Tensor) -> Tensor:
-    """Mean of `x` over the real steps; padded entries get no gradient, not even from a NaN."""
-    return torch.where(mask, x, 0).sum() / mask.sum()
+    """Mean of `x` [..., B, T] over the real steps, [...]; padded entries get no gradient, not even from a NaN."""
+    return torch.where(mask, x, 0).sum((-2, -1)) / mask.sum()
 
 
 def sequence_priority(td_errors: Tensor, mask: Tensor, eta: float) -> Tensor:

@@ -66,6 +66,18 @@ class TorsoSpec(Spec):
         raise NotImplementedError
 
 
+class Floats(nn.Module):
+    """Turn observations of any number type into floats, then the network."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, observation: Tensor) -> Tensor:
+        """[..., *shape] of any number type → [..., out_features]."""
+        return self.network(observation.to(torch.float32))
+
+
 class Scaled(nn.Module):
     """Turn raw observations into floats near 0: (x − offset) · scale, then the network."""
 
@@ -117,7 +129,7 @@ class MlpSpec(TorsoSpec):
         initialise_(mlp, self.init)
         axes = len(spaces.observation_shape)
         body = nn.Sequential(nn.Flatten(-axes), mlp) if axes > 1 else mlp
-        return TensorDictModule(Scaled(body, offset=0.0, scale=1.0), [keys.OBSERVATION], [keys.EMBED])
+        return TensorDictModule(Floats(body), [keys.OBSERVATION], [keys.EMBED])
 
 
 class Pool(nn.Sequential):

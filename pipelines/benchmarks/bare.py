@@ -31,7 +31,7 @@ class BareNetwork(nn.Module):
         torso, memory, head = run.network.torso, run.network.memory, run.network.head
         if not isinstance(torso, ConvSpec | MlpSpec) or not isinstance(head, QSpec | DuelingSpec):
             raise UsageError(f"{run.name}: there is no bare network with {torso} and {head} to compare with")
-        self.offset, self.scale, self.n_actions = 0.0, 1.0, run.spaces.n_actions
+        self.n_actions, self.pixels = run.spaces.n_actions, isinstance(torso, ConvSpec)
         if isinstance(torso, ConvSpec):
             self.offset, self.scale = float(torso.background), torso.gain / 255
             self.torso = convolutions(torso, run.spaces.observation_shape)
@@ -54,7 +54,9 @@ class BareNetwork(nn.Module):
     def remember(self, rows: Rows, steps: slice, state: State) -> tuple[Tensor, State]:
         """`steps` of the rows and the state before them → features [B, T, H] and the state after them."""
         observation = rows[keys.OBSERVATION][:, steps]
-        x = observation.flatten(0, 1).to(torch.float32, copy=True).sub_(self.offset).mul_(self.scale)
+        x = observation.flatten(0, 1).to(torch.float32)
+        if self.pixels:  # a copy, as they were bytes
+            x.sub_(self.offset).mul_(self.scale)
         x = self.torso(x).unflatten(0, observation.shape[:2])
         if self.reads:
             further = [self.prepared(key, rows[key][:, steps]) for key in self.reads]

@@ -23,7 +23,9 @@ def dqn(pace: Pace) -> Iterator[Table | Missing]:
     theirs = find_spec("stable_baselines3") is not None
     if not theirs:
         yield Missing(
-            single.SB3, f"{single.SB3} is not installed (pip install stable-baselines3), nor needed elsewhere: no rows."
+            single.STABLE_BASELINES,
+            f"{single.STABLE_BASELINES} is not installed (pip install stable-baselines3), nor needed elsewhere: "
+            "no rows.",
         )
     yield speed(pace, theirs=theirs)
     yield solving(pace, theirs=theirs)
@@ -31,32 +33,32 @@ def dqn(pace: Pace) -> Iterator[Table | Missing]:
 
 def speed(pace: Pace, *, theirs: bool) -> Table:
     """Compare frames/s; `theirs`: with Stable-Baselines3."""
-    run, small, late = (run_of(single.EXP, *words) for words in ((), single.SMALL, (*single.SMALL, *LATE)))
+    run, one_step, late = (run_of(single.EXP, *words) for words in ((), single.ONE_STEP, (*single.ONE_STEP, *LATE)))
     frames = run.collector.frames_per_batch
     with (
         process_of(run),
         built(run) as parts,
-        built(small) as parts_small,
+        built(one_step) as parts_one_step,
         closing(single.SingleEnvironment(late)) as alone,
     ):
         sides: dict[str, Call] = {
             single.OURS: training(parts),
-            single.OURS_SMALL: training(parts_small),
+            single.OURS_ONE_STEP: training(parts_one_step),
             single.SINGLE: lambda: alone.train(frames),
         }
         if theirs:
             model = single.stable_baselines(late)
-            sides[single.SB3] = lambda: model.learn(frames, reset_num_timesteps=False)
+            sides[single.STABLE_BASELINES] = lambda: model.learn(frames, reset_num_timesteps=False)
         times = interleave(sides, pace)
     return Table(
         "Whole training of DQN against one environment at a time",
-        [*HEADER, "with their batches (min–max)", "target"],
-        [speed_row(side, run if side == single.OURS else small, times) for side in sides],
+        [*HEADER, "with their maths (min–max)", "target"],
+        [speed_row(side, run if side == single.OURS else one_step, times) for side in sides],
         notes=[
             f"All: the network of +exp={single.EXP}, {single.settings_of(run).ratio:g} learned steps per collected "
             "step, its last ε, PyTorch's own number of threads.",
-            f"Their batches: {' '.join(single.SMALL)}.",
-            "Single environment: a plain loop as CleanRL's dqn.py, with our maths; a ring of NumPy arrays.",
+            f"Their maths and batches: {' '.join(single.ONE_STEP)}.",
+            "Single environment: a plain loop as CleanRL's dqn.py, with our one-step maths; a ring of NumPy arrays.",
         ],
     )
 
@@ -64,10 +66,10 @@ def speed(pace: Pace, *, theirs: bool) -> Table:
 def speed_row(side: str, run: Run, times: Times) -> list[str]:
     """One side's cells; `run` has its batches."""
     compared, num_envs, frames = ["–"] * 3, run.collector.num_envs, run.collector.frames_per_batch
-    if side not in (single.OURS, single.OURS_SMALL):
+    if side not in (single.OURS, single.OURS_ONE_STEP):
         ratio, num_envs = times.speed(single.OURS, side), 1
-        compared = [str(ratio), str(times.speed(single.OURS_SMALL, side)), target(ratio, 5)]
-    learned = f"{run.replay.batch_rows} every {number(single.frames_per_update(run))} frames"
+        compared = [str(ratio), str(times.speed(single.OURS_ONE_STEP, side)), target(ratio, 5)]
+    learned = f"{single.steps_per_update(run)} every {number(single.frames_per_update(run))} frames"
     return [side, str(num_envs), learned, number(frames / times.median(side)), *compared]
 
 

@@ -18,10 +18,29 @@ from pipelines.benchmarks.bare import BareLearner, BareNetwork
 from pipelines.schema import Run
 
 EXP = "dqn_cartpole"
-# Batch and period of CleanRL's dqn.py, 128 steps every 10 frames, with the step size and the target that suit them.
-SMALL = ("replay.batch_rows=128", "optim.lr=2e-3", "optim.tau=0.044")
-SMALL_SB3 = (*SMALL, "optim.lr=1e-3")
-OURS, OURS_SMALL, SINGLE, SB3 = "ours", "ours, their batches", "single environment", "Stable-Baselines3"
+# One-step targets, and batch and period of CleanRL's dqn.py, 128 steps every 10 frames, with what suits them best.
+ONE_STEP = (
+    "loss=dqn",
+    "loss.huber_delta=10",
+    "replay.length=1",
+    "replay.batch_rows=128",
+    "optim.lr=2e-3",
+    "optim.tau=0.044",
+    "optim.average=0.99",
+)
+# Its squared errors, its copy of the target every 500 frames and its newest weights besides.
+CLEANRL = (
+    *ONE_STEP,
+    "loss.huber_delta=0",
+    "optim.lr=1e-3",
+    "optim.tau=1",
+    "optim.target_every=50",
+    "optim.average=0",
+)
+SB3 = (*ONE_STEP, "optim.lr=1e-3")
+# Names of the sides.
+OURS, OURS_ONE_STEP, SINGLE = "ours", "ours, one-step", "single environment"
+SINGLE_CLEANRL, STABLE_BASELINES = "single environment, CleanRL's maths", "Stable-Baselines3"
 
 
 def settings_of(run: Run) -> SequenceSpec:
@@ -32,7 +51,12 @@ def settings_of(run: Run) -> SequenceSpec:
 
 def frames_per_update(run: Run) -> float:
     """How many frames are collected for each update."""
-    return run.replay.batch_rows / settings_of(run).ratio
+    return steps_per_update(run) / settings_of(run).ratio
+
+
+def steps_per_update(run: Run) -> int:
+    """How many steps an update learns from."""
+    return run.replay.batch_rows * run.replay.length
 
 
 def environment(run: Run) -> gymnasium.Env[np.ndarray, Any]:
@@ -50,8 +74,8 @@ class SingleEnvironment:
     """DQN as CleanRL writes it: one environment, a ring of arrays, an update every few frames."""
 
     def __init__(self, run: Run) -> None:
-        if not isinstance(run.loss, QLossSpec) or run.loss.n_step != 1:
-            raise UsageError(f"{run.name}: the single-environment loop needs one-step targets")
+        if not isinstance(run.loss, QLossSpec) or run.loss.n_step != 1 or run.replay.length != 1:
+            raise UsageError(f"{run.name}: the single-environment loop needs one-step targets from rows of one step")
         self.run, self.env = run, environment(run)
         self.exploration = run.exploration.build(1)
         network = run.network.build(run.spaces)
@@ -133,7 +157,9 @@ def stable_baselines(run: Run) -> Any:
 
     torso, head, epsilon, optim = run.network.torso, run.network.head, run.exploration, run.optim
     if not isinstance(torso, MlpSpec) or not isinstance(head, QSpec) or not isinstance(epsilon, EpsGreedySpec):
-        raise UsageError(f"{run.name}: {SB3} needs network/torso=mlp, network/head=q and exploration=eps_greedy")
+        raise UsageError(
+            f"{run.name}: {STABLE_BASELINES} needs network/torso=mlp, network/head=q and exploration=eps_greedy"
+        )
     every = frames_per_update(run)
     return DQN(
         "MlpPolicy",

@@ -21,7 +21,7 @@ LITTLE = ("warmup_frames=0", "collector.num_envs=8", "replay.capacity=2000")
 
 @pytest.fixture
 def run():
-    return run_of(single.EXP, "replay.batch_rows=32", *LITTLE)
+    return run_of(single.EXP, *single.ONE_STEP, "replay.batch_rows=32", *LITTLE)
 
 
 def test_both_sides_learn_as_many_steps_from_as_many_frames(run):
@@ -38,7 +38,8 @@ def test_both_sides_learn_as_many_steps_from_as_many_frames(run):
 
 
 def test_the_single_environment_follows_the_runs_schedules():
-    run = run_of(single.EXP, *single.SMALL, "warmup_frames=100", "exploration.anneal_frames=200", "exploration.end=0")
+    words = ("warmup_frames=100", "exploration.anneal_frames=200", "exploration.end=0")
+    run = run_of(single.EXP, *single.ONE_STEP, *words)
     with process_of(run), closing(SingleEnvironment(run)) as alone:
         asked = []
         alone.best = lambda sight: asked.append(alone.frames) or 0
@@ -85,7 +86,13 @@ def test_its_maths_is_ours(run):
 
 
 @pytest.mark.parametrize(
-    ("words", "sentence"), [(("loss.n_step=3",), "needs one-step targets"), (("env=shower", "loss=dqn"), "env=gym")]
+    ("words", "sentence"),
+    [
+        (("loss.n_step=3",), "needs one-step targets"),
+        (("loss=dqn",), "from rows of one step"),
+        (("loss=retrace",), "needs one-step targets"),
+        (("env=shower", "loss=dqn", "replay.length=1"), "env=gym"),
+    ],
 )
 def test_what_it_does_not_know_is_refused(words, sentence):
     run = run_of("drqn_cartpole_masked", "network/memory=none", *words, "replay.batch_rows=32", *LITTLE)
@@ -104,7 +111,7 @@ def test_the_section_without_the_third_side_says_so(monkeypatch):
     assert solved == "with it: False"
     assert [row[:3] for row in table.rows] == [
         ["ours", "8", "1024 every 80.0 frames"],
-        ["ours, their batches", "8", "128 every 10.0 frames"],
+        ["ours, one-step", "8", "128 every 10.0 frames"],
         ["single environment", "1", "128 every 10.0 frames"],
     ]
     assert {len(row) for row in table.rows} == {len(table.header)}

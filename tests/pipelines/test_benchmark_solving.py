@@ -113,7 +113,7 @@ def test_their_seconds_do_not_count_evaluations(later):
 
 
 def test_a_side_stops_at_the_score(theirs):
-    run = run_of(single.EXP, *single.SMALL, *LITTLE, EASY)
+    run = run_of(single.EXP, *single.ONE_STEP, *LITTLE, EASY)
     ours = solve_ours((*LITTLE, EASY))
     assert (ours.frames, ours.solved) == (480, True)  # the batch of frame 400
     for solve in (solve_single, dqn_solving.solve_stable_baselines):
@@ -123,7 +123,7 @@ def test_a_side_stops_at_the_score(theirs):
 
 
 def test_a_side_that_does_not_get_there_stops_at_the_budget(theirs):
-    run = run_of(single.EXP, *single.SMALL, *LITTLE, "total_frames=500", "stop_at_score=501")
+    run = run_of(single.EXP, *single.ONE_STEP, *LITTLE, "total_frames=500", "stop_at_score=501")
     for solve in (solve_single, dqn_solving.solve_stable_baselines):
         outcome = solve(run)
         assert (outcome.frames, outcome.solved) == (500, False)
@@ -148,13 +148,13 @@ def test_a_side_that_does_not_get_there_is_shown_as_a_bound():
 
 
 def test_the_third_side_gets_our_settings_and_schedules(theirs):
-    run = run_of(single.EXP, *single.SMALL_SB3, "seed=3", EASY, "eval_episodes=2")
+    run = run_of(single.EXP, *single.SB3, "seed=3", EASY, "eval_episodes=2")
     outcome = dqn_solving.solve_stable_baselines(run)
-    assert outcome.frames == 10_000
+    assert outcome.frames == 5_000
     assert (theirs["frames"], theirs["reset"], theirs["deterministic"]) == (200_000, True, True)  # in one go
     fraction, start, end = (theirs[f"exploration_{name}"] for name in ("fraction", "initial_eps", "final_eps"))
-    assert (fraction * theirs["frames"], start, end) == (50_000, 1.0, 0.05)
-    assert (theirs["learning_starts"], theirs["learning_rate"], theirs["gamma"]) == (10_000, 1e-3, 0.99)
+    assert (fraction * theirs["frames"], start, end) == (15_000, 1.0, 0.05)
+    assert (theirs["learning_starts"], theirs["learning_rate"], theirs["gamma"]) == (3_000, 1e-3, 0.99)
     assert (theirs["batch_size"], theirs["train_freq"], theirs["target_update_interval"]) == (128, 10, 455)
     assert (theirs["buffer_size"], theirs["seed"], theirs["device"]) == (200_000, 3, torch.device("cpu"))
     assert (theirs["policy"], theirs["id"]) == ("MlpPolicy", "CartPole-v1")
@@ -172,8 +172,9 @@ def test_the_table_has_all_sides_and_seeds(theirs, monkeypatch):
     assert isinstance(table, Table)
     assert [cells[:2] for cells in table.rows] == [
         ["ours", "800"],
-        ["ours, their batches", "800"],
+        ["ours, one-step", "800"],
         ["single environment", "800"],
+        ["single environment, CleanRL's maths", "800"],
         ["Stable-Baselines3", "800"],
     ]
     assert all(cells[2].startswith("> ") for cells in table.rows)
@@ -187,7 +188,7 @@ def test_sides_take_turns_within_a_seed(quick, seeds, frames, monkeypatch):
     def side(name):
         def solve(given):
             run = given if isinstance(given, Run) else run_of(single.EXP, *given)
-            turns.append((name, run.seed, run.replay.batch_rows, run.optim.lr))
+            turns.append((name, run.seed, single.steps_per_update(run), run.optim.lr, run.optim.tau))
             assert run.total_frames == frames
             return Outcome(1, 1.0, solved=True)
 
@@ -197,13 +198,14 @@ def test_sides_take_turns_within_a_seed(quick, seeds, frames, monkeypatch):
         monkeypatch.setattr(dqn_solving, f"solve_{name}", side(name))
     table = dqn_solving.solving(replace(ONCE, quick=quick), theirs=True)
     assert turns == [
-        (name, seed, batch, lr)
+        (name, seed, *settings)
         for seed in seeds
-        for name, batch, lr in (
-            ("ours", 1024, 5e-3),
-            ("ours", 128, 2e-3),
-            ("single", 128, 2e-3),
-            ("stable_baselines", 128, 1e-3),
+        for name, *settings in (
+            ("ours", 1024, 5e-3, 0.2),
+            ("ours", 128, 2e-3, 0.044),
+            ("single", 128, 2e-3, 0.044),
+            ("single", 128, 1e-3, 1),
+            ("stable_baselines", 128, 1e-3, 0.044),
         )
     ]
-    assert [cells[-1] for cells in table.rows] == ["–", "–", "≥ 5: missed", "≥ 5: missed"]
+    assert [cells[-1] for cells in table.rows] == ["–", "–", *["≥ 5: missed"] * 3]

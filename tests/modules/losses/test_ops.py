@@ -122,3 +122,8 @@ def test_masked_mean_counts_real_steps_and_gives_padding_no_gradient():
     mean.backward()
     assert x.grad is not None
     torch.testing.assert_close(x.grad, tensor([[1 / 3, 1 / 3, 0.0], [1 / 3, 0.0, 0.0]]))
+
+
+def test_masked_mean_of_several_is_one_each():
+    x = tensor([[[1.0, math.nan], [3.0, 5.0]], [[2.0, math.inf], [0.0, 7.0]]])
+    assert ops.masked_mean(x, tensor([[True, False], [True, True]])).tolist() == [3.0, 3.0]
