@@ -104,7 +104,7 @@ class Learner:
         grad_norm = norms[0] if len(norms) == 1 else torch.stack(norms).norm()
         measures = {f"loss/{name}": value for name, value in out.items() if name != "loss"}
         measures |= {"loss/q": out["loss"].detach(), "loss/grad_norm": grad_norm}
-        if not (isfinite(grad_norm) and isfinite(measures["loss/q"])):
+        if not (isfinite(grad_norm) and isfinite(measures["loss/q"])):  # of math: a tensor's own takes five calls
             self._optimiser.zero_grad()
             bad = [f"{name} = {value.item()}" for name, value in measures.items() if not value.isfinite()]
             raise NonFiniteError(f"update {self.updates + 1} is not finite: {', '.join(bad)}")

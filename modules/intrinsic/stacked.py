@@ -60,9 +60,11 @@ def plain(module: nn.Module, name: str, weights: Weights) -> Iterator[Layer | No
     if isinstance(module, nn.Sequential):
         for part, child in module.named_children():
             yield from plain(child, f"{name}{part}.", weights)
-    elif isinstance(module, Floats | Scaled):
-        floats = isinstance(module, Floats)
-        yield torch.Tensor.float if floats else Scaled(nn.Identity(), offset=module.offset, scale=module.scale)
+    elif isinstance(module, Floats):
+        yield torch.Tensor.float
+        yield from plain(module.network, f"{name}network.", weights)
+    elif isinstance(module, Scaled):
+        yield Scaled(nn.Identity(), offset=module.offset, scale=module.scale)
         yield from plain(module.network, f"{name}network.", weights)
     elif isinstance(module, nn.Linear) and module.bias is not None:
         weight, bias = weights[f"{name}weight"].mT, weights[f"{name}bias"].unsqueeze(1)

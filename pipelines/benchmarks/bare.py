@@ -55,7 +55,7 @@ class BareNetwork(nn.Module):
         """`steps` of the rows and the state before them → features [B, T, H] and the state after them."""
         observation = rows[keys.OBSERVATION][:, steps]
         x = observation.flatten(0, 1).to(torch.float32)
-        if self.pixels:  # a copy, as they were bytes
+        if self.pixels:  # bytes, so that x is a copy
             x.sub_(self.offset).mul_(self.scale)
         x = self.torso(x).unflatten(0, observation.shape[:2])
         if self.reads:

@@ -52,13 +52,13 @@ def speed(pace: Pace, *, theirs: bool) -> Table:
         times = interleave(sides, pace)
     return Table(
         "Whole training of DQN against one environment at a time",
-        [*HEADER, "with their maths (min–max)", "target"],
+        [*HEADER, "ours, one-step, is faster (min–max)", "target"],
         [speed_row(side, run if side == single.OURS else one_step, times) for side in sides],
         notes=[
             f"All: the network of +exp={single.EXP}, {single.settings_of(run).ratio:g} learned steps per collected "
             "step, its last ε, PyTorch's own number of threads.",
-            f"Their maths and batches: {' '.join(single.ONE_STEP)}.",
-            "Single environment: a plain loop as CleanRL's dqn.py, with our one-step maths; a ring of NumPy arrays.",
+            "One-step, and the single environment, a plain loop with a ring of NumPy arrays: "
+            f"{' '.join(single.ONE_STEP)}.",
         ],
     )
 

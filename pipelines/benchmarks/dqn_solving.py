@@ -20,7 +20,7 @@ from pipelines.loop import reached
 from pipelines.schema import Run
 
 SEEDS = (0, 1, 2)
-WHOLE = ("eval_episodes=20",)  # more would take minutes in one environment at a time
+BRIEFLY = ("eval_episodes=20",)  # the preset's 50 would take minutes in one environment at a time
 QUICK = (  # reaches nothing
     "total_frames=2_000",
     "warmup_frames=500",
@@ -43,16 +43,18 @@ class Outcome:
 
 def solving(pace: Pace, *, theirs: bool) -> Table:
     """Train all sides in turn, seed by seed; `theirs`: with Stable-Baselines3."""
-    seeds, words = (SEEDS[:1], QUICK) if pace.quick else (SEEDS, WHOLE)
+    seeds, words = (SEEDS[:1], QUICK) if pace.quick else (SEEDS, BRIEFLY)
     sides: dict[str, Callable[[Sequence[str]], Outcome]] = {
         single.OURS: solve_ours,
         single.OURS_ONE_STEP: lambda of_seed: solve_ours((*single.ONE_STEP, *of_seed)),
         single.SINGLE: lambda of_seed: solve_single(run_of(single.EXP, *single.ONE_STEP, *of_seed)),
-        single.SINGLE_CLEANRL: lambda of_seed: solve_single(run_of(single.EXP, *single.CLEANRL, *of_seed)),
+        single.SINGLE_CLEANRL: lambda of_seed: solve_single(
+            run_of(single.EXP, *single.ONE_STEP, *single.CLEANRL, *of_seed)
+        ),
     }
     if theirs:
         sides[single.STABLE_BASELINES] = lambda of_seed: solve_stable_baselines(
-            run_of(single.EXP, *single.SB3, *of_seed)
+            run_of(single.EXP, *single.ONE_STEP, *single.SB3, *of_seed)
         )
     outcomes: dict[str, list[Outcome]] = {side: [] for side in sides}
     for seed in seeds:
@@ -174,13 +176,17 @@ def notes(run: Run, seeds: Sequence[int]) -> list[str]:
         "ours at the end of the batch in which they are full.",
         "Seconds of acting and learning, without evaluations and building; ours with its checkpoints and logs.",
         "A side that did not get there has > before its seconds; the ratio is then at least (≥) what is shown.",
-        "Equal: network, learned steps per frame, ε's line over the frames, warm-up, PyTorch's own number of threads.",
+        "So few episodes let a policy pass now and then that is worse, on each side.",
+        "Equal: network, learned steps per frame, ε's line over the frames, warm-up, capacity, PyTorch's own number of "
+        "threads.",
         f"All but '{single.OURS}', whose settings are the preset's: {' '.join(single.ONE_STEP)}; so with one-step "
         "targets, a target network that follows softly, and evaluations of averaged weights.",
-        f"{single.SINGLE_CLEANRL}: squared errors, the target copied every 500 frames, evaluations of the newest "
-        f"weights: {' '.join(single.CLEANRL[len(single.ONE_STEP) :])}.",
-        f"{single.STABLE_BASELINES}: {single.SB3[-1]}; errors clipped at 1, gradients at 10, a target that is copied "
-        "and on average as old as the single environment's, evaluations of the newest weights; it acts at random in "
-        "its warm-up, whatever ε is.",
-        "Each side was tuned on seeds from 20 on, the preset more than the others.",
+        f"{single.SINGLE_CLEANRL}: besides {' '.join(single.CLEANRL)}; so with its squared errors, its copied target "
+        "and evaluations of the newest weights. Not its own: step size (2.5e-4 there), capacity, warm-up and ε's line.",
+        f"{single.STABLE_BASELINES}: besides {' '.join(single.SB3)}; errors clipped at 1, gradients at 10, "
+        "a target that is copied and on average as old as the single environment's, evaluations of the newest weights; "
+        "it acts at random in its warm-up, whatever ε is.",
+        "Tuned on seeds from 20 on: the preset most (loss, batch, step size, target, average, warm-up and ε's line), "
+        "the single environment's step size and target, CleanRL's step size (of 1e-3 and 2.5e-4), both with two "
+        f"warm-ups and lines of ε, {single.STABLE_BASELINES}' step size.",
     ]

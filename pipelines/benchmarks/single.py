@@ -18,7 +18,8 @@ from pipelines.benchmarks.bare import BareLearner, BareNetwork
 from pipelines.schema import Run
 
 EXP = "dqn_cartpole"
-# One-step targets, and batch and period of CleanRL's dqn.py, 128 steps every 10 frames, with what suits them best.
+# One-step targets, and batch and period of CleanRL's dqn.py, 128 steps every 10 frames, with what suited them best on
+# seeds 20 to 22.
 ONE_STEP = (
     "loss=dqn",
     "loss.huber_delta=10",
@@ -28,19 +29,13 @@ ONE_STEP = (
     "optim.tau=0.044",
     "optim.average=0.99",
 )
-# Its squared errors, its copy of the target every 500 frames and its newest weights besides.
-CLEANRL = (
-    *ONE_STEP,
-    "loss.huber_delta=0",
-    "optim.lr=1e-3",
-    "optim.tau=1",
-    "optim.target_every=50",
-    "optim.average=0",
-)
-SB3 = (*ONE_STEP, "optim.lr=1e-3")
+# Further: its squared errors, its copy of the target every 500 frames and its newest weights. With its own step size,
+# 2.5e-4, 200 000 frames do not suffice.
+CLEANRL = ("loss.huber_delta=0", "optim.lr=1e-3", "optim.tau=1", "optim.target_every=50", "optim.average=0")
+SB3 = ("optim.lr=1e-3",)
 # Names of the sides.
 OURS, OURS_ONE_STEP, SINGLE = "ours", "ours, one-step", "single environment"
-SINGLE_CLEANRL, STABLE_BASELINES = "single environment, CleanRL's maths", "Stable-Baselines3"
+SINGLE_CLEANRL, STABLE_BASELINES = "single environment, CleanRL's loss", "Stable-Baselines3"
 
 
 def settings_of(run: Run) -> SequenceSpec:
@@ -74,8 +69,8 @@ class SingleEnvironment:
     """DQN as CleanRL writes it: one environment, a ring of arrays, an update every few frames."""
 
     def __init__(self, run: Run) -> None:
-        if not isinstance(run.loss, QLossSpec) or run.loss.n_step != 1 or run.replay.length != 1:
-            raise UsageError(f"{run.name}: the single-environment loop needs one-step targets from rows of one step")
+        if not isinstance(run.loss, QLossSpec) or run.replay.length != 1:
+            raise UsageError(f"{run.name}: the single-environment loop needs loss=q or dqn and replay.length=1")
         self.run, self.env = run, environment(run)
         self.exploration = run.exploration.build(1)
         network = run.network.build(run.spaces)
@@ -144,7 +139,7 @@ class SingleEnvironment:
 
 def best_action(network: BareNetwork, sight: np.ndarray) -> int:
     """Action of the highest value for one observation."""
-    return int(network({keys.OBSERVATION: torch.from_numpy(sight)[None, None]}, slice(None), ())[0].argmax())
+    return int(network.advantage(network.torso(torch.from_numpy(sight))).argmax())
 
 
 def stable_baselines(run: Run) -> Any:

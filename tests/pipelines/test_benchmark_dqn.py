@@ -6,6 +6,7 @@ import torch
 from gymnasium.envs.classic_control import CartPoleEnv
 
 from modules import keys
+from modules.losses.q import QLossSpec
 from modules.spec import UsageError
 from pipelines.benchmarks import dqn, single
 from pipelines.benchmarks.acting import built
@@ -68,6 +69,15 @@ def test_the_single_environment_learns_from_what_happened(run):
         assert (rows[keys.REWARD] == 1).all()
 
 
+def test_cleanrls_loss_is_what_its_file_has():
+    run = run_of(single.EXP, *single.ONE_STEP, *single.CLEANRL)
+    assert isinstance(run.loss, QLossSpec)
+    assert (run.loss.huber_delta, run.loss.double, run.loss.rescale_eps) == (0, False, 0)
+    assert (run.optim.tau, run.optim.average) == (1, 0)
+    assert single.frames_per_update(run) * run.optim.target_every == 500
+    assert single.steps_per_update(run) == 128
+
+
 def test_it_acts_by_the_newest_weights_and_is_judged_by_the_averaged_ones(run):
     with process_of(run), closing(SingleEnvironment(run)) as alone, torch.no_grad():
         for weights, bias in ((alone.learner.values, [1.0, 0.0]), (alone.learner.averages, [0.0, 1.0])):
@@ -77,7 +87,9 @@ def test_it_acts_by_the_newest_weights_and_is_judged_by_the_averaged_ones(run):
         assert (alone.best(alone.sight), alone.greedy(alone.sight)) == (0, 1)
 
 
-def test_its_maths_is_ours(run):
+@pytest.mark.parametrize("words", [(), (*single.CLEANRL, "optim.target_every=2")], ids=["one-step", "CleanRL"])
+def test_its_maths_is_ours(words):
+    run = run_of(single.EXP, *single.ONE_STEP, *words, "replay.batch_rows=32", *LITTLE)
     with process_of(run), closing(SingleEnvironment(run)) as alone:
         ours = learning(run)
         alone.learner.online.take_weights(ours.network)
@@ -88,9 +100,8 @@ def test_its_maths_is_ours(run):
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (("loss.n_step=3",), "needs one-step targets"),
-        (("loss=dqn",), "from rows of one step"),
-        (("loss=retrace",), "needs one-step targets"),
+        (("loss=dqn",), "needs loss=q or dqn and replay.length=1"),
+        (("loss=retrace", "replay.length=1"), "needs loss=q or dqn and replay.length=1"),
         (("env=shower", "loss=dqn", "replay.length=1"), "env=gym"),
     ],
 )

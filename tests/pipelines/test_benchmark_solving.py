@@ -148,7 +148,7 @@ def test_a_side_that_does_not_get_there_is_shown_as_a_bound():
 
 
 def test_the_third_side_gets_our_settings_and_schedules(theirs):
-    run = run_of(single.EXP, *single.SB3, "seed=3", EASY, "eval_episodes=2")
+    run = run_of(single.EXP, *single.ONE_STEP, *single.SB3, "seed=3", EASY, "eval_episodes=2")
     outcome = dqn_solving.solve_stable_baselines(run)
     assert outcome.frames == 5_000
     assert (theirs["frames"], theirs["reset"], theirs["deterministic"]) == (200_000, True, True)  # in one go
@@ -174,7 +174,7 @@ def test_the_table_has_all_sides_and_seeds(theirs, monkeypatch):
         ["ours", "800"],
         ["ours, one-step", "800"],
         ["single environment", "800"],
-        ["single environment, CleanRL's maths", "800"],
+        ["single environment, CleanRL's loss", "800"],
         ["Stable-Baselines3", "800"],
     ]
     assert all(cells[2].startswith("> ") for cells in table.rows)
