@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torchrl.modules.models.utils import SquashDims
 
-from modules.networks.torsos import ACTIVATIONS, Floats, Scaled
+from modules.networks.torsos import ACTIVATIONS, AsFloats, Scaled
 
 Weights = Mapping[str, Tensor]
 Layer = Callable[[Tensor], Tensor]
@@ -60,7 +60,7 @@ def plain(module: nn.Module, name: str, weights: Weights) -> Iterator[Layer | No
     if isinstance(module, nn.Sequential):
         for part, child in module.named_children():
             yield from plain(child, f"{name}{part}.", weights)
-    elif isinstance(module, Floats):
+    elif isinstance(module, AsFloats):
         yield torch.Tensor.float
         yield from plain(module.network, f"{name}network.", weights)
     elif isinstance(module, Scaled):

@@ -27,9 +27,13 @@ METRICS: tuple[Metric, ...] = (
     Metric("train/epsilon", "share", "probability of a random action (ε-greedy)"),
     Metric("train/temperature", "value", "temperature of the softmax over values (Boltzmann)"),
     Metric("loss/q", "loss", "mean loss over the updates since the last log event"),
-    Metric("loss/td_error", "value", "mean absolute TD error |δ| over the same updates"),
-    Metric("loss/q_mean", "value", "mean predicted Q of the taken actions over the same updates"),
-    Metric("loss/target_mean", "value", "mean target of that Q over the same updates"),
+    Metric(
+        "loss/td_error",
+        "value",
+        "mean absolute TD error |δ| over the same updates; rescaled where loss.rescale_eps > 0",
+    ),
+    Metric("loss/q_mean", "value", "mean predicted Q of the taken actions over the same updates; rescaled likewise"),
+    Metric("loss/target_mean", "value", "mean target of that Q over the same updates; rescaled likewise"),
     Metric("loss/entropy", "nats", "mean entropy of the policy over the same updates (REINFORCE)"),
     Metric("loss/grad_norm", "norm", "mean norm of the gradient before clipping over the same updates"),
     Metric(

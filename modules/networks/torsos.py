@@ -66,7 +66,7 @@ class TorsoSpec(Spec):
         raise NotImplementedError
 
 
-class Floats(nn.Module):
+class AsFloats(nn.Module):
     """Turn observations of any number type into floats, then the network."""
 
     def __init__(self, network: nn.Module) -> None:
@@ -129,7 +129,7 @@ class MlpSpec(TorsoSpec):
         initialise_(mlp, self.init)
         axes = len(spaces.observation_shape)
         body = nn.Sequential(nn.Flatten(-axes), mlp) if axes > 1 else mlp
-        return TensorDictModule(Floats(body), [keys.OBSERVATION], [keys.EMBED])
+        return TensorDictModule(AsFloats(body), [keys.OBSERVATION], [keys.EMBED])
 
 
 class Pool(nn.Sequential):

@@ -51,13 +51,17 @@ class BareNetwork(nn.Module):
         self.advantage = linear([features, *head.hidden, self.n_actions], nn.ReLU)
         self.to(run.torch_device)
 
+    def embed(self, observation: Tensor) -> Tensor:
+        """Observations [N, …] → features [N, F]."""
+        x = observation.to(torch.float32)
+        if self.pixels:  # bytes, so that x is a copy
+            x.sub_(self.offset).mul_(self.scale)
+        return self.torso(x)
+
     def remember(self, rows: Rows, steps: slice, state: State) -> tuple[Tensor, State]:
         """`steps` of the rows and the state before them → features [B, T, H] and the state after them."""
         observation = rows[keys.OBSERVATION][:, steps]
-        x = observation.flatten(0, 1).to(torch.float32)
-        if self.pixels:  # bytes, so that x is a copy
-            x.sub_(self.offset).mul_(self.scale)
-        x = self.torso(x).unflatten(0, observation.shape[:2])
+        x = self.embed(observation.flatten(0, 1)).unflatten(0, observation.shape[:2])
         if self.reads:
             further = [self.prepared(key, rows[key][:, steps]) for key in self.reads]
             x = torch.cat([x, *further], -1)

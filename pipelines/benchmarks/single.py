@@ -69,8 +69,9 @@ class SingleEnvironment:
     """DQN as CleanRL writes it: one environment, a ring of arrays, an update every few frames."""
 
     def __init__(self, run: Run) -> None:
-        if not isinstance(run.loss, QLossSpec) or run.replay.length != 1:
-            raise UsageError(f"{run.name}: the single-environment loop needs loss=q or dqn and replay.length=1")
+        if not isinstance(run.loss, QLossSpec) or run.replay.length != 1 or run.network.memory.states():
+            needs = "loss=q or dqn, replay.length=1 and network/memory=none"
+            raise UsageError(f"{run.name}: the single-environment loop needs {needs}")
         self.run, self.env = run, environment(run)
         self.exploration = run.exploration.build(1)
         network = run.network.build(run.spaces)
@@ -138,8 +139,8 @@ class SingleEnvironment:
 
 
 def best_action(network: BareNetwork, sight: np.ndarray) -> int:
-    """Action of the highest value for one observation."""
-    return int(network.advantage(network.torso(torch.from_numpy(sight))).argmax())
+    """Action of the highest value, and so of the highest advantage, for one observation; there is no memory."""
+    return int(network.advantage(network.embed(torch.from_numpy(sight)[None])).argmax())
 
 
 def stable_baselines(run: Run) -> Any:

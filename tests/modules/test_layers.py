@@ -24,6 +24,14 @@ def linear(module):
     return [layer for layer in module.modules() if isinstance(layer, nn.Linear)]
 
 
+def test_a_torso_leaves_the_observation_as_it_is():
+    torso, _ = parts(bias=True, init="default")
+    observation = torch.tensor([[1.0, -2.0, 3.0, 0.5]])
+    before = observation.clone()
+    torso.module(observation)
+    assert torch.equal(observation, before)
+
+
 @pytest.mark.parametrize("bias", [True, False])
 def test_layers_have_biases_only_if_wanted(bias):
     layers = [layer for part in parts(bias=bias, init="default") for layer in linear(part)]

@@ -100,8 +100,9 @@ def test_its_maths_is_ours(words):
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (("loss=dqn",), "needs loss=q or dqn and replay.length=1"),
-        (("loss=retrace", "replay.length=1"), "needs loss=q or dqn and replay.length=1"),
+        (("loss=dqn",), "replay.length=1"),
+        (("loss=retrace", "replay.length=1"), "loss=q or dqn"),
+        (("loss=dqn", "replay.length=1", "network/memory=gru"), "network/memory=none"),
         (("env=shower", "loss=dqn", "replay.length=1"), "env=gym"),
     ],
 )
