@@ -1,5 +1,7 @@
 """What users mistype: the words after `python -m pipelines.…`; the folders that stand in them: `bad_input.PLACES`."""
 
+from tests.pipelines import bad_environments, bad_files, bad_folders, bad_paths
+
 STATE, PIXELS = "+exp=drqn_cartpole_masked", "+exp=drqn_cartpole"
 TOUR, CORRIDOR = "+exp=tour", "+exp=corridor"
 SHOWER = "+exp=boltzmann_shower"
@@ -289,6 +291,7 @@ REPORT = (
     ("BROKEN_SUMMARY",),
 )
 BENCHMARK = (("lerner",), ("--quik",), ("learner", "--out", "FILE/table.md"))
+FURTHER = (bad_environments, bad_files, bad_folders, bad_paths)
 COMMANDS = {
     "train": TRAIN,
     "evaluate": EVALUATE,
@@ -298,3 +301,6 @@ COMMANDS = {
     "report": REPORT,
     "benchmark": BENCHMARK,
 }
+for module in FURTHER:
+    for name, table in module.COMMANDS.items():
+        COMMANDS[name] = (*COMMANDS[name], *table)

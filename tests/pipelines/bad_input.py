@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 
 from modules import checkpoint
-from tests.pipelines.bad_commands import COMMANDS, STATE
+from tests.pipelines.bad_commands import COMMANDS, FURTHER, STATE
 from tests.pipelines.launch import Ended, launch
 
 TINY = (STATE, "+debug=smoke", "total_frames=100", "video=false")
@@ -40,6 +40,9 @@ PLACES = {
     "TYPO_IN_CONFIG": "one in whose config.yaml a setting is misspelt",
     "BROKEN_SUMMARY": "one whose summary.json was cut in half",
 }
+OURS = tuple(PLACES)
+for module in FURTHER:
+    PLACES |= module.PLACES
 
 
 @dataclass(frozen=True)
@@ -92,7 +95,7 @@ def prepare(place: Path) -> None:
     (place / "FILE").write_text("text\n")
     made = {"NOWHERE", "EMPTY", "FILE", "RUN"}
     shutil.copytree(place / "RUN", place / "ABOVE" / "run")
-    for name in PLACES.keys() - made - {"ABOVE"}:
+    for name in set(OURS) - made - {"ABOVE"}:
         shutil.copytree(place / "RUN", place / name)
     for path in (place / "NO_CHECKPOINT" / "checkpoints").iterdir():
         path.unlink()
@@ -122,6 +125,8 @@ def prepare(place: Path) -> None:
     (place / "NO_METRICS" / "metrics.csv").unlink()
     path = place / "BROKEN_SUMMARY" / "summary.json"
     path.write_text(json.dumps(json.loads(path.read_text()))[:100])
+    for module in FURTHER:
+        module.prepare(place)
 
 
 def halve(path: Path) -> None:
