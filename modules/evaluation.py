@@ -153,7 +153,7 @@ def step_of(step: TensorDictBase, i: int, episode: int) -> Step:
         number=int(step[keys.STEP_COUNT][i].item()),
         observation=own(step, i),
         action=int(step[keys.ACTION][i].item()),
-        reward=there[keys.REWARD][i].item(),
+        reward=there[keys.EPISODE_RETURN][i].item() - step[keys.EPISODE_RETURN][i].item(),  # not scaled
         next_observation=own(there, i),
         terminated=bool(there[keys.TERMINATED][i].item()),
         truncated=bool(there[keys.TRUNCATED][i].item()),

@@ -5,8 +5,10 @@ from typing import Annotated, Any, ClassVar
 
 import torch
 from pydantic import Field
+from tensordict.nn import TensorDictModule
 from torch import Tensor
 
+from modules import keys
 from modules.schedule import linear
 from modules.spec import Spec, spec
 
@@ -65,6 +67,13 @@ class Line(Exploration):
         line = self._line
         self.now = linear(frames, start=line.start, end=line.end, over=line.anneal_frames)
         return self.now
+
+
+def random_policy(n_actions: int) -> TensorDictModule:
+    """Make a policy that takes any of `n_actions` actions, whatever it sees."""
+    return TensorDictModule(
+        lambda observation: torch.randint(n_actions, observation.shape[:1]), [keys.OBSERVATION], [keys.ACTION]
+    )
 
 
 def eps_greedy(values: Tensor, epsilon: float | Tensor) -> Tensor:

@@ -15,6 +15,7 @@ from modules.spec import UsageError
 
 SCORE_METRIC = "eval/return_mean"
 SUMMARY, EVALUATION = "summary.json", "evaluation.json"
+RANDOM_PLAY = "random play"  # what random actions return, if that was evaluated
 STATUSES = ("finished", "interrupted", "failed", "running")
 EVALUATED = ("mean", "std", "min", "episodes")  # what the table shows of evaluation.json
 
@@ -142,6 +143,8 @@ def load_run(path: Path, metric: str, others: Iterable[str] = ()) -> Run:
         numbers |= {f"evaluation {key}": _number(evaluation, key, source) for key in EVALUATED}
         newest = numbers["frames"] if evaluation.get("checkpoint") == "last" else _best_at(tables)
         outdated = _number(evaluation, "frames", source) < newest
+    if (source := path / evaluation_file("random")).exists():
+        numbers[RANDOM_PLAY] = _number(_read_json(source), "mean", source)
     return Run(
         path=path,
         commit=str(summary.get("commit") or "?"),
@@ -152,6 +155,11 @@ def load_run(path: Path, metric: str, others: Iterable[str] = ()) -> Run:
         curves=curves,
         **{key: summary[key] for key in kinds},
     )
+
+
+def evaluation_file(policy: str) -> str:
+    """Name the file in a run directory that holds the evaluation of a policy."""
+    return EVALUATION if policy == "greedy" else f"evaluation_{policy}.json"
 
 
 def _read_json(path: Path) -> dict[str, Any]:

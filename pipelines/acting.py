@@ -32,11 +32,12 @@ class NumpyPolicy:
 
     def __init__(self, subject: Subject) -> None:
         self._subject = subject
-        self._plain = plain_of(subject.run.env, subject.run.spaces)
+        self._plain = plain_of(subject.run.env, subject.run.env.spaces())
         self._reads = subject.policy.network.reads
         self.reads_reward = keys.PREVIOUS_REWARD in self._reads
         self._bonus = subject.bonus
         self._n = 0
+        self._window: Tensor | None = None  # the newest observations of each episode
         self.reset()
 
     def reset(self) -> None:
@@ -59,7 +60,7 @@ class NumpyPolicy:
         """
         rows, single = self._plain.rows(observation)
         begins = self._beginning(len(rows), first)
-        td = self._inputs(torch.from_numpy(rows), begins, reward)
+        td = self._inputs(self._windows(torch.from_numpy(rows), begins), begins, reward)
         with torch.no_grad():
             self._subject.policy(td)
         self._state = {key: td["next", key] for key in self._subject.policy.network.states}
@@ -83,6 +84,18 @@ class NumpyPolicy:
         if n != self._n:
             self._bonus, self._n = self._subject.around(n).bonus, n
 
+    def _windows(self, observation: Tensor, begins: Tensor) -> Tensor:
+        """Put each observation behind those before it, zeros before an episode's first; [n, *shape] → as it is seen."""
+        length = self._subject.run.env.window_length
+        if length == 1:
+            return observation
+        entries = observation.shape[1]
+        if self._window is None or len(self._window) != len(observation):
+            self._window = observation.new_zeros(len(observation), length * entries, *observation.shape[2:])
+        self._window[begins] = 0
+        self._window = torch.cat([self._window[:, entries:], observation], 1)
+        return self._window
+
     def _inputs(self, observation: Tensor, begins: Tensor, reward: Any) -> TensorDict:
         n, reads = len(observation), self._reads
         if self.reads_reward and reward is None and not begins.all():
@@ -92,7 +105,7 @@ class NumpyPolicy:
             inputs[keys.PREVIOUS_ACTION] = self._action.masked_fill(begins, NO_ACTION)
         if self.reads_reward:
             rewards = torch.from_numpy(self._numbers("reward", reward, n).astype(np.float32))
-            inputs[keys.PREVIOUS_REWARD] = rewards.masked_fill(begins, 0)
+            inputs[keys.PREVIOUS_REWARD] = rewards.masked_fill(begins, 0) * self._subject.run.env.reward_scale
         if keys.PREVIOUS_INTRINSIC in reads:
             inputs[keys.PREVIOUS_INTRINSIC] = self._novelty(observation, begins)
         if keys.ARM in reads:

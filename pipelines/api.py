@@ -21,6 +21,7 @@ from pipelines.acting import NumpyPolicy
 from pipelines.check import refuse_misfits
 from pipelines.command import RunFailed, configured
 from pipelines.evaluate import DEFAULTS, Evaluation, loaded, played, summary
+from pipelines.saved import PolicyName
 from pipelines.schema import read
 from pipelines.session import start
 from pipelines.settings import checked
@@ -155,16 +156,18 @@ def evaluate(
     episodes: int = 100,
     checkpoint: str = "best",
     arm: int | None = None,
+    policy: PolicyName = "greedy",
     seed: int = 0,
     callbacks: Sequence[Callback] = (),
 ) -> dict[str, Any]:
-    """Run greedy episodes that training never saw, the same ones as `python -m pipelines.evaluate`; writes nothing.
+    """Run episodes that training never saw, the same ones as `python -m pipelines.evaluate`; writes nothing.
 
     Args:
         run_dir: of the run.
         episodes: how many.
         checkpoint: `best` or `last`.
         arm: member of a family of policies; None takes the one that the run's own evaluations chose.
+        policy: greedy, sampled as training explored at the checkpoint, or random.
         seed: of the evaluation's own random stream.
         callbacks: told of every episode and step.
 
@@ -174,7 +177,7 @@ def evaluate(
     Raises:
         UsageError: there is no such run, checkpoint or arm.
     """
-    settings = evaluation(run_dir, episodes=episodes, checkpoint=checkpoint, arm=arm, seed=seed)
+    settings = evaluation(run_dir, episodes=episodes, checkpoint=checkpoint, arm=arm, policy=policy, seed=seed)
     with undisturbed():
         subject = loaded(settings)
         return summary(settings, played(settings, subject, callbacks), subject)

@@ -110,7 +110,7 @@ def build(run: Run, run_dir: Path, config: Mapping[str, Any], checkpoint: Mappin
         learner=learner,
         logger=logger,
         arms=ArmTally(run.spaces.n_arms),
-        visits=Visits(run.env.grid_map()),
+        visits=Visits(run.env.agent_map()),
     )
 
 
@@ -132,7 +132,7 @@ def replay_of(run: Run, run_dir: Path) -> Replay:
         save_every=run.save_every,
         batch_frames=run.collector.frames_per_batch,
         seed=seed_for(run.seed, "replay"),
-        symmetry=run.env.symmetry(),
+        symmetry=run.env.agent_symmetry(),
     )
 
 

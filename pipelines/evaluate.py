@@ -1,4 +1,4 @@
-"""Evaluate: `python -m pipelines.evaluate run=DIR [episodes=100] [checkpoint=best|last] [steps=csv] [view=text] …`."""
+"""Evaluate: `python -m pipelines.evaluate run=DIR [episodes=100] [policy=greedy|sampled|random] [steps=csv] …`."""
 
 import contextlib
 import json
@@ -12,26 +12,31 @@ from typing import Annotated, Any, Literal
 
 import torch
 from pydantic import Field
+from tensordict.nn import TensorDictModuleBase
 from torchrl.envs.utils import ExplorationType, set_exploration_type
 
 from modules.evaluation import Callback, Episodes, run_episodes
+from modules.exploration import random_policy
 from modules.files import write_text
-from modules.networks.nets import Policy
-from modules.seeding import seed_for
+from modules.runs import evaluation_file
+from modules.seeding import seed_everything, seed_for
 from modules.spec import Spec, UsageError, spec
-from pipelines.command import command
+from pipelines.command import command, configured
 from pipelines.film import film
 from pipelines.output import while_read, write
-from pipelines.saved import Subject, runs_beneath, subject_of
+from pipelines.saved import PolicyName, Subject, runs_beneath, subject_of
+from pipelines.schema import read
 from pipelines.settings import parse
 from pipelines.steps import recorded
 from pipelines.terminal import Screen, Stage, ending_on_signals
 
 MAX_ENVS = 32
+HELD_OUT = "held-out evaluation"  # purpose of the seeds
 DEFAULTS = {
     "episodes": 100,
     "checkpoint": "best",
     "arm": None,
+    "policy": "greedy",
     "seed": 0,
     "steps": "none",
     "video": False,
@@ -40,7 +45,12 @@ DEFAULTS = {
 }
 USAGE = """python -m pipelines.evaluate run=DIR [setting=value ...]
   run=DIR               run directory to evaluate, or the folder of a sweep: every run beneath it (required)
-  episodes=100          greedy episodes, none of which training has seen
+  episodes=100          episodes, none of which training has seen
+  policy=greedy|sampled|random
+                        the best action; or as training explored at the checkpoint, by its temperature or ε; or any
+                        action, which shows what a score is worth. The last two write evaluation_sampled.json and
+                        evaluation_random.json. policy=random needs no run: instead of run=DIR say which environment,
+                        with the words of pipelines.train: policy=random env=gym env.id=CartPole-v1
   checkpoint=best|last  weights with the best evaluation during training, or the newest
   arm=0                 member of a family of policies; without it the one that the run's own evaluations chose
   seed=0                of the evaluation's own random stream
@@ -61,6 +71,7 @@ class Evaluation(Spec):
     episodes: Annotated[int, Field(gt=0, le=1_000_000)]
     checkpoint: Literal["best", "last"]
     arm: Annotated[int, Field(ge=0)] | None
+    policy: PolicyName
     seed: Annotated[int, Field(ge=0)]
     steps: Literal["none", "csv"]
     video: bool
@@ -74,44 +85,55 @@ def loaded(settings: Evaluation) -> Subject:
 
 
 def evaluate(settings: Evaluation, subject: Subject) -> dict[str, Any]:
-    """Run the greedy episodes, film others if asked; return what evaluation.json says, and write it unless watched."""
+    """Run the episodes, film others if asked; return what evaluation.json says, and write it unless watched."""
     kept = recorded(settings.run, subject.run.spaces) if settings.steps == "csv" else contextlib.nullcontext(())
     with kept as callbacks:
         result = summary(settings, played(settings, subject, callbacks), subject)
     if settings.view == "none":  # a look at a few episodes is not to replace the result of many
-        write_text(settings.run / "evaluation.json", json.dumps(result, indent=2) + "\n")
+        write_text(settings.run / evaluation_file(settings.policy), json.dumps(result, indent=2) + "\n")
     if settings.video:
-        path = settings.run / "videos" / f"evaluation_{settings.checkpoint}.mp4"
-        film(subject.run, subject.policy, subject.around(1), seed=settings.seed, path=path)
+        kind = "" if settings.policy == "greedy" else f"_{settings.policy}"
+        path = settings.run / "videos" / f"evaluation_{settings.checkpoint}{kind}.mp4"
+        policy = subject.acting(settings.policy, 1)
+        film(subject.run, policy, subject.around(1), seed=settings.seed, path=path)
     return result
 
 
 def played(settings: Evaluation, subject: Subject, callbacks: Sequence[Callback]) -> Episodes:
-    """Run the greedy episodes; writes nothing."""
+    """Run the episodes; writes nothing."""
     envs = min(settings.episodes, MAX_ENVS)
     # Another purpose than training's evaluations: no seed here was used to choose the best checkpoint.
-    seed = seed_for(settings.seed, "held-out evaluation")
+    seed = seed_for(settings.seed, HELD_OUT)
     with contextlib.closing(subject.around(envs).build(envs)) as env:
-        return run_episodes(env, subject.policy, episodes=settings.episodes, seed=seed, callbacks=callbacks)
+        policy = subject.acting(settings.policy, envs)
+        return run_episodes(env, policy, episodes=settings.episodes, seed=seed, callbacks=callbacks)
 
 
 def summary(settings: Evaluation, episodes: Episodes, subject: Subject) -> dict[str, Any]:
     """Say what was evaluated, how, and what came of it."""
-    metrics = episodes.metrics()
     return {
-        **{name: metrics[f"eval/return_{name}"] for name in ("mean", "std", "min", "max")},
-        "episodes": len(episodes.returns),
-        "length_mean": metrics["eval/length_mean"],
+        **of_returns(episodes),
         "checkpoint": settings.checkpoint,
         "frames": subject.frames,
         **({} if subject.run.meta.single else {"arm": subject.arm}),
+        "policy": settings.policy,
         "seed": settings.seed,
         "returns": episodes.returns,
     }
 
 
-def watch(policy: Policy, stage: Stage, screen: Screen, *, delay_s: float) -> None:
-    """Show one greedy episode, frame by frame."""
+def of_returns(episodes: Episodes) -> dict[str, Any]:
+    """Summarise returns and lengths under the names of evaluation.json."""
+    metrics = episodes.metrics()
+    return {
+        **{name: metrics[f"eval/return_{name}"] for name in ("mean", "std", "min", "max")},
+        "episodes": len(episodes.returns),
+        "length_mean": metrics["eval/length_mean"],
+    }
+
+
+def watch(policy: TensorDictModuleBase, stage: Stage, screen: Screen, *, delay_s: float) -> None:
+    """Show one episode, frame by frame."""
     screen.show(stage.text())
     with torch.no_grad(), set_exploration_type(ExplorationType.DETERMINISTIC):
         while not stage.over:
@@ -128,8 +150,13 @@ def stage_for(settings: Evaluation, subject: Subject) -> Stage:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Evaluate one run or all of a sweep."""
+    """Evaluate one run or all of a sweep, or play at random in any environment."""
     logging.basicConfig(level=logging.WARNING)
+    if "policy=random" in arguments and not any(word.startswith("run=") for word in arguments):
+        with command():
+            result = random_play(arguments)
+        write(table(result))
+        return 0
     with command():
         settings = parse(Evaluation, DEFAULTS, arguments, USAGE)
         runs = runs_beneath(settings.run)
@@ -149,7 +176,7 @@ def one(settings: Evaluation) -> int:
     write(table(result))
     if stage is not None:
         with ending_on_signals(), contextlib.closing(stage), while_read():
-            watch(subject.policy, stage, Screen(sys.stdout), delay_s=settings.delay_s)
+            watch(subject.acting(settings.policy, 1), stage, Screen(sys.stdout), delay_s=settings.delay_s)
     return 0
 
 
@@ -168,6 +195,20 @@ def all_of(settings: Evaluation, runs: Sequence[Path]) -> int:
         else:
             write(line(run_dir, result))
     return code
+
+
+def random_play(arguments: Sequence[str]) -> dict[str, Any]:
+    """Play random episodes in the environment that the words describe; say what came of it."""
+    mine = [word for word in arguments if word.partition("=")[0] in ("policy", "episodes", "seed")]
+    settings = parse(Evaluation, {**DEFAULTS, "run": Path()}, mine, USAGE)
+    run = read(configured([word for word in arguments if word not in mine])[0])
+    if problems := list(run.env.needs(run)):
+        raise UsageError("; ".join(problems))
+    seed_everything(settings.seed)
+    with contextlib.closing(run.env.build(envs := min(settings.episodes, MAX_ENVS), None)) as env:
+        policy, seed = random_policy(run.spaces.n_actions), seed_for(settings.seed, HELD_OUT)
+        episodes = run_episodes(env, policy, episodes=settings.episodes, seed=seed)
+    return {**of_returns(episodes), "policy": settings.policy, "envs": envs, "seed": settings.seed}
 
 
 def table(result: dict[str, Any]) -> str:

@@ -1,6 +1,7 @@
 """The one training loop: collect, store, learn, evaluate, log, save."""
 
 import signal
+import statistics
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -28,6 +29,7 @@ EPISODE_MEASURES = MappingProxyType(  # means over the episodes that ended
         "meta/arm_mean": keys.ARM,
     }
 )
+RECENT = 50  # episodes of the running mean
 STALENESS_ROWS = 32  # of which those count that do not start their episode
 
 
@@ -43,6 +45,7 @@ class Counters:
     evaluated_at: int = -1  # frames
     score: dict[str, float] = field(default_factory=dict)  # the last evaluation
     best_score: float | None = None
+    recent_returns: list[float] = field(default_factory=list)  # of the last training episodes, oldest first
     sums: dict[str, float] = field(default_factory=dict)  # of measures since the last log
     counts: dict[str, int] = field(default_factory=dict)
 
@@ -71,7 +74,7 @@ class Loop:
         self._mark = (0, 0, self._clock)  # frames, updates and time at the last log
 
     def train(self) -> None:
-        """Run until `total_frames`, or until an evaluation reaches `stop_at_score` or `stop_at_length`.
+        """Run until `total_frames` or `stop_at_episodes`, or until an evaluation reaches one of the other goals.
 
         Raises:
             Stop: a signal came, or the multirun that this is a job of ended; state is that after the last whole batch.
@@ -86,7 +89,7 @@ class Loop:
         parts.collection.restart(seed_for(run.seed, "env", c.restarts))
         self._mark = (c.frames, parts.learner.updates, time.perf_counter())
         batches = parts.collection.batches(self._must_end)
-        while c.frames < run.total_frames and not reached(run, c.score):
+        while c.frames < run.total_frames and not reached(run, c.score, c.episodes):
             if self._must_end():
                 raise Stop(self.stop_signal or signal.SIGTERM)
             before = c.frames
@@ -106,7 +109,7 @@ class Loop:
                 self._learn()
             self.progress.advance(batch.numel())
             self._when_due(before)
-        if c.evaluated_at != c.frames:  # resumed at the end, where the last evaluation failed
+        if c.evaluated_at != c.frames:  # ended by its episodes, or resumed at the end, where the evaluation failed
             self._log(self._evaluate())
             self.save()
 
@@ -178,6 +181,9 @@ class Loop:
                 if ("next", key) in batch.keys(include_nested=True)
             }
             self._add(of_episodes, ended)
+            in_time = (batch["next", keys.EPISODE_RETURN][..., 0].T, done[..., 0].T)  # [T, N], so that the last is last
+            self.counters.recent_returns += in_time[0][in_time[1]].tolist()
+            del self.counters.recent_returns[:-RECENT]
 
     def _when_due(self, before: int) -> None:
         run, c = self.run, self.counters
@@ -220,6 +226,7 @@ class Loop:
         metrics = {name: total / c.counts[name] for name, total in c.sums.items()}
         c.sums, c.counts = {}, {}
         metrics |= {
+            **({"train/return_mean_50": statistics.fmean(c.recent_returns)} if c.recent_returns else {}),
             "train/episodes": c.episodes,
             "train/updates": parts.learner.updates,
             "replay/rows": len(parts.replay),
@@ -273,8 +280,16 @@ def push_weights(source: nn.Module, target: nn.Module) -> None:
 EXACT = 1e-6  # rewards are summed in float32
 
 
-def reached(run: Run, score: Mapping[str, float]) -> str:
-    """Name the setting by which the last evaluation, if there was one, is good enough to end the run; "" if none."""
+def reached(run: Run, score: Mapping[str, float], episodes: int = 0) -> str:
+    """Name the setting by which the run has come to its end early; "" if none.
+
+    Args:
+        run: its settings.
+        score: of the last evaluation; empty if there was none.
+        episodes: that ended in training.
+    """
+    if run.stop_at_episodes is not None and episodes >= run.stop_at_episodes:
+        return f"stop_at_episodes={run.stop_at_episodes}"
     if score and run.stop_at_score is not None and score["eval/return_mean"] >= run.stop_at_score - EXACT:
         return f"stop_at_score={run.stop_at_score}"
     if score and run.stop_at_length is not None and score["eval/length_mean"] <= run.stop_at_length + EXACT:

@@ -3,6 +3,7 @@
 import argparse
 import math
 import re
+import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import NoReturn
 
 from modules.loggers.metrics import METRICS
 from modules.plots import Difference, GroupCurve, Panel, draw_report
-from modules.runs import SCORE_METRIC, find_runs, load_run
+from modules.runs import RANDOM_PLAY, SCORE_METRIC, find_runs, load_run
 from modules.spec import UsageError
 from pipelines.caveats import notes
 from pipelines.command import command
@@ -122,6 +123,20 @@ def _load_sides(options: argparse.Namespace, quantity: str) -> list[list[Group]]
     return sides
 
 
+def _random_play(options: argparse.Namespace, groups: Sequence[Group]) -> list[Line]:
+    """Draw a line for what random actions return, in every experiment in which that was evaluated."""
+    found: dict[str, list[float]] = {}
+    for group in groups:
+        found.setdefault(group.exp, []).extend(
+            run.numbers[RANDOM_PLAY] for run in group.runs if RANDOM_PLAY in run.numbers
+        )
+    return [
+        Line(exp=exp, metric=SCORE_METRIC, name=RANDOM_PLAY, value=statistics.fmean(values))
+        for exp, values in found.items()
+        if values and SCORE_METRIC in options.panels
+    ]
+
+
 def _axis_label(metric: str) -> str:
     names = {SCORE_METRIC: "greedy return per episode", "eval/length_mean": "steps per greedy episode"}
     return names.get(metric, metric) + "".join(f" [{known.unit}]" for known in METRICS if known.name == metric)
@@ -207,6 +222,7 @@ def report(options: argparse.Namespace) -> str:
         parts.insert(0, result_table([newest(group, quantity) for group in groups], targets(options, groups)))
     if differences:
         parts.append(difference_table(differences))
+    options.lines += _random_play(options, groups)
     curves = _curves(options, groups, quantity)
     limits = notes(groups, [found[options.metric] for found in curves], quantity)
     parts.append("".join(f"- {note}\n" for note in limits))

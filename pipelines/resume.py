@@ -21,11 +21,12 @@ from pipelines.schema import read
 from pipelines.session import execute
 from pipelines.settings import parse
 
-DEFAULTS = {"total_frames": None, "stop_at_score": "keep", "stop_at_length": "keep"}
+DEFAULTS = {"total_frames": None, "stop_at_score": "keep", "stop_at_episodes": "keep", "stop_at_length": "keep"}
 USAGE = """python -m pipelines.resume run=DIR [total_frames=N]
   run=DIR          run directory to go on with (required)
   total_frames=N   new end of the run, in env frames; default: the end that it was started with
   stop_at_score=X  new score that ends the run early, null for none; default: the one that it was started with
+  stop_at_episodes=N the same for the number of training episodes
   stop_at_length=X the same for the length of episodes"""
 
 
@@ -36,6 +37,7 @@ class Resume(Spec):
     run: Path
     total_frames: Annotated[int, Field(gt=0)] | None
     stop_at_score: float | Literal["keep"] | None
+    stop_at_episodes: int | Literal["keep"] | None
     stop_at_length: float | Literal["keep"] | None
 
 
@@ -46,7 +48,7 @@ def resume(settings: Resume, *, bar: bool) -> float | None:
     state = checkpoint.load(checkpoint.latest(run_dir / "checkpoints"))
     if settings.total_frames is not None:
         config["total_frames"] = settings.total_frames
-    goals = {"stop_at_score": settings.stop_at_score, "stop_at_length": settings.stop_at_length}
+    goals = {name: getattr(settings, name) for name in ("stop_at_score", "stop_at_episodes", "stop_at_length")}
     changed = {name: goal for name, goal in goals.items() if goal != "keep"}
     config |= changed
     run = read(OmegaConf.create(config))
@@ -56,7 +58,7 @@ def resume(settings: Resume, *, bar: bool) -> float | None:
             f"total_frames={run.total_frames}: {run_dir} is at frame {state['frames']} already; "
             f"give a larger total_frames to train on"
         )
-    goal = reached(run, state["counters"]["score"])
+    goal = reached(run, state["counters"]["score"], state["counters"]["episodes"])
     if goal and (ended or changed):
         name = goal.partition("=")[0]
         raise UsageError(f"{goal}: {run_dir} has reached it; to go on, give a harder one or {name}=null")

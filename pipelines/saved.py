@@ -6,11 +6,13 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from omegaconf import OmegaConf
+from tensordict.nn import TensorDictModuleBase
 
 from modules import checkpoint
+from modules.exploration import random_policy
 from modules.intrinsic import Bonus, Curiosity
 from modules.meta import FixedArm
 from modules.networks.nets import Policy, RecurrentNetwork
@@ -22,6 +24,7 @@ from pipelines.around import CPU, Surroundings, greedy_surroundings
 from pipelines.schema import Run, read
 
 CONFIG = "config.yaml"
+PolicyName = Literal["greedy", "sampled", "random"]
 
 
 def load_run(run_dir: Path) -> tuple[Run, dict[str, Any]]:
@@ -76,7 +79,10 @@ def network_with(state: Mapping[str, Any], run: Run, run_dir: Path) -> Recurrent
 
 @dataclass(frozen=True, kw_only=True)
 class Subject:
-    """What is evaluated: a run's settings and saved policy, with the curiosity, bonus and arm that it acts with."""
+    """What is evaluated: a run's settings and saved policy, with the curiosity, bonus and arm that it acts with.
+
+    `policy` is the greedy one.
+    """
 
     run: Run
     policy: Policy
@@ -84,6 +90,20 @@ class Subject:
     bonus: Bonus
     arm: int
     frames: int
+
+    def acting(self, choice: PolicyName, num_envs: int) -> TensorDictModuleBase:
+        """Make what acts in `num_envs` environments.
+
+        `greedy` takes the best action, `random` any. `sampled` explores as training did at the checkpoint: by its
+        temperature, or by its ε, of a ladder with as many steps as there are environments.
+        """
+        if choice == "greedy":
+            return self.policy
+        if choice == "random":
+            return random_policy(self.run.spaces.n_actions)
+        exploration = self.run.exploration.build(num_envs)
+        exploration.anneal(self.frames)
+        return Policy(self.policy.network, exploration.choose)
 
     def around(self, num_envs: int) -> Surroundings:
         """Make what surrounds environments of its own."""

@@ -48,6 +48,8 @@ class Run(Spec):
         save_every: frames between checkpoints; each restarts the environments.
         keep_checkpoints: how many of the newest checkpoints stay.
         stop_at_score: mean greedy return at or above which the run ends early; null means never.
+        stop_at_episodes: training episodes after which the run ends, with the batch in which the last one ends; null
+            means never.
         stop_at_length: mean length of greedy episodes at or below which the run ends early; null means never.
         video: whether to record a greedy episode at the end.
         dry: stop after all checks.
@@ -65,6 +67,7 @@ class Run(Spec):
     save_every: Positive
     keep_checkpoints: Positive
     stop_at_score: float | None
+    stop_at_episodes: Positive | None
     stop_at_length: Annotated[float, Field(gt=0)] | None
     video: bool
     dry: bool
@@ -82,7 +85,7 @@ class Run(Spec):
     @cached_property
     def spaces(self) -> Spaces:
         """Spaces of the environment and the arms; raises `UsageError` if it cannot be trained on."""
-        return replace(self.env.spaces(), betas=tuple(self.arms.beta.tolist()))
+        return replace(self.env.agent_spaces(), betas=tuple(self.arms.beta.tolist()))
 
     @cached_property
     def arms(self) -> Arms:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from modules.plots import Difference
-from modules.runs import EVALUATED
+from modules.runs import EVALUATED, RANDOM_PLAY
 from modules.statistics import Estimate, estimate, iqm, mean
 from pipelines.caveats import OUTDATED, settings
 from pipelines.comparison import HELD_OUT, Group
@@ -21,6 +21,8 @@ def run_table(groups: Sequence[Group], quantity: str) -> str:
     columns |= {"score": "score", "best_score": "best score"}
     if any(HELD_OUT in run.numbers for group in groups for run in group.runs):
         columns |= {f"evaluation {key}": f"evaluation {key}" for key in EVALUATED}
+    if any(RANDOM_PLAY in run.numbers for group in groups for run in group.runs):
+        columns |= {RANDOM_PLAY: RANDOM_PLAY}
     header, rows = ["side", "exp", "memory", "seed", "status", *columns.values(), quantity], []
     for group in groups:
         for run in group.runs:

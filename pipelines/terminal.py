@@ -42,9 +42,10 @@ class Stage:
         """Take the action in `chosen`, which is `now` with what the policy added."""
         after = self._env.step(chosen)
         there, action = after["next"], int(after[keys.ACTION])
+        before = self.episode_return
         self.over, self.episode_return = bool(there[keys.DONE]), float(there[keys.EPISODE_RETURN])
         name = self._spec.actions[action] if self._spec.actions else str(action)
-        self._told = f"action {name}, reward {float(there[keys.REWARD]):.4g}"
+        self._told = f"action {name}, reward {self.episode_return - before:.4g}"
         if self.over:
             how = "ended" if bool(there[keys.TERMINATED]) else "ran out of time"
             steps = int(there[keys.STEP_COUNT])

@@ -79,7 +79,7 @@ class AtariSpec(EnvSpec):
     def build(self, num_envs: int, primer: Transform | None, *, video: bool = False) -> TransformedEnv:
         """Make the games, which step together."""
         games = [lambda: self._preprocessed(video=video)] * num_envs
-        return transformed(wrapped(SyncVectorEnv(games, autoreset_mode=AutoresetMode.DISABLED)), primer)
+        return transformed(wrapped(SyncVectorEnv(games, autoreset_mode=AutoresetMode.DISABLED)), self, primer)
 
     def picture(self, env: EnvBase) -> np.ndarray:
         """The screen in colour, not the agent's view of it."""

@@ -1,27 +1,53 @@
 """What every environment offers: its spaces without building it, vectorised building, a picture."""
 
 import string
-from typing import ClassVar
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from types import MappingProxyType
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 import torch
+from pydantic import Field
 from tensordict import TensorDictBase
 from torchrl.data import Categorical, Composite, Unbounded
-from torchrl.envs import Compose, EnvBase, Transform, TransformedEnv
+from torchrl.envs import CatFrames, Compose, EnvBase, RewardScaling, Transform, TransformedEnv
 
 from modules import keys
 from modules.keys import GridMap, Spaces, Symmetry
-from modules.spec import Spec, UsageError
+from modules.spec import Spec, UsageError, spec
 
 
+@spec
 class EnvSpec(Spec):
-    """Settings of an environment; `actions` says in a word each what they do, where that is known."""
+    """Settings of an environment; `actions` says in a word each what they do, where that is known.
+
+    Attributes:
+        window_length: how many of the newest observations the agent sees at once, oldest first; zeros stand for those
+            before an episode's first. Images are stacked by their channels.
+        reward_scale: what the agent's rewards are multiplied by; returns are reported without it.
+    """
 
     actions: ClassVar[tuple[str, ...]] = ()
+
+    window_length: Annotated[int, Field(gt=0)]
+    reward_scale: Annotated[float, Field(gt=0)]
+
+    def needs(self, run: Any) -> Iterator[str]:
+        """Only vectors and images can be stacked."""
+        del run
+        if self.window_length > 1 and len(shape := self.spaces().observation_shape) not in (1, 3):
+            yield f"env.window_length={self.window_length} needs vectors or images, but observations are {list(shape)}"
 
     def spaces(self) -> Spaces:
         """Look up observation and action spaces; raises `UsageError` for what cannot be trained on."""
         raise NotImplementedError
+
+    def agent_spaces(self) -> Spaces:
+        """The spaces as the agent has them, with all observations of a window."""
+        spaces = self.spaces()
+        first, *rest = spaces.observation_shape
+        return replace(spaces, observation_shape=(first * self.window_length, *rest))
 
     def max_steps(self) -> int | None:
         """Steps after which an episode is cut off; None if it is not known."""
@@ -31,9 +57,26 @@ class EnvSpec(Spec):
         """The map on which its observations have a place; None if there is none."""
         return None
 
+    def agent_map(self) -> GridMap | None:
+        """The same map for what the agent sees, of which the newest observation has a place there."""
+        found = self.grid_map()
+        if found is None or self.window_length == 1:
+            return found
+        size = self.spaces().observation_shape[0]
+        return replace(found, cells=lambda windows: found.cells(windows[:, -size:]))
+
     def symmetry(self) -> Symmetry | None:
         """The environment's mirror symmetry; None if it has none that is known."""
         return None
+
+    def agent_symmetry(self) -> Symmetry | None:
+        """The same symmetry for what the agent sees, every observation of a window mirrored."""
+        found = self.symmetry()
+        if found is None or self.window_length == 1:
+            return found
+        size = len(found.observation)
+        entries = [step * size + entry for step in range(self.window_length) for entry in found.observation]
+        return replace(found, observation=tuple(entries))
 
     def build(self, num_envs: int, primer: Transform | None, *, video: bool = False) -> TransformedEnv:
         """Make `num_envs` environments that step together; `video` lets `picture` work."""
@@ -59,6 +102,10 @@ class EnvSpec(Spec):
     def keys(self) -> dict[str, int]:
         """Keys with which a person takes the actions; q is taken."""
         return {key: action for action, key in enumerate(string.digits[: self.spaces().n_actions])}
+
+
+# For whoever makes a spec in Python: the agent sees and gets what the environment gives.
+UNCHANGED: Mapping[str, Any] = MappingProxyType({"window_length": 1, "reward_scale": 1.0})
 
 
 class EpisodeTracker(Transform):
@@ -93,6 +140,15 @@ class EpisodeTracker(Transform):
         return observation_spec
 
 
-def transformed(env: EnvBase, primer: Transform | None) -> TransformedEnv:
-    """Add what acting needs: episode starts, step count, undiscounted return, zero recurrent state."""
-    return TransformedEnv(env, Compose(*[EpisodeTracker(), *([] if primer is None else [primer])]))
+def transformed(env: EnvBase, settings: EnvSpec, primer: Transform | None) -> TransformedEnv:
+    """Add what acting needs: episode starts, step count, undiscounted return, the agent's view, recurrent state."""
+    return TransformedEnv(env, Compose(*[EpisodeTracker(), *view(settings), *([] if primer is None else [primer])]))
+
+
+def view(settings: EnvSpec) -> Iterator[Transform]:
+    """Make what turns the environment's rewards and observations into the agent's; returns are counted before."""
+    if settings.reward_scale != 1:
+        yield RewardScaling(loc=0.0, scale=settings.reward_scale)
+    if settings.window_length > 1:
+        dim = -len(settings.spaces().observation_shape)
+        yield CatFrames(settings.window_length, dim, [keys.OBSERVATION], padding="constant", padding_value=0)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from modules.envs.base import UNCHANGED
 from modules.envs.drawing import ARROWS, DOCS, cells, only, save, under
 from modules.envs.world import FOUND, HIT, NOTHING, State
 
@@ -49,10 +50,10 @@ def write_all(folder: Path) -> None:
     """Write one picture per task, `<task>.png`, of an episode that is always the same."""
     from modules.envs import explore  # it imports this file
 
-    corridor = explore.GoalCorridorSpec(length=20, horizon=40, mapping_seed=None).world()
-    sea = explore.DeepSeaSpec(size=10, mapping_seed=42, move_cost=0.01).world()
-    coin = explore.RandomCoinSpec(size=9, horizon=200).world()
-    chain = explore.DiscountingChainSpec(mapping_seed=4).world()
+    corridor = explore.GoalCorridorSpec(length=20, horizon=40, mapping_seed=None, **UNCHANGED).world()
+    sea = explore.DeepSeaSpec(size=10, mapping_seed=42, move_cost=0.01, **UNCHANGED).world()
+    coin = explore.RandomCoinSpec(size=9, horizon=200, **UNCHANGED).world()
+    chain = explore.DiscountingChainSpec(mapping_seed=4, **UNCHANGED).world()
     for name, world, action, steps in (
         ("goal_corridor", corridor, 1, 5),
         ("deep_sea", sea, 1, 6),

@@ -132,6 +132,7 @@ class GymSpec(EnvSpec):
 
     def needs(self, run: Any) -> Iterator[str]:
         """A film needs a renderer, and everything a first step."""
+        yield from super().needs(run)
         with closing(self._mine()) as env:
             if run.video and not renders(env):
                 how = "an environment that renders rgb_array"
@@ -165,7 +166,7 @@ class GymSpec(EnvSpec):
         with closing(self._mine()) as env:
             adapted = adapters(env)
         envs = make_vec(self.id, num_envs, kwargs, (*wrappers_named(self.wrappers), *adapted))
-        return transformed(wrapped(Observations(envs, self)), primer)
+        return transformed(wrapped(Observations(envs, self)), self, primer)
 
     def picture(self, env: EnvBase) -> np.ndarray:
         """Ask the environment's own renderer."""

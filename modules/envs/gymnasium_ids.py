@@ -15,6 +15,7 @@ import torch
 from pydantic import ValidationError
 
 from modules.envs import corridor, explore, shower, tiny, tour
+from modules.envs.base import UNCHANGED
 from modules.envs.world import FPS, State, World, WorldSpec
 from modules.spec import UsageError, sentences
 
@@ -72,7 +73,7 @@ def unchanged(rules: type) -> dict[str, None]:
 def made(kind: type[WorldSpec], settings: Mapping[str, Any]) -> Any:
     """Make the rules of a world; raises `UsageError`, one sentence, for settings that make no sense."""
     try:
-        return kind(**settings).world()
+        return kind(**UNCHANGED, **settings).world()
     except ValidationError as error:
         text = "; ".join(sentences(error, kind))
     except UsageError as error:

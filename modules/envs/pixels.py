@@ -89,7 +89,7 @@ class PixelsSpec(EnvSpec):
         kwargs = {**self.kwargs, "render_mode": "rgb_array"}
         with closing(make_one(self.id, kwargs, ())) as env:
             adapted = numbering(env)
-        return transformed(wrapped(Pixels(make_vec(self.id, num_envs, kwargs, adapted), self)), primer)
+        return transformed(wrapped(Pixels(make_vec(self.id, num_envs, kwargs, adapted), self)), self, primer)
 
     def picture(self, env: EnvBase) -> np.ndarray:
         """The full colour frame, not the agent's view of it."""

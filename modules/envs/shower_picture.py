@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import torch
 
+from modules.envs.base import UNCHANGED
 from modules.envs.drawing import ARROWS, BESIDE, DOCS, GAP, LEFT, RIGHT, ROBOT, UP, cells, only, save, under
 from modules.envs.world import FOUND, HIT, NOTHING, State
 
@@ -73,7 +74,7 @@ def write_all(folder: Path) -> None:
     """Write `shower.png`, of an episode that is always the same."""
     from modules.envs import shower  # it imports this file
 
-    rules = {"noise": 1, "horizon": 60, "ends": "truncated", "observation": "scaled"}
+    rules = {**UNCHANGED, "noise": 1, "horizon": 60, "ends": "truncated", "observation": "scaled"}
     world = shower.ShowerSpec(start=(35, 41), comfortable=(37, 39), **rules).world()  # pyright: ignore[reportArgumentType]
     world.seed(SEED)
     state = world.start(1)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from modules.envs.base import UNCHANGED
 from modules.envs.drawing import DOCS, DOWN, RIGHT, UP, cells, only, save, under
 from modules.envs.world import FOUND, HIT, NOTHING, State
 
@@ -96,9 +97,9 @@ def write_all(folder: Path) -> None:
     """Write one picture per task, `<task>.png`, of an episode that is always the same."""
     from modules.envs import tiny  # it imports this file
 
-    chain = tiny.MemoryLenSpec(length=10, bits=1).world()
-    tmaze = tiny.PassiveTmazeSpec(length=10, reward_goal=1.0, penalty=1.0).world()
-    cards = tiny.RepeatPreviousSpec(k=2, length=51).world()
+    chain = tiny.MemoryLenSpec(length=10, bits=1, **UNCHANGED).world()
+    tmaze = tiny.PassiveTmazeSpec(length=10, reward_goal=1.0, penalty=1.0, **UNCHANGED).world()
+    cards = tiny.RepeatPreviousSpec(k=2, length=51, **UNCHANGED).world()
     for name, world, steps in (("memory_len", chain, 0), ("passive_tmaze", tmaze, 0), ("repeat_previous", cards, 2)):
         world.seed(SEED)
         state = world.start(1)

@@ -184,7 +184,7 @@ class TourSpec(WorldSpec):
 
     def needs(self, run: Any) -> Iterator[str]:
         """Random maps must have paths, which only a draw can tell; fixed maps have their own size, start and goals."""
-        del run
+        yield from super().needs(run)
         if self.rules.maps:
             for name in ("size", "start", "goals", "walls"):
                 if getattr(self, name) is not None:

@@ -13,6 +13,7 @@ from torchrl.envs import EnvBase, Transform, TransformedEnv
 from modules import keys
 from modules.envs.base import EnvSpec, transformed
 from modules.keys import Spaces
+from modules.spec import spec
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -130,6 +131,7 @@ class WorldEnv(EnvBase):
             self.world.seed(seed)
 
 
+@spec
 class WorldSpec(EnvSpec):
     """Settings of a world; those that are not null replace parts of a task's rules, a dataclass `replaces`, if any."""
 
@@ -146,7 +148,7 @@ class WorldSpec(EnvSpec):
     def build(self, num_envs: int, primer: Transform | None, *, video: bool = False) -> TransformedEnv:
         """Make the environments; they can always draw themselves."""
         del video
-        return transformed(WorldEnv(self.world(), num_envs), primer)
+        return transformed(WorldEnv(self.world(), num_envs), self, primer)
 
     def picture(self, env: EnvBase) -> np.ndarray:
         """Ask the rules."""

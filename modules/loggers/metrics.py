@@ -21,6 +21,9 @@ METRICS: tuple[Metric, ...] = (
         "reward",
         "mean undiscounted return of the training episodes that ended since the last log event",
     ),
+    Metric(
+        "train/return_mean_50", "reward", "mean undiscounted return of the last 50 training episodes, or of all so far"
+    ),
     Metric("train/length_mean", "frames", "mean length of the same episodes"),
     Metric("train/episodes", "count", "training episodes ended so far"),
     Metric("train/updates", "count", "optimiser steps so far"),

@@ -55,7 +55,10 @@ def curve_figure(run_dir: Path) -> Figure | None:
 def _draw_returns(axes: Axes, table: Table) -> None:
     frames, values = measured(table, "train/return_mean")
     if frames.size:
-        axes.plot(frames, values, color=ORANGE, linewidth=1.0, label="training, exploring (mean)")
+        axes.plot(frames, values, color=ORANGE, linewidth=0.8, alpha=0.5, label="training, exploring (mean)")
+    frames, values = measured(table, "train/return_mean_50")
+    if frames.size:
+        axes.plot(frames, values, color=ORANGE, linewidth=1.6, label="last 50 training episodes (mean)")
     frames, values = measured(table, "eval/return_mean")
     if frames.size:
         style = {"color": BLUE, "linewidth": 1.8, "marker": "o", "markersize": 3.5}
@@ -67,7 +70,9 @@ def _draw_returns(axes: Axes, table: Table) -> None:
         axes.fill_between(low_at, low, high, color=BLUE, alpha=0.18, linewidth=0, label=label)
     axes.set_ylabel("return per episode [reward]")
     if axes.get_legend_handles_labels()[0]:
-        axes.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=3, borderaxespad=0.2)  # above, not on, the data
+        axes.legend(
+            loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=4, fontsize="small", borderaxespad=0.2
+        )  # above, not on, the data
 
 
 def _draw_loss(axes: Axes, table: Table) -> None:

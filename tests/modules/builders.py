@@ -10,6 +10,7 @@ from tensordict import TensorDict
 from tensordict.nn import TensorDictModule
 
 from modules import keys
+from modules.envs.base import UNCHANGED
 from modules.envs.gym import GymSpec
 from modules.keys import Spaces
 from modules.losses.base import Rows
@@ -189,7 +190,7 @@ if "Parity-v0" not in gymnasium.registry:
 
 
 def gym_spec(env_id: str, keep: tuple[int, ...] | None = None, **kwargs: object) -> GymSpec:
-    return GymSpec(id=env_id, kwargs=kwargs, wrappers=(), keep=keep)
+    return GymSpec(id=env_id, kwargs=kwargs, wrappers=(), keep=keep, **UNCHANGED)
 
 
 def always(action: int) -> TensorDictModule:

@@ -7,16 +7,17 @@ from tensordict.nn import TensorDictModule
 
 from modules import keys
 from modules.collect import SyncSpec
+from modules.envs.base import UNCHANGED
 from modules.envs.explore import DeepSeaSpec, DiscountingChainSpec, GoalCorridorSpec, RandomCoinSpec
 from modules.envs.tiny import MemoryLenSpec
 from modules.visits import Visits
 from tests.modules.builders import gym_spec
 
 WORLDS = {
-    "corridor": GoalCorridorSpec(length=3, horizon=5, mapping_seed=1),
-    "sea": DeepSeaSpec(size=4, mapping_seed=1, move_cost=0.01),
-    "coin": RandomCoinSpec(size=2, horizon=4),
-    "chain": DiscountingChainSpec(mapping_seed=1),
+    "corridor": GoalCorridorSpec(length=3, horizon=5, mapping_seed=1, **UNCHANGED),
+    "sea": DeepSeaSpec(size=4, mapping_seed=1, move_cost=0.01, **UNCHANGED),
+    "coin": RandomCoinSpec(size=2, horizon=4, **UNCHANGED),
+    "chain": DiscountingChainSpec(mapping_seed=1, **UNCHANGED),
 }
 
 
@@ -92,7 +93,9 @@ def test_counts_go_on_after_a_checkpoint():
     assert int(whole.counts.sum()) > 4 * 3 * 7
 
 
-@pytest.mark.parametrize("spec", [MemoryLenSpec(length=3, bits=1), gym_spec("CartPole-v1")], ids=["world", "gym"])
+@pytest.mark.parametrize(
+    "spec", [MemoryLenSpec(length=3, bits=1, **UNCHANGED), gym_spec("CartPole-v1")], ids=["world", "gym"]
+)
 def test_without_a_map_nothing_is_looked_at(spec):
     visits = Visits(spec.grid_map())
     visits.add(TensorDict({}, []))

@@ -19,6 +19,7 @@ KINDS = {  # of policies: words of the command line, and the seed of weights tha
     "gru": ((MASKED, "network/memory=gru"), 3),
     "none": ((MASKED, "network/memory=none"), 2),
     "previous": ((MASKED, "network/inputs=previous"), 5),
+    "window": ((MASKED, "network/inputs=previous", "env.window_length=3", "env.reward_scale=0.5"), 5),
     "pixels": (("+exp=drqn_cartpole",), 0),
     "family": (("+exp=agent57_cartpole",), 4),
 }

@@ -19,5 +19,7 @@ from pipelines.loop import reached
 def test_a_goal_is_reached_up_to_rounding(score, length, goal):
     run = SimpleNamespace(stop_at_score=0.7, stop_at_length=4.0)
     assert reached(run, {"eval/return_mean": score, "eval/length_mean": length}) == goal
-    assert not reached(SimpleNamespace(stop_at_score=None, stop_at_length=None), {"eval/return_mean": 9.0})
+    assert not reached(
+        SimpleNamespace(stop_at_score=None, stop_at_length=None, stop_at_episodes=None), {"eval/return_mean": 9.0}
+    )
     assert not reached(run, {})

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from modules.envs.base import UNCHANGED
 from modules.envs.layouts import FRESH, GOAL, WALL
 from modules.envs.tour import Tour, TourSpec
 from modules.envs.tour_tasks import Task
@@ -19,7 +20,7 @@ ACTIONS = 3
 def tour_spec(task: str = "open_field", *, layout: str = "original", timeout: str = "original", **rules: Any):
     """The named task; `rules` replace its own."""
     same = {field.name: None for field in fields(Task)}
-    return TourSpec(**{"task": task, "layout": layout, "timeout": timeout, **same, **rules})
+    return TourSpec(**UNCHANGED, **{"task": task, "layout": layout, "timeout": timeout, **same, **rules})
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from torchrl.envs import check_env_specs
 
 from modules import keys
 from modules.envs.atari import AtariSpec
+from modules.envs.base import UNCHANGED
 from modules.envs.gym import vector_env
 from modules.keys import Spaces
 from modules.spec import UsageError
@@ -97,7 +98,7 @@ def ale(monkeypatch):
 
 
 def atari(env_id="ALE/Flicker-v5", **changes):
-    return AtariSpec(id=env_id, **{**BASE, **changes})
+    return AtariSpec(id=env_id, **UNCHANGED, **{**BASE, **changes})
 
 
 def seen(frame: int) -> np.ndarray:

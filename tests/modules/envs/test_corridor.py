@@ -1,3 +1,4 @@
+from dataclasses import fields
 from itertools import product
 from pathlib import Path
 
@@ -8,6 +9,7 @@ from pydantic import ValidationError
 from torchrl.envs import check_env_specs
 
 from modules import keys
+from modules.envs.base import UNCHANGED
 from modules.envs.corridor import TASKS, Corridor, CorridorSpec, Task
 from modules.envs.corridor_picture import write_all
 from modules.envs.drawing import CELLS, ROBOT
@@ -20,8 +22,8 @@ DOCS = Path(__file__).resolve().parents[3] / "docs" / "tasks"
 
 
 def spec(task, **changes):
-    names = CorridorSpec.__dataclass_fields__  # type: ignore[attr-defined]
-    return CorridorSpec(**(dict.fromkeys(names) | {"task": task} | changes))
+    names = [field.name for field in fields(CorridorSpec)]
+    return CorridorSpec(**(dict.fromkeys(names) | {"task": task} | UNCHANGED | changes))
 
 
 def placed(world, goals):

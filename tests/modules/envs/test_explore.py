@@ -10,6 +10,7 @@ from torchrl.envs import check_env_specs
 
 from modules import keys
 from modules.envs import gymnasium_ids
+from modules.envs.base import UNCHANGED
 from modules.envs.explore import SPECS, DeepSeaSpec, DiscountingChainSpec, GoalCorridorSpec, RandomCoinSpec
 from modules.envs.explore_worlds import PAY_TIMES
 from modules.keys import Spaces
@@ -30,19 +31,19 @@ SEED_42 = [0, 1, 1, 1, 0, 0, 0, 1, 1, 1]
 
 
 def corridor(length=100, horizon=200, mapping_seed=42):
-    return GoalCorridorSpec(length=length, horizon=horizon, mapping_seed=mapping_seed)
+    return GoalCorridorSpec(length=length, horizon=horizon, mapping_seed=mapping_seed, **UNCHANGED)
 
 
 def sea(size=10, mapping_seed=42, move_cost=0.01):
-    return DeepSeaSpec(size=size, mapping_seed=mapping_seed, move_cost=move_cost)
+    return DeepSeaSpec(size=size, mapping_seed=mapping_seed, move_cost=move_cost, **UNCHANGED)
 
 
 def coin(size=9, horizon=200):
-    return RandomCoinSpec(size=size, horizon=horizon)
+    return RandomCoinSpec(size=size, horizon=horizon, **UNCHANGED)
 
 
 def chain(mapping_seed=4):
-    return DiscountingChainSpec(mapping_seed=mapping_seed)
+    return DiscountingChainSpec(mapping_seed=mapping_seed, **UNCHANGED)
 
 
 def play(world, state, actions):
@@ -261,7 +262,7 @@ def test_gymnasium_ids_have_the_settings_of_the_yaml(name):
     title = "".join(map(str.capitalize, name.split("_")))
     env = gymnasium.make(f"{gymnasium_ids.__name__}:recall/{title}-v0").unwrapped
     check_env(env)
-    assert env.world.task == SPECS[name](**settings)
+    assert env.world.task == SPECS[name](**settings, **UNCHANGED)
     env.reset(seed=0)
     steps = 1
     while not any((last := env.step(0))[2:4]):

@@ -7,6 +7,7 @@ import torch
 from torchrl.envs import check_env_specs
 
 from modules import keys
+from modules.envs.base import UNCHANGED
 from modules.envs.gym import vector_env
 from modules.envs.pixels import PixelsSpec
 from modules.keys import Spaces
@@ -52,11 +53,13 @@ if "Painter-v0" not in gymnasium.registry:
 
 
 def painter(screen):
-    return PixelsSpec(id="Painter-v0", kwargs={"screen": screen}, height=20, width=40, crop=(0.0, 1.0, 0.0, 1.0))
+    return PixelsSpec(
+        id="Painter-v0", kwargs={"screen": screen}, height=20, width=40, crop=(0.0, 1.0, 0.0, 1.0), **UNCHANGED
+    )
 
 
 def pixels(env_id="CartPole-v1", *, crop=CROP, height=20, width=160):
-    return PixelsSpec(id=env_id, kwargs={}, height=height, width=width, crop=crop)
+    return PixelsSpec(id=env_id, kwargs={}, height=height, width=width, crop=crop, **UNCHANGED)
 
 
 def frames(spec, *, seed=0, steps=12, num_envs=3):

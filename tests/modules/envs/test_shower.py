@@ -10,6 +10,7 @@ from torchrl.envs import check_env_specs
 
 from modules import keys
 from modules.envs import gymnasium_ids, shower_picture
+from modules.envs.base import UNCHANGED
 from modules.envs.drawing import ROBOT
 from modules.envs.shower import COLDER, STAY, WARMER, ShowerSpec
 from modules.envs.world import FOUND, HIT
@@ -22,7 +23,7 @@ DOCS = Path(__file__).resolve().parents[3] / "docs" / "tasks"
 
 def shower(**changes):
     rules = {"start": (35, 41), "comfortable": (37, 39), "noise": 1, "horizon": 60, "ends": "truncated"}
-    return ShowerSpec(**rules | {"observation": "scaled"} | changes)
+    return ShowerSpec(**UNCHANGED, **rules | {"observation": "scaled"} | changes)
 
 
 def begun(world, temperatures, noise):

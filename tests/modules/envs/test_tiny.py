@@ -9,6 +9,7 @@ from torchrl.envs import check_env_specs
 
 from modules import keys
 from modules.envs import gymnasium_ids
+from modules.envs.base import UNCHANGED
 from modules.envs.tiny import DECK, SPECS, SUITS, MemoryLenSpec, PassiveTmazeSpec, RepeatPreviousSpec
 from modules.keys import Spaces
 from modules.spec import UsageError
@@ -22,15 +23,15 @@ AHEAD, UP, BACK, DOWN = range(4)
 
 
 def chain(length=10, bits=1):
-    return MemoryLenSpec(length=length, bits=bits)
+    return MemoryLenSpec(length=length, bits=bits, **UNCHANGED)
 
 
 def tmaze(length=20, reward_goal=1.0, penalty=1.0):
-    return PassiveTmazeSpec(length=length, reward_goal=reward_goal, penalty=penalty)
+    return PassiveTmazeSpec(length=length, reward_goal=reward_goal, penalty=penalty, **UNCHANGED)
 
 
 def cards(k=4, length=51):
-    return RepeatPreviousSpec(k=k, length=length)
+    return RepeatPreviousSpec(k=k, length=length, **UNCHANGED)
 
 
 def starts(spec):

@@ -1,3 +1,4 @@
+from dataclasses import fields
 from pathlib import Path
 
 import cv2
@@ -5,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from modules.envs.base import UNCHANGED
 from modules.envs.drawing import CELLS, FREE, INK, ROBOT
 from modules.envs.tour import Tour, TourSpec
 from modules.envs.tour_picture import PANEL, scene, write_all
@@ -146,8 +148,8 @@ def test_each_episode_has_its_own_picture():
 
 
 def settings(task):
-    names = TourSpec.__dataclass_fields__  # type: ignore[attr-defined]
-    return dict.fromkeys(names) | {"task": task, "layout": "original", "timeout": "original"}
+    names = [field.name for field in fields(TourSpec)]
+    return dict.fromkeys(names) | UNCHANGED | {"task": task, "layout": "original", "timeout": "original"}
 
 
 def test_environments_show_their_first_episode():

@@ -1,0 +1,92 @@
+"""Evaluations of other policies than the greedy one: sampled as training explored, and random."""
+
+import json
+
+import pytest
+import torch
+
+from modules import keys
+from pipelines.evaluate import main
+from pipelines.saved import subject_of
+from tests.pipelines.saved_runs import MASKED, saved_run
+
+ACROBOT = ("env=gym", "env.id=Acrobot-v1")
+
+
+def evaluated(run_dir, *words):
+    assert main([f"run={run_dir}", "episodes=4", *words]) == 0
+    return {path.name: json.loads(path.read_text()) for path in run_dir.glob("evaluation*.json")}
+
+
+def chosen(run_dir, policy, num_envs):
+    """Actions that a policy takes at one and the same observation of every environment, 4 000 in all."""
+    subject = subject_of(run_dir, which="best", arm=None, seed=0)
+    network, acting = subject.policy.network, subject.acting(policy, num_envs)
+    env = subject.around(num_envs).build(num_envs)
+    td = env.reset()
+    td[keys.OBSERVATION] = td[keys.OBSERVATION][:1].expand_as(td[keys.OBSERVATION]).clone()
+    with torch.no_grad():
+        actions = torch.stack([acting(td.clone())[keys.ACTION] for _ in range(4_000 // num_envs)])
+        state = tuple(td[key] for key in network.states)
+        values = network.unroll({key: td[key].unsqueeze(1) for key in network.reads}, state)[0][0, 0]
+    env.close()
+    return actions, values
+
+
+def test_a_sampled_policy_draws_from_the_softmax_at_the_checkpoints_temperature(tmp_path):
+    words = ("exploration=boltzmann", "exploration.start=3", "exploration.end=1", "exploration.anneal_frames=2_000")
+    saved_run(tmp_path, MASKED, *words)  # at frame 1 000: half-way
+    actions, values = chosen(tmp_path, "sampled", 1)
+    expected = (values / 2).softmax(-1)
+    assert 0.05 < expected[0] < 0.95
+    assert actions.float().mean().item() == pytest.approx(expected[1].item(), abs=0.03)
+
+
+def test_a_sampled_policy_has_the_epsilon_of_each_environment(tmp_path):
+    saved_run(tmp_path, "algo=r2d2", "env=cartpole_masked", "network/torso=mlp", "exploration.base=0.5", "exploration.alpha=2",
+              "exploration.anneal_frames=0")  # fmt: skip
+    actions, values = chosen(tmp_path, "sampled", 2)  # ε: 0.5 and 0.5 ** 3
+    others = (actions != values.argmax()).float().mean(0)
+    assert others.tolist() == pytest.approx([0.25, 0.0625], abs=0.03)
+
+
+def test_random_actions_do_not_look(tmp_path):
+    saved_run(tmp_path, MASKED)
+    actions, _ = chosen(tmp_path, "random", 4)
+    assert actions.float().mean().item() == pytest.approx(0.5, abs=0.03)
+
+
+def test_each_policy_has_a_file_of_its_own_and_a_film(tmp_path, capsys):
+    saved_run(tmp_path, MASKED)
+    found = evaluated(tmp_path)
+    greedy = found["evaluation.json"]
+    assert greedy["policy"] == "greedy"
+    found = evaluated(tmp_path, "policy=random", "video=true", "seed=1")
+    assert found["evaluation.json"] == greedy
+    assert [found["evaluation_random.json"][name] for name in ("policy", "episodes", "seed")] == ["random", 4, 1]
+    assert found["evaluation_random.json"]["returns"] != greedy["returns"]
+    assert (tmp_path / "videos" / "evaluation_best_random.mp4").stat().st_size > 1000
+    assert evaluated(tmp_path, "policy=sampled")["evaluation_sampled.json"]["policy"] == "sampled"
+    assert "policy" in capsys.readouterr().out
+
+
+def test_random_play_needs_no_run(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["policy=random", *ACROBOT, "env.kwargs.render_mode=null", "video=false", "episodes=2", "seed=3"]) == 0
+    first = capsys.readouterr().out
+    assert "mean         -500.00" in first  # nobody swings up by chance
+    assert "random" in first
+    assert not list(tmp_path.iterdir())
+    with pytest.raises(SystemExit) as ended:
+        main(["policy=random", "env=gym", "env.id=NoSuch-v0"])
+    assert ended.value.code == 2
+    assert "env.id" in capsys.readouterr().err
+
+
+def test_the_report_shows_random_play(make_run, report):
+    for seed in range(2):
+        run = make_run(f"r{seed}", 40.0 + seed, seed=seed)
+        (run / "evaluation_random.json").write_text(json.dumps({"mean": 22.5, "policy": "random"}))
+    text = report(run.parent)
+    assert "random play" in text
+    assert "22.50" in text
