@@ -43,8 +43,8 @@ def test_a_sampled_policy_draws_from_the_softmax_at_the_checkpoints_temperature(
 
 
 def test_a_sampled_policy_has_the_epsilon_of_each_environment(tmp_path):
-    saved_run(tmp_path, "algo=r2d2", "env=cartpole_masked", "network/torso=mlp", "exploration.base=0.5", "exploration.alpha=2",
-              "exploration.anneal_frames=0")  # fmt: skip
+    ladder = ("exploration.base=0.5", "exploration.alpha=2", "exploration.anneal_frames=0")
+    saved_run(tmp_path, "algo=r2d2", "env=cartpole_masked", "network/torso=mlp", *ladder)
     actions, values = chosen(tmp_path, "sampled", 2)  # ε: 0.5 and 0.5 ** 3
     others = (actions != values.argmax()).float().mean(0)
     assert others.tolist() == pytest.approx([0.25, 0.0625], abs=0.03)

@@ -17,9 +17,10 @@ from pipelines.loop import reached
     ],
 )
 def test_a_goal_is_reached_up_to_rounding(score, length, goal):
-    run = SimpleNamespace(stop_at_score=0.7, stop_at_length=4.0)
+    run = SimpleNamespace(stop_at_score=0.7, stop_at_length=4.0, stop_at_episodes=10)
     assert reached(run, {"eval/return_mean": score, "eval/length_mean": length}) == goal
     assert not reached(
         SimpleNamespace(stop_at_score=None, stop_at_length=None, stop_at_episodes=None), {"eval/return_mean": 9.0}
     )
     assert not reached(run, {})
+    assert [reached(run, {}, episodes) for episodes in (9, 10, 11)] == ["", *["stop_at_episodes=10"] * 2]
