@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from modules.plots.figure import BLUE, GREEN, ORANGE, PURPLE, figure_of, frames_axis, png, run_title
+from modules.plots.figure import BLUE, GREEN, ORANGE, PURPLE, VERMILLION, figure_of, frames_axis, png, run_title
 from modules.runs import Table, measured, read_table
 
 if TYPE_CHECKING:
@@ -55,10 +55,10 @@ def curve_figure(run_dir: Path) -> Figure | None:
 def _draw_returns(axes: Axes, table: Table) -> None:
     frames, values = measured(table, "train/return_mean")
     if frames.size:
-        axes.plot(frames, values, color=ORANGE, linewidth=0.8, alpha=0.5, label="training, exploring (mean)")
+        axes.plot(frames, values, color=ORANGE, linewidth=1.0, label="training, exploring (mean)")
     frames, values = measured(table, "train/return_mean_50")
     if frames.size:
-        axes.plot(frames, values, color=ORANGE, linewidth=1.6, label="last 50 training episodes (mean)")
+        axes.plot(frames, values, color=VERMILLION, linewidth=1.4, label="last 50 training episodes")
     frames, values = measured(table, "eval/return_mean")
     if frames.size:
         style = {"color": BLUE, "linewidth": 1.8, "marker": "o", "markersize": 3.5}

@@ -20,13 +20,15 @@ def colours(path):
 
 
 def test_learning_curve_draws_every_series(tmp_path):
-    rows = "100,9.5,1.0,0.1,,,\n200,20.0,0.5,0.2,30.0,10.0,50.0\n300,40.0,0.1,0.1,60.0,20.0,90.0\n"
-    (tmp_path / "metrics.csv").write_text(HEADER + rows)
+    rows = "100,9.5,9.5,1.0,0.1,,,\n200,20.0,12.0,0.5,0.2,30.0,10.0,50.0\n300,40.0,24.0,0.1,0.1,60.0,20.0,90.0\n"
+    header = HEADER.replace("train/epsilon", "train/return_mean_50,train/epsilon")
+    (tmp_path / "metrics.csv").write_text(header + rows)
     path = learning_curve(tmp_path)
     assert path == tmp_path / "learning_curve.png"
     okabe_ito = {
         "greedy": (0, 114, 178),
         "training": (230, 159, 0),
+        "last 50 episodes": (213, 94, 0),
         "loss": (204, 121, 167),
         "ε": (0, 158, 115),
     }

@@ -1,10 +1,12 @@
-"""When an evaluation is good enough to end a run."""
+"""What ends a run early: an evaluation that is good enough, or a number of episodes."""
 
 from types import SimpleNamespace
 
 import pytest
 
-from pipelines.loop import reached
+from modules.runs import read_table
+from pipelines.loop import RECENT, reached
+from tests.pipelines.launch import run
 
 
 @pytest.mark.parametrize(
@@ -24,3 +26,34 @@ def test_a_goal_is_reached_up_to_rounding(score, length, goal):
     )
     assert not reached(run, {})
     assert [reached(run, {}, episodes) for episodes in (9, 10, 11)] == ["", *["stop_at_episodes=10"] * 2]
+
+
+def test_a_run_ends_with_its_episodes_and_shows_the_last_fifty(tmp_path):
+    words = (
+        "+exp=boltzmann_shower",
+        "+debug=smoke",
+        "env.horizon=5",
+        "total_frames=2_000",
+        "video=false",
+        "eval_every=0",
+    )
+    words = (*words, "collector.num_envs=4", "collector.steps=5", "log_every=20", "stop_at_score=null")
+    assert run("pipelines.train", *words, "hydra.run.dir=all", "total_frames=320", cwd=tmp_path).code == 0
+    assert run("pipelines.train", *words, "hydra.run.dir=run", "stop_at_episodes=62", cwd=tmp_path).code == 0
+    both = [read_table(tmp_path / name / "metrics.csv") for name in ("all", "run")]
+    assert [table["train/episodes"][-1] for table in both] == [64, 64]  # 4 end with each batch
+    assert [table["frames"][-1] for table in both] == [320, 320]
+    assert both[1]["eval/episodes"][-1] > 0
+    each = both[0]["train/return_mean"]  # of 4 episodes; 50 are the last 12 and a half of these
+    for number, mean in enumerate(both[0]["train/return_mean_50"]):
+        so_far = each[: number + 1]
+        if 4 * len(so_far) <= RECENT:
+            assert mean == pytest.approx(so_far.mean())
+        else:
+            low, high = sorted((so_far[-13:-12].item() - 8, so_far[-13:-12].item() + 8))
+            rest = (RECENT * mean - 4 * so_far[-12:].sum()) / 2
+            assert low <= rest <= high
+    again = run("pipelines.resume", "run=run", cwd=tmp_path)
+    assert [again.code, "stop_at_episodes=62" in again.err] == [2, True]
+    assert run("pipelines.resume", "run=run", "stop_at_episodes=66", cwd=tmp_path).code == 0
+    assert read_table(tmp_path / "run" / "metrics.csv")["train/episodes"][-1] == 68
