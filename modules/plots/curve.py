@@ -46,7 +46,7 @@ def curve_figure(run_dir: Path) -> Figure | None:
         return None
     with figure_of((8.0, 5.6)) as figure:
         top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
-        top.set_title(run_title(run_dir), pad=24)  # points: the legend is between
+        top.set_title(run_title(run_dir), pad=40)  # points: the legend is between
         _draw_returns(top, table)
         _draw_loss(bottom, table)
     return figure
@@ -70,9 +70,7 @@ def _draw_returns(axes: Axes, table: Table) -> None:
         axes.fill_between(low_at, low, high, color=BLUE, alpha=0.18, linewidth=0, label=label)
     axes.set_ylabel("return per episode [reward]")
     if axes.get_legend_handles_labels()[0]:
-        axes.legend(
-            loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=4, fontsize="small", borderaxespad=0.2
-        )  # above, not on, the data
+        axes.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=2, borderaxespad=0.2)  # above, not on, the data
 
 
 def _draw_loss(axes: Axes, table: Table) -> None:
