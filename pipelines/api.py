@@ -153,6 +153,7 @@ def evaluate(
     run_dir: str | Path,
     *,
     episodes: int = 100,
+    envs: int = 32,
     checkpoint: str = "best",
     arm: int | None = None,
     seed: int = 0,
@@ -163,18 +164,19 @@ def evaluate(
     Args:
         run_dir: of the run.
         episodes: how many.
+        envs: environments that step side by side, if there are as many episodes.
         checkpoint: `best` or `last`.
         arm: member of a family of policies; None takes the one that the run's own evaluations chose.
         seed: of the evaluation's own random stream.
         callbacks: told of every episode and step.
 
     Returns:
-        What evaluation.json would say: mean, std, min, max, episodes, length_mean, returns, …
+        What evaluation.json would say: mean, std, min, max, episodes, envs, length_mean, returns, …
 
     Raises:
         UsageError: there is no such run, checkpoint or arm.
     """
-    settings = evaluation(run_dir, episodes=episodes, checkpoint=checkpoint, arm=arm, seed=seed)
+    settings = evaluation(run_dir, episodes=episodes, envs=envs, checkpoint=checkpoint, arm=arm, seed=seed)
     with undisturbed():
         subject = loaded(settings)
         return summary(settings, played(settings, subject, callbacks), subject)

@@ -27,9 +27,9 @@ from pipelines.settings import parse
 from pipelines.steps import recorded
 from pipelines.terminal import Screen, Stage, ending_on_signals
 
-MAX_ENVS = 32
 DEFAULTS = {
     "episodes": 100,
+    "envs": 32,
     "checkpoint": "best",
     "arm": None,
     "seed": 0,
@@ -41,6 +41,7 @@ DEFAULTS = {
 USAGE = """python -m pipelines.evaluate run=DIR [setting=value ...]
   run=DIR               run directory to evaluate, or the folder of a sweep: every run beneath it (required)
   episodes=100          greedy episodes, none of which training has seen
+  envs=32               environments side by side, if there are as many episodes; 1 plays these one after the other
   checkpoint=best|last  weights with the best evaluation during training, or the newest
   arm=0                 member of a family of policies; without it the one that the run's own evaluations chose
   seed=0                of the evaluation's own random stream
@@ -59,6 +60,7 @@ class Evaluation(Spec):
 
     run: Path
     episodes: Annotated[int, Field(gt=0, le=1_000_000)]
+    envs: Annotated[int, Field(gt=0, le=10_000)]
     checkpoint: Literal["best", "last"]
     arm: Annotated[int, Field(ge=0)] | None
     seed: Annotated[int, Field(ge=0)]
@@ -88,11 +90,16 @@ def evaluate(settings: Evaluation, subject: Subject) -> dict[str, Any]:
 
 def played(settings: Evaluation, subject: Subject, callbacks: Sequence[Callback]) -> Episodes:
     """Run the greedy episodes; writes nothing."""
-    envs = min(settings.episodes, MAX_ENVS)
+    envs = side_by_side(settings)
     # Another purpose than training's evaluations: no seed here was used to choose the best checkpoint.
     seed = seed_for(settings.seed, "held-out evaluation")
     with contextlib.closing(subject.around(envs).build(envs)) as env:
         return run_episodes(env, subject.policy, episodes=settings.episodes, seed=seed, callbacks=callbacks)
+
+
+def side_by_side(settings: Evaluation) -> int:
+    """How many environments there are."""
+    return min(settings.episodes, settings.envs)
 
 
 def summary(settings: Evaluation, episodes: Episodes, subject: Subject) -> dict[str, Any]:
@@ -101,6 +108,7 @@ def summary(settings: Evaluation, episodes: Episodes, subject: Subject) -> dict[
     return {
         **{name: metrics[f"eval/return_{name}"] for name in ("mean", "std", "min", "max")},
         "episodes": len(episodes.returns),
+        "envs": side_by_side(settings),
         "length_mean": metrics["eval/length_mean"],
         "checkpoint": settings.checkpoint,
         "frames": subject.frames,

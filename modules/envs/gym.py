@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 from tensordict import TensorDictBase
-from torchrl.data import Composite
+from torchrl.data import Composite, Unbounded
 from torchrl.envs import EnvBase, GymWrapper, Transform, TransformedEnv
 
 import modules.envs.gymnasium_ids  # noqa: F401 - so that every process that builds one knows recall/… too
@@ -198,7 +198,24 @@ class GymVector(GymWrapper):
     """`GymWrapper` for vector environments, which always say how a step ended and never how a reset did.
 
     TorchRL looks three times over which of the three flags are there, a twentieth of acting on small environments.
+    Rewards stay float64, as Gymnasium sums them up; `EpisodeTracker` makes them float32.
     """
+
+    _seed: int | None = None  # of the next full reset
+
+    def _set_seed(self, seed: int | None) -> None:
+        """Let the next reset of all carry `seed`, environment i `seed` + i; TorchRL would reset here, and then again."""
+        self._seed = seed
+
+    def _reset(self, tensordict: TensorDictBase | None = None, **kwargs: Any) -> TensorDictBase:
+        which = None if tensordict is None else tensordict.get("_reset", None)
+        if self._seed is not None and (which is None or which.all()):
+            kwargs["seed"], self._seed = self._seed, None
+        return super()._reset(tensordict, **kwargs)
+
+    def _make_specs(self, env: Any, batch_size: Any = None) -> None:
+        super()._make_specs(env, batch_size)
+        self.reward_spec = Unbounded(self.reward_spec.shape, dtype=torch.float64)
 
     @classmethod
     def _complete_done(cls, done_spec: Composite, data: TensorDictBase) -> TensorDictBase:
