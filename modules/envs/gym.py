@@ -28,6 +28,7 @@ from modules.envs.reading import (
     imported,
     reading,
     refuse_not_finite,
+    refuse_running_statistics,
     refuse_unplayable,
     wrappers_named,
 )
@@ -82,7 +83,7 @@ def load_extra(name: str) -> None:
 
 
 def make_one(env_id: str, kwargs: dict[str, Any], wrappers: Sequence[Adapter]) -> gymnasium.Env:
-    """Make one environment, or raise `UsageError` with what its constructor, or that of a wrapper, said."""
+    """Make one environment; raises `UsageError` with what its constructor, or a wrapper's, said, or for statistics."""
     check_id(env_id)
     doing = f"env: {env_id} cannot be made with kwargs {kwargs}"
     try:
@@ -92,9 +93,14 @@ def make_one(env_id: str, kwargs: dict[str, Any], wrappers: Sequence[Adapter]) -
             for wrapper in wrappers:
                 doing = f"env.wrappers: {getattr(wrapper, '__name__', wrapper)} cannot be put around {env_id}"
                 env = wrapper(env)
-            return env
     except Exception as error:
         raise UsageError(f"{doing}: {' '.join(str(error).split())}") from error
+    try:
+        refuse_running_statistics(env, env_id)
+    except UsageError:
+        env.close()
+        raise
+    return env
 
 
 def limit(env: gymnasium.Env) -> int | None:
@@ -204,7 +210,7 @@ class GymVector(GymWrapper):
     _seed: int | None = None  # of the next full reset
 
     def _set_seed(self, seed: int | None) -> None:
-        """Let the next reset of all carry `seed`, environment i `seed` + i; TorchRL would reset here, and then again."""
+        """Let the next reset of all carry `seed`, for environment i `seed` + i; TorchRL would reset here already."""
         self._seed = seed
 
     def _reset(self, tensordict: TensorDictBase | None = None, **kwargs: Any) -> TensorDictBase:
