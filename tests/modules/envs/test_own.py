@@ -60,7 +60,11 @@ def test_wrappers_that_cannot_be_used_are_one_sentence(name, said):
     ("env_id", "wrappers", "named"),
     [
         ("CartPole-v1", ("gymnasium.wrappers:NormalizeObservation",), "NormalizeObservation in CartPole-v1"),
-        ("Acrobot-v1", ("gymnasium.wrappers:NormalizeReward", "gymnasium.wrappers:FlattenObservation"), "NormalizeReward in"),
+        (
+            "Acrobot-v1",
+            ("gymnasium.wrappers:NormalizeReward", "gymnasium.wrappers:FlattenObservation"),
+            "NormalizeReward in",
+        ),
         ("CartPole-v1", ("tests.pipelines.scaled:Gently",), "Gently in CartPole-v1"),
         ("CartPole-v1", ("tests.pipelines.scaled:Copied",), "Copied in CartPole-v1"),
         ("tests.pipelines.scaled:Paid-v0", (), "NormalizeReward in tests.pipelines.scaled:Paid-v0"),
