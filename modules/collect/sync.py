@@ -30,10 +30,7 @@ class Waiting(Collector):
 
 
 class SyncCollection(Collection):
-    """Endless batches from TorchRL's `Collector`, with environments that can start afresh; the one stream is 0.
-
-    `restart` must come before the first batch.
-    """
+    """Endless batches from TorchRL's `Collector`, with environments that can start afresh; the one stream is 0."""
 
     def __init__(self, settings: CollectorSpec, env: EnvBase, policy: TensorDictModuleBase) -> None:
         self._env = env
@@ -47,12 +44,19 @@ class SyncCollection(Collection):
             track_traj_ids=False,
         )
         policy.train()
-        self._batches = ((0, batch) for batch in self._collector)
+        self._batches = self._endless()
+        self._begun = False
 
     def batches(self, ends: Callable[[], bool]) -> Iterator[tuple[int, TensorDictBase]]:
         """Yield (0, batch [N, T]); there is nothing to wait for."""
         del ends
         return self._batches
+
+    def _endless(self) -> Iterator[tuple[int, TensorDictBase]]:
+        if not self._begun:
+            raise RuntimeError("restart(seed) must come before the first batch")
+        for batch in self._collector:
+            yield 0, batch
 
     def push(self, frames: int) -> None:
         """The policy acts on the very network that has the new weights."""
@@ -61,6 +65,7 @@ class SyncCollection(Collection):
         """Abandon the running episodes and start all environments from `seed`."""
         self._env.set_seed(seed)
         self._collector.reset()
+        self._begun = True
 
     def close(self) -> None:
         """Close the environments."""
