@@ -107,22 +107,23 @@ class Record:
         """Whether all episodes that count have ended."""
         return not self._counted.size
 
-    def begin(self, first: TensorDictBase) -> None:
-        """Every environment begins its first episode."""
-        self._tell_begin(first, self._counted)
+    def begin(self, now: TensorDictBase, which: np.ndarray | None = None) -> None:
+        """The environments `which`, all by default, begin an episode at `now`."""
+        which = self._counted if which is None else which
+        for i in which.tolist() if self._callbacks else ():
+            for callback in self._callbacks:
+                callback.on_episode_begin(int(self._episode[i]), own(now, i))
 
-    def step(self, step: TensorDictBase, after: TensorDictBase) -> None:
-        """The environments made `step` and stand, reset where it ended an episode, at `after`."""
+    def step(self, step: TensorDictBase) -> np.ndarray:
+        """The environments made `step`; returns those which it took to the end of an episode, and that have another."""
         there = after_of(step)
         self._tell_step(step)
         ended = self._counted[np.asarray(there[keys.DONE].squeeze(-1))[self._counted]]
-        if not ended.size:
-            return
         for i in ended.tolist():
             self._finish(int(self._episode[i]), there[keys.EPISODE_RETURN][i].item(), int(there[keys.STEP_COUNT][i]))
         self._episode[ended] += 1
         self._counted = np.flatnonzero(self._episode < self._end)
-        self._tell_begin(after, ended[self._episode[ended] < self._end[ended]])
+        return ended[self._episode[ended] < self._end[ended]]
 
     def episodes(self) -> Episodes:
         """Returns and lengths in the order of the episodes' numbers."""
@@ -132,11 +133,6 @@ class Record:
         self._returns[episode], self._lengths[episode] = episode_return, length
         for callback in self._callbacks:
             callback.on_episode_end(episode, episode_return, length)
-
-    def _tell_begin(self, now: TensorDictBase, which: np.ndarray) -> None:
-        for i in which.tolist() if self._callbacks else ():
-            for callback in self._callbacks:
-                callback.on_episode_begin(int(self._episode[i]), own(now, i))
 
     def _tell_step(self, step: TensorDictBase) -> None:
         for i in self._counted.tolist() if self._callbacks else ():
@@ -188,7 +184,7 @@ def run_episodes(
         env: N vectorised environments, not used for anything else.
         policy: greedy policy, reads and writes the recurrent state.
         episodes: how many in total.
-        seed: of the environments; the policy must not draw.
+        seed: of the environments' first resets, which begin the first episodes; the policy must not draw.
         look: called with the environments after the first reset and after each step, ends included, for pictures.
         callbacks: told of all that happens in the episodes that count.
         max_steps: longest episode that is waited for; one without end would look like a hang.
@@ -205,9 +201,11 @@ def run_episodes(
         while not record.complete:
             step = env.step(policy(td))
             look(env)
-            td = env.maybe_reset(step_mdp(step))
             refuse_endless(after_of(step), max_steps)
-            record.step(step, td)
+            again = record.step(step)
+            if not record.complete:  # else the reset would begin an episode that nobody plays
+                td = env.maybe_reset(step_mdp(step))
+                record.begin(td, again)
     return record.episodes()
 
 

@@ -38,7 +38,7 @@ class Run:
 
     Attributes:
         numbers: what the tables show, NaN where nothing was measured; of the evaluation only if there was one.
-        evaluated: how the held-out evaluation was made (checkpoint, episodes, seed), as in its file; may be empty.
+        evaluated: how the held-out evaluation was made (checkpoint, episodes, envs, seed), by its file; may be empty.
         outdated: whether the run has a newer checkpoint of the kind that was evaluated.
         curve: of the metric that is reported.
         curves: of that one and of any other that was asked for.
@@ -149,7 +149,7 @@ def load_run(path: Path, metric: str, others: Iterable[str] = ()) -> Run:
         path=path,
         commit=str(summary.get("commit") or "?"),
         numbers=numbers,
-        evaluated={key: evaluation[key] for key in ("checkpoint", "episodes", "seed") if key in evaluation},
+        evaluated={key: evaluation[key] for key in ("checkpoint", "episodes", "envs", "seed") if key in evaluation},
         outdated=outdated,
         curve=curves[metric],
         curves=curves,

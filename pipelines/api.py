@@ -154,6 +154,7 @@ def evaluate(
     run_dir: str | Path,
     *,
     episodes: int = 100,
+    envs: int = 32,
     checkpoint: str = "best",
     arm: int | None = None,
     policy: PolicyName = "greedy",
@@ -165,6 +166,7 @@ def evaluate(
     Args:
         run_dir: of the run.
         episodes: how many.
+        envs: environments that step side by side, if there are as many episodes.
         checkpoint: `best` or `last`.
         arm: member of a family of policies; None takes the one that the run's own evaluations chose.
         policy: greedy, sampled as training explored at the checkpoint, or random.
@@ -172,12 +174,14 @@ def evaluate(
         callbacks: told of every episode and step.
 
     Returns:
-        What evaluation.json would say: mean, std, min, max, episodes, length_mean, returns, …
+        What evaluation.json would say: mean, std, min, max, episodes, envs, length_mean, returns, …
 
     Raises:
         UsageError: there is no such run, checkpoint or arm.
     """
-    settings = evaluation(run_dir, episodes=episodes, checkpoint=checkpoint, arm=arm, policy=policy, seed=seed)
+    settings = evaluation(
+        run_dir, episodes=episodes, envs=envs, checkpoint=checkpoint, arm=arm, policy=policy, seed=seed
+    )
     with undisturbed():
         subject = loaded(settings)
         return summary(settings, played(settings, subject, callbacks), subject)

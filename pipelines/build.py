@@ -166,14 +166,12 @@ def collection(run: Run, acting: nn.Module, policy: Policy, around: Surroundings
             step.set(key, torch.zeros(step.batch_size))  # the probability of the action, which no environment knows
         return run.collector.build(partial(actor, run), acting, step)
     assert isinstance(run.collector, SyncSpec)
-    untouched = around.meta.state_dict()
-    collected = run.collector.build(around.build(run.collector.num_envs), policy)
-    around.meta.load_state_dict(untouched)  # a collector resets its environments as it is made: no episode comes of it
-    return collected
+    return run.collector.build(around.build(run.collector.num_envs), policy)
 
 
 def actor(run: Run, worker: int) -> Actor:
     """Make what acts in a worker process; its weights are those of the main process's `acting` once it acts."""
+    seed_everything(seed_for(run.seed, "worker", worker))  # constructors of environments may draw
     network, num_envs = run.network.build(run.spaces).requires_grad_(False), run.collector.num_envs
     exploration = run.exploration.build(num_envs, first=worker * num_envs, total=run.collector.total_envs)
     return Actor(

@@ -21,6 +21,7 @@ WORDS = (
 OUTDATED = "†"
 # What may differ between runs of one kind: the seed, where they ran, and what they leave behind.
 INCIDENTAL = ("name", "seed", "device", "threads", "logger", "log_every", "keep_checkpoints", "video", "dry")
+HOW = ("checkpoint", "episodes", "envs", "seed")  # an evaluation is made
 MISSING = "–"  # in the place of a setting that one of the runs does not have
 
 
@@ -67,7 +68,7 @@ def _differences(group: Group) -> Iterator[str]:
     if unknown := len(configurations) - len(known):
         yield f"{unknown} of its runs have no config.yaml, so nothing tells whether they are like the others"
     evaluated = [run.evaluated for run in group.runs if run.evaluated]
-    unlike = {name: {item.get(name, MISSING) for item in evaluated} for name in ("checkpoint", "episodes", "seed")}
+    unlike = {name: {item.get(name, MISSING) for item in evaluated} for name in HOW}
     words = [f"{name} ({', '.join(sorted(map(str, v)))})" for name, v in unlike.items() if len(v) > 1]
     if words:
         yield f"its evaluations differ in {', '.join(words)}"

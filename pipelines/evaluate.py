@@ -30,10 +30,10 @@ from pipelines.settings import parse
 from pipelines.steps import recorded
 from pipelines.terminal import Screen, Stage, ending_on_signals
 
-MAX_ENVS = 32
 HELD_OUT = "held-out evaluation"  # purpose of the seeds
 DEFAULTS = {
     "episodes": 100,
+    "envs": 32,
     "checkpoint": "best",
     "arm": None,
     "policy": "greedy",
@@ -46,6 +46,7 @@ DEFAULTS = {
 USAGE = """python -m pipelines.evaluate run=DIR [setting=value ...]
   run=DIR               run directory to evaluate, or the folder of a sweep: every run beneath it (required)
   episodes=100          episodes, none of which training has seen
+  envs=32               environments side by side, if there are as many episodes; 1 plays these one after the other
   policy=greedy|sampled|random
                         the best action; or as training explored at the checkpoint, by its temperature or ε; or any
                         action, which shows what a score is worth. The last two write evaluation_sampled.json and
@@ -69,6 +70,7 @@ class Evaluation(Spec):
 
     run: Path
     episodes: Annotated[int, Field(gt=0, le=1_000_000)]
+    envs: Annotated[int, Field(gt=0, le=10_000)]
     checkpoint: Literal["best", "last"]
     arm: Annotated[int, Field(ge=0)] | None
     policy: PolicyName
@@ -101,7 +103,7 @@ def evaluate(settings: Evaluation, subject: Subject) -> dict[str, Any]:
 
 def played(settings: Evaluation, subject: Subject, callbacks: Sequence[Callback]) -> Episodes:
     """Run the episodes; writes nothing."""
-    envs = min(settings.episodes, MAX_ENVS)
+    envs = side_by_side(settings)
     # Another purpose than training's evaluations: no seed here was used to choose the best checkpoint.
     seed = seed_for(settings.seed, HELD_OUT)
     with contextlib.closing(subject.around(envs).build(envs)) as env:
@@ -109,10 +111,16 @@ def played(settings: Evaluation, subject: Subject, callbacks: Sequence[Callback]
         return run_episodes(env, policy, episodes=settings.episodes, seed=seed, callbacks=callbacks)
 
 
+def side_by_side(settings: Evaluation) -> int:
+    """How many environments there are."""
+    return min(settings.episodes, settings.envs)
+
+
 def summary(settings: Evaluation, episodes: Episodes, subject: Subject) -> dict[str, Any]:
     """Say what was evaluated, how, and what came of it."""
     return {
         **of_returns(episodes),
+        "envs": side_by_side(settings),
         "checkpoint": settings.checkpoint,
         "frames": subject.frames,
         **({} if subject.run.meta.single else {"arm": subject.arm}),
@@ -199,13 +207,13 @@ def all_of(settings: Evaluation, runs: Sequence[Path]) -> int:
 
 def random_play(arguments: Sequence[str]) -> dict[str, Any]:
     """Play random episodes in the environment that the words describe; say what came of it."""
-    mine = [word for word in arguments if word.partition("=")[0] in ("policy", "episodes", "seed")]
+    mine = [word for word in arguments if word.partition("=")[0] in ("policy", "episodes", "envs", "seed")]
     settings = parse(Evaluation, {**DEFAULTS, "run": Path()}, mine, USAGE)
     run = read(configured([word for word in arguments if word not in mine])[0])
     if problems := list(run.env.needs(run)):
         raise UsageError("; ".join(problems))
     seed_everything(settings.seed)
-    with contextlib.closing(run.env.build(envs := min(settings.episodes, MAX_ENVS), None)) as env:
+    with contextlib.closing(run.env.build(envs := side_by_side(settings), None)) as env:
         policy, seed = random_policy(run.spaces.n_actions), seed_for(settings.seed, HELD_OUT)
         episodes = run_episodes(env, policy, episodes=settings.episodes, seed=seed)
     return {**of_returns(episodes), "policy": settings.policy, "envs": envs, "seed": settings.seed}

@@ -17,8 +17,6 @@ from pipelines.around import CPU, Surroundings, greedy_surroundings
 from pipelines.film import film
 from pipelines.schema import Run
 
-EVAL_ENVS = 16  # at most; more would idle while the longest episode ends
-
 
 @dataclass(frozen=True, kw_only=True)
 class Greedy:
@@ -80,7 +78,7 @@ def build_greedy(run: Run, network: RecurrentNetwork | SplitNetwork, bonus: Bonu
     """
     network = copy.deepcopy(network).requires_grad_(False).eval()
     curiosity = run.intrinsic.build(run.spaces, CPU)
-    envs = min(run.eval_episodes, EVAL_ENVS)
+    envs = min(run.eval_episodes, run.eval_envs)
     evaluator = run.meta.build_evaluator(envs, seed=seed_for(run.seed, "evaluator"))
     around = greedy_surroundings(run, curiosity, envs, like=bonus, meta=evaluator)
     return Greedy(

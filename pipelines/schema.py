@@ -44,6 +44,8 @@ class Run(Spec):
         warmup_frames: frames collected before the first update.
         eval_every: frames between greedy evaluations; 0 means only at the end.
         eval_episodes: episodes of an evaluation.
+        eval_envs: environments of evaluations that step side by side, if there are as many episodes; 1 plays these one
+            after the other.
         log_every: frames between rows of metrics.
         save_every: frames between checkpoints; each restarts the environments.
         keep_checkpoints: how many of the newest checkpoints stay.
@@ -63,6 +65,7 @@ class Run(Spec):
     warmup_frames: Count
     eval_every: Count
     eval_episodes: Positive
+    eval_envs: Positive
     log_every: Positive
     save_every: Positive
     keep_checkpoints: Positive

@@ -203,6 +203,7 @@ def write_summary(loop: Loop, status: str) -> dict[str, Any]:
         "score_std": c.score.get("eval/return_std"),
         "score_min": c.score.get("eval/return_min"),
         "episodes": c.score.get("eval/episodes"),
+        "eval_envs": loop.parts.greedy.env.batch_size[0],
         "best_score": c.best_score,
         "device": str(run.torch_device),
         "commit": commit(),

@@ -20,12 +20,22 @@ class SyncSpec(CollectorSpec):
         return SyncCollection(self, env, policy)
 
 
+class Waiting(Collector):
+    """TorchRL's collector, but it does not reset the environments when it is made: each reset begins an episode."""
+
+    def _make_carrier(self) -> None:
+        blank = self.env.fake_tensordict().exclude("next", *self.env.action_keys)
+        self._carrier = blank.clear_device_()
+        self._carrier_has_no_device = True  # as TorchRL has it where, as here, no device is asked for
+
+
 class SyncCollection(Collection):
     """Endless batches from TorchRL's `Collector`, with environments that can start afresh; the one stream is 0."""
 
     def __init__(self, settings: CollectorSpec, env: EnvBase, policy: TensorDictModuleBase) -> None:
         self._env = env
-        self._collector = Collector(
+        policy.eval()  # it is tried on zeros, which no table is to number
+        self._collector = Waiting(
             env,
             policy,
             frames_per_batch=settings.frames_per_batch,
@@ -33,12 +43,20 @@ class SyncCollection(Collection):
             auto_register_policy_transforms=False,
             track_traj_ids=False,
         )
-        self._batches = ((0, batch) for batch in self._collector)
+        policy.train()
+        self._batches = self._endless()
+        self._begun = False
 
     def batches(self, ends: Callable[[], bool]) -> Iterator[tuple[int, TensorDictBase]]:
         """Yield (0, batch [N, T]); there is nothing to wait for."""
         del ends
         return self._batches
+
+    def _endless(self) -> Iterator[tuple[int, TensorDictBase]]:
+        if not self._begun:
+            raise RuntimeError("restart(seed) must come before the first batch")
+        for batch in self._collector:
+            yield 0, batch
 
     def push(self, frames: int) -> None:
         """The policy acts on the very network that has the new weights."""
@@ -47,6 +65,7 @@ class SyncCollection(Collection):
         """Abandon the running episodes and start all environments from `seed`."""
         self._env.set_seed(seed)
         self._collector.reset()
+        self._begun = True
 
     def close(self) -> None:
         """Close the environments."""

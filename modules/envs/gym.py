@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 from tensordict import TensorDictBase
-from torchrl.data import Composite
+from torchrl.data import Composite, Unbounded
 from torchrl.envs import EnvBase, GymWrapper, Transform, TransformedEnv
 
 import modules.envs.gymnasium_ids  # noqa: F401 - so that every process that builds one knows recall/… too
@@ -28,6 +28,7 @@ from modules.envs.reading import (
     imported,
     reading,
     refuse_not_finite,
+    refuse_running_statistics,
     refuse_unplayable,
     wrappers_named,
 )
@@ -82,7 +83,7 @@ def load_extra(name: str) -> None:
 
 
 def make_one(env_id: str, kwargs: dict[str, Any], wrappers: Sequence[Adapter]) -> gymnasium.Env:
-    """Make one environment, or raise `UsageError` with what its constructor, or that of a wrapper, said."""
+    """Make one environment; raises `UsageError` with what its constructor, or a wrapper's, said, or for statistics."""
     check_id(env_id)
     doing = f"env: {env_id} cannot be made with kwargs {kwargs}"
     try:
@@ -92,9 +93,14 @@ def make_one(env_id: str, kwargs: dict[str, Any], wrappers: Sequence[Adapter]) -
             for wrapper in wrappers:
                 doing = f"env.wrappers: {getattr(wrapper, '__name__', wrapper)} cannot be put around {env_id}"
                 env = wrapper(env)
-            return env
     except Exception as error:
         raise UsageError(f"{doing}: {' '.join(str(error).split())}") from error
+    try:
+        refuse_running_statistics(env, env_id)
+    except UsageError:
+        env.close()
+        raise
+    return env
 
 
 def limit(env: gymnasium.Env) -> int | None:
@@ -199,7 +205,24 @@ class GymVector(GymWrapper):
     """`GymWrapper` for vector environments, which always say how a step ended and never how a reset did.
 
     TorchRL looks three times over which of the three flags are there, a twentieth of acting on small environments.
+    Rewards stay float64, as Gymnasium sums them up; `EpisodeTracker` makes them float32.
     """
+
+    _seed: int | None = None  # of the next full reset
+
+    def _set_seed(self, seed: int | None) -> None:
+        """Let the next reset of all carry `seed`, for environment i `seed` + i; TorchRL would reset here already."""
+        self._seed = seed
+
+    def _reset(self, tensordict: TensorDictBase | None = None, **kwargs: Any) -> TensorDictBase:
+        which = None if tensordict is None else tensordict.get("_reset", None)
+        if self._seed is not None and (which is None or which.all()):
+            kwargs["seed"], self._seed = self._seed, None
+        return super()._reset(tensordict, **kwargs)
+
+    def _make_specs(self, env: Any, batch_size: Any = None) -> None:
+        super()._make_specs(env, batch_size)
+        self.reward_spec = Unbounded(self.reward_spec.shape, dtype=torch.float64)
 
     @classmethod
     def _complete_done(cls, done_spec: Composite, data: TensorDictBase) -> TensorDictBase:

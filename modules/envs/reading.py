@@ -164,6 +164,28 @@ def wrapper_named(name: str) -> Adapter:
     return found
 
 
+def refuse_running_statistics(env: gymnasium.Env, env_id: str) -> None:
+    """Raise `UsageError` if `env`, or an environment inside it, scales by statistics of what it has seen so far."""
+    for part in layers(env):
+        kinds = {kind.__name__ for value in vars(part).values() for kind in type(value).__mro__}
+        if "RunningMeanStd" in kinds and getattr(part, "update_running_mean", True):  # Gymnasium's, and others' like it
+            raise UsageError(
+                f"env: {type(part).__name__} in {env_id} scales by running statistics, which no checkpoint keeps and "
+                "no evaluation shares, so that scores and resumed runs would be on other scales: use a wrapper of "
+                f"yours with fixed numbers (env.wrappers, see {PAGE}); Recall has no running normalisation of its own "
+                "yet"
+            )
+
+
+def layers(env: gymnasium.Env) -> list[gymnasium.Env]:
+    """List `env` and what it holds: a wrapper its environment, an environment of a user's own perhaps another."""
+    found = [env]
+    for part in found:  # grows on the way
+        inner = (value for value in vars(part).values() if isinstance(value, gymnasium.Env))
+        found += [value for value in inner if all(value is not known for known in found)]
+    return found
+
+
 def imported(module: str, setting: str) -> Any:
     """Import `module`, which `setting` names, from the current folder or what is installed, or raise `UsageError`."""
     try:

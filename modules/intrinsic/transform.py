@@ -11,7 +11,7 @@ from modules.resets import starting
 
 
 class IntrinsicReward(Transform):
-    """Writes what arriving at the next observation is worth for its novelty, and the sum of that over the episode.
+    """Writes what arriving at the next observation is worth for its novelty, and its sum over the episode, in float64.
 
     Both stand beside the environment's own reward, neither weighted nor discounted.
 
@@ -27,7 +27,7 @@ class IntrinsicReward(Transform):
         which = starting(tensordict, tensordict_reset)
         self._bonus[0].begin(which, tensordict_reset[keys.OBSERVATION])
         zero = torch.zeros(*which.shape, 1, device=tensordict_reset.device)
-        return tensordict_reset.set(keys.INTRINSIC, zero).set(keys.INTRINSIC_RETURN, zero.clone())
+        return tensordict_reset.set(keys.INTRINSIC, zero).set(keys.INTRINSIC_RETURN, zero.double())
 
     def _step(self, tensordict: TensorDictBase, next_tensordict: TensorDictBase) -> TensorDictBase:
         reward = self._bonus[0].reward(next_tensordict[keys.OBSERVATION]).unsqueeze(-1)
@@ -39,6 +39,6 @@ class IntrinsicReward(Transform):
     ) -> Composite:
         """Add both, [N, 1] each."""
         shape = torch.Size((*observation_spec.shape, 1))
-        for key in (keys.INTRINSIC, keys.INTRINSIC_RETURN):
-            observation_spec[key] = Unbounded(shape, dtype=torch.float32, device=observation_spec.device)
+        for key, dtype in ((keys.INTRINSIC, torch.float32), (keys.INTRINSIC_RETURN, torch.float64)):
+            observation_spec[key] = Unbounded(shape, dtype=dtype, device=observation_spec.device)
         return observation_spec

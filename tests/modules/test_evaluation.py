@@ -1,4 +1,5 @@
 import gymnasium
+import numpy as np
 import pytest
 import torch
 
@@ -41,7 +42,6 @@ def test_returns_are_those_of_gymnasium():
     for seed in (7, 8, 9):
         env = gymnasium.make("CartPole-v1")
         env.reset(seed=seed)
-        env.reset()
         total, over = 0.0, False
         while not over:
             _, reward, terminated, truncated, _ = env.step(1)
@@ -91,6 +91,36 @@ def test_look_sees_the_reset_and_each_step():
     env = PARITY.build(1, None)
     run_episodes(env, always(0), episodes=1, seed=1, look=seen.append)
     assert seen == [env] * 11
+
+
+class Wages(gymnasium.Env):
+    """Pays 0.1 a step."""
+
+    observation_space = gymnasium.spaces.Box(0, 1, (1,))
+    action_space = gymnasium.spaces.Discrete(2)
+
+    def __init__(self, steps: int) -> None:
+        self.steps = steps
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.left = self.steps
+        return np.zeros(1, np.float32), {}
+
+    def step(self, action):
+        self.left -= 1
+        return np.zeros(1, np.float32), 0.1, self.left == 0, False, {}
+
+
+if "Wages-v0" not in gymnasium.registry:
+    gymnasium.register("Wages-v0", Wages)
+
+
+def test_many_small_rewards_add_up():
+    """In float32 they would miss by 1e-3, and 200 000 of them by 41."""
+    episodes = run_episodes(gym_spec("Wages-v0", steps=1_500).build(1, None), always(0), episodes=1, seed=0)
+    assert episodes.returns == [pytest.approx(150, abs=1e-6)]
+    assert episodes.metrics()["eval/return_mean"] == episodes.returns[0]
 
 
 def test_metrics_by_hand():

@@ -18,7 +18,7 @@ from modules.keys import Spaces
 from modules.networks.nets import Policy
 from modules.replay.sequence import SequenceReplay
 from modules.replay.specs import SequenceSpec
-from tests.modules.builders import MEMORIES, gym_spec, network_spec, plain_rows, q_settings, sharpen
+from tests.modules.builders import MEMORIES, always, gym_spec, network_spec, plain_rows, q_settings, sharpen
 
 ENVS, STEPS, LENGTH = 3, 7, 10
 BATCHES = 8  # in each of the two sittings
@@ -146,6 +146,13 @@ def test_replayed_equals_acted(memory, overlap, burn_in, previous, tmp_path):
     assert {where[0] for where in diary.steps} == {0, 1}
     if loss.states and burn_in < LENGTH - overlap:  # otherwise these short episodes' rows all begin where they begin
         assert (replayed - without_state).abs().max() > (1e-4 if burn_in else 1e-2)
+
+
+def test_without_a_restart_there_is_no_batch():
+    collection = SyncSpec(num_envs=ENVS, steps=STEPS).build(gym_spec("CartPole-v1").build(ENVS, None), always(0))
+    with pytest.raises(RuntimeError, match=r"restart\(seed\) must come before the first batch"):
+        next(iter(collection))
+    collection.close()
 
 
 def test_restart_makes_every_environment_fresh(tmp_path):

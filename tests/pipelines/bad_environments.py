@@ -1,5 +1,6 @@
 """Environments that cannot be trained on: words for `bad_commands`, and the folders that stand in them."""
 
+import shutil
 from pathlib import Path
 
 PLACES: dict[str, str] = {}
@@ -8,3 +9,43 @@ COMMANDS: dict[str, tuple[str | tuple[str, ...], ...]] = {}
 
 def prepare(place: Path) -> None:
     """Make the folders of PLACES in `place`, which has those of `bad_input` already."""
+    scaled_runs(place)
+
+
+# Running statistics, and how many environments an evaluation has.
+SCALED = "tests.pipelines.scaled"
+DQN = ("algo=dqn", "env=gym", "network/torso=mlp")
+PLACES["SCALED"] = "a run in whose config.yaml NormalizeObservation was put around the environment by hand"
+COMMANDS["train"] = (
+    *COMMANDS.get("train", ()),
+    "# Running statistics",
+    (*DQN, "env.wrappers=[gymnasium.wrappers:NormalizeObservation]"),
+    (*DQN, "env.wrappers=[gymnasium.wrappers:NormalizeReward,gymnasium.wrappers:FlattenObservation]"),
+    (*DQN, f"env.wrappers=[{SCALED}:Gently]"),
+    (*DQN, f"env.wrappers=[{SCALED}:Copied]"),
+    (*DQN, f"env.id={SCALED}:Paid-v0", "dry=true"),
+    ("+exp=drqn_cartpole", f"env.id={SCALED}:Holder-v0"),
+    "# Evaluations",
+    (*DQN, "eval_envs=0"),
+    (*DQN, "eval_envs=all"),
+    (*DQN, "eval_envs=2.5"),
+)
+COMMANDS["evaluate"] = (
+    *COMMANDS.get("evaluate", ()),
+    "# Evaluations",
+    ("run=SCALED",),
+    ("run=RUN", "envs=0"),
+    ("run=RUN", "envs=many"),
+    ("run=RUN", "envs=20000"),
+)
+COMMANDS["resume"] = (*COMMANDS.get("resume", ()), ("run=SCALED", "total_frames=200"))
+COMMANDS["play"] = (*COMMANDS.get("play", ()), (*DQN[1:], f"env.id={SCALED}:Paid-v0", "video=false"))
+
+
+def scaled_runs(place: Path) -> None:
+    """Make SCALED."""
+    shutil.copytree(place / "RUN", place / "SCALED")
+    config = place / "SCALED" / "config.yaml"
+    before, text = "wrappers: []", config.read_text()
+    assert before in text
+    config.write_text(text.replace(before, "wrappers: ['gymnasium.wrappers:NormalizeObservation']"))

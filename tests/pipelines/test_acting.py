@@ -29,12 +29,6 @@ def evaluated(run_dir: Path, seed: int) -> list[Step]:
     return kept.steps
 
 
-def of_evaluation(env: gymnasium.Env, seed: int) -> gymnasium.Env:
-    """Seed as the evaluation does: TorchRL resets once with the seed and once more to begin."""
-    env.reset(seed=seed_for(seed, "held-out evaluation"))
-    return env
-
-
 @pytest.mark.parametrize("name", KINDS)
 def test_an_episode_in_plain_gymnasium_has_the_actions_of_the_evaluation(name, tmp_path):
     saved_kind(tmp_path, name)
@@ -43,7 +37,7 @@ def test_an_episode_in_plain_gymnasium_has_the_actions_of_the_evaluation(name, t
     every = []
     for seed in range(3):
         policy = load(tmp_path)  # anew, because the statistics of novelty go on
-        observation, _ = of_evaluation(env, seed).reset()
+        observation, _ = env.reset(seed=seed_for(seed, "held-out evaluation"))
         actions, reward, over = [], 0.0, False
         while not over:
             action = policy(env.render() if pixels else observation, reward=reward)

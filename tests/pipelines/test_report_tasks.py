@@ -36,7 +36,8 @@ def drawn(monkeypatch):
 
 
 def evaluated(run_dir, mean, **more):
-    settings = {"mean": mean, "std": 0.5, "min": -1.0, "episodes": 100, "checkpoint": "best", "seed": 0, "frames": 200}
+    settings = {"mean": mean, "std": 0.5, "min": -1.0, "episodes": 100, "envs": 32, "frames": 200}
+    settings |= {"checkpoint": "best", "seed": 0}
     (run_dir / "evaluation.json").write_text(json.dumps(settings | more))
     return run_dir
 
@@ -98,9 +99,10 @@ def test_evaluations_made_in_different_ways_are_noted(make_run, report):
         evaluated(item, 1.0)
     assert "evaluations differ" not in report(*runs)
     evaluated(runs[0], 1.0, checkpoint="last", episodes=500)
-    evaluated(runs[2], 1.0, seed=7)
+    evaluated(runs[2], 1.0, seed=7, envs=1)
     text = report(*runs)
-    assert "lstm: its evaluations differ in checkpoint (best, last), episodes (100, 500), seed (0, 7).\n" in text
+    differ = "checkpoint (best, last), episodes (100, 500), envs (1, 32), seed (0, 7)"
+    assert f"lstm: its evaluations differ in {differ}.\n" in text
 
 
 @pytest.mark.parametrize(

@@ -57,6 +57,42 @@ def test_wrappers_that_cannot_be_used_are_one_sentence(name, said):
 
 
 @pytest.mark.parametrize(
+    ("env_id", "wrappers", "named"),
+    [
+        ("CartPole-v1", ("gymnasium.wrappers:NormalizeObservation",), "NormalizeObservation in CartPole-v1"),
+        (
+            "Acrobot-v1",
+            ("gymnasium.wrappers:NormalizeReward", "gymnasium.wrappers:FlattenObservation"),
+            "NormalizeReward in",
+        ),
+        ("CartPole-v1", ("tests.pipelines.scaled:Gently",), "Gently in CartPole-v1"),
+        ("CartPole-v1", ("tests.pipelines.scaled:Copied",), "Copied in CartPole-v1"),
+        ("tests.pipelines.scaled:Paid-v0", (), "NormalizeReward in tests.pipelines.scaled:Paid-v0"),
+        ("tests.pipelines.scaled:Holder-v0", (), "Gently in tests.pipelines.scaled:Holder-v0"),
+    ],
+)
+def test_running_statistics_are_refused_wherever_they_are(env_id, wrappers, named, monkeypatch):
+    closed = []
+    monkeypatch.setattr("gymnasium.Wrapper.close", lambda self: closed.append(self))
+    for ask in ("spaces", "max_steps"):
+        closed.clear()
+        with pytest.raises(UsageError, match=f"^env: {named}.* scales by running statistics") as said:
+            getattr(replace(gym_spec(env_id), wrappers=wrappers), ask)()
+        assert "\n" not in str(said.value)
+        assert closed
+
+
+def test_statistics_that_stay_as_they_are_are_no_running_ones():
+    spec = replace(gym_spec("CartPole-v1"), wrappers=("tests.pipelines.scaled:Fixed",))
+    env = spec.build(2, None)
+    env.set_seed(0)
+    first = env.reset()[keys.OBSERVATION]
+    plain = gym_spec("CartPole-v1").build(2, None)
+    plain.set_seed(0)
+    torch.testing.assert_close(first, plain.reset()[keys.OBSERVATION] / 2)
+
+
+@pytest.mark.parametrize(
     ("text", "said"),
     [
         ("import not_installed_anywhere", "there is no module 'not_installed_anywhere'|No module named 'not_installed"),

@@ -72,7 +72,7 @@ def test_sums_start_with_the_episode_and_means_are_those_of_the_steps(name):
     bonus.measures()
     batch = play(bonus)
     reward = batch["next", keys.INTRINSIC]
-    running = torch.zeros(ENVS, 1)
+    running = torch.zeros(ENVS, 1, dtype=torch.float64)
     for t in range(batch.shape[1]):
         running = torch.where(batch[keys.IS_INIT][:, t], 0, running) + reward[:, t]
         torch.testing.assert_close(batch["next", keys.INTRINSIC_RETURN][:, t], running)
