@@ -78,7 +78,9 @@ def test_weights_are_those_of_a_naive_learner_whose_step_size_falls(run):
     assert min(update.frames for update in updates) < s.optim.lr_decay_frames < max(u.frames for u in updates)
     batches = run.kept.all(Batch)
     assert torch.equal(batches[0].weights, run.newest[0])
-    torch.testing.assert_close([b.weights for b in batches[1:]], [at(run.newest, b.frames) for b in batches[1:]], **CLOSE)
+    torch.testing.assert_close(
+        [b.weights for b in batches[1:]], [at(run.newest, b.frames) for b in batches[1:]], **CLOSE
+    )
 
 
 def test_each_arm_learns_with_its_own_discount(family):

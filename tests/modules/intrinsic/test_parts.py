@@ -124,8 +124,9 @@ def test_whatever_stands_in_the_padding_teaches_nothing(learned, anything):
     bad = rows[keys.OBSERVATION].clone()
     bad[1, [0, 1, 5, 6]] = bad[2, 2:] = bad[3] = anything
     twin = copy.deepcopy(part)
-    ours, theirs = part.step(make_rows(rows[keys.OBSERVATION], rows[keys.ACTION], mask)), twin.step(
-        make_rows(bad, rows[keys.ACTION], mask)
+    ours, theirs = (
+        part.step(make_rows(rows[keys.OBSERVATION], rows[keys.ACTION], mask)),
+        twin.step(make_rows(bad, rows[keys.ACTION], mask)),
     )
     assert ours == theirs
     assert all(torch.equal(a, b) for a, b in zip(weights(part), weights(twin), strict=True))

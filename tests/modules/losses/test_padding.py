@@ -63,7 +63,7 @@ def outcome(loss, rows):
     loss.zero_grad()
     out = loss(rows.clone())
     out["loss"].backward()
-    told = [out[name] for name in ("td_error", "q_mean", "target_mean", "entropy") if name in out.keys()]
+    told = [out[name] for name in ("td_error", "q_mean", "target_mean", "entropy") if name in out]
     return [out["loss"].detach(), *told, *(p.grad.clone() for p in loss.parameters() if p.requires_grad)]
 
 
