@@ -55,7 +55,7 @@ SMALL = (
 
 @dataclass(frozen=True, kw_only=True)
 class Batch:
-    """What was collected: data [N, T], the frames before it, the weights that acted, the rows in the replay after it."""
+    """What was collected: data [N, T], frames before it, the weights that acted, rows in the replay after it."""
 
     data: Any
     frames: int
