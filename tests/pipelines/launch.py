@@ -32,7 +32,7 @@ class Ended:
 
 
 class Patience:
-    """Tells a process that hangs from one that a busy machine keeps waiting: by its processor time, not by the clock."""
+    """Tells a process that hangs from one that a busy machine keeps waiting: by processor time, not by the clock."""
 
     def __init__(self, pid: int) -> None:
         self._pid, self._used_s, self._moved = pid, 0.0, time.monotonic()
