@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from modules import keys
 from modules.errors import NonFiniteError
 from modules.keys import Spaces
+from modules.losses import ops
 from modules.networks.torsos import TorsoSpec
 from modules.optim import Beta
 from modules.spec import Spec, UsageError, spec
@@ -117,12 +118,13 @@ class Steps(NamedTuple):
     @property
     def seen(self) -> Tensor:
         """Observations before or after a real step, bool [B, n+1]."""
-        nothing = torch.zeros_like(self.mask[:, :1])
-        return torch.cat((self.mask, nothing), 1) | torch.cat((nothing, self.mask), 1)
+        return ops.before_or_after(self.mask)
 
 
 def last_steps(rows: TensorDictBase, count: int) -> Steps:
     """Take the last `count` real steps of each row, whatever padding lies around them; fewer where there are fewer.
+
+    What stands in padding is not taken, see `ops.fill_padding`.
 
     Args:
         rows: [B] with observation [B, S+1, …], action and mask [B, S]; a row's real steps are neighbours.
@@ -136,5 +138,6 @@ def last_steps(rows: TensorDictBase, count: int) -> Steps:
     column = first[:, None] + torch.arange(count + 1, device=mask.device)
     row = torch.arange(len(mask), device=mask.device)[:, None]
     steps = column[:, :-1]
-    action = rows[keys.ACTION][row, steps]
-    return Steps(rows[keys.OBSERVATION][row, column], action.to(torch.int64), mask[row, steps])
+    action, mask = rows[keys.ACTION][row, steps], mask[row, steps]
+    observation = ops.fill_padding(rows[keys.OBSERVATION][row, column], ops.before_or_after(mask))
+    return Steps(observation, action.to(torch.int64), mask)

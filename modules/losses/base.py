@@ -1,6 +1,7 @@
 """What losses on rows of action values have in common: unrolling, streams, targets in raw space, measures."""
 
 import copy
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -56,6 +57,31 @@ class LossSpec(Spec):
     def build(self, network: TensorDictModuleBase, rows: Rows) -> LossModule:
         """Make the loss; it shares the network's parameters and owns the target's."""
         raise NotImplementedError
+
+
+def without_padding(rows: TensorDictBase, reads: Sequence[str], states: Sequence[str]) -> TensorDictBase:
+    """Let no number that belongs to no real step reach a loss; see `ops.fill_padding`.
+
+    Args:
+        rows: [B] with S steps, as the losses read them.
+        reads: entries of observations, before and after each step, [B, S+1, …].
+        states: entries of the row's first real step.
+
+    Returns:
+        The rows themselves if there is no padding, else others with the same real steps.
+    """
+    mask = rows[keys.MASK]
+    if mask.all():
+        return rows
+    seen, any_real = ops.before_or_after(mask), mask.any(1)
+    filled = rows.copy()
+    for key in reads:
+        filled[key] = ops.fill_padding(rows[key], seen)
+    for key in {keys.REWARD, keys.INTRINSIC, keys.BEHAVIOUR} & set(rows.keys()):
+        filled[key] = ops.fill_padding(rows[key], mask)
+    for key in {keys.WEIGHT, *states} & set(rows.keys()):
+        filled[key] = torch.where(any_real.reshape(-1, *[1] * (rows[key].ndim - 1)), rows[key], 0)
+    return filled
 
 
 class ValueLossSpec(LossSpec):
@@ -233,15 +259,18 @@ class ValueLoss(LossModule):
 
         Returns:
             `loss` (scalar with gradient), the detached scalars td_error, q_mean, target_mean, and `errors`, the
-            detached |δ| [B, T]; of two streams, loss is their sum and everything else that of Q_e + β_j Q_i.
+            detached |δ| [B, T]; of two streams, loss is their sum and everything else that of Q_e + β_j Q_i. What
+            stands in padding changes none of them, and no gradient.
         """
+        rows = without_padding(rows, self._unrolled["online"].reads, self.states)
         action, mask = self.learned(rows, keys.ACTION, keys.MASK)
         q, chosen_by = self.online_values(rows)
         with torch.no_grad():
             target = self.targets(rows, chosen_by, self.unroll(rows, "target", self.read))
         split = target.ndim > mask.ndim
         index = action[..., None, None].expand(*target.shape, 1) if split else action.unsqueeze(-1)
-        q_tm1 = q.gather(-1, index).squeeze(-1)
+        real = mask.unsqueeze(-1) if split else mask
+        q_tm1, target = (torch.where(real, x, 0) for x in (q.gather(-1, index).squeeze(-1), target))
         delta = self.settings.huber_delta
         errors = F.huber_loss(q_tm1, target, reduction="none", delta=delta) if delta else 0.5 * (q_tm1 - target) ** 2
         errors = errors.sum(-1) if split else errors

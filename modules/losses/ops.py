@@ -180,8 +180,31 @@ def entropy(log_pi: Tensor) -> Tensor:
     return -(log_pi.exp() * log_pi).sum(-1)
 
 
+def before_or_after(mask: Tensor) -> Tensor:
+    """Which observations lie before or after a real step: `mask` of the steps, bool [B, T] → [B, T+1]."""
+    nothing = torch.zeros_like(mask[:, :1])
+    return torch.cat((mask, nothing), 1) | torch.cat((nothing, mask), 1)
+
+
+def fill_padding(x: Tensor, real: Tensor) -> Tensor:
+    """Repeat the first real entry of each row where there is padding, or 0 in a row that is nothing but padding.
+
+    Masking what is computed from padding does not keep a NaN there from the gradients: 0 · NaN is NaN. Nor do zeros in
+    its place, for a network that cannot take them; what is real it can.
+
+    Args:
+        x: [B, T, …]; whole numbers stay as they are.
+        real: False on padding, bool [B, T].
+    """
+    if not x.is_floating_point():
+        return x
+    first = x[torch.arange(len(x), device=x.device), real.byte().argmax(1)].unsqueeze(1)
+    real = real.reshape(*real.shape, *[1] * (x.ndim - 2))
+    return torch.where(real, x, torch.where(real.any(1, keepdim=True), first, 0))
+
+
 def masked_mean(x: Tensor, mask: Tensor) -> Tensor:
-    """Mean of `x` [..., B, T] over the real steps, [...]; padded entries get no gradient, not even from a NaN."""
+    """Mean of `x` [..., B, T] over the real steps, [...]; no gradient reaches a padded entry of `x`, NaN or not."""
     return torch.where(mask, x, 0).sum((-2, -1)) / mask.sum()
 
 

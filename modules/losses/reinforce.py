@@ -12,7 +12,7 @@ from torchrl.objectives import LossModule
 
 from modules import keys
 from modules.losses import ops
-from modules.losses.base import LossSpec, NonNegative, Rows
+from modules.losses.base import LossSpec, NonNegative, Rows, without_padding
 from modules.spec import spec
 
 TEMPERATURE_ONE = "exploration=boltzmann exploration.start=1 exploration.end=1 exploration.clip=500"
@@ -98,6 +98,7 @@ class ReinforceLoss(LossModule):
             `loss`, a scalar with gradient: the mean over real steps, where the papers have the sum over an episode; and
             the policy's mean `entropy`, detached, in nats.
         """
+        rows = without_padding(rows, self.network.reads, self._states)
         action, mask = rows[keys.ACTION], rows[keys.MASK]
         acted_on = {key: rows[key][:, :-1] for key in self.network.reads}
         logits, _ = self.network.unroll(acted_on, tuple(rows[key] for key in self._states))

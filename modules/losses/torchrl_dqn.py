@@ -11,7 +11,7 @@ from torchrl.modules import QValueModule
 from torchrl.objectives import DQNLoss, LossModule
 
 from modules import keys
-from modules.losses.base import LossSpec, Rows
+from modules.losses.base import LossSpec, Rows, without_padding
 from modules.spec import spec
 
 
@@ -65,7 +65,7 @@ class TorchrlDqn(DQNLoss):
 
     def forward(self, rows: TensorDictBase) -> TensorDict:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Loss of rows [B] as the sequence replay yields them; returns `loss` and the mean |δ| as `td_error`."""
-        transitions = as_transitions(rows, self._states)
+        transitions = as_transitions(without_padding(rows, (keys.OBSERVATION,), self._states), self._states)
         loss = super().forward(transitions)["loss"]
         error = transitions["td_error"].reshape(rows[keys.MASK].shape).sqrt()  # TorchRL stores δ²
         return TensorDict({"loss": loss, "td_error": error[rows[keys.MASK]].mean().detach()})

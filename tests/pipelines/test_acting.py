@@ -80,6 +80,29 @@ def test_several_environments_side_by_side_are_as_each_alone(tmp_path):
     assert varied([int(action) for actions in together for action in actions])
 
 
+def test_the_reward_given_at_a_first_step_is_that_of_another_episode(tmp_path):
+    """In a loop over episodes it is the last one's; inside an episode it counts."""
+    saved_kind(tmp_path, "previous")
+    policy = load(tmp_path)
+    observations = np.random.default_rng(0).normal(size=(2, 200, 4))
+    large = np.linspace(-50, 50, 200)
+    found = []
+    for at_first, later in ((None, 0.0), (large, 0.0), (0.0, large)):
+        policy.reset()
+        found.append(
+            [policy(observations[0], reward=at_first).tolist(), policy(observations[1], reward=later).tolist()]
+        )
+    nothing, first, second = found
+    assert first == nothing
+    assert second[0] == nothing[0]
+    assert second[1] != nothing[1]
+    policy.reset()
+    policy(observations[0])
+    begins = np.arange(200) % 2 == 0  # some episodes begin while others go on
+    mixed = policy(observations[1], reward=large, first=begins)
+    assert mixed[begins].tolist() == policy(observations[1], reward=0.0, first=True)[begins].tolist()
+
+
 def test_reset_forgets_everything(tmp_path):
     saved_kind(tmp_path, "previous")
     policy = load(tmp_path)

@@ -6,6 +6,7 @@ import pytest
 import torch
 from tensordict import TensorDict
 from torch.func import functional_call, stack_module_state
+from torch.nn.functional import cross_entropy
 
 from modules.intrinsic.embedding import InverseDynamics, InverseDynamicsSpec, PerEnvironment, RandomEmbeddingSpec
 from modules.intrinsic.parts import encoder
@@ -153,3 +154,22 @@ def test_random_embedding_never_learns():
     again = RandomEmbeddingSpec(torso=MLP, features=8).build(VECTORS, CPU)
     again.load_state_dict(f.state_dict())
     assert torch.equal(again.acting(5)(x), before)
+
+
+def test_the_weights_of_embedding_and_head_decay():
+    """As plain Adam on the loss with an L2 penalty on both."""
+    f = make(descent=descent(weight_decay=0.3))
+    twin = copy.deepcopy(f)
+    parameters = [*twin.network.parameters(), *twin.head.parameters()]
+    adam = torch.optim.Adam(parameters, lr=3e-3, eps=1e-4)
+    for _ in range(4):
+        rows = walks(8, 5)
+        embedded = twin.network(rows["observation"])
+        logits = twin.logits(embedded[:, :-1], embedded[:, 1:])
+        loss = cross_entropy(logits.flatten(0, 1), rows["action"].long().flatten())
+        adam.zero_grad()
+        (loss + 0.3 / 2 * sum(p.square().sum() for p in parameters)).backward()
+        adam.step()
+        f.step(rows)
+    ours = [*f.network.parameters(), *f.head.parameters()]
+    torch.testing.assert_close(ours, parameters, rtol=1e-4, atol=1e-6)

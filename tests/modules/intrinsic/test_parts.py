@@ -1,15 +1,20 @@
 """Which steps are learned from, how the auxiliary optimiser descends, running moments."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
+from modules import keys
+from modules.intrinsic.embedding import InverseDynamicsSpec
 from modules.intrinsic.moments import RunningMoments
 from modules.intrinsic.parts import encoder, last_steps
+from modules.intrinsic.rnd import DistillationSpec
 from modules.networks.table import TableSpec
 from modules.spec import UsageError
-from tests.modules.intrinsic.rows import CONV, IMAGES, VECTORS, descent, make_rows
+from tests.modules.intrinsic.rows import CONV, CPU, IMAGES, MLP, VECTORS, descent, make_rows, walks
 
 
 def test_last_real_steps_are_taken_not_padding():
@@ -103,3 +108,30 @@ def test_moments_with_a_horizon_forget():
     np.testing.assert_allclose(moments.mean, mean)
     np.testing.assert_allclose(moments.std**2, (weight * (values - mean).square()).sum() / weight.sum())
     assert weight[0] < 0.25
+
+
+@pytest.mark.parametrize("learned", ["embedding", "distillation"])
+@pytest.mark.parametrize("anything", [torch.nan, torch.inf, 3e38])
+def test_whatever_stands_in_the_padding_teaches_nothing(learned, anything):
+    """NaN too, whose gradient is NaN wherever it is masked; one row is padding from end to end."""
+    torso = {"torso": MLP, "features": 8, "last_frames": 5, "descent": descent()}
+    if learned == "embedding":
+        part = InverseDynamicsSpec(**torso, hidden=16).build(VECTORS, CPU)
+    else:
+        part = DistillationSpec(**torso, max_alpha=5.0, error_horizon=0).build(VECTORS, CPU)
+    rows = walks(4, 6)
+    mask = torch.tensor([[1, 1, 1, 1, 1, 1], [0, 0, 1, 1, 0, 0], [1, 0, 0, 0, 0, 0], [0, 0, 0, 0, 0, 0]]).bool()
+    bad = rows[keys.OBSERVATION].clone()
+    bad[1, [0, 1, 5, 6]] = bad[2, 2:] = bad[3] = anything
+    twin = copy.deepcopy(part)
+    ours, theirs = (
+        part.step(make_rows(rows[keys.OBSERVATION], rows[keys.ACTION], mask)),
+        twin.step(make_rows(bad, rows[keys.ACTION], mask)),
+    )
+    assert ours == theirs
+    assert all(torch.equal(a, b) for a, b in zip(weights(part), weights(twin), strict=True))
+
+
+def weights(part):
+    """What the part has learned."""
+    return [p for net in part.parts().values() if isinstance(net, nn.Module) for p in net.parameters()]

@@ -113,3 +113,17 @@ def test_resuming_continues_exactly():
     for (a, x), (b, y) in zip(go(first, data[3:]), go(second, data[3:]), strict=True):
         assert torch.equal(a, b)
         assert x == y
+
+
+def test_the_predictor_learns_from_whitened_observations():
+    """The loss is the mean error of what the networks see while acting, whatever the observations' scales."""
+    rnd = make()
+    data = torch.tensor([5.0, 0.0, -1e3, 2.0]) + torch.randn(40, 6, 4) * torch.tensor([1e-3, 1.0, 1e2, 7.0])
+    rnd.alpha(data.flatten(0, 1))
+    seen = data.flatten(0, 1)
+    white = ((seen - seen.mean(0)) / seen.std(0, correction=0)).clamp(-5, 5)
+    expected = (rnd.predictor(white) - rnd.target(white)).square().sum(-1).mean().item()
+    raw = (rnd.predictor(seen) - rnd.target(seen)).square().sum(-1).mean().item()
+    assert raw > 10 * expected
+    found = rnd.step(make_rows(data, torch.zeros(40, 5, dtype=torch.int64)))["rnd_loss"].item()
+    assert found == pytest.approx(expected, rel=1e-3)

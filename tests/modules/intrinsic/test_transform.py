@@ -1,5 +1,7 @@
 """Novelty while acting: whose action is rewarded, and what is forgotten when."""
 
+import copy
+
 import pytest
 import torch
 from torchrl.envs import Compose
@@ -7,7 +9,7 @@ from torchrl.envs import Compose
 from modules import keys
 from modules.collect import SyncSpec
 from modules.intrinsic import EpisodicNoveltySpec, IntrinsicReward, NguSpec, RndSpec
-from modules.intrinsic.embedding import RandomEmbeddingSpec
+from modules.intrinsic.embedding import InverseDynamicsSpec, RandomEmbeddingSpec
 from modules.intrinsic.memory import EpisodicSpec
 from modules.intrinsic.parts import DescentSpec
 from modules.intrinsic.rnd import DistillationSpec
@@ -36,12 +38,15 @@ SPECS = {
 }
 
 
-def play(bonus):
+def play(bonus, after_each=lambda: None):
     """Collect with environments whose episodes take 1 and 10 steps, so resets are partial; [N, S] steps."""
     env = gym_spec("tests.modules.builders:Parity-v0").build(ENVS, Compose([IntrinsicReward(bonus)]))
     collection = SyncSpec(num_envs=ENVS, steps=STEPS).build(env, always(0))
     collection.restart(0)
-    batches = [batch.clone() for _, (_, batch) in zip(range(BATCHES), collection, strict=False)]
+    batches = []
+    for _, (_, batch) in zip(range(BATCHES), collection, strict=False):
+        batches.append(batch.clone())
+        after_each()
     collection.close()
     return torch.cat(batches, 1)
 
@@ -64,6 +69,33 @@ def test_the_action_that_led_to_a_state_is_rewarded_and_each_episode_starts_afre
     torch.testing.assert_close(batch["next", keys.INTRINSIC], expected, rtol=1e-4, atol=1e-6)
     assert batch["next", keys.DONE].sum(1).squeeze(-1).tolist() in ([35, 3, 35, 3], [3, 35, 3, 35])
     assert (expected > 0).all()
+
+
+def test_an_environment_renews_its_embedding_when_its_own_episode_starts():
+    """Weights that change with each batch, against one memory and one copy of them per environment."""
+    torch.manual_seed(0)
+    embedding = InverseDynamicsSpec(torso=TORSO, features=4, hidden=5, last_frames=5, descent=LIFELONG.descent)
+    curiosity = EpisodicNoveltySpec(scale=0.5, embedding=embedding, memory=MEMORY).build(SPACES, CPU)
+    newest, versions = curiosity.embedding.network, []
+
+    def learn():
+        versions.append(copy.deepcopy(newest))
+        with torch.no_grad():
+            for p in newest.parameters():
+                p.add_(torch.randn(p.shape))
+
+    batch = play(curiosity.acting(ENVS), after_each=learn)
+    expected = torch.zeros(ENVS, STEPS * BATCHES, 1)
+    for env in range(ENVS):
+        memory, mine = MEMORY.build(1, 4, CPU), versions[0]
+        for t in range(batch.shape[1]):
+            step = batch[env, t]
+            if step[keys.IS_INIT]:
+                mine = versions[max(0, t - 1) // STEPS]  # an environment is reset right after its last step
+                memory.reset(torch.tensor([True]))
+                memory.query_and_add(mine(step[keys.OBSERVATION][None]))
+            expected[env, t] = 0.5 * memory.query_and_add(mine(step["next", keys.OBSERVATION][None]))
+    torch.testing.assert_close(batch["next", keys.INTRINSIC], expected, rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", SPECS)

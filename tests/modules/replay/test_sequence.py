@@ -227,12 +227,13 @@ def test_ring_of_another_schema_is_refused(tmp_path, change):
         make(tmp_path, **change)
 
 
-def test_updates_owed_follow_the_ratio(tmp_path):
-    replay = make(tmp_path)
+@pytest.mark.parametrize("burn_in", [0, 3])
+def test_updates_owed_follow_the_ratio(burn_in, tmp_path):
+    replay = make(tmp_path, burn_in=burn_in)
     assert replay.updates_owed(100) == 0
     fill(replay, range(7))
     assert len(replay) >= BATCH_ROWS
-    # Two learned steps for each collected one, in batches of 8 rows of 4 steps.
+    # Two learned steps for each collected one, in batches of 8 rows of 4 steps; a burn-in is not learned.
     assert replay.updates_owed(160) == 160 * 2 / 32
 
 
