@@ -80,16 +80,17 @@ KEYS = (
 
 @dataclass(frozen=True)
 class Spaces:
-    """What a network and a replay must know of an environment, and of the family of policies that acts in it.
+    """What a network and a replay must know of an environment, of the family of policies that acts in it, of its loss.
 
     `observation_shape` is channel first for images; `n_actions` counts the discrete actions; `betas` are the arms'
-    weights of the intrinsic reward.
+    weights of the intrinsic reward; `rescale_eps` is the ε of the h by which the values are rescaled, 0 for none.
     """
 
     observation_shape: tuple[int, ...]
     observation_dtype: torch.dtype
     n_actions: int
     betas: tuple[float, ...] = (0.0,)
+    rescale_eps: float = 0.0
 
     @property
     def n_arms(self) -> int:

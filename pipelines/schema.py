@@ -87,8 +87,9 @@ class Run(Spec):
 
     @cached_property
     def spaces(self) -> Spaces:
-        """Spaces of the environment and the arms; raises `UsageError` if it cannot be trained on."""
-        return replace(self.env.agent_spaces(), betas=tuple(self.arms.beta.tolist()))
+        """Spaces of the environment, the arms and the values; raises `UsageError` if it cannot be trained on."""
+        betas = tuple(self.arms.beta.tolist())
+        return replace(self.env.agent_spaces(), betas=betas, rescale_eps=self.loss.rescaling)
 
     @cached_property
     def arms(self) -> Arms:

@@ -20,7 +20,7 @@ BUDGETS = {
 }
 ABLATIONS = [
     *("intrinsic=rnd_small", "intrinsic=episodic_small", "intrinsic/embedding=random"),
-    *("meta=uniform_small", "meta=bandit_small", "meta=one_arm_small"),
+    *("meta=uniform_small", "meta=bandit_small", "meta=one_arm_small", "meta=fixed_per_actor_small"),
     *("network.streams=one", "network.streams=two", "loss=retrace", "loss=q", "loss=r2d2"),
     *("network/memory=none", "network/memory=gru", "network/memory=lstm"),
 ]

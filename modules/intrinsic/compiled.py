@@ -82,7 +82,7 @@ def remember(new: Singles, states: Singles, rows: Ints, written: Ints) -> None:
 
 @compiled
 def rewards(
-    neighbours: Singles, rows: Ints, mean: Doubles, seen: Ints, constants: tuple[float, float, float, float]
+    neighbours: Singles, rows: Ints, mean: Doubles, seen: Ints, most: int, constants: tuple[float, float, float, float]
 ) -> Singles:
     """Take distances into their running means and reward: the second half of NGU's algorithm 1.
 
@@ -91,6 +91,7 @@ def rewards(
         rows: environments that they are of, [n].
         mean: d²_m, [N]; is updated.
         seen: distances in that mean, [N]; is updated.
+        most: as how many distances the mean counts when new ones come; what is older fades away beyond.
         constants: ε of the kernel, ξ, c and s_m.
 
     Returns:
@@ -106,7 +107,7 @@ def rewards(
                 change += distance - mean[row]
         if count == 0:
             continue
-        seen[row] += count
+        seen[row] = min(seen[row], most) + count
         mean[row] += change / seen[row]
         total = 0.0
         for distance in neighbours[i]:

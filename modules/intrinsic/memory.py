@@ -15,6 +15,7 @@ from modules.spec import Spec, UsageError, spec
 
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(gt=0)]
+NO_LIMIT = np.iinfo(np.int64).max
 
 
 @spec
@@ -28,6 +29,8 @@ class EpisodicSpec(Spec):
         cluster_distance: ξ, normalised squared distance below which two states count as the same.
         pseudo_counts: c, added to the similarity; a reward is below 1/c.
         max_similarity: s_m, similarity above which the reward is 0; it can only matter for s_m < √k + c.
+        horizon: states of its environment that the mean distance looks back over, in all episodes; older ones fade away
+            exponentially. null means all, equally. While the embedding learns, distances drift away from that mean.
     """
 
     capacity: Count
@@ -36,6 +39,7 @@ class EpisodicSpec(Spec):
     cluster_distance: Annotated[float, Field(ge=0, lt=1)]
     pseudo_counts: Positive
     max_similarity: Positive
+    horizon: Count | None
 
     def needs(self, run: Any) -> Iterator[str]:
         """The neighbours must fit."""
@@ -62,6 +66,7 @@ class EpisodicMemory:
 
     - The running mean of the squared distances, d²_m, is the plain mean over everything its environment has seen, in
       all episodes. Its first value is the mean of the first neighbours: from 0, the first rewards would be near 1/c.
+      With a horizon of H states, all before the newest count together as at most H·k distances.
     - An empty memory gives the reward 0: a first state is not new compared with anything.
     - With m < k states in the memory, the k − m missing neighbours are taken to lie at the running mean distance.
       Left out (kernel 0) they would make each episode's first rewards its largest, towards 1/c = 1000; replaced by
@@ -80,6 +85,7 @@ class EpisodicMemory:
         self._seen = np.zeros(num_envs, np.int64)  # distances in that mean
         self._rows = np.arange(num_envs)
         s = settings
+        self._most = NO_LIMIT if s.horizon is None else min(s.horizon * s.k, NO_LIMIT)  # distances
         self._constants = s.kernel_eps, s.cluster_distance, s.pseudo_counts, s.max_similarity
 
     @property
@@ -113,7 +119,7 @@ class EpisodicMemory:
         else:
             neighbours = nearest_by_torch(taking_part, self._states, rows, self._written, self.settings.k)
             remember_by_torch(taking_part, self._states, rows, self._written)
-        reward = rewards(neighbours, rows, self._mean, self._seen, self._constants)
+        reward = rewards(neighbours, rows, self._mean, self._seen, self._most, self._constants)
         return torch.from_numpy(reward).to(embedding.device)
 
     def reset(self, mask: Tensor) -> None:

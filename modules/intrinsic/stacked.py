@@ -12,7 +12,8 @@ from modules.networks.torsos import ACTIVATIONS, AsFloats, Scaled
 
 Weights = Mapping[str, Tensor]
 Layer = Callable[[Tensor], Tensor]
-WITHOUT_WEIGHTS = (nn.Flatten, SquashDims, *ACTIVATIONS.values())  # they do the same to each environment
+ELEMENTWISE = tuple(act for act in ACTIVATIONS.values() if act is not nn.PReLU)  # the only one that learns
+WITHOUT_WEIGHTS = (nn.Flatten, SquashDims, *ELEMENTWISE)  # they do the same to each environment
 
 
 def stacked(form: nn.Module, weights: Weights) -> Layer:
@@ -55,6 +56,11 @@ def in_groups(form: nn.Conv2d, weight: Tensor, bias: Tensor) -> Layer:
     return call
 
 
+def sloped(slope: Tensor) -> Layer:
+    """PReLU of [N, B, …], row i with the slope i of [N, 1]."""
+    return lambda x: torch.where(x > 0, x, slope.view(-1, *[1] * (x.dim() - 1)) * x)
+
+
 def plain(module: nn.Module, name: str, weights: Weights) -> Iterator[Layer | None]:
     """The layers of a module, named `name` in front of its weights; None for one that must go through vmap."""
     if isinstance(module, nn.Sequential):
@@ -71,5 +77,7 @@ def plain(module: nn.Module, name: str, weights: Weights) -> Iterator[Layer | No
         yield lambda x: torch.baddbmm(bias, x, weight)
     elif isinstance(module, nn.Conv2d) and module.bias is not None and module.groups == 1:
         yield in_groups(module, weights[f"{name}weight"], weights[f"{name}bias"])
+    elif isinstance(module, nn.PReLU) and module.num_parameters == 1:
+        yield sloped(weights[f"{name}weight"])
     else:
         yield module if isinstance(module, WITHOUT_WEIGHTS) else None

@@ -54,6 +54,11 @@ class LossSpec(Spec):
     on_policy: ClassVar[bool] = False
     gamma: float
 
+    @property
+    def rescaling(self) -> float:
+        """ε of the h by which the values that it learns are rescaled; 0 means none."""
+        return 0.0
+
     def build(self, network: TensorDictModuleBase, rows: Rows) -> LossModule:
         """Make the loss; it shares the network's parameters and owns the target's."""
         raise NotImplementedError
@@ -92,6 +97,11 @@ class ValueLossSpec(LossSpec):
 
     huber_delta: NonNegative
     rescale_eps: NonNegative
+
+    @property
+    def rescaling(self) -> float:
+        """ε of h."""
+        return self.rescale_eps
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -259,7 +269,7 @@ class ValueLoss(LossModule):
 
         Returns:
             `loss` (scalar with gradient), the detached scalars td_error, q_mean, target_mean, and `errors`, the
-            detached |δ| [B, T]; of two streams, loss is their sum and everything else that of Q_e + β_j Q_i. What
+            detached |δ| [B, T]; of two streams, loss is their sum and everything else that of their combination. What
             stands in padding changes none of them, and no gradient.
         """
         rows = without_padding(rows, self._unrolled["online"].reads, self.states)
@@ -278,8 +288,8 @@ class ValueLoss(LossModule):
         if weight is not None:
             errors = errors * weight.unsqueeze(-1)
         if split:
-            beta, _ = self.arms(rows)
-            q_tm1, target = (x[..., 0] + beta * x[..., 1] for x in (q_tm1.detach(), target))
+            of_action = (x.unsqueeze(-1) for x in (q_tm1.detach(), target))
+            q_tm1, target = (self.combined(rows, x, BEFORE).squeeze(-1) for x in of_action)
         return TensorDict({"loss": ops.masked_mean(errors, mask), **measures(q_tm1.detach(), target, mask)})
 
 

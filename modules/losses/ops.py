@@ -23,6 +23,26 @@ def signed_parabolic(x: Tensor, eps: float) -> Tensor:
     return (wide.sign() * (((root - 1) / (2 * eps)).square() - 1)).to(x.dtype)
 
 
+def combined_values(q_extrinsic: Tensor, q_intrinsic: Tensor, beta: Tensor, eps: float) -> Tensor:
+    """Values of two streams as one: h(h⁻¹(Q_e) + β h⁻¹(Q_i)), or without rescaling Q_e + β Q_i.
+
+    Evaluated in float64, as h⁻¹ is.
+
+    Args:
+        q_extrinsic: [...].
+        q_intrinsic: [...].
+        beta: weight of the second, [...].
+        eps: ε of h; 0 means none.
+
+    Returns:
+        [...]. Source: Agent57 (Badia et al. 2020), section 3.1 and appendix.
+    """
+    if not eps:
+        return q_extrinsic + beta * q_intrinsic
+    raw = signed_parabolic(q_extrinsic.double(), eps) + beta * signed_parabolic(q_intrinsic.double(), eps)
+    return signed_hyperbolic(raw, eps).to(q_extrinsic.dtype)
+
+
 def double_q_value(q_target_t: Tensor, q_online_t: Tensor) -> Tensor:
     """Value of the online network's greedy action under the target network (van Hasselt et al. 2016).
 

@@ -4,11 +4,12 @@ from modules.meta.arms import Arms, ArmsSpec
 from modules.meta.bandit import BanditSpec, EvaluatorSpec
 from modules.meta.base import Meta, MetaSpec
 from modules.meta.evaluator import Evaluator
-from modules.meta.plain import FixedArm, NoneSpec, UniformArms, UniformSpec
+from modules.meta.plain import ArmPerActor, FixedArm, FixedPerActorSpec, NoneSpec, UniformArms, UniformSpec
 from modules.meta.transform import ArmPerEpisode
 from modules.meta.ucb import SlidingWindowUcb
 
 __all__ = [
+    "ArmPerActor",
     "ArmPerEpisode",
     "Arms",
     "ArmsSpec",
@@ -16,6 +17,7 @@ __all__ = [
     "Evaluator",
     "EvaluatorSpec",
     "FixedArm",
+    "FixedPerActorSpec",
     "Meta",
     "MetaSpec",
     "NoneSpec",

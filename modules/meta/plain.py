@@ -1,6 +1,6 @@
-"""Meta-controllers that learn nothing: one arm only, and arms drawn uniformly."""
+"""Meta-controllers that learn nothing: one arm only, arms drawn uniformly, and an arm for life."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
@@ -57,8 +57,7 @@ class FixedArm(Stateful, Meta):
 class UniformSpec(FamilySpec):
     """An arm drawn uniformly for each episode.
 
-    Source: NGU, as Agent57 describes it; NGU's own algorithm gives each actor an arm for good, and as printed never
-    the last one.
+    Source: NGU, as Agent57 describes it; NGU's own algorithm is `FixedPerActorSpec`.
 
     Attributes:
         arms: the family of policies.
@@ -104,3 +103,58 @@ class UniformArms(Meta):
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go back to where `state_dict` was taken."""
         self.generator.set_state(state["generator"])
+
+
+@spec
+class FixedPerActorSpec(FamilySpec):
+    """An arm for each environment, which it keeps for life.
+
+    Source: NGU, appendix A, where actor j has arm j mod N − 1, so that as printed nobody plays the last one; here it is
+    j mod N. Deviation: fewer environments than arms are spread evenly from the first arm to the last, as the ladder of
+    ε is; by j mod N they would leave out the curious ones.
+
+    Attributes:
+        arms: the family of policies.
+    """
+
+    arms: InstanceOf[ArmsSpec]
+
+    def needs(self, run: Any) -> Iterator[str]:
+        """Somebody must be curious."""
+        if run.collector.total_envs == 1 < self.arms.n:
+            yield (
+                f"collector.num_envs=1 has one environment, which meta=fixed_per_actor would let play arm 0 of "
+                f"meta.arms.n={self.arms.n} for life, without novelty: use more environments, or meta=uniform"
+            )
+
+    def build(self, controllers: int, *, seed: int) -> "ArmPerActor":
+        """Make the controllers; nothing is drawn."""
+        del seed
+        return ArmPerActor(n=self.arms.n, controllers=controllers)
+
+    def build_evaluator(self, environments: int, *, seed: int) -> FixedArm:
+        """Arm 0, the one that exploits."""
+        del environments, seed
+        return FixedArm()
+
+
+class ArmPerActor(Stateful, Meta):
+    """Each environment has one arm; remembers nothing."""
+
+    def __init__(self, *, n: int, controllers: int) -> None:
+        actor = torch.arange(controllers)
+        spread = (actor * (n - 1) / max(1, controllers - 1)).round().long()
+        self._arms = actor % n if controllers >= n else spread
+
+    def choose(self, which: Tensor) -> Tensor:
+        """The arms of these environments."""
+        refuse_twice(which)
+        return self._arms[which.cpu()]
+
+    def update(self, which: Tensor, arms: Tensor, returns: Tensor) -> None:
+        """Nothing to learn from them."""
+        del which, arms, returns
+
+    def greedy(self) -> int:
+        """Arm 0, the one that exploits."""
+        return 0

@@ -47,10 +47,13 @@ class NetworkSpec(Spec):
         span: steps over which the memory keeps what it holds before anything is learned (`memory.chrono_`); 0 = as
             PyTorch initialises it.
         streams: one network for the rewards together, or one each for extrinsic and intrinsic rewards (Agent57).
+        combine: how actions are chosen by two networks' values: sum, Q_e + β Q_i, or rescaled, h(h⁻¹(Q_e) + β h⁻¹(Q_i))
+            with the h of the loss (Agent57, appendix, found both as good).
     """
 
     span: Annotated[int, Field(ge=0)]
     streams: Literal["one", "two"]
+    combine: Literal["sum", "rescaled"]
     torso: InstanceOf[TorsoSpec]
     inputs: InstanceOf[InputsSpec]
     memory: InstanceOf[MemorySpec]
@@ -79,6 +82,17 @@ class NetworkSpec(Spec):
                 "meta=uniform or bandit"
             )
 
+        if self.combine == "rescaled" and self.streams == "one":
+            yield (
+                "network.combine=rescaled needs two networks whose values it combines: use network.combine=sum, or "
+                "network.streams=two"
+            )
+        elif self.combine == "rescaled" and run.loss.splits and not run.loss.rescaling:
+            yield (
+                "network.combine=rescaled needs rescaled values, or it would be the sum: use network.combine=sum, or "
+                "loss.rescale_eps above 0"
+            )
+
     @property
     def reads(self) -> tuple[str, ...]:
         """Keys of what the network reads beside observation and recurrent state."""
@@ -93,7 +107,8 @@ class NetworkSpec(Spec):
     def build(self, spaces: Spaces) -> RecurrentNetwork | SplitNetwork:
         """Make the network: observation [..., *shape] (and recurrent state) → action_value [..., A]."""
         if self.streams == "two":
-            return SplitNetwork(self._stream(spaces), self._stream(spaces), spaces.betas)
+            eps = spaces.rescale_eps if self.combine == "rescaled" else 0.0
+            return SplitNetwork(self._stream(spaces), self._stream(spaces), spaces.betas, eps)
         return self._stream(spaces)
 
     def _stream(self, spaces: Spaces) -> RecurrentNetwork:

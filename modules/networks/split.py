@@ -6,6 +6,7 @@ from tensordict.nn import TensorDictModuleBase
 from torch import Tensor, nn
 
 from modules import keys
+from modules.losses.ops import combined_values
 from modules.networks.memory import State
 from modules.networks.nets import Inputs, RecurrentNetwork
 
@@ -15,20 +16,25 @@ INTRINSIC = "intrinsic_"  # in front of the state's keys of the second network
 class SplitNetwork(TensorDictModuleBase):
     """Q = Q_e + β_j Q_i of two networks of the same architecture, each with a recurrent state of its own.
 
-    Source: Agent57 (Badia et al. 2020), section 3.1, with the simple sum that its appendix found as good as h's.
+    Source: Agent57 (Badia et al. 2020), section 3.1. Its appendix found the simple sum as good as
+    h(h⁻¹(Q_e) + β_j h⁻¹(Q_i)), which adds up what the rescaled values stand for.
 
     Args:
         extrinsic: network of the first stream, the environment's rewards.
         intrinsic: network of the second, the novelty's.
         betas: β of each arm.
+        rescale_eps: ε of the h that the combination undoes and puts back; 0 for the simple sum.
     """
 
     betas: Tensor
 
-    def __init__(self, extrinsic: RecurrentNetwork, intrinsic: RecurrentNetwork, betas: tuple[float, ...]) -> None:
+    def __init__(
+        self, extrinsic: RecurrentNetwork, intrinsic: RecurrentNetwork, betas: tuple[float, ...], rescale_eps: float
+    ) -> None:
         super().__init__()
         self.streams = nn.ModuleList([extrinsic, intrinsic])
         self.register_buffer("betas", torch.tensor(betas), persistent=False)  # a setting, no weight
+        self.rescale_eps = rescale_eps
         self.in_keys = [*self.reads, *self.states]
         self.out_keys = [keys.ACTION_VALUE, *(("next", key) for key in self.states)]  # pyright: ignore[reportAttributeAccessIssue] - nested
 
@@ -65,9 +71,9 @@ class SplitNetwork(TensorDictModuleBase):
         return (*extrinsic.state_after(inputs, state[:half]), *intrinsic.state_after(inputs, state[half:]))
 
     def combined(self, values: Tensor, inputs: Inputs) -> Tensor:
-        """Q_e + β_j Q_i, [B, T, 2, A] → [B, T, A]."""
+        """Both streams' values as one, [B, T, 2, A] → [B, T, A]."""
         beta = self.betas[inputs[keys.ARM]].unsqueeze(-1)
-        return values[..., 0, :] + beta * values[..., 1, :]
+        return combined_values(values[..., 0, :], values[..., 1, :], beta, self.rescale_eps)
 
     def forward(self, tensordict: TensorDictBase) -> TensorDictBase:
         """Values of [B, T] for choosing, and the states after the last step.

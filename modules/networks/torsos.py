@@ -24,14 +24,54 @@ class LeakyReLU(nn.LeakyReLU):
         super().__init__(negative_slope=0.3)
 
 
+# PyTorch's under the names of torch.nn.functional, all that turn one number into one and need no further setting. Not
+# rrelu, which draws its slopes anew at each call: replayed values would not be those of acting.
 ACTIVATIONS: dict[str, type[nn.Module]] = {
-    "relu": nn.ReLU,
-    "leaky_relu": LeakyReLU,
-    "tanh": nn.Tanh,
+    "celu": nn.CELU,
     "elu": nn.ELU,
+    "gelu": nn.GELU,
+    "hardshrink": nn.Hardshrink,
+    "hardsigmoid": nn.Hardsigmoid,
+    "hardswish": nn.Hardswish,
+    "hardtanh": nn.Hardtanh,
+    "leaky_relu": LeakyReLU,
+    "logsigmoid": nn.LogSigmoid,
+    "mish": nn.Mish,
+    "prelu": nn.PReLU,
+    "relu": nn.ReLU,
+    "relu6": nn.ReLU6,
+    "selu": nn.SELU,
+    "sigmoid": nn.Sigmoid,
     "silu": nn.SiLU,
+    "softplus": nn.Softplus,
+    "softshrink": nn.Softshrink,
+    "softsign": nn.Softsign,
+    "tanh": nn.Tanh,
+    "tanhshrink": nn.Tanhshrink,
 }
-Activation = Literal["relu", "leaky_relu", "tanh", "elu", "silu"]
+Activation = Literal[
+    "celu",
+    "elu",
+    "gelu",
+    "hardshrink",
+    "hardsigmoid",
+    "hardswish",
+    "hardtanh",
+    "leaky_relu",
+    "logsigmoid",
+    "mish",
+    "prelu",
+    "relu",
+    "relu6",
+    "selu",
+    "sigmoid",
+    "silu",
+    "softplus",
+    "softshrink",
+    "softsign",
+    "tanh",
+    "tanhshrink",
+]
 
 
 @torch.no_grad()
@@ -98,7 +138,7 @@ class MlpSpec(TorsoSpec):
     Attributes:
         out_features: size of the embedding.
         hidden: sizes of the layers before it.
-        activation: behind every layer; leaky_relu has Keras' slope 0.3.
+        activation: behind every layer; leaky_relu has Keras' slope 0.3, prelu learns one slope per layer.
         bias: whether the layers have biases.
         init: how weights begin: default (PyTorch's) or glorot (Keras').
     """

@@ -33,7 +33,12 @@ NO_INPUTS = InputsSpec(previous_action=False, previous_reward=False, previous_in
 
 
 def network_spec(
-    memory: str, *, previous: bool = False, family: bool = False, streams: Literal["one", "two"] = "one"
+    memory: str,
+    *,
+    previous: bool = False,
+    family: bool = False,
+    streams: Literal["one", "two"] = "one",
+    combine: Literal["sum", "rescaled"] = "sum",
 ) -> NetworkSpec:
     """`previous`: action and reward are inputs; `family`: those, the intrinsic reward and the arm."""
     torso = MlpSpec(out_features=6, hidden=(), activation="tanh", bias=True, init="default")
@@ -42,6 +47,7 @@ def network_spec(
     return NetworkSpec(
         span=0,
         streams=streams,
+        combine=combine,
         torso=torso,
         inputs=inputs,
         memory=MEMORIES[memory],

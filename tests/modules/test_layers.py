@@ -2,15 +2,17 @@
 
 import math
 from types import SimpleNamespace
+from typing import get_args
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from modules import keys
 from modules.keys import Spaces
 from modules.networks.heads import DuelingSpec, QSpec
-from modules.networks.torsos import MlpSpec
+from modules.networks.torsos import ACTIVATIONS, Activation, MlpSpec
 
 SPACES = Spaces(observation_shape=(4,), observation_dtype=torch.float32, n_actions=2)
 
@@ -64,6 +66,39 @@ def test_the_leaky_slope_is_that_of_keras():
     out = (hidden @ second.T).where(hidden @ second.T > 0, 0.3 * (hidden @ second.T))
     torch.testing.assert_close(torso.module(x), out)
     assert torso.out_keys == [keys.EMBED]
+
+
+NO_OPTION = {
+    *("Threshold", "GLU", "MultiheadAttention"),  # need numbers that there are no usual ones of, halve, or mix
+    *("Softmin", "Softmax", "Softmax2d", "LogSoftmax"),  # along an axis
+    "RReLU",  # at random
+}
+
+
+def test_every_activation_of_pytorch_that_is_one_is_an_option():
+    assert set(get_args(Activation)) == set(ACTIVATIONS)
+    named = {next(kind.__name__ for kind in act.__mro__ if kind.__module__ == "torch.nn.modules.activation")
+             for act in ACTIVATIONS.values()}  # fmt: skip
+    assert named == set(torch.nn.modules.activation.__all__) - NO_OPTION
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_an_activation_is_the_function_of_its_name(name):
+    torso = MlpSpec(out_features=9, hidden=(20,), activation=name, bias=True, init="default").build(SPACES)
+    further = {"leaky_relu": {"negative_slope": 0.3}, "prelu": {"weight": torch.tensor(0.25)}}.get(name, {})
+    first, second = linear(torso)
+    x = 3 * torch.randn(50, 4)
+    hidden = getattr(F, name)(first(x), **further)
+    torch.testing.assert_close(torso.module(x), getattr(F, name)(second(hidden), **further))
+
+
+def test_prelu_learns_a_slope_for_each_layer():
+    torso = MlpSpec(out_features=9, hidden=(20,), activation="prelu", bias=True, init="glorot").build(SPACES)
+    torso.module(torch.randn(50, 4)).sum().backward()
+    slopes = [layer.weight for layer in torso.modules() if isinstance(layer, nn.PReLU)]
+    assert len(slopes) == 2
+    assert slopes[0] is not slopes[1]
+    assert all(slope.grad.abs() > 0 for slope in slopes)
 
 
 def test_a_dueling_head_has_no_part_in_a_softmax():

@@ -36,6 +36,7 @@ def image_network(memory="lstm", torso=None):
     return NetworkSpec(
         span=0,
         streams="one",
+        combine="sum",
         torso=torso or conv(),
         inputs=NO_INPUTS,
         memory=MEMORIES[memory],

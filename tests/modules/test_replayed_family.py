@@ -33,11 +33,11 @@ class Loud(NoBonus):
         return 3 * observation.abs().sum(-1)
 
 
-def play(memory, directory, cross_mixture=0.0):
+def play(memory, directory, cross_mixture=0.0, combine="sum"):
     """Collect with the real parts and frozen weights; returns what was acted, the replay's rows and the loss."""
     env_spec = gym_spec("CartPole-v1", keep=(0, 2), max_episode_steps=14)
-    spaces = Spaces(observation_shape=(2,), observation_dtype=torch.float32, n_actions=2, betas=BETAS)
-    spec = network_spec(memory, family=True, streams="two")
+    spaces = Spaces(observation_shape=(2,), observation_dtype=torch.float32, n_actions=2, betas=BETAS, rescale_eps=0.05)
+    spec = network_spec(memory, family=True, streams="two", combine=combine)
     network = spec.build(spaces)
     sharpen(network)
     acting = copy.deepcopy(network).requires_grad_(False)
@@ -85,10 +85,10 @@ def play(memory, directory, cross_mixture=0.0):
     return acted, torch.cat([replay.sample() for _ in range(200)]), loss.build(network, rows_of(network, BURN_IN))
 
 
-@pytest.mark.parametrize("memory", ["lstm", "gru", "none"])
-def test_a_family_is_replayed_as_it_acted(memory, tmp_path):
+@pytest.mark.parametrize(("memory", "combine"), [("lstm", "sum"), ("gru", "sum"), ("none", "sum"), ("gru", "rescaled")])
+def test_a_family_is_replayed_as_it_acted(memory, combine, tmp_path):
     torch.manual_seed(0)
-    acted, rows, loss = play(memory, tmp_path)
+    acted, rows, loss = play(memory, tmp_path, combine=combine)
     rungs = [0.5 ** (1 + i / 2) for i in range(ENVS)]
     found, arms, odd = set(), set(), 0
     with torch.no_grad():

@@ -23,6 +23,7 @@ def table(rows=4):
     spec = NetworkSpec(
         span=0,
         streams="one",
+        combine="sum",
         torso=TableSpec(rows=rows),
         inputs=NO_INPUTS,
         memory=NoMemorySpec(name="none"),
@@ -134,7 +135,9 @@ def test_it_acts():
     ],
 )
 def test_a_table_goes_with_its_own_kind_only(torso, memory, head, says):
-    spec = NetworkSpec(span=0, streams="one", torso=torso, inputs=NO_INPUTS, memory=MEMORIES[memory], head=head)
+    spec = NetworkSpec(
+        span=0, streams="one", combine="sum", torso=torso, inputs=NO_INPUTS, memory=MEMORIES[memory], head=head
+    )
 
     class Run:
         spaces = SPACES

@@ -69,8 +69,10 @@ def test_an_episode_has_the_same_actions(kind, tmp_path, capsys):
     assert varied(actions)
 
 
-def test_two_streams_novelty_and_arms_are_inputs_too(tmp_path, capsys):
-    run = saved_kind(tmp_path, "family")
+@pytest.mark.parametrize("combine", ["sum", "rescaled"])
+def test_two_streams_novelty_and_arms_are_inputs_too(combine, tmp_path, capsys):
+    words, seed = KINDS["family"]
+    run = saved_run(tmp_path, *words, f"network.combine={combine}", seed=seed)
     policy, said = exported(tmp_path, capsys)
     assert "arm                                  int64    [N]  0 in evaluations" in said
     network = run.network.build(run.spaces)
@@ -89,6 +91,7 @@ def test_two_streams_novelty_and_arms_are_inputs_too(tmp_path, capsys):
     now = {name: value.unsqueeze(1) for name, value in inputs.items()}
     with torch.no_grad():
         values, state = network.unroll(now, tuple(inputs[name] for name in network.states))
+    assert network.rescale_eps == (run.loss.rescale_eps if combine == "rescaled" else 0)
     torch.testing.assert_close(out["action_value"], network.combined(values, now).squeeze(1))
     assert torch.equal(out["action"], out["action_value"].argmax(-1))
     assert varied(out["action"].tolist())

@@ -68,7 +68,7 @@ def test_nobody_asks():
     nobody, queries, states = np.zeros(0, np.int64), torch.empty(0, 5), torch.empty(4, 9, 5)
     found = nearest(queries.numpy(), states.numpy(), nobody, WRITTEN, 2)
     assert found.shape == nearest_by_torch(queries, states, nobody, WRITTEN, 2).shape == (0, 2)
-    assert rewards(found, nobody, np.zeros(4), np.zeros(4, np.int64), (1e-3, 0.008, 1e-3, 8.0)).tolist() == [0] * 4
+    assert rewards(found, nobody, np.zeros(4), np.zeros(4, np.int64), 9, (1e-3, 0.008, 1e-3, 8.0)).tolist() == [0] * 4
 
 
 def test_rewards_worked_out_by_hand():
@@ -76,11 +76,22 @@ def test_rewards_worked_out_by_hand():
     inf = np.inf
     neighbours = np.array([[1, 3], [10, inf], [inf, inf], [0, 0]], np.float32)
     mean, seen = np.array([0.0, 0.0, 2.0, 7.0, 0.0]), np.array([0, 0, 4, 1, 0])
-    found = rewards(neighbours, np.array([1, 2, 3, 4]), mean, seen, (0.5, 0.25, 0.1, 1.3))
+    found = rewards(neighbours, np.array([1, 2, 3, 4]), mean, seen, 9, (0.5, 0.25, 0.1, 1.3))
     assert mean.tolist() == pytest.approx([0, 2, 3.6, 7, 0])
     assert seen.tolist() == [0, 2, 5, 1, 2]
     kernels = [(2 / 3, 1 / 3.5), (0.5 / (10 / 3.6 + 0.25), 0.4)]  # ε / (d − ξ + ε); the missing one has d = 1
     assert found.tolist() == pytest.approx([0, *(1 / (sum(pair) ** 0.5 + 0.1) for pair in kernels), 0, 0])
+
+
+def test_means_that_forget_worked_out_by_hand():
+    """What was seen counts as 3 distances at most: (3·4 + 1 + 9)/5 = 4.4 with two new ones, (2·4 + 1)/3 below it."""
+    neighbours = np.array([[1, 9], [1, np.inf], [np.inf, np.inf]], np.float32)
+    mean, seen = np.full(3, 4.0), np.array([100, 2, 100])
+    found = rewards(neighbours, np.arange(3), mean, seen, 3, (0.5, 0.25, 0.1, 9.0))
+    assert mean.tolist() == pytest.approx([4.4, 3, 4])
+    assert seen.tolist() == [5, 3, 100]
+    kernels = [(0.5 / (d - 0.25 + 0.5) if d > 0.25 else 1) for d in (1 / 4.4, 9 / 4.4, 1 / 3, 1)]
+    assert found.tolist() == pytest.approx([1 / (sum(kernels[i : i + 2]) ** 0.5 + 0.1) for i in (0, 2)] + [0])
 
 
 def test_merged_batches_are_one():

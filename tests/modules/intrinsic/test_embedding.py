@@ -1,6 +1,7 @@
 """Embeddings: what the inverse model learns, copies that are frozen inside an episode."""
 
 import copy
+from dataclasses import replace
 
 import pytest
 import torch
@@ -12,7 +13,7 @@ from modules.intrinsic.embedding import InverseDynamics, InverseDynamicsSpec, Pe
 from modules.intrinsic.parts import encoder
 from modules.intrinsic.stacked import plain, stacked
 from modules.networks.grid import GridSpec
-from modules.networks.torsos import MlpSpec
+from modules.networks.torsos import ACTIVATIONS, MlpSpec
 from tests.modules.intrinsic.rows import CONV, CPU, IMAGES, MLP, VECTORS, Spaces, descent, make_rows, walks
 
 
@@ -97,6 +98,37 @@ def test_each_environment_has_weights_of_its_own(torso, spaces):
     expected = torch.stack([network(one) for network, one in zip(networks, x, strict=True)])
     assert torch.allclose(acting(x), expected, rtol=1e-4, atol=1e-4)
     assert acting(x).shape == (3, 8)
+
+
+@pytest.mark.parametrize("kind", ["mlp", "conv", "grid"])
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_each_environment_has_weights_of_its_own_behind_any_activation(activation, kind):
+    torso, spaces = {
+        "mlp": (MLP, VECTORS),
+        "conv": (CONV, IMAGES),
+        "grid": (
+            GridSpec(channels=(3,), kernel=3, out_features=8, activation="relu"),
+            Spaces((3, 6), torch.float32, 2),
+        ),
+    }[kind]
+    networks = [encoder(replace(torso, activation=activation), spaces, 8) for _ in range(2)]
+    with torch.no_grad():
+        for i, network in enumerate(networks):
+            for layer in network.modules():
+                if isinstance(layer, torch.nn.PReLU):
+                    layer.weight.fill_(0.1 + 0.5 * i)
+    acting = PerEnvironment(networks[0], 2)
+    acting._newest = networks[1]
+    acting.refresh(torch.tensor([False, True]))
+    x = (torch.rand(2, *spaces.observation_shape) * 255).to(spaces.observation_dtype)
+    expected = torch.stack([network(one) for network, one in zip(networks, x, strict=True)])
+    assert torch.allclose(acting(x), expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_no_activation_must_go_through_vmap(activation):
+    form = encoder(replace(MLP, activation=activation), VECTORS, 8)
+    assert None not in plain(form, "", stack_module_state([form, form])[0])
 
 
 @pytest.mark.parametrize("num_envs", [1, 3, 64])

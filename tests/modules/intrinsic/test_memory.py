@@ -9,7 +9,13 @@ from modules.intrinsic.memory import EpisodicMemory, EpisodicSpec
 from modules.spec import UsageError
 
 CPU = torch.device("cpu")
-NORMAL = {"kernel_eps": 1e-3, "cluster_distance": 0.008, "pseudo_counts": 0.001, "max_similarity": 8.0}
+NORMAL = {
+    "kernel_eps": 1e-3,
+    "cluster_distance": 0.008,
+    "pseudo_counts": 0.001,
+    "max_similarity": 8.0,
+    "horizon": None,
+}
 
 
 def make(num_envs=1, features=2, **settings) -> EpisodicMemory:
@@ -25,7 +31,7 @@ class Naive:
     """Algorithm 1 of NGU for one environment, word by word, with the documented rules for what is missing."""
 
     def __init__(self, settings: EpisodicSpec) -> None:
-        self.s, self.states, self.distances = settings, [], []
+        self.s, self.states, self.distances, self.weights = settings, [], [], []
 
     def query_and_add(self, x: list[float]) -> float:
         s = self.s
@@ -33,8 +39,11 @@ class Naive:
         self.states = [*self.states, x][-s.capacity :]
         if not d:
             return 0.0
-        self.distances += d
-        mean = sum(self.distances) / len(self.distances)
+        if s.horizon and sum(self.weights) > s.horizon * s.k:  # what was there counts as so many distances at most
+            fade = s.horizon * s.k / sum(self.weights)
+            self.weights = [fade * w for w in self.weights]
+        self.distances, self.weights = self.distances + d, self.weights + [1.0] * len(d)
+        mean = sum(w * one for w, one in zip(self.weights, self.distances, strict=True)) / sum(self.weights)
         d_n = [one / mean if mean else 0.0 for one in d] + [1.0] * (s.k - len(d))
         kernel = [s.kernel_eps / (max(one - s.cluster_distance, 0) + s.kernel_eps) for one in d_n]
         similarity = math.sqrt(sum(kernel)) + s.pseudo_counts
@@ -42,10 +51,12 @@ class Naive:
 
 
 @pytest.mark.parametrize("capacity", [7, 64])
-@pytest.mark.parametrize(("k", "max_similarity"), [(4, 8.0), (4, 0.9), (1, 8.0)])
-def test_equals_naive_memory_over_episodes_and_wraps(capacity, k, max_similarity):
+@pytest.mark.parametrize(
+    ("k", "max_similarity", "horizon"), [(4, 8.0, None), (4, 0.9, None), (1, 8.0, None), (4, 8.0, 5), (1, 8.0, 1)]
+)
+def test_equals_naive_memory_over_episodes_and_wraps(capacity, k, max_similarity, horizon):
     n, features = 5, 3
-    memory = make(n, features, capacity=capacity, k=k, max_similarity=max_similarity)
+    memory = make(n, features, capacity=capacity, k=k, max_similarity=max_similarity, horizon=horizon)
     naive = [Naive(memory.settings) for _ in range(n)]
     rewards, expected = [], []
     for t in range(3 * capacity):
@@ -147,10 +158,30 @@ def test_running_mean_survives_the_episode():
     assert play(kept, states)[1] < 2 < play(fresh, states)[1]  # 1 is near, measured by 1000
 
 
-def test_resuming_continues_exactly_with_the_next_episodes():
+def test_a_mean_with_a_horizon_by_hand():
+    """One neighbour each: the mean so far counts as two distances at most, so the newest has a third of the weight."""
+    memory = make(k=1, horizon=2)
+    means = []
+    for state in ([0.0, 0.0], [2.0, 0.0], [2.0, 1.0], [2.0, 4.0], [2.0, 4.0]):  # distances: none, 4, 1, 9, 0
+        play(memory, [state])
+        means.append(memory.state_dict()["mean"].item())
+    assert means == pytest.approx([0, 4, 5 / 2, (2 * 5 / 2 + 9) / 3, 2 / 3 * 14 / 3])
+
+
+def test_states_that_drifted_apart_are_ordinary_again_after_the_horizon_only():
+    """An embedding whose distances grow makes every state look new, unless the mean forgets."""
+    states = torch.randn(600, 4)
+    states[300:] *= 10
+    for horizon in (20, None):
+        drifted, alone = (sum(play(make(features=4, horizon=horizon), part)[-50:]) for part in (states, states[300:]))
+        assert (drifted / alone == pytest.approx(1, abs=1e-3)) if horizon else (drifted > 1.3 * alone)
+
+
+@pytest.mark.parametrize("horizon", [None, 4])
+def test_resuming_continues_exactly_with_the_next_episodes(horizon):
     """A save ends the running episodes; only the mean distances go on."""
     states = torch.randn(60, 3, 2)
-    first, second = make(3, capacity=20), make(3, capacity=20)
+    first, second = (make(3, capacity=20, horizon=horizon) for _ in range(2))
     for x in states[:25]:
         first.query_and_add(x)
     second.load_state_dict(first.state_dict())

@@ -99,7 +99,15 @@ def n_step_target(t, steps, reward, gamma, terminated, action, mu, q, choose, s)
     return value
 
 
-def naive_loss(online, target, rows, s, stream_target, burn_in=0):
+def mixed(extrinsic, intrinsic, beta, combine, eps):
+    """What actions are chosen by, [A]."""
+    if combine == "sum":
+        return extrinsic + beta * intrinsic
+    pairs = zip(extrinsic.tolist(), intrinsic.tolist(), strict=True)
+    return torch.tensor([h(h_inverse(e, eps) + beta * h_inverse(i, eps), eps) for e, i in pairs])
+
+
+def naive_loss(online, target, rows, s, stream_target, burn_in=0, combine="sum"):
     """Mean over real steps of the streams' losses, each stream with its own reward."""
     errors = []
     for row in rows.unbind(0):
@@ -109,13 +117,17 @@ def naive_loss(online, target, rows, s, stream_target, burn_in=0):
         with torch.no_grad():
             q_target = streams_of(target, row, steps, burn_in)
             both = len(q_online) == 2
-            choose = [e + beta * i for e, i in zip(*q_online, strict=True)] if both else q_online[0]
+            chosen_by = q_online if getattr(s, "double", True) else q_target
+            pairs = zip(*chosen_by, strict=True) if both else ()
+            choose = [mixed(e, i, beta, combine, s.rescale_eps) for e, i in pairs] if both else chosen_by[0]
         extrinsic, intrinsic, terminated, action, mu = (
             row[key][burn_in:].tolist()
             for key in (keys.REWARD, keys.INTRINSIC, keys.TERMINATED, keys.ACTION, keys.BEHAVIOUR)
         )
-        mixed = [e + beta * i for e, i in zip(extrinsic, intrinsic, strict=True)]
-        for mine, theirs, reward in zip(q_online, q_target, (extrinsic, intrinsic) if both else (mixed,), strict=True):
+        augmented = [e + beta * i for e, i in zip(extrinsic, intrinsic, strict=True)]
+        for mine, theirs, reward in zip(
+            q_online, q_target, (extrinsic, intrinsic) if both else (augmented,), strict=True
+        ):
             raw = [[h_inverse(v, s.rescale_eps) for v in values.tolist()] for values in theirs]
             for t in range(steps):
                 y = stream_target(t, steps, reward, gamma, terminated, action, mu, raw, choose, s)

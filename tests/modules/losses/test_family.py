@@ -1,6 +1,7 @@
 """Two streams, arms and Retrace on rows, against a loop that steps each network by hand."""
 
 import copy
+from dataclasses import replace
 
 import pytest
 import torch
@@ -16,6 +17,7 @@ from tests.modules.losses.family import (
     STEPS,
     best,
     family_rows,
+    mixed,
     n_step_target,
     naive_loss,
     retrace_target,
@@ -30,12 +32,14 @@ def retrace(*, lam=0.9, target_epsilon=0.1, huber_delta=0.0, rescale_eps=1e-3):
     )
 
 
-def make(memory, streams, settings, burn_in=0):
+def make(memory, streams, settings, burn_in=0, combine="sum"):
     """Build a loss, and copies of its online and its (different) target network that it does not know."""
-    spec = network_spec(memory, family=True, streams=streams)
-    online, target = (spec.build(SPACES) for _ in range(2))
+    spec = network_spec(memory, family=True, streams=streams, combine=combine)
+    online, target = (spec.build(replace(SPACES, rescale_eps=settings.rescale_eps)) for _ in range(2))
     for network in (online, target):
         sharpen(network)
+        if combine == "rescaled":
+            disagree(network)
     own, other = copy.deepcopy(online), copy.deepcopy(target)
     loss = settings.build(online, rows_of(online, burn_in))
     held = dict(loss.target_value_network_params.flatten_keys(".").items())
@@ -45,8 +49,16 @@ def make(memory, streams, settings, burn_in=0):
     return loss, own, other
 
 
-def assert_equal_to_the_loop(loss, online, target, rows, stream_target, burn_in=0):
-    expected = naive_loss(online, target, rows, loss.settings, stream_target, burn_in)
+def disagree(network):
+    """Of β = 2: by the sum action 0 is about 12 and action 1 10.5; by h(h⁻¹(Q_e) + 2 h⁻¹(Q_i)) 9.7 and 10.5."""
+    biases = torch.tensor([0.0, 10.5, 0.0]), torch.tensor([6.0, 0.0, 0.0])
+    with torch.no_grad():
+        for stream, bias in zip(network.streams, biases, strict=True):
+            [*stream.parameters()][-1].copy_(bias)
+
+
+def assert_equal_to_the_loop(loss, online, target, rows, stream_target, burn_in=0, combine="sum"):
+    expected = naive_loss(online, target, rows, loss.settings, stream_target, burn_in, combine)
     expected.backward()
     actual = loss(rows)["loss"]
     actual.backward()
@@ -73,6 +85,22 @@ def test_n_step_q_of_a_family_equals_a_stepwise_loop(streams, n_step):
     settings = q_settings(gamma=0.5, n_step=n_step, huber_delta=0.5, rescale_eps=1e-3)
     loss, online, target = make("lstm", streams, settings, 3)
     assert_equal_to_the_loop(loss, online, target, family_rows("lstm", burn_in=3), n_step_target, 3)
+
+
+BY_THE_COMBINED = [
+    (retrace(rescale_eps=0.05, target_epsilon=0.0), retrace_target),
+    *((q_settings(gamma=0.5, n_step=3, double=double, rescale_eps=0.05), n_step_target) for double in (True, False)),
+]
+
+
+@pytest.mark.parametrize(("settings", "target_of"), BY_THE_COMBINED, ids=["retrace", "double", "single"])
+def test_targets_under_the_rescaled_combination_equal_a_stepwise_loop(settings, target_of):
+    """And the sum would choose otherwise."""
+    loss, online, target = make("gru", "two", settings, 3, "rescaled")
+    rows = family_rows("gru", burn_in=3)
+    assert_equal_to_the_loop(loss, online, target, rows, target_of, 3, "rescaled")
+    by_sums = naive_loss(online, target, rows, settings, target_of, 3, "sum").item()
+    assert abs(loss(rows)["loss"].item() - by_sums) > 1e-3
 
 
 def test_the_shared_policy_matters_here():
@@ -107,18 +135,26 @@ def test_padding_changes_nothing():
         assert all(torch.equal(a, b) for a, b in zip(*found, strict=True))
 
 
-def test_measures_are_those_of_the_combined_values():
-    loss, online, _ = make("gru", "two", retrace())
+@pytest.mark.parametrize("combine", ["sum", "rescaled"])
+def test_measures_and_priorities_are_those_of_the_combined_values(combine):
+    loss, online, _ = make("gru", "two", retrace(rescale_eps=0.05), combine=combine)
     rows = family_rows("gru")
     out = loss(rows)
-    taken = []
-    for row in rows.unbind(0):
+    with torch.no_grad():
+        chosen_by = loss.online_values(rows)[1]
+        targets = loss.targets(rows, chosen_by, loss.unroll(rows, "target"))
+    taken, errors = [], []
+    for b, row in enumerate(rows.unbind(0)):
         steps, beta = int(row[keys.MASK].sum()), BETAS[int(row[keys.ARM][0])]
         extrinsic, intrinsic = streams_of(online, row, steps, 0)
         action = row[keys.ACTION].tolist()
-        taken += [(extrinsic[t] + beta * intrinsic[t])[action[t]].item() for t in range(steps)]
+        for t in range(steps):
+            taken.append(mixed(extrinsic[t], intrinsic[t], beta, combine, 0.05)[action[t]].item())
+            aim = mixed(targets[b, t, :1], targets[b, t, 1:], beta, combine, 0.05).item()
+            errors.append(abs(taken[-1] - aim))
     assert out["q_mean"].item() == pytest.approx(sum(taken) / len(taken), rel=1e-5)
     assert out["errors"].shape == (len(STEPS), LENGTH)
+    assert out["errors"][rows[keys.MASK]].tolist() == pytest.approx(errors, rel=1e-4, abs=1e-5)
     torch.testing.assert_close(out["errors"][rows[keys.MASK]].mean(), out["td_error"])
 
 

@@ -101,6 +101,30 @@ def test_value_rescaling_by_hand():
     assert without_square == pytest.approx(9.05, abs=0.01)
 
 
+def test_two_streams_are_combined_by_hand():
+    """h(0, 3, 8, 15, 24) = 0, 1.003, 2.008, 3.015, 4.024, so h⁻¹(1.003) + 1.5 h⁻¹(2.008) = 3 + 12 = h⁻¹(3.015)."""
+    extrinsic, intrinsic = tensor([1.003, 3.015, -1.003, 2.008]), tensor([2.008, 1.003, -2.008, 4.024])
+    beta = tensor([1.5, 3.0, 1.5, 0.0])
+    found = ops.combined_values(extrinsic, intrinsic, beta, 0.001)
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found, tensor([3.015, 4.024, -3.015, 2.008]))
+    sums = ops.combined_values(extrinsic, intrinsic, beta, 0.0)
+    torch.testing.assert_close(sums, tensor([4.015, 6.024, -4.015, 2.008]))
+
+
+def test_the_two_combinations_choose_differently():
+    """Raw values 8 + 0 are more than 3 + 4.76, but h(8) = 2.008 is less than h(3) + h(4.76) = 1.003 + 1.40476."""
+    extrinsic, intrinsic = tensor([2.008, 1.003]), tensor([0.0, 1.40476])
+    assert ops.combined_values(extrinsic, intrinsic, tensor(1.0), 0.001).argmax() == 0
+    assert ops.combined_values(extrinsic, intrinsic, tensor(1.0), 0.0).argmax() == 1
+
+
+def test_values_near_0_are_combined_to_the_last_digits():
+    small = 1e-6 * torch.arange(1.0, 9.0)
+    found = ops.combined_values(small, small, tensor(1.0), 0.001)
+    torch.testing.assert_close(found, 2 * small, rtol=1e-5, atol=0)
+
+
 @given(st.floats(-1e6, 1e6), st.floats(-1e6, 1e6), st.floats(1e-4, 0.1))
 def test_value_rescaling_is_odd_and_rises(a, b, eps):
     h = ops.signed_hyperbolic(tensor([a, b, -a], dtype=torch.float64), eps)

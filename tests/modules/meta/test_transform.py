@@ -8,7 +8,7 @@ from torchrl.envs import Compose
 
 from modules import keys
 from modules.collect import SyncSpec
-from modules.meta import ArmPerEpisode, FixedArm
+from modules.meta import ArmPerActor, ArmPerEpisode, FixedArm
 from tests.modules.builders import always, gym_spec
 
 ENVS, STEPS = 4, 7
@@ -78,3 +78,15 @@ def test_controllers_are_told_the_episodes_that_ended_and_no_others(played):
                 ended.append((env, int(step[keys.ARM]), float(step["next", keys.EPISODE_RETURN])))
     assert diary.told == ended
     assert {value for _, _, value in ended} == {1.0, 10.0}
+
+
+def test_an_arm_for_life_acts_in_every_episode_of_its_environment_and_after_restarts():
+    meta = ArmPerActor(n=3, controllers=ENVS)
+    env = gym_spec("tests.modules.builders:Parity-v0").build(ENVS, Compose([ArmPerEpisode(meta, 3)]))
+    collection = SyncSpec(num_envs=ENVS, steps=STEPS).build(env, always(0))
+    for restart in range(2):
+        collection.restart(restart)
+        for _, (_, batch) in zip(range(2), collection, strict=False):
+            for step in (batch, batch["next"]):
+                assert step[keys.ARM].tolist() == [[arm] * STEPS for arm in (0, 1, 2, 0)]
+    collection.close()
