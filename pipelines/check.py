@@ -5,6 +5,7 @@ from pathlib import Path
 
 from modules.replay.ring import refuse_what_does_not_fit
 from modules.spec import Spec, UsageError
+from pipelines.greedy import EVAL_ENVS
 from pipelines.schema import Run
 
 
@@ -26,3 +27,9 @@ def check(run: Run, run_dir: Path) -> None:
     """Raise `UsageError` if the parts do not fit each other, or the replay this disk; nothing has been allocated."""
     refuse_misfits(run)
     refuse_what_does_not_fit(run.replay_bytes, run_dir / "replay")
+    run.env.try_together(environments(run), video=run.video)
+
+
+def environments(run: Run) -> int:
+    """Count those that live at once: for training, in all processes together, for evaluations, and for a film."""
+    return run.collector.total_envs + min(run.eval_episodes, EVAL_ENVS) + run.video
