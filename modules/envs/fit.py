@@ -62,10 +62,10 @@ def misfit(value: Any, space: Any) -> str:
     if array.shape != space.shape or not fits:
         found, promised = (f"{list(it.shape)} of {it.dtype}" for it in (array, space))
         return f"which is {found}, but its observation_space promises {promised}"
+    if isinstance(space, spaces.MultiBinary):
+        return "" if ((array == 0) | (array == 1)).all() else f"which is not in {short(space)}"
     if isinstance(space, spaces.MultiDiscrete):
         low, high = space.start, space.start + space.nvec - 1
-    elif isinstance(space, spaces.MultiBinary):
-        low, high = 0, 1
     elif np.issubdtype(space.dtype, np.integer) and array.dtype != space.dtype:
         low, high = np.iinfo(space.dtype).min, np.iinfo(space.dtype).max
     else:

@@ -81,15 +81,16 @@ def renders(env: gymnasium.Env) -> bool:
     return "rgb_array" in (env.metadata.get("render_modes") or ())
 
 
-def speed(env: gymnasium.Env) -> float | None:
-    """Frames per second that `env` asks for; None if it does not; raises `ValueError` for what is no such number."""
+def speed(env: gymnasium.Env, env_id: str) -> float | None:
+    """Frames per second that `env` asks for; None if it does not; raises `BadValueError` for what is no such number."""
     fps = env.metadata.get("render_fps")
     if fps is None:
         return None
     number = float(fps) if isinstance(fps, Real) and not isinstance(fps, bool) else math.nan
     if not SLOWEST <= number < math.inf:
-        raise ValueError(
-            f"metadata['render_fps'] is {fps!r}, but it must be a number of frames per second, {SLOWEST} or more"
+        raise BadValueError(
+            f"env.id: {env_id} has {fps!r} in metadata['render_fps'], but it must be a number of frames per second, "
+            f"{SLOWEST} or more"
         )
     return number
 
@@ -97,11 +98,11 @@ def speed(env: gymnasium.Env) -> float | None:
 def film_problem(env: gymnasium.Env, env_id: str) -> str:
     """Say why `env`, made to render an array, cannot be filmed, as far as its first frame tells; "" if it can."""
     try:
-        speed(env)
+        speed(env, env_id)
         env.reset(seed=0)
         rgb(env.render(), env_id)
-    except (BadValueError, ValueError) as error:
-        text = str(error).removeprefix("env.id: ")
+    except BadValueError as error:
+        text = f"it {str(error).removeprefix(f'env.id: {env_id} ')}"
     except Exception as error:
         text = f"{type(error).__name__}: {error}"
     else:

@@ -150,7 +150,7 @@ class GymSpec(EnvSpec):
         """As the environment asks for if that is slower than usual."""
         usual = super().video_fps()
         with closing(self._mine()) as env:
-            return min(usual, speed(env) or usual)
+            return min(usual, speed(env, self.id) or usual)
 
     def as_text(self) -> "GymSpec":
         """The same, drawn in characters if the environment can do that."""

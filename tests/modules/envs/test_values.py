@@ -49,6 +49,7 @@ def act(spec, steps=3):
         (MultiDiscrete([4, 3], start=[2, 2]), np.array([1, 2]), "not in MultiDiscrete([4 3], start=[2 2])"),
         (MultiDiscrete([4, 3]), np.array([1, 1, 1]), "which is [3] of int64, but its observation_space promises [2]"),
         (MultiBinary(3), np.array([0, 1, 2]), "array([0, 1, 2]) as its observation, which is not in MultiBinary(3)"),
+        (Dict({"m": MultiBinary(2)}), {"m": np.array([0.5, 0])}, "array([0.5, 0. ]) as its observation['m'], "),
         (MultiBinary(3), np.array([0, 1]), "which is [2] of int64, but its observation_space promises [3] of int8"),
         (Dict({"a": Dict({"b": Discrete(9)})}), {"a": {"b": -3}}, "-3 as its observation['a']['b'], which is not"),
         (Tuple((Discrete(2), MultiBinary(1))), (0, np.array([7])), "as its observation[1], which is not in Multi"),
