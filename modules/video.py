@@ -8,6 +8,8 @@ import cv2
 import imageio_ffmpeg
 import numpy as np
 
+from modules.errors import BadValueError
+
 BAND, TEXT, STEP = 40, 16, 4  # pixels: of a band of the strip, of its text, between two steps; of narrow frames
 WIDE = 480  # pixels: wider frames have everything as many times larger
 PAPER, RULE = (255, 255, 255), (221, 221, 221)
@@ -71,9 +73,9 @@ class Writer:
         frames: how many it has so far.
     """
 
-    def __init__(self, path: Path, *, fps: int) -> None:
+    def __init__(self, path: Path, *, fps: float) -> None:
         self._path, self._part, self._fps = path, path.with_suffix(".part"), fps
-        self.frames = 0
+        self.frames, self._shape = 0, ()
         self._encoder: Generator[None, np.ndarray | None, None] | None = None
 
     def __enter__(self) -> "Writer":
@@ -81,7 +83,17 @@ class Writer:
         return self
 
     def add(self, frame: np.ndarray) -> None:
-        """Append a frame [H, W, 3] of uint8; odd sizes are padded to even ones, which H.264 needs."""
+        """Append a frame [H, W, 3] of uint8; odd sizes are padded to even ones, which H.264 needs.
+
+        Raises:
+            BadValueError: its size is not that of the first frame.
+        """
+        self._shape = self._shape or frame.shape
+        if frame.shape != self._shape:
+            raise BadValueError(
+                f"frame {self.frames} is {frame.dtype} {list(frame.shape)}, but the film began with "
+                f"{list(self._shape)}: all frames must have one size"
+            )
         odd_rows, odd_columns = frame.shape[0] % 2, frame.shape[1] % 2
         even = cv2.copyMakeBorder(frame, 0, odd_rows, 0, odd_columns, cv2.BORDER_REPLICATE)
         self._encoder = self._encoder or self._started(even)
@@ -92,7 +104,7 @@ class Writer:
         encoder = imageio_ffmpeg.write_frames(
             str(self._part),
             (frame.shape[1], frame.shape[0]),
-            fps=self._fps,
+            fps=self._fps,  # pyright: ignore[reportArgumentType] - a float is as welcome
             macro_block_size=2,
             ffmpeg_log_level="error",
             output_params=["-f", "mp4"],  # which the name of the unfinished file does not tell

@@ -26,3 +26,9 @@ def check(run: Run, run_dir: Path) -> None:
     """Raise `UsageError` if the parts do not fit each other, or the replay this disk; nothing has been allocated."""
     refuse_misfits(run)
     refuse_what_does_not_fit(run.replay_bytes, run_dir / "replay")
+    run.env.try_together(environments(run), video=run.video)
+
+
+def environments(run: Run) -> int:
+    """Count those that live at once: for training, in all processes together, for evaluations, and for a film."""
+    return run.collector.total_envs + min(run.eval_episodes, run.eval_envs) + run.video

@@ -88,6 +88,8 @@ def loaded(settings: Evaluation) -> Subject:
 
 def evaluate(settings: Evaluation, subject: Subject) -> dict[str, Any]:
     """Run the episodes, film others if asked; return what evaluation.json says, and write it unless watched."""
+    if settings.video and (problem := subject.run.env.film_problem()):
+        raise UsageError(problem)
     kept = recorded(settings.run, subject.run.spaces) if settings.steps == "csv" else contextlib.nullcontext(())
     with kept as callbacks:
         result = summary(settings, played(settings, subject, callbacks), subject)

@@ -1,6 +1,7 @@
 """What an environment gives to plain Gymnasium, and what its network sees of that."""
 
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from typing import Any
 
 import cv2
@@ -11,9 +12,12 @@ from gymnasium import spaces
 from gymnasium.vector.utils import batch_space, iterate
 
 from modules.envs.base import EnvSpec
+from modules.envs.fit import flattened
+from modules.envs.frames import rgb
 from modules.envs.gym import GymSpec, make_one
 from modules.envs.pixels import PixelsSpec
 from modules.envs.reading import as_box, numbering, reading, wrappers_named
+from modules.errors import BadValueError
 from modules.keys import Spaces
 from modules.spec import UsageError
 
@@ -40,7 +44,7 @@ class Plain:
         try:
             given, single = self.several(observation)
             rows = np.asarray(self.see(given))
-        except (TypeError, ValueError, LookupError, AttributeError, cv2.error) as error:
+        except (TypeError, ValueError, LookupError, AttributeError, BadValueError, cv2.error) as error:
             text = " ".join(str(error).split())
             raise UsageError(f"observation: it cannot be read as one of this environment ({text})") from error
         if rows.shape[1:] != shape or not len(rows):
@@ -71,18 +75,21 @@ class Plain:
 
 
 class PlainFrames(Plain):
-    """Observations that are what `render` of the environment returns in mode rgb_array, [H, W, 3] of uint8."""
+    """Observations that are what `render` of the environment returns in mode rgb_array."""
 
     def __init__(self, settings: PixelsSpec, seen: Spaces) -> None:
-        env = make_one(settings.id, settings.kwargs, ())
-        super().__init__(seen, 3, numbered(env))
+        with closing(make_one(settings.id, {**settings.kwargs, "render_mode": "rgb_array"}, ())) as env:
+            env.reset(seed=0)
+            frame: Any = env.render()
+            super().__init__(seen, np.ndim(frame), numbered(env))
         self._settings = settings
-        env.close()
 
     def see(self, given: Sequence[Any] | np.ndarray) -> Any:
         """Cut, turn grey and resize, as `modules.envs.pixels` does."""
-        size = (self._settings.width, self._settings.height)
-        grey = [cv2.cvtColor(self._settings.cut(frame), cv2.COLOR_RGB2GRAY) for frame in given]
+        settings = self._settings
+        size = (settings.width, settings.height)
+        frames = [rgb(frame, settings.id, settings.channels) for frame in given]
+        grey = [cv2.cvtColor(settings.cut(frame), cv2.COLOR_RGB2GRAY) for frame in frames]
         return np.stack([cv2.resize(frame, size, interpolation=cv2.INTER_AREA)[None] for frame in grey])
 
 
@@ -93,7 +100,7 @@ class PlainGym(Plain):
         env = make_one(settings.id, settings.kwargs, wrappers_named(settings.wrappers))
         self.space = env.observation_space
         super().__init__(seen, len(self.space.shape or ()), numbered(env))
-        self._reading = reading(as_box(self.space, settings.id))
+        self._reading = reading(as_box(self.space, settings.id), settings.channels, settings.id)
         self._keep = slice(None) if settings.keep is None else np.asarray(settings.keep)
         env.close()
 
@@ -111,7 +118,7 @@ class PlainGym(Plain):
     def see(self, given: Sequence[Any] | np.ndarray) -> Any:
         """Make one array of all entries, and of that what the settings say."""
         if not isinstance(self.space, spaces.Box):
-            given = [np.asarray(spaces.flatten(self.space, one)) for one in given]
+            given = [flattened(self.space, one) for one in given]
         array = np.asarray(given)
         if array.shape[1:] != self.shape_of_one or not np.can_cast(array.dtype, self.space.dtype or float, "same_kind"):
             raise TypeError(f"it is {list(array.shape[1:])} of {array.dtype}, and there {self.space}")

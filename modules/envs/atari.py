@@ -7,7 +7,6 @@ from typing import Annotated
 import gymnasium
 import numpy as np
 import torch
-from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from gymnasium.wrappers import AtariPreprocessing, FrameStackObservation
 from pydantic import Field
 from torchrl.envs import EnvBase, Transform, TransformedEnv
@@ -15,6 +14,7 @@ from torchrl.envs import EnvBase, Transform, TransformedEnv
 from modules.envs.base import EnvSpec, transformed
 from modules.envs.gym import first_frame, make_one, wrapped
 from modules.envs.reading import action_count
+from modules.envs.vector import CheckedVectorEnv, try_together
 from modules.keys import Spaces
 from modules.spec import UsageError, spec
 
@@ -79,15 +79,19 @@ class AtariSpec(EnvSpec):
     def build(self, num_envs: int, primer: Transform | None, *, video: bool = False) -> TransformedEnv:
         """Make the games, which step together."""
         games = [lambda: self._preprocessed(video=video)] * num_envs
-        return transformed(wrapped(SyncVectorEnv(games, autoreset_mode=AutoresetMode.DISABLED)), self, primer)
+        return transformed(wrapped(CheckedVectorEnv(games, self.id)), self, primer)
 
     def picture(self, env: EnvBase) -> np.ndarray:
         """The screen in colour, not the agent's view of it."""
-        return first_frame(env)
+        return first_frame(env, self.id)
 
-    def video_fps(self) -> int:
+    def video_fps(self) -> float:
         """As fast as the console."""
         return max(1, EMULATOR_HZ // self.frame_skip)
+
+    def try_together(self, count: int, *, video: bool) -> None:
+        """Make as many as a run has at once."""
+        try_together(lambda number: self._game(video=video and number == 1), count, self.id)
 
     def _preprocessed(self, *, video: bool) -> gymnasium.Env:
         frames = AtariPreprocessing(

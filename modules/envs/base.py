@@ -86,9 +86,16 @@ class EnvSpec(Spec):
         """Draw the first environment as it is now, [H, W, 3], uint8."""
         raise NotImplementedError
 
-    def video_fps(self) -> int:
+    def video_fps(self) -> float:
         """Frames per second at which a film of it can be followed."""
         return 30
+
+    def film_problem(self) -> str:
+        """Say why no film of it can be made, as far as that can be known; "" if it can."""
+        return ""
+
+    def try_together(self, count: int, *, video: bool) -> None:
+        """Raise `UsageError` if not `count` of it can live at once, one of them to be filmed; tensors always can."""
 
     def as_text(self) -> "EnvSpec":
         """What to build where `text` is asked for, if that differs."""

@@ -1,18 +1,17 @@
 """Any Gymnasium id with discrete actions and observations that make one array, vectorised in one process."""
 
-import difflib
-import importlib
 import os
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import gymnasium
 import numpy as np
 import torch
-from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
+from gymnasium.vector import SyncVectorEnv, VectorEnv
 from tensordict import TensorDictBase
 from torchrl.data import Composite, Unbounded
 from torchrl.envs import EnvBase, GymWrapper, Transform, TransformedEnv
@@ -20,18 +19,19 @@ from torchrl.envs import EnvBase, GymWrapper, Transform, TransformedEnv
 import modules.envs.gymnasium_ids  # noqa: F401 - so that every process that builds one knows recall/… too
 from modules import keys
 from modules.envs.base import EnvSpec, transformed
+from modules.envs.frames import Order, film_problem, renders, rgb, speed
+from modules.envs.ids import check_id
 from modules.envs.reading import (
     Adapter,
     action_count,
     adapters,
     as_box,
-    imported,
     reading,
-    refuse_not_finite,
     refuse_running_statistics,
     refuse_unplayable,
     wrappers_named,
 )
+from modules.envs.vector import CheckedVectorEnv, Observations, try_together
 from modules.keys import Spaces
 from modules.spec import UsageError, spec
 
@@ -40,46 +40,9 @@ os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
 os.environ["SDL_NO_SIGNAL_HANDLERS"] = "1"
 
 
-EXTRAS = {"MiniGrid-": "minigrid", "BabyAI-": "minigrid"}  # how ids begin → the package, and extra, that registers them
-
-
 def make_vec(env_id: str, num_envs: int, kwargs: dict[str, Any], wrappers: Sequence[Adapter]) -> VectorEnv:
     """Make a synchronous vector environment whose episodes are reset one by one, by the caller."""
-    return gymnasium.make_vec(
-        env_id,
-        num_envs=num_envs,
-        vectorization_mode="sync",
-        vector_kwargs={"autoreset_mode": AutoresetMode.DISABLED},
-        wrappers=wrappers,  # pyright: ignore[reportArgumentType] - whatever makes an environment of one
-        disable_env_checker=True,  # it checks every step of every environment
-        **kwargs,
-    )
-
-
-def check_id(env_id: str) -> None:
-    """Raise `UsageError` if Gymnasium does not know `env_id`."""
-    module, _, name = env_id.rpartition(":")
-    load_extra(name)
-    if module:  # registers what it defines, as gymnasium.make would have it do
-        imported(module, "env.id")
-    try:
-        gymnasium.spec(name)
-    except gymnasium.error.Error as error:
-        near = difflib.get_close_matches(name, list(gymnasium.registry), n=3)
-        hint = f"; did you mean {' or '.join(near)}?" if near else ""
-        raise UsageError(f"env.id: Gymnasium knows no environment {env_id!r}{hint or f' ({error})'}") from error
-
-
-def load_extra(name: str) -> None:
-    """Import the package that registers the id `name`, if it is an extra; raise `UsageError` if it is not installed."""
-    package = next((package for start, package in EXTRAS.items() if name.startswith(start)), None)
-    if package is None:
-        return
-    try:
-        importlib.import_module(package)
-    except ImportError as error:
-        how = f"`pip install -c constraints.txt -e '.[{package}]'`"
-        raise UsageError(f"env.id: {name} needs the package {package} ({error}): install it with {how}") from error
+    return CheckedVectorEnv([partial(make_one, env_id, kwargs, wrappers)] * num_envs, env_id)
 
 
 def make_one(env_id: str, kwargs: dict[str, Any], wrappers: Sequence[Adapter]) -> gymnasium.Env:
@@ -89,12 +52,15 @@ def make_one(env_id: str, kwargs: dict[str, Any], wrappers: Sequence[Adapter]) -
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what matters becomes a sentence of ours
-            env = gymnasium.make(env_id, disable_env_checker=True, **kwargs)
+            env = gymnasium.make(env_id, disable_env_checker=True, **kwargs)  # it would check every step
             for wrapper in wrappers:
                 doing = f"env.wrappers: {getattr(wrapper, '__name__', wrapper)} cannot be put around {env_id}"
                 env = wrapper(env)
     except Exception as error:
-        raise UsageError(f"{doing}: {' '.join(str(error).split())}") from error
+        text = " ".join(str(error).split())
+        if "unexpected keyword argument 'render_mode'" in text:
+            text = f"its constructor takes no render_mode, without which nothing can be drawn ({text})"
+        raise UsageError(f"{doing}: {text}") from error
     try:
         refuse_running_statistics(env, env_id)
     except UsageError:
@@ -107,11 +73,6 @@ def limit(env: gymnasium.Env) -> int | None:
     """Steps after which episodes of `env` are cut, if they are."""
     assert env.spec is not None
     return env.spec.max_episode_steps
-
-
-def renders(env: gymnasium.Env) -> bool:
-    """Tell whether `env` can draw itself into an array."""
-    return "rgb_array" in env.metadata.get("render_modes", ())
 
 
 @spec
@@ -129,27 +90,41 @@ class GymSpec(EnvSpec):
             called with the environment alone.
         keep: entries of a vector observation that the agent sees (null: all); leaving out velocities makes memory
             necessary.
+        channels: where an image has them, `first` or `last`; null: as its shape tells, where that is clear.
     """
 
     id: str
     kwargs: dict[str, Any]
     wrappers: tuple[str, ...]
     keep: tuple[int, ...] | None
+    channels: Order | None
 
     def needs(self, run: Any) -> Iterator[str]:
         """A film needs a renderer, and everything a first step."""
         yield from super().needs(run)
         with closing(self._mine()) as env:
-            if run.video and not renders(env):
-                how = "an environment that renders rgb_array"
-                yield f"video=true needs {how}, which {self.id} does not: set video=false"
             refuse_unplayable(env, self.id)
+        if run.video and (problem := self.film_problem()):
+            yield problem
+
+    def film_problem(self) -> str:
+        """Look at the first frame."""
+        with closing(self._mine()) as env:
+            if not renders(env):
+                how = "an environment that renders rgb_array"
+                return f"video=true needs {how}, which {self.id} does not: set video=false"
+        with closing(self._mine(video=True)) as env:
+            return film_problem(env, self.id)
+
+    def try_together(self, count: int, *, video: bool) -> None:
+        """Make as many as a run has at once."""
+        try_together(lambda number: self._mine(video=video and number == 1), count, self.id)
 
     def spaces(self) -> Spaces:
         """Look the spaces up in one environment, made and closed at once."""
         with closing(self._mine()) as env:
             n_actions = action_count(env.action_space, self.id)
-            seen = reading(as_box(env.observation_space, self.id))
+            seen = reading(as_box(env.observation_space, self.id), self.channels, self.id)
         shape = seen.shape
         if self.keep is not None:
             if len(shape) != 1 or not self.keep or not all(0 <= i < shape[0] for i in self.keep):
@@ -172,22 +147,22 @@ class GymSpec(EnvSpec):
         with closing(self._mine()) as env:
             adapted = adapters(env)
         envs = make_vec(self.id, num_envs, kwargs, (*wrappers_named(self.wrappers), *adapted))
-        return transformed(wrapped(Observations(envs, self)), self, primer)
+        return transformed(wrapped(Observations(envs, self.id, self.keep, self.channels)), self, primer)
 
     def picture(self, env: EnvBase) -> np.ndarray:
         """Ask the environment's own renderer."""
-        return first_frame(env)
+        return first_frame(env, self.id)
 
-    def video_fps(self) -> int:
+    def video_fps(self) -> float:
         """As the environment asks for if that is slower than usual."""
         usual = super().video_fps()
         with closing(self._mine()) as env:
-            return min(usual, env.metadata.get("render_fps") or usual)
+            return min(usual, speed(env, self.id) or usual)
 
     def as_text(self) -> "GymSpec":
         """The same, drawn in characters if the environment can do that."""
         with closing(self._mine()) as env:
-            able = "ansi" in env.metadata.get("render_modes", ())
+            able = "ansi" in (env.metadata.get("render_modes") or ())
         return replace(self, kwargs={**self.kwargs, "render_mode": "ansi"}) if able else self
 
     def text(self, env: EnvBase) -> str:
@@ -195,10 +170,11 @@ class GymSpec(EnvSpec):
         text = first_render(env) if self.kwargs.get("render_mode") == "ansi" else None
         return text.rstrip("\n") if isinstance(text, str) else super().text(env)
 
-    def _mine(self) -> gymnasium.Env:
+    def _mine(self, *, video: bool = False) -> gymnasium.Env:
         """Make one environment with the wrappers of the settings."""
         check_id(self.id)  # first: a package that is missing is not the wrapper's fault
-        return make_one(self.id, self.kwargs, wrappers_named(self.wrappers))
+        kwargs = {**self.kwargs, **({"render_mode": "rgb_array"} if video else {})}
+        return make_one(self.id, kwargs, wrappers_named(self.wrappers))
 
 
 class GymVector(GymWrapper):
@@ -242,39 +218,6 @@ def wrapped(envs: VectorEnv) -> EnvBase:
     return GymVector(envs, categorical_action_encoding=True)
 
 
-class Observations(gymnasium.vector.VectorObservationWrapper):
-    """Make observations what `Spaces` says, `reading`'s arrays or the entries `keep` of them, and refuse NaN."""
-
-    def __init__(self, env: VectorEnv, settings: GymSpec) -> None:
-        super().__init__(env)
-        self.autoreset_mode = AutoresetMode.DISABLED  # TorchRL looks for it on the outermost wrapper
-        self.keep = slice(None) if settings.keep is None else np.asarray(settings.keep)
-        whole = env.single_observation_space
-        assert isinstance(whole, gymnasium.spaces.Box)
-        self.reading, self._id = reading(whole), settings.id
-        with np.errstate(over="ignore"):  # bounds beyond float32 become infinite
-            low, high = (self.observations(bound[None])[0] for bound in (whole.low, whole.high))
-        self.single_observation_space = gymnasium.spaces.Box(low, high, dtype=self.reading.dtype.type)
-        self.observation_space = gymnasium.vector.utils.batch_space(self.single_observation_space, self.num_envs)
-
-    def observations(self, observations: np.ndarray) -> np.ndarray:
-        """[N, all] → [N, kept]."""
-        return self.reading(observations)[:, self.keep]
-
-    def reset(self, *, seed: Any = None, options: Any = None) -> tuple[np.ndarray, dict[str, Any]]:
-        """Reset (some of) the environments."""
-        observations, info = super().reset(seed=seed, options=options)
-        refuse_not_finite(observations, "observation", self._id)
-        return observations, info
-
-    def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
-        """Step all environments; raises `NonFiniteError` for what nothing can be learned from."""
-        observations, reward, terminated, truncated, info = super().step(actions)
-        refuse_not_finite(observations, "observation", self._id)
-        refuse_not_finite(reward, "reward", self._id)
-        return observations, reward, terminated, truncated, info
-
-
 def vector_env(env: EnvBase) -> SyncVectorEnv:
     """Find the Gymnasium vector environment inside TorchRL's wrappers."""
     base = env.base_env if isinstance(env, TransformedEnv) else env
@@ -288,8 +231,6 @@ def first_render(env: EnvBase) -> Any:
     return vector_env(env).envs[0].render()
 
 
-def first_frame(env: EnvBase) -> np.ndarray:
-    """Render the first of the vectorised environments, [H, W, 3], uint8."""
-    frame = first_render(env)
-    assert isinstance(frame, np.ndarray)
-    return frame
+def first_frame(env: EnvBase, env_id: str, channels: Order | None = None) -> np.ndarray:
+    """Render the first of the vectorised environments, [H, W, 3], uint8; raises `BadValueError` as `rgb` does."""
+    return rgb(first_render(env), env_id, channels)

@@ -10,17 +10,22 @@ import numpy as np
 import torch
 from gymnasium.envs.classic_control import AcrobotEnv, CartPoleEnv, MountainCarEnv
 from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
+from gymnasium.wrappers import TransformObservation
 from pydantic import Field
 from torchrl.envs import EnvBase, Transform, TransformedEnv
 
 from modules.envs.base import EnvSpec, transformed
-from modules.envs.gym import first_frame, limit, make_one, make_vec, renders, wrapped
+from modules.envs.frames import Order, renders, rgb
+from modules.envs.gym import first_frame, limit, make_one, make_vec, wrapped
 from modules.envs.reading import action_count, numbering
+from modules.envs.vector import try_together
+from modules.errors import BadValueError
 from modules.keys import Spaces
 from modules.spec import UsageError, spec
 
 # Renderers that draw the same whatever the mode, and only then ask for it: how to hand the picture out.
 ON_SURFACE = (AcrobotEnv.render, CartPoleEnv.render, MountainCarEnv.render)
+NOTHING = np.zeros(1, np.float32)  # in the place of observations that are not looked at
 BGR_MASKS = (0xFF0000, 0xFF00, 0xFF)  # of red, green and blue in a little-endian pixel: bytes B, G, R
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -40,6 +45,7 @@ class PixelsSpec(EnvSpec):
         height: of what the agent sees, pixels.
         width: the same.
         crop: (top, bottom, left, right) of the part that is seen, as fractions of the rendered frame.
+        channels: where the rendered frame has them, `first` or `last`; null: last, or first if only that is possible.
     """
 
     id: str
@@ -47,6 +53,7 @@ class PixelsSpec(EnvSpec):
     height: PositiveInt
     width: PositiveInt
     crop: tuple[Fraction, Fraction, Fraction, Fraction]
+    channels: Order | None
 
     def max_steps(self) -> int | None:
         """The limit with which the id is registered."""
@@ -59,18 +66,21 @@ class PixelsSpec(EnvSpec):
             if not renders(env):
                 raise UsageError(f"env.id: {self.id} cannot render to pixels (its render modes have no rgb_array)")
             n_actions = action_count(env.action_space, self.id)
-            env.reset(seed=0)
-            picture: Any = env.render()
-            self._refuse_unseen(picture)
+            self._refuse_unseen(env)
         return Spaces(
             observation_shape=(1, self.height, self.width), observation_dtype=torch.uint8, n_actions=n_actions
         )
 
-    def _refuse_unseen(self, picture: Any) -> None:
-        """Raise `UsageError` for a frame that is no picture, or of which `crop` leaves nothing."""
-        if not (isinstance(picture, np.ndarray) and picture.ndim == 3 and picture.shape[2] == 3):
-            found = list(picture.shape) if isinstance(picture, np.ndarray) else type(picture).__name__
-            raise UsageError(f"env.id: {self.id} must render frames [height, width, 3], but it renders {found}")
+    def _refuse_unseen(self, env: gymnasium.Env) -> None:
+        """Raise `UsageError` for a first frame that is no picture, or of which `crop` leaves nothing."""
+        try:
+            env.reset(seed=0)
+            picture = rgb(env.render(), self.id, self.channels)
+        except BadValueError as error:
+            raise UsageError(str(error)) from error
+        except Exception as error:
+            text = f"{type(error).__name__}: {' '.join(str(error).split())}"
+            raise UsageError(f"env.id: the first reset or render of {self.id} fails: {text}") from error
         if 0 in self.cut(picture).shape:
             raise UsageError(
                 f"env.crop: {list(self.crop)} leaves nothing of a frame of {list(picture.shape[:2])}; "
@@ -88,15 +98,26 @@ class PixelsSpec(EnvSpec):
         del video
         kwargs = {**self.kwargs, "render_mode": "rgb_array"}
         with closing(make_one(self.id, kwargs, ())) as env:
-            adapted = numbering(env)
+            adapted = (unseen, *numbering(env))
         return transformed(wrapped(Pixels(make_vec(self.id, num_envs, kwargs, adapted), self)), self, primer)
 
     def picture(self, env: EnvBase) -> np.ndarray:
         """The full colour frame, not the agent's view of it."""
-        return first_frame(env)
+        return first_frame(env, self.id, self.channels)
+
+    def try_together(self, count: int, *, video: bool) -> None:
+        """Make as many as a run has at once."""
+        del video
+        kwargs = {**self.kwargs, "render_mode": "rgb_array"}
+        try_together(lambda _: make_one(self.id, kwargs, (unseen,)), count, self.id)
 
 
-def drawn(env: gymnasium.Env) -> tuple[np.ndarray, int]:
+def unseen(env: gymnasium.Env) -> gymnasium.Env:
+    """Leave out the observation, in whose place frames are seen: whatever it is, it is not looked at."""
+    return TransformObservation(env, lambda _: NOTHING, gymnasium.spaces.Box(0, 1, NOTHING.shape, NOTHING.dtype.type))
+
+
+def drawn(env: gymnasium.Env, settings: PixelsSpec) -> tuple[np.ndarray, int]:
     """Let `env` draw itself; return the picture and OpenCV's code for turning it grey.
 
     The classic-control renderers draw on a pygame surface and then copy it pixel by pixel, which takes three
@@ -107,9 +128,7 @@ def drawn(env: gymnasium.Env) -> tuple[np.ndarray, int]:
     base: Any = env.unwrapped
     screen = base.screen if getattr(base.render, "__func__", None) in ON_SURFACE else None
     if screen is None or tuple(screen.get_masks()[:3]) != BGR_MASKS or screen.get_bitsize() != 32:
-        picture = env.render()
-        assert isinstance(picture, np.ndarray)
-        return picture, cv2.COLOR_RGB2GRAY
+        return rgb(env.render(), settings.id, settings.channels), cv2.COLOR_RGB2GRAY
     mode, base.render_mode = base.render_mode, "surface"  # draws like rgb_array, but returns nothing
     try:
         base.render()
@@ -135,7 +154,7 @@ class Pixels(gymnasium.vector.VectorWrapper):
 
     def _frame(self, index: int) -> None:
         settings = self._settings
-        picture, to_grey = drawn(self._envs[index])
+        picture, to_grey = drawn(self._envs[index], settings)
         grey = cv2.cvtColor(settings.cut(picture), to_grey)
         del picture  # a view of a pygame surface locks it against the next drawing
         cv2.resize(grey, (settings.width, settings.height), dst=self._frames[index, 0], interpolation=cv2.INTER_AREA)

@@ -4,19 +4,24 @@ import importlib
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 import gymnasium
 import numpy as np
 from gymnasium import spaces
-from gymnasium.wrappers import FlattenObservation, TransformAction
+from gymnasium.wrappers import TransformAction
 
-from modules.errors import NonFiniteError
+from modules.envs.fit import as_vector, children_of, refuse_misfit, short
+from modules.envs.frames import Order
+from modules.errors import BadValueError
 from modules.spec import UsageError
 
 Adapter = Callable[[gymnasium.Env], gymnasium.Env]
 
 JOINT_ACTIONS = 256  # combinations of a MultiDiscrete action that still make one action each
+FAR_TOO_MANY = 10**12
+CODES = 2**20  # most actions of a Discrete; most entries that a Discrete, MultiDiscrete or MultiBinary makes
+FEW, QUARTER = 4, 4  # channels that are told from a square; of height and width, that more channels are told from
 NUMBERS = (spaces.Box, spaces.Discrete, spaces.MultiBinary, spaces.MultiDiscrete)
 PAGE = "docs/your_own_environment.md"
 
@@ -42,30 +47,73 @@ class Reading:
         return observations.reshape(-1, *self.shape).astype(self.dtype, copy=False)
 
 
-def reading(space: spaces.Box) -> Reading:
+def reading(space: spaces.Box, channels: Order | None, env_id: str) -> Reading:
     """Choose how to read a Box: images of uint8 channel first, vectors and grids as they are, all else as a vector.
 
-    An image has three axes, of which channels are the shorter end, or two with values from 0 to 255; a grid of smaller
-    numbers is a grid.
+    An image has three axes, or two with values from 0 to 255; a grid of smaller numbers is a grid.
+
+    Args:
+        space: of the observation.
+        channels: where an image of three axes has them; None: as its shape tells.
+        env_id: for messages.
+
+    Raises:
+        UsageError: its shape does not tell, or it has no channels of which `channels` could be true.
     """
-    shape, image = space.shape, space.dtype == np.uint8
-    full = image and bool((space.low == 0).all() and (space.high == 255).all())
-    channels_last = image and len(shape) == 3 and shape[-1] < shape[0]
+    shape, image = space.shape, is_image(space)
+    if channels is not None and not (image and len(shape) == 3):
+        raise UsageError(
+            f"env.channels={channels} is for images, which are uint8 with three axes, but the observation of {env_id} "
+            f"is {list(shape)} of {space.dtype}: leave it null"
+        )
+    channels_last = image and len(shape) == 3 and (channels or order_of(shape, env_id)) == "last"
     if channels_last:
         seen = (shape[-1], *shape[:-1])
-    elif len(shape) == 2 and full:
+    elif len(shape) == 2 and image:
         seen = (1, *shape)
     elif len(shape) in (1, 2) or (len(shape) == 3 and image):
         seen = shape
     else:
         seen = (math.prod(shape),)
-    return Reading(shape=seen, dtype=np.dtype(np.uint8 if image else np.float32), channels_last=channels_last)
+    dtype = np.dtype(np.uint8 if space.dtype == np.uint8 else np.float32)
+    return Reading(shape=seen, dtype=dtype, channels_last=channels_last)
+
+
+def is_image(space: spaces.Space) -> TypeGuard[spaces.Box]:
+    """Tell whether this is an image: uint8 with three axes, or with two and values from 0 to 255."""
+    if not isinstance(space, spaces.Box) or space.dtype != np.uint8:
+        return False
+    return len(space.shape) == 3 or (
+        len(space.shape) == 2 and bool((space.low == 0).all() and (space.high == 255).all())
+    )
+
+
+def order_of(shape: tuple[int, ...], env_id: str) -> Order:
+    """Tell from an image's shape where its channels are; raises `UsageError` where the other order may be meant.
+
+    Clear are channels of at most a quarter of height and width, and up to four beside a larger square.
+    """
+
+    def clear(channels: int, height: int, width: int) -> bool:
+        square = channels <= FEW and channels < height == width
+        return square or QUARTER * channels <= min(height, width)
+
+    a, b, c = shape
+    if clear(c, a, b):
+        return "last"
+    if clear(a, b, c):
+        return "first"
+    raise UsageError(
+        f"env.channels: the observation of {env_id} is an image {list(shape)}, in which {a} channels of {b} x {c} "
+        f"pixels may come first or {c} channels of {a} x {b} pixels last: say env.channels=first or env.channels=last"
+    )
 
 
 def as_box(space: spaces.Space, env_id: str) -> spaces.Box:
     """Say what `adapters` make of an observation; raises `UsageError`, naming the part that cannot be read."""
     for name, part in parts(space):
         refuse_unreadable(name, part, env_id)
+    refuse_sizes(space, env_id)
     box = space if isinstance(space, spaces.Box) else spaces.flatten_space(space)
     assert isinstance(box, spaces.Box)
     return box
@@ -73,7 +121,7 @@ def as_box(space: spaces.Space, env_id: str) -> spaces.Box:
 
 def adapters(env: gymnasium.Env) -> tuple[Adapter, ...]:
     """List the wrappers after which the observation of `env` is a Box (one-hot vectors) and its action a Discrete."""
-    flat = () if isinstance(env.observation_space, spaces.Box) else (FlattenObservation,)
+    flat = () if isinstance(env.observation_space, spaces.Box) else (as_vector,)
     return (*flat, *numbering(env))
 
 
@@ -84,11 +132,10 @@ def numbering(env: gymnasium.Env) -> tuple[Adapter, ...]:
 
 def parts(space: spaces.Space, name: str = "") -> Iterator[tuple[str, spaces.Space]]:
     """Yield each part of an observation with its name, as the Dicts and Tuples around it give it."""
-    children = space.spaces if isinstance(space, spaces.Dict | spaces.Tuple) else None
-    if children is None:
+    children = children_of(space)
+    if not children:
         yield name, space
-        return
-    for key, child in children.items() if isinstance(children, dict) else enumerate(children):
+    for key, child in children:
         yield from parts(child, f"{name}[{key!r}]")
 
 
@@ -96,16 +143,37 @@ def refuse_unreadable(name: str, space: spaces.Space, env_id: str) -> None:
     """Raise `UsageError` for a part of an observation that is no array of numbers, or an image beside other parts."""
     where = f"observation{name} of {env_id}"
     wrapper = f"a wrapper of yours (env.wrappers=[my_file:MyWrapper], see {PAGE})"
+    if isinstance(space, spaces.Dict | spaces.Tuple):
+        raise UsageError(f"env.id: {where} is an empty {type(space).__name__}: leave it out by {wrapper}")
     if not isinstance(space, NUMBERS):
         kind = type(space).__name__
         raise UsageError(
             f"env.id: {where} is a {kind}, which is no array of numbers: leave it out or encode it by {wrapper}"
         )
-    if name and isinstance(space, spaces.Box) and len(reading(space).shape) == 3:
+    if name and is_image(space):
         raise UsageError(
             f"env.id: {where} is an image {list(space.shape)}, which makes no vector with other entries: give the "
             f"image alone, or draw the entries into it, by {wrapper}"
         )
+
+
+def refuse_sizes(space: spaces.Space, env_id: str) -> None:
+    """Raise `UsageError` for an observation without any entry, or with a part that makes a huge vector of a number."""
+    for name, part in parts(space):
+        if not isinstance(part, spaces.Box) and (size := vector_size(part)) > CODES:
+            raise UsageError(
+                f"env.id: observation{name} of {env_id}, {short(part)}, makes a vector of {size} entries, and that "
+                f"goes up to {CODES}: encode it by a wrapper of yours (env.wrappers=[my_file:MyWrapper], see {PAGE})"
+            )
+    if not any(math.prod(part.shape or ()) for _, part in parts(space)):
+        raise UsageError(f"env.id: the observation of {env_id} is empty, {space}: there is nothing that an agent sees")
+
+
+def vector_size(part: Any) -> int:
+    """Count the entries that a Discrete, MultiDiscrete or MultiBinary makes of a vector."""
+    if isinstance(part, spaces.Discrete):
+        return int(part.n)
+    return sum(part.nvec.ravel().tolist()) if isinstance(part, spaces.MultiDiscrete) else math.prod(part.shape)
 
 
 def one_number(env: gymnasium.Env) -> gymnasium.Env:
@@ -130,19 +198,33 @@ def action_count(space: spaces.Space, env_id: str) -> int:
             f"of them by a wrapper (env.wrappers, see {PAGE}), or train with a library that has SAC or PPO"
         )
     if isinstance(space, spaces.MultiDiscrete | spaces.MultiBinary):
-        counts = space.nvec if isinstance(space, spaces.MultiDiscrete) else np.full(space.shape, 2)
-        if (count := math.prod(counts.ravel().tolist())) <= JOINT_ACTIONS:
-            return count
-        raise UsageError(
-            f"env.id: the actions of {env_id}, {space}, have {count} combinations, each of which would be an action of "
-            f"its own, and that goes up to {JOINT_ACTIONS}: offer fewer by a wrapper (env.wrappers, see {PAGE})"
-        )
+        return combinations(space, env_id)
     if not isinstance(space, spaces.Discrete) or space.start != 0:
         raise UsageError(
             f"env.id: Q-learning needs discrete actions counted from 0, but {env_id} has {space}: offer a Discrete(n) "
             f"by a wrapper (env.wrappers, see {PAGE})"
         )
+    if space.n > CODES:
+        raise UsageError(
+            f"env.id: {env_id} has {space.n} actions, each of which has a value of its own, and that goes up to "
+            f"{CODES}: offer fewer by a wrapper (env.wrappers, see {PAGE})"
+        )
     return int(space.n)
+
+
+def combinations(space: Any, env_id: str) -> int:
+    """Count those of a MultiDiscrete or MultiBinary action; raises `UsageError` if there are none, or too many."""
+    size = math.prod(space.shape)
+    if not size:
+        raise UsageError(f"env.id: {env_id} has no actions, {space}: there is nothing that an agent could choose")
+    count = math.prod(space.nvec.ravel().tolist()) if isinstance(space, spaces.MultiDiscrete) else 2 ** min(size, 99)
+    if count <= JOINT_ACTIONS:
+        return count
+    many = count if count < FAR_TOO_MANY else "far too many"  # it may have more digits than Python writes
+    raise UsageError(
+        f"env.id: the actions of {env_id}, {short(space)}, have {many} combinations, each of which would be an action "
+        f"of its own, and that goes up to {JOINT_ACTIONS}: offer fewer by a wrapper (env.wrappers, see {PAGE})"
+    )
 
 
 def wrappers_named(names: Sequence[str]) -> tuple[Adapter, ...]:
@@ -211,33 +293,13 @@ def refuse_unplayable(env: gymnasium.Env, env_id: str) -> None:
     doing = "reset"
     try:
         observation, _ = env.reset(seed=0)
-        refuse_other_than_promised(np.asarray(observation), env.observation_space, f"{doing} of {env_id}")
+        refuse_misfit(observation, env.observation_space)
         doing = "step"
         observation, reward, _, _, _ = env.step(np.int64(0))
         float(reward)
-    except UsageError:
-        raise
+        refuse_misfit(observation, env.observation_space)
+    except BadValueError as error:
+        raise UsageError(f"env.id: the first {doing} of {env_id} gives {error}") from error
     except Exception as error:
         text = " ".join(str(error).split())
         raise UsageError(f"env.id: the first {doing} of {env_id} fails: {type(error).__name__}: {text}") from error
-    refuse_other_than_promised(np.asarray(observation), env.observation_space, f"{doing} of {env_id}")
-
-
-def refuse_other_than_promised(observation: np.ndarray, space: spaces.Space, where: str) -> None:
-    """Raise `UsageError` if an observation has another shape than its space, or a type that does not become its."""
-    found, promised = (f"{list(it.shape or ())} of {it.dtype}" for it in (observation, space))
-    fits = space.dtype is None or np.can_cast(observation.dtype, space.dtype, "same_kind")  # as vectorising casts it
-    if observation.shape != space.shape or not fits:
-        raise UsageError(
-            f"env.id: the first {where} gives an observation {found}, but its observation_space promises {promised}"
-        )
-
-
-def refuse_not_finite(values: np.ndarray, what: str, env_id: str) -> None:
-    """Raise `NonFiniteError` if one of `values`, [N, …], is NaN or infinite."""
-    if math.isfinite(values.sum()) or np.isfinite(values).all():  # a sum of finite numbers may overflow
-        return
-    number, *entry = (int(i) for i in np.argwhere(~np.isfinite(values))[0])
-    where = f"entry {entry} of its {what}" if entry else f"its {what}"
-    value = values[(number, *entry)]
-    raise NonFiniteError(f"env.id: {env_id} gave {value} as {where} (environment {number} of {len(values)})")

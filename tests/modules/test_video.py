@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
+from modules.errors import BadValueError
 from modules.video import BAND, INKS, STEP, TEXT, WIDE, Strip, Writer
 
 
@@ -114,3 +115,19 @@ def test_wide_frames_have_a_larger_strip_and_an_odd_one_is_still_a_film(tmp_path
         for step in range(4):
             video.add(strip.under(grey(50, 41, 61), {"bonus": 1.0} if step else {}))
     assert [frame.shape for frame in frames_of(tmp_path / "film.mp4", fps=5)] == [(42 + 2 * BAND, 62, 3)] * 4
+
+
+@pytest.mark.parametrize("fps", [0.5, 12.5, np.float64(24000 / 1001)])
+def test_a_film_may_be_slow_or_have_a_broken_speed(tmp_path, fps):
+    with Writer(tmp_path / "film.mp4", fps=fps) as video:
+        [video.add(grey(level)) for level in (50, 100)]
+    assert cv2.VideoCapture(str(tmp_path / "film.mp4")).get(cv2.CAP_PROP_FPS) == pytest.approx(fps)
+
+
+def test_frames_of_another_size_are_refused_and_leave_no_film(tmp_path):
+    with (
+        pytest.raises(BadValueError, match=r"frame 2 is uint8 \[41, 61, 3\], but the film began with \[41, 60, 3\]"),
+        Writer(tmp_path / "film.mp4", fps=30) as video,
+    ):
+        [video.add(grey(100, width=width)) for width in (60, 60, 61)]
+    assert not list(tmp_path.iterdir())

@@ -208,6 +208,13 @@ def test_spaces():
     [
         (gym_spec("CartPole-v7"), "env.id: Gymnasium knows no environment 'CartPole-v7'; did you mean CartPole-v1"),
         (gym_spec("CartPol-v1"), "did you mean CartPole-v1"),
+        (gym_spec("PongNoFrameskip-v0"), "Atari games are env=atari env.id=ALE/Pong-v5"),
+        (gym_spec("Breakout-ram-v4"), "Atari games are env=atari env.id=ALE/Breakout-v5"),
+        (gym_spec("popgym-AutoencodeMedium-v0"), "and say env.id=popgym:popgym-AutoencodeMedium-v0"),
+        (
+            gym_spec("MinAtar/Freeway-v0"),
+            "my_minatar.py of the current folder, and say env.id=my_minatar:MinAtar/Freeway-v0",
+        ),
         (gym_spec("nothing like it"), "Gymnasium knows no environment 'nothing like it'"),
         (gym_spec(""), "Gymnasium knows no environment ''"),
         (gym_spec("no_such_module:CartPole-v1"), "env.id: there is no module 'no_such_module', neither in the current"),

@@ -54,12 +54,18 @@ if "Painter-v0" not in gymnasium.registry:
 
 def painter(screen):
     return PixelsSpec(
-        id="Painter-v0", kwargs={"screen": screen}, height=20, width=40, crop=(0.0, 1.0, 0.0, 1.0), **UNCHANGED
+        id="Painter-v0",
+        kwargs={"screen": screen},
+        height=20,
+        width=40,
+        crop=(0.0, 1.0, 0.0, 1.0),
+        channels=None,
+        **UNCHANGED,
     )
 
 
 def pixels(env_id="CartPole-v1", *, crop=CROP, height=20, width=160):
-    return PixelsSpec(id=env_id, kwargs={}, height=height, width=width, crop=crop, **UNCHANGED)
+    return PixelsSpec(id=env_id, kwargs={}, height=height, width=width, crop=crop, channels=None, **UNCHANGED)
 
 
 def frames(spec, *, seed=0, steps=12, num_envs=3):
@@ -123,7 +129,7 @@ def test_an_environment_that_draws_only_when_asked_does_not_freeze(screen):
 
 
 def test_an_environment_that_renders_nothing_is_refused():
-    with pytest.raises(UsageError, match=r"must render frames \[height, width, 3\], but it renders NoneType"):
+    with pytest.raises(UsageError, match=r"^env.id: Painter-v0 renders NoneType, of which no picture can be made"):
         painter("none").spaces()
 
 

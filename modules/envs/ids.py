@@ -1,0 +1,57 @@
+"""Ids of environments: what registers them, and what to type for those that nothing has registered."""
+
+import difflib
+import importlib
+import re
+
+import gymnasium
+
+from modules.envs.reading import imported
+from modules.spec import UsageError
+
+EXTRAS = {"MiniGrid-": "minigrid", "BabyAI-": "minigrid"}  # how ids begin → the package, and extra, that registers them
+ELSEWHERE = (  # ids that nobody has registered → what to type
+    (r"ALE/.*", r"Atari games are env=atari env.id=\g<0>, or without pre-processing env=gym env.id=ale_py:\g<0>"),
+    (r"([A-Z]\w*?)(NoFrameskip|Deterministic|-ram).*", r"Atari games are env=atari env.id=ALE/\1-v5"),
+    (r"popgym-.*", r"install POPGym (pip install popgym) and say env.id=popgym:\g<0>"),
+    (
+        r"MinAtar/.*",
+        r"install MinAtar (pip install minatar), write `import minatar.gym; minatar.gym.register_envs()` into a file "
+        r"my_minatar.py of the current folder, and say env.id=my_minatar:\g<0>",
+    ),
+)
+
+
+def check_id(env_id: str) -> None:
+    """Raise `UsageError` if Gymnasium does not know `env_id`."""
+    module, _, name = env_id.rpartition(":")
+    load_extra(name)
+    if module:  # registers what it defines, as gymnasium.make would have it do
+        imported(module, "env.id")
+    try:
+        gymnasium.spec(name)
+    except gymnasium.error.Error as error:
+        near = difflib.get_close_matches(name, list(gymnasium.registry), n=3)
+        hint = f"; did you mean {' or '.join(near)}?" if near else f" ({error})"
+        raise UsageError(f"env.id: Gymnasium knows no environment {env_id!r}{elsewhere(name) or hint}") from error
+
+
+def elsewhere(name: str) -> str:
+    """Say what to type for an id that a package registers which nobody has imported; "" if it looks like none."""
+    for pattern, how in ELSEWHERE:
+        found = re.fullmatch(pattern, name)
+        if found and not any(re.fullmatch(pattern, known) for known in gymnasium.registry):  # else it is mistyped
+            return f": {found.expand(how)}"
+    return ""
+
+
+def load_extra(name: str) -> None:
+    """Import the package that registers the id `name`, if it is an extra; raise `UsageError` if it is not installed."""
+    package = next((package for start, package in EXTRAS.items() if name.startswith(start)), None)
+    if package is None:
+        return
+    try:
+        importlib.import_module(package)
+    except ImportError as error:
+        how = f"`pip install -c constraints.txt -e '.[{package}]'`"
+        raise UsageError(f"env.id: {name} needs the package {package} ({error}): install it with {how}") from error
