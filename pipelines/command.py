@@ -3,7 +3,6 @@
 import logging
 import multiprocessing
 import os
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path

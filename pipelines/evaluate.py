@@ -50,8 +50,8 @@ USAGE = """python -m pipelines.evaluate run=DIR [setting=value ...]
   view=none|text        also show the first filmed episode as text, frame by frame, and leave evaluation.json as it is
   delay_s=0.2           seconds that each frame stands, on a terminal
 Writes evaluation.json into each run directory, over that of an earlier evaluation. Of a sweep each run is one line;
-those that cannot be evaluated are one on stderr each, and the exit code is 1. A result that cannot be written is printed
-all the same, with the reason on stderr and exit code 1."""
+those that cannot be evaluated are one on stderr each, and the exit code is 1. A result that cannot be written is
+printed all the same, with the reason on stderr and exit code 1."""
 
 
 @spec

@@ -20,7 +20,6 @@ from modules.files import refuse_unwritable, said, write_text
 from modules.lock import lock
 from modules.loggers import Progress
 from modules.plots import arms_over_time, learning_curve, visits_map
-from modules.spec import UsageError
 from pipelines.build import build
 from pipelines.check import check
 from pipelines.command import RunFailed, refuse_existing
