@@ -96,9 +96,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     options = parse(argv)
     out = PAGE if options.write else options.out
     if out is not None:
+        refuse_unwritable(out.parent, "--out")
         if out.is_dir():
             raise UsageError(f"--out: {out} is a folder; name a file")
-        refuse_unwritable(out.parent, "--out")
     pieces = []
     for piece in report(options.sections or list(SECTIONS), QUICK if options.quick else FULL):
         pieces.append(piece)

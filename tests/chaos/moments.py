@@ -1,6 +1,5 @@
 """Disturbances from inside a process, at a chosen moment; for `before=` of `launch`."""
 
-import atexit
 import builtins
 import errno
 import io
@@ -10,6 +9,7 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 PHASES = {  # function in the stack → what the run is at; the innermost counts
@@ -41,6 +41,11 @@ def signal_after(seconds: float, signum: int, note: Path) -> None:
     threading.Thread(target=send, daemon=True).start()
 
 
+def note_time(note: Path) -> None:
+    """Write down when the process began."""
+    note.write_text(str(time.monotonic()))
+
+
 def kill_after(seconds: float) -> None:
     """Kill the process after `seconds`, whatever it is at."""
 
@@ -52,21 +57,20 @@ def kill_after(seconds: float) -> None:
 
 
 def count_writes(note: Path) -> None:
-    """Write down how often the process would have written below its folder."""
-    count = refuse_from(sys.maxsize, errno.ENOSPC)
-    write = os.write  # not counted
+    """Write down how often the process has written below its folder so far."""
     handle = os.open(note, os.O_WRONLY | os.O_CREAT)
-    atexit.register(lambda: write(handle, str(count()).encode()))
+    refuse_from(sys.maxsize, errno.ENOSPC, lambda done: os.pwrite(handle, str(done).encode(), 0))
 
 
-def refuse_from(nth: int, number: int):
-    """Let the `nth` attempt to write below the current folder fail, and all that follow; return how many there were."""
-    here, done = str(Path.cwd()), 0
+def refuse_from(nth: int, number: int, tell: Callable[[int], object] = lambda done: None) -> None:
+    """Let the `nth` attempt to write below the current folder fail, and all that follow; tell the number of each."""
+    here, done = f"{Path.cwd()}/", 0
 
     def attempt(path: object) -> None:
         nonlocal done
         if isinstance(path, int) or os.path.abspath(os.fsdecode(path)).startswith(here):  # type: ignore[arg-type]
             done += 1
+            tell(done)
             if done >= nth:
                 raise OSError(number, os.strerror(number), None if isinstance(path, int) else os.fsdecode(path))  # type: ignore[arg-type]
 
@@ -86,7 +90,6 @@ def refuse_from(nth: int, number: int):
     os.mkdir = guarded(os.mkdir, lambda path, *_, **__: path)
     os.unlink = guarded(os.unlink, lambda path, **_: path) if number == errno.EROFS else os.unlink
     os.fsync = guarded(os.fsync, lambda handle: handle)
-    return lambda: done
 
 
 def no_files_beyond(size: int) -> None:

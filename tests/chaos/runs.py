@@ -6,9 +6,11 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from modules import checkpoint
+from tests.chaos.moments import note_time
 from tests.pipelines.launch import Ended, launch
 
 FRAMES, SAVE_EVERY = 240, 40
@@ -29,7 +31,6 @@ PRESETS = {
     "on_policy": ("+exp=reinforce_cartpole", "+debug=smoke_on_policy", *SMALL[1:]),
 }
 NOT_BEGUN = ("no run is there", "no checkpoint", "nothing was learned yet")
-HUNG_S = 100  # of a process that takes two seconds
 
 
 @dataclass
@@ -51,6 +52,7 @@ class Figures:
 
     title: str
     counts: Counter[str] = field(default_factory=Counter)
+    values: dict[str, str] = field(default_factory=dict)
     faults: list[str] = field(default_factory=list)
 
     def expect(self, holds: bool, what: str, ended: Ended | None = None) -> None:
@@ -58,7 +60,7 @@ class Figures:
             self.faults.append(f"{what}: {ended}" if ended else what)
 
     def show(self) -> None:
-        rows = [f"| {name} | {count} |\n" for name, count in sorted(self.counts.items())]
+        rows = [f"| {name} | {count} |\n" for name, count in [*sorted(self.counts.items()), *self.values.items()]]
         sys.stdout.write(
             f"\n## {self.title}\n\n| what | how many |\n|---|---|\n{''.join(rows)}| faults | {len(self.faults)} |\n"
         )
@@ -67,10 +69,11 @@ class Figures:
 
 def undisturbed(cwd: Path, words: Sequence[str]) -> Undisturbed:
     cwd.mkdir(parents=True)
-    began = time.monotonic()
-    ended = train(cwd, words)
+    note = cwd.with_name(f"{cwd.name}_began")
+    ended = train(cwd, words, partial(note_time, note))  # the first launch imports everything, which does not count
+    over = time.monotonic()
     assert ended.code == 0, ended
-    return Undisturbed(tuple(words), cwd / "run", time.monotonic() - began)
+    return Undisturbed(tuple(words), cwd / "run", over - float(note.read_text()))
 
 
 def train(cwd: Path, words: Sequence[str], before: Callable[[], None] | None = None) -> Ended:
@@ -107,6 +110,11 @@ def orderly(ended: Ended, codes: Sequence[int]) -> bool:
     text = ended.out + ended.err
     complaints = [line for line in text.splitlines() if line.startswith("error: ") or "][ERROR] - " in line]
     return ended.code in codes and "Traceback" not in text and "terminate called" not in text and len(complaints) < 2
+
+
+def finished(ended: Ended) -> bool:
+    """Tell whether a run came to its end, now or, if it was killed after its last word, before."""
+    return orderly(ended, (0,)) or (ended.code == 2 and f"is at frame {FRAMES} already" in ended.err)
 
 
 def distribution(name: str, values: Sequence[float]) -> Mapping[str, str]:

@@ -1,4 +1,4 @@
-"""SIGKILL at random moments, resumed until the run is finished: metrics.csv equals the undisturbed one in every byte."""
+"""SIGKILL at random moments, resumed until the run is finished: metrics.csv is that of the undisturbed run."""
 
 import random
 import shutil
@@ -8,7 +8,7 @@ from functools import partial
 import pytest
 
 from tests.chaos.moments import kill_after
-from tests.chaos.runs import PRESETS, Figures, go_on, orderly, undisturbed
+from tests.chaos.runs import PRESETS, Figures, finished, go_on, undisturbed
 
 KILLS, SEED = 200, 2  # over all presets
 
@@ -27,7 +27,7 @@ def test_many_kills(preset, tmp_path):
         if ended.code == -signal.SIGKILL:
             figures.counts["kills"] += 1
             continue
-        figures.expect(orderly(ended, (0,)), f"after {figures.counts['kills']} kills", ended)
+        figures.expect(finished(ended), f"after {figures.counts['kills']} kills", ended)
         figures.expect((cwd / "run" / "metrics.csv").read_bytes() == whole.metrics, "other metrics")
         figures.counts["runs that came to their end, metrics byte-equal"] += not figures.faults
         shutil.rmtree(cwd)
