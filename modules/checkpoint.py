@@ -1,10 +1,11 @@
 """Checkpoints: one file each, written atomically, the last few kept, read without running pickled code."""
 
+import os
 import re
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import torch
 
@@ -30,17 +31,22 @@ def save(directory: Path, frames: int, state: Mapping[str, Any], *, keep: int) -
 
 def write(path: Path, state: Mapping[str, Any]) -> None:
     """Write one checkpoint file atomically; raises `OSError` if there is no room for it."""
-    try:
-        write_whole(path, lambda file: torch.save({"format": FORMAT, "version": VERSION, **state}, file))
-    except RuntimeError as error:  # PyTorch closes its archive even after a failed write, and complains of that instead
-        if isinstance(error.__context__, OSError):
-            raise error.__context__ from None
-        raise
+
+    def fill(file: IO[bytes]) -> None:
+        try:
+            torch.save({"format": FORMAT, "version": VERSION, **state}, file)
+        except RuntimeError as error:  # PyTorch closes its archive even after a failed write, and complains of that
+            if isinstance(error.__context__, OSError):
+                raise error.__context__ from None
+            raise
+
+    write_whole(path, fill)
 
 
 def found(directory: Path) -> list[Path]:
     """List the checkpoints in `directory`, oldest first."""
-    return sorted(path for path in directory.glob("frames_*.pt") if PATTERN.fullmatch(path.name))
+    names = os.listdir(directory) if directory.is_dir() else ()  # `glob` would find nothing where it may not look
+    return sorted(directory / name for name in names if PATTERN.fullmatch(name))
 
 
 def latest(directory: Path) -> Path:
@@ -64,6 +70,8 @@ def load(path: Path) -> dict[str, Any]:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
         raise UsageError(f"{path}: no such checkpoint") from error
+    except OSError as error:
+        raise UsageError(f"{path}: the checkpoint cannot be read ({error.strerror})") from error
     except Exception as error:  # PyTorch's reader meets foreign bytes with whatever its parser stumbles over
         raise UsageError(
             f"{path}: not a readable checkpoint (truncated, damaged, or written by another program)"

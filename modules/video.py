@@ -1,5 +1,6 @@
 """Videos: frames as H.264, and what is drawn beneath them."""
 
+import errno
 from collections.abc import Generator, Mapping
 from pathlib import Path
 from types import TracebackType
@@ -97,7 +98,11 @@ class Writer:
         odd_rows, odd_columns = frame.shape[0] % 2, frame.shape[1] % 2
         even = cv2.copyMakeBorder(frame, 0, odd_rows, 0, odd_columns, cv2.BORDER_REPLICATE)
         self._encoder = self._encoder or self._started(even)
-        self._encoder.send(np.ascontiguousarray(even))
+        try:
+            self._encoder.send(np.ascontiguousarray(even))
+        except OSError as error:  # it names the whole command
+            text = "the film's encoder has stopped, for the reason that it gives on stderr"
+            raise OSError(errno.EPIPE, text, str(self._path)) from error
         self.frames += 1
 
     def _started(self, frame: np.ndarray) -> Generator[None, np.ndarray | None, None]:

@@ -13,6 +13,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 
 from modules.evaluation import Callback, Step
+from modules.files import said
 from modules.plots import curve_figure
 from modules.runs import Table, read_table
 from modules.seeding import random_state, set_random_state
@@ -125,7 +126,7 @@ def train(settings: Settings, *, run_dir: str | Path | None = None, bar: bool = 
         raise UsageError("dry=true trains nothing: compose has checked the settings already; leave it out to train")
     config, usual = configured(settings.words)  # anew, because the usual folder has the time in its name
     folder = Path(usual if run_dir is None else run_dir).absolute()
-    with undisturbed():
+    with undisturbed(), told():
         try:
             start(config, folder, bar=bar)
         except SystemExit as ended:
@@ -146,7 +147,7 @@ def load(run_dir: str | Path, checkpoint: str = "best", *, arm: int | None = Non
     Raises:
         UsageError: there is no such run, checkpoint or arm.
     """
-    with undisturbed():
+    with undisturbed(), told():
         return NumpyPolicy(loaded(evaluation(run_dir, checkpoint=checkpoint, arm=arm)))
 
 
@@ -183,13 +184,23 @@ def evaluate(
         run_dir, episodes=episodes, envs=envs, checkpoint=checkpoint, arm=arm, policy=policy, seed=seed
     )
     with undisturbed():
-        subject = loaded(settings)
+        with told():
+            subject = loaded(settings)
         return summary(settings, played(settings, subject, callbacks), subject)
 
 
 def evaluation(run_dir: str | Path, **given: Any) -> Evaluation:
     """Make the settings of an evaluation of what is `given` and the command's defaults."""
     return checked(Evaluation, {**DEFAULTS, "run": Path(run_dir), **given})
+
+
+@contextmanager
+def told() -> Iterator[None]:
+    """Make a `UsageError` of what the file system refuses."""
+    try:
+        yield
+    except OSError as error:
+        raise UsageError(said(error)) from error
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from typing import NoReturn
 
 import torch
 
+from modules.files import refuse_unwritable, write_text
 from modules.spec import UsageError
 from pipelines.benchmarks.acting import acting
 from pipelines.benchmarks.dqn import dqn
@@ -95,17 +96,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     options = parse(argv)
     out = PAGE if options.write else options.out
     if out is not None:
-        try:
-            out.parent.mkdir(parents=True, exist_ok=True)
-            out.open("a").close()
-        except OSError as error:
-            raise UsageError(f"cannot write to {str(out)!r}: {error.strerror}") from error
+        refuse_unwritable(out.parent, "--out")
+        if out.is_dir():
+            raise UsageError(f"--out: {out} is a folder; name a file")
     pieces = []
     for piece in report(options.sections or list(SECTIONS), QUICK if options.quick else FULL):
         pieces.append(piece)
         write(piece)
     if out is not None:
-        out.write_text("".join(pieces), encoding="utf-8")
+        write_text(out, "".join(pieces))
 
 
 if __name__ == "__main__":

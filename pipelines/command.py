@@ -1,13 +1,15 @@
-"""What the entry points share: bad input as one sentence before anything exists, and exit codes."""
+"""What the entry points share: bad input and failures of the file system as one sentence, and exit codes."""
 
+import logging
 import multiprocessing
 import os
-import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from hydra import compose, initialize_config_dir
+from hydra._internal import utils as hydra_utils
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -16,9 +18,11 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
+from modules.files import refuse_unwritable, said
 from modules.spec import UsageError
 from pipelines.check import check
 from pipelines.hints import CONF, opened, refuse_bare_words, refuse_flags, unknown_option, unknown_setting
+from pipelines.output import complain
 from pipelines.schema import read
 
 USAGE_EXIT = 2
@@ -31,14 +35,47 @@ class RunFailed(Exception):  # noqa: N818 - it is the run that failed, in an ord
 
 @contextmanager
 def command() -> Iterator[None]:
-    """Turn `UsageError` into its sentence on stderr and exit code 2, a failed run into exit code 1."""
+    """Turn `UsageError` into its sentence on stderr and exit code 2, a failed run into exit code 1.
+
+    What the file system refuses becomes a sentence too, with exit code 1.
+    """
+    logging.raiseExceptions = False  # else a full disk makes a traceback of every line of train.log
     try:
         yield
     except RunFailed as error:
         raise SystemExit(1) from error
     except UsageError as error:
-        sys.stderr.write(f"error: {error}\n")
+        complain(str(error))
         raise SystemExit(USAGE_EXIT) from error
+    except OSError as error:
+        complain(said(error))
+        raise SystemExit(1) from error
+
+
+@contextmanager
+def passed_by_hydra() -> Iterator[None]:
+    """Leave failures of the file system in Hydra's own work to `command`: it makes folders and opens train.log."""
+    report = hydra_utils.run_and_report
+
+    def passed(function: Callable[[], Any]) -> Any:
+        failed: list[OSError] = []
+
+        def tried() -> Any:
+            try:
+                return function()
+            except OSError as error:
+                failed.append(error)
+
+        result = report(tried)  # which makes a traceback, or a sentence, of everything else
+        if failed:
+            raise failed[0]
+        return result
+
+    hydra_utils.run_and_report = passed
+    try:
+        yield
+    finally:
+        hydra_utils.run_and_report = report
 
 
 def worker() -> bool:
@@ -130,10 +167,8 @@ def complaints(overrides: Sequence[str]) -> Iterator[None]:
 
 
 def refuse_existing(run_dir: Path) -> None:
-    """Raise `UsageError` if `run_dir` holds a run already, or cannot be a folder."""
-    nearest = next(path for path in (run_dir, *run_dir.absolute().parents) if path.exists())
-    if not nearest.is_dir():
-        raise UsageError(f"hydra.run.dir: {run_dir} cannot be a folder, because {nearest} is a file")
+    """Raise `UsageError` if `run_dir` holds a run already, cannot be a folder, or cannot be written."""
+    refuse_unwritable(run_dir, "hydra.run.dir")
     if any((run_dir / name).exists() for name in ("checkpoints", "summary.json", "metrics.csv", "replay")):
         raise UsageError(
             f"{run_dir}: a run is there already; go on with it by `python -m pipelines.resume run={run_dir}` "

@@ -5,7 +5,7 @@ import json
 import logging
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -17,13 +17,13 @@ from torchrl.envs.utils import ExplorationType, set_exploration_type
 
 from modules.evaluation import Callback, Episodes, run_episodes
 from modules.exploration import random_policy
-from modules.files import write_text
+from modules.files import said, write_text
 from modules.runs import evaluation_file
 from modules.seeding import seed_everything, seed_for
 from modules.spec import Spec, UsageError, spec
 from pipelines.command import command, configured
 from pipelines.film import film
-from pipelines.output import while_read, write
+from pipelines.output import complain, while_read, write
 from pipelines.saved import PolicyName, Subject, runs_beneath, subject_of
 from pipelines.schema import read
 from pipelines.settings import parse
@@ -61,7 +61,8 @@ USAGE = """python -m pipelines.evaluate run=DIR [setting=value ...]
   view=none|text        also show the first filmed episode as text, frame by frame, and leave evaluation.json as it is
   delay_s=0.2           seconds that each frame stands, on a terminal
 Writes evaluation.json into each run directory, over that of an earlier evaluation. Of a sweep each run is one line;
-those that cannot be evaluated are one on stderr each, and the exit code is 1."""
+those that cannot be evaluated are one on stderr each, and the exit code is 1. A result that cannot be written is
+printed all the same, with the reason on stderr and exit code 1."""
 
 
 @spec
@@ -86,20 +87,30 @@ def loaded(settings: Evaluation) -> Subject:
     return subject_of(settings.run, which=settings.checkpoint, arm=settings.arm, seed=settings.seed)
 
 
-def evaluate(settings: Evaluation, subject: Subject) -> dict[str, Any]:
-    """Run the episodes, film others if asked; return what evaluation.json says, and write it unless watched."""
+def evaluate(
+    settings: Evaluation, subject: Subject, say: Callable[[dict[str, Any]], object] = lambda result: None
+) -> dict[str, Any]:
+    """Run the episodes, film others if asked; return what evaluation.json says, and write it unless watched.
+
+    Args:
+        settings: what to evaluate, and how.
+        subject: made ready for it.
+        say: is told the result when all is written, or when something could not be, before the error goes on.
+    """
     if settings.video and (problem := subject.run.env.film_problem()):
         raise UsageError(problem)
     kept = recorded(settings.run, subject.run.spaces) if settings.steps == "csv" else contextlib.nullcontext(())
-    with kept as callbacks:
-        result = summary(settings, played(settings, subject, callbacks), subject)
-    if settings.view == "none":  # a look at a few episodes is not to replace the result of many
-        write_text(settings.run / evaluation_file(settings.policy), json.dumps(result, indent=2) + "\n")
-    if settings.video:
-        kind = "" if settings.policy == "greedy" else f"_{settings.policy}"
-        path = settings.run / "videos" / f"evaluation_{settings.checkpoint}{kind}.mp4"
-        policy = subject.acting(settings.policy, 1)
-        film(subject.run, policy, subject.around(1), seed=settings.seed, path=path)
+    with contextlib.ExitStack() as at_last:
+        with kept as callbacks:
+            result = summary(settings, played(settings, subject, callbacks), subject)
+            at_last.callback(say, result)
+            if settings.view == "none":  # a look at a few episodes is not to replace the result of many
+                write_text(settings.run / evaluation_file(settings.policy), json.dumps(result, indent=2) + "\n")
+        if settings.video:
+            kind = "" if settings.policy == "greedy" else f"_{settings.policy}"
+            path = settings.run / "videos" / f"evaluation_{settings.checkpoint}{kind}.mp4"
+            policy = subject.acting(settings.policy, 1)
+            film(subject.run, policy, subject.around(1), seed=settings.seed, path=path)
     return result
 
 
@@ -182,8 +193,7 @@ def one(settings: Evaluation) -> int:
     with command():
         subject = loaded(settings)
         stage = stage_for(settings, subject) if settings.view == "text" else None
-        result = evaluate(settings, subject)
-    write(table(result))
+        evaluate(settings, subject, lambda result: write(table(result)))
     if stage is not None:
         with ending_on_signals(), contextlib.closing(stage), while_read():
             watch(subject.acting(settings.policy, 1), stage, Screen(sys.stdout), delay_s=settings.delay_s)
@@ -196,14 +206,12 @@ def all_of(settings: Evaluation, runs: Sequence[Path]) -> int:
     for run_dir in runs:
         try:
             alone = replace(settings, run=run_dir)
-            result = evaluate(alone, loaded(alone))
+            evaluate(alone, loaded(alone), lambda result, run_dir=run_dir: write(line(run_dir, result)))
         except Exception as error:  # whatever is wrong with this one, the others can be evaluated
             text = str(error) if isinstance(error, UsageError) else f"{type(error).__name__}: {error}"
-            where = "" if str(run_dir) in text else f"{run_dir}: "
-            sys.stderr.write(f"error: {where}{' '.join(text.split())}\n")
+            text = said(error) if isinstance(error, OSError) else " ".join(text.split())
+            complain(text if str(run_dir) in text else f"{run_dir}: {text}")
             code = 1
-        else:
-            write(line(run_dir, result))
     return code
 
 

@@ -1,6 +1,7 @@
 """Export a trained policy: `python -m pipelines.export run=DIR [checkpoint=best|last] [format=pt2|onnx]`."""
 
 import importlib.util
+import io
 import logging
 import sys
 import warnings
@@ -13,7 +14,7 @@ from torch import Tensor
 from torch.export import Dim, ExportedProgram
 
 from modules import keys
-from modules.files import write_whole
+from modules.files import refuse_unwritable, write_bytes
 from modules.networks.stepped import GreedyStep, first_inputs
 from modules.spec import Spec, UsageError, spec
 from pipelines.command import command
@@ -43,16 +44,20 @@ def export(settings: Export) -> str:
     """Write the policy; return what there is to say of it.
 
     Raises:
-        UsageError: there is no such run or checkpoint, its network cannot be exported, or a package is missing.
+        UsageError: there is no such run or checkpoint, its network cannot be exported, a package is missing, or the
+            run's folder cannot be written.
+        OSError: the policy could not be written; an earlier one is still there.
     """
     if settings.format == "onnx":
         refuse_missing()
     subject = subject_of(settings.run, which=settings.checkpoint, arm=None, seed=0)
     if subject.run.network.torso.writes != "features":
         raise UsageError(f"{settings.run}: a table looks observations up in Python, which cannot be exported")
+    refuse_unwritable(settings.run, "run")
     program, inputs = exported(subject)
-    path = settings.run / f"policy.{settings.format}"
-    write_whole(path, lambda file: WRITERS[settings.format](program, inputs, file))
+    path, content = settings.run / f"policy.{settings.format}", io.BytesIO()
+    WRITERS[settings.format](program, inputs, content)  # not into the file: PyTorch aborts where writing fails
+    write_bytes(path, content.getvalue())
     return described(path, subject, inputs, program.module()(inputs))
 
 

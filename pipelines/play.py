@@ -81,7 +81,7 @@ def main(arguments: Sequence[str]) -> int:
         return 0
     with command():
         spec, stage = stage_for(arguments)
-    with contextlib.closing(stage), key_presses(sys.stdin) as pressed, while_read():
+    with command(), contextlib.closing(stage), key_presses(sys.stdin) as pressed, while_read():
         play(spec, stage, pressed, Screen(sys.stdout))
     return 0
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
+from modules.files import refuse_unwritable, write_bytes, write_text
 from modules.loggers.metrics import METRICS
 from modules.plots import Difference, GroupCurve, Panel, draw_report
 from modules.runs import RANDOM_PLAY, SCORE_METRIC, find_runs, load_run
@@ -207,12 +208,14 @@ def targets(options: argparse.Namespace, groups: Sequence[Group]) -> dict[str, f
     return {exp: given.get(exp, given.get("", math.nan)) for exp in exps if exp in given or "" in given}
 
 
-def report(options: argparse.Namespace) -> str:
-    """Read the runs, write report.md and its pictures into `options.out`; return the text and where it is.
+def report(options: argparse.Namespace) -> None:
+    """Read the runs, write report.md and its pictures into `options.out`, and the text to standard output.
 
     Raises:
-        UsageError: if the runs cannot be compared; nothing is written then.
+        UsageError: if the runs cannot be compared or the folder cannot be written; nothing is written then.
+        OSError: if a file could not be written; the text stands on standard output all the same.
     """
+    refuse_unwritable(options.out, "--out")
     quantity = "score" if options.metric == SCORE_METRIC else f"last {options.metric}"
     sides = _load_sides(options, quantity)
     groups = [group for side in sides for group in side]
@@ -232,20 +235,19 @@ def report(options: argparse.Namespace) -> str:
     page = options.out / "report.md"
     said = "over the report that was there" if page.exists() else "anew"
     try:
-        options.out.mkdir(parents=True, exist_ok=True)
         for name, picture in pictures.items():
-            (options.out / name).write_bytes(picture)
-        page.write_text(f"# Report: {options.metric}\n\n{links}\n{text}", encoding="utf-8")
-    except OSError as error:
-        raise UsageError(f"cannot write to '{options.out}': {error}.") from error
-    return f"{text}\nWritten, {said}: {', '.join(str(options.out / name) for name in (page.name, *pictures))}\n"
+            write_bytes(options.out / name, picture)
+        write_text(page, f"# Report: {options.metric}\n\n{links}\n{text}")
+    except OSError:
+        write(text)
+        raise
+    write(f"{text}\nWritten, {said}: {', '.join(str(options.out / name) for name in (page.name, *pictures))}\n")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; input that cannot be reported ends in `SystemExit` with code 2."""
     with command():
-        text = report(_parse(argv))
-    write(text)
+        report(_parse(argv))
     return 0
 
 

@@ -1,14 +1,12 @@
 """One sitting of a run, fresh or resumed: signals, summary, pictures, and an orderly end whatever happens."""
 
 import contextlib
-import fcntl
 import json
 import logging
-import os
 import signal
 import subprocess
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from types import FrameType
@@ -16,11 +14,12 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from modules import checkpoint as checkpoints
 from modules.errors import NonFiniteError
-from modules.files import write_text
+from modules.files import refuse_unwritable, said, write_text
+from modules.lock import lock
 from modules.loggers import Progress
 from modules.plots import arms_over_time, learning_curve, visits_map
-from modules.spec import UsageError
 from pipelines.build import build
 from pipelines.check import check
 from pipelines.command import RunFailed, refuse_existing
@@ -93,52 +92,53 @@ def execute(
 
 @contextlib.contextmanager
 def locked(run_dir: Path) -> Iterator[None]:
-    """Keep other processes out of a run directory while this one works in it."""
+    """Keep other processes out of a run directory, which must be one to write in, while this one works in it."""
+    refuse_unwritable(run_dir, "run directory")
     run_dir.mkdir(parents=True, exist_ok=True)
-    folder = os.open(run_dir, os.O_RDONLY)
-    try:
-        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        os.close(folder)
-        raise UsageError(f"{run_dir}: another process is at work there") from error
-    try:
+    with lock(run_dir):
         yield
-    finally:
-        os.close(folder)
 
 
 def ended_by(error: BaseException, loop: Loop) -> tuple[str, int, str]:
     """Save what can be saved after `error`; return the run's status, exit code and a sentence for the user."""
     where = f"at frame {loop.counters.frames}"
-    go_on = f"go on with `python -m pipelines.resume run={loop.parts.run_dir}`"
     match error:
         case Stop():
             trouble = save(loop)
-            how = (
-                f"but saving failed: {trouble}; {go_on} from the last checkpoint" if trouble else f"all saved; {go_on}"
-            )
+            how = f"but saving failed: {trouble}" if trouble else "all saved"
+            how = f"{how}; {way_on(loop, last=bool(trouble))}"
             return "interrupted", 128 + error.signum, f"stopped by {signal.Signals(error.signum).name} {where}, {how}"
         case KeyboardInterrupt():
-            return "interrupted", 128 + signal.SIGINT, f"stopped at once {where}; {go_on} from the last checkpoint"
+            return "interrupted", 128 + signal.SIGINT, f"stopped at once {where}; {way_on(loop, last=True)}"
         case NonFiniteError():
             return "failed", 1, f"stopped {where}: {error}; the checkpoint before it is kept, but resuming repeats this"
         case Exception():
-            path = loop.parts.run_dir / "error.txt"
-            trouble = save(loop, traceback.format_exception(error))
+            why = said(error) if isinstance(error, OSError) else f"{type(error).__name__}: {error}"
+            path, traced = loop.parts.run_dir / "error.txt", ""
+            with contextlib.suppress(OSError):
+                write_text(path, "".join(traceback.format_exception(error)))
+                traced = f" (traceback in {path})"
+            trouble = save(loop)
             too = f", and saving failed too: {trouble}" if trouble else ""
-            return "failed", 1, f"failed {where}: {type(error).__name__}: {error} (traceback in {path}); {go_on}{too}"
+            return "failed", 1, f"failed {where}: {why}{traced}{too}; {way_on(loop, last=bool(trouble))}"
     raise error
 
 
-def save(loop: Loop, lines: Sequence[str] = ()) -> str:
-    """Save what is not saved yet, and `lines`, if there are any, as error.txt; say why if that is not possible."""
+def save(loop: Loop) -> str:
+    """Save what is not saved yet; say why if that is not possible."""
     try:
         loop.end_episodes_and_save()
-        if lines:
-            (loop.parts.run_dir / "error.txt").write_text("".join(lines))
-    except OSError as error:
-        return str(error)
+    except Exception as error:  # what broke the run may break this too, and must not be hidden by it
+        return said(error) if isinstance(error, OSError) else f"{type(error).__name__}: {error}"
     return ""
+
+
+def way_on(loop: Loop, *, last: bool) -> str:
+    """Say how to go on, from what is saved or, with `last`, from the last checkpoint before."""
+    run_dir = loop.parts.run_dir
+    if loop.counters.frames == 0 or not checkpoints.found(run_dir / "checkpoints"):
+        return f"nothing was learned yet: delete {run_dir} and start again"
+    return f"go on with `python -m pipelines.resume run={run_dir}`{' from the last checkpoint' if last else ''}"
 
 
 def finish(loop: Loop, status: str) -> None:

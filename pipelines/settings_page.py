@@ -12,6 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from pydantic import PydanticUserError, TypeAdapter
 
 from modules.spec import Spec
+from pipelines.command import command
 from pipelines.hints import CONF, OVER_ALL, options
 from pipelines.output import write
 from pipelines.schema import Run
@@ -119,4 +120,5 @@ def said(schema: Mapping[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    write(page())
+    with command():
+        write(page())

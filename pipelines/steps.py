@@ -1,6 +1,7 @@
 """Every step of an evaluation: a table with one row each, and a picture of the first episodes."""
 
 import contextlib
+import io
 import logging
 import shutil
 import tempfile
@@ -11,7 +12,7 @@ from typing import IO
 import numpy as np
 
 from modules.evaluation import Callback, Step
-from modules.files import write_whole
+from modules.files import about, refuse_unwritable, write_whole
 from modules.keys import Spaces
 from modules.plots import episodes_over_steps
 
@@ -24,7 +25,13 @@ log = logging.getLogger("recall")
 
 @contextlib.contextmanager
 def recorded(run_dir: Path, spaces: Spaces) -> Iterator[Sequence[Callback]]:
-    """Yield callbacks for an evaluation; write episodes.csv and episodes.png of what they saw once it is over."""
+    """Yield callbacks for an evaluation; write episodes.csv and episodes.png of what they saw once it is over.
+
+    Raises:
+        UsageError: the folder cannot be written; nothing has been evaluated then.
+        OSError: it cannot be any more, and that only when the evaluation is over: its result is not lost.
+    """
+    refuse_unwritable(run_dir, "run")
     size, shape = spaces.observation_size, list(spaces.observation_shape)
     for name, most in (("columns of their own in episodes.csv", MAX_COLUMNS), ("a picture episodes.png", MAX_PANELS)):
         if size > most:
@@ -53,12 +60,18 @@ class StepTable(Callback):
         self._files: dict[int, IO[bytes]] = {}  # by the first episode in it
         self._running: dict[int, IO[bytes]] = {}  # by the episode that runs
         self._idle: dict[int, IO[bytes]] = {}  # by the last episode in it
+        self._failed: OSError | None = None  # the first failure; `write` tells of it
 
     def on_episode_begin(self, episode: int, observation: np.ndarray) -> None:
         """Find the file."""
         del observation
         if (file := self._idle.pop(episode - 1, None)) is None:
-            file = self._files[episode] = tempfile.TemporaryFile(dir=self._folder)  # noqa: SIM115 - closed by `close`
+            try:
+                file = tempfile.TemporaryFile(dir=self._folder)  # noqa: SIM115 - closed by `close`
+            except OSError as error:
+                self._failed = self._failed or error
+                file = io.BytesIO()
+            self._files[episode] = file
         self._running[episode] = file
 
     def on_step_end(self, step: Step) -> None:
@@ -66,7 +79,11 @@ class StepTable(Callback):
         cells = [step.episode, step.number, step.action, np.float32(step.reward), +step.terminated, +step.truncated]
         if self._columns:
             cells += list(step.observation.reshape(-1))
-        self._running[step.episode].write((",".join(map(str, cells)) + "\n").encode())
+        if self._failed is None:
+            try:
+                self._running[step.episode].write((",".join(map(str, cells)) + "\n").encode())
+            except OSError as error:
+                self._failed = error
 
     def on_episode_end(self, episode: int, episode_return: float, length: int) -> None:
         """Leave the file to the next episode."""
@@ -74,7 +91,10 @@ class StepTable(Callback):
         self._idle[episode] = self._running.pop(episode)
 
     def write(self, path: Path) -> None:
-        """Put everything into one file, which appears when it is complete."""
+        """Put everything into one file, which appears when it is complete; raise `OSError` if anything is missing."""
+        if self._failed is not None:
+            with about(path):
+                raise self._failed
         names = [f"observation_{i}" for i in range(self._columns)] if self._columns > 1 else ["observation"]
         header = ["episode", "step", "action", "reward", "terminated", "truncated", *names[: self._columns]]
 
@@ -89,7 +109,8 @@ class StepTable(Callback):
     def close(self) -> None:
         """Let the files go."""
         for file in self._files.values():
-            file.close()
+            with contextlib.suppress(OSError):  # of what had no room, and is not wanted any more
+                file.close()
 
 
 class FirstEpisodes(Callback):

@@ -1,5 +1,6 @@
 """Train: `python -m pipelines.train +exp=drqn_cartpole [setting=value …]`; `--help` lists every setting."""
 
+import logging
 import os
 import signal
 import sys
@@ -12,7 +13,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from modules.spec import UsageError
-from pipelines.command import CONF, SWEEP_FLAGS, RunFailed, abandoned, command, preflight, worker
+from pipelines.command import CONF, SWEEP_FLAGS, RunFailed, abandoned, command, passed_by_hydra, preflight, worker
 from pipelines.hints import opened
 from pipelines.session import start
 
@@ -20,6 +21,7 @@ from pipelines.session import start
 @hydra.main(version_base="1.3", config_path=CONF, config_name="config")
 def main(cfg: DictConfig) -> float | None:
     """Run one job and return its score, so that sweepers can maximise it."""
+    logging.raiseExceptions = False  # in a worker of joblib, where there is no `command`
     hydra_cfg = HydraConfig.get()
     alone = hydra_cfg.mode == RunMode.RUN  # not one of several jobs, whose bars would overwrite each other
     run_dir = Path(hydra_cfg.runtime.output_dir)
@@ -47,4 +49,5 @@ if __name__ == "__main__":
         if not SWEEP_FLAGS.isdisjoint(sys.argv):
             # joblib would kill its workers, which the terminal's Ctrl-C reaches as well, in the middle of saving.
             signal.signal(signal.SIGINT, signal.SIG_DFL)
-        main()
+        with passed_by_hydra():
+            main()

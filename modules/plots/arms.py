@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from modules.files import write_bytes
 from modules.plots.figure import BLACK, GREY, figure_of, frames_axis, png, run_title
 from modules.runs import Table, measured, read_table
 
@@ -50,7 +51,7 @@ def arms_over_time(run_dir: Path) -> Path | None:
         frames_axis(panels[-1])
         picture = png(figure)
     target = run_dir / "arms.png"
-    target.write_bytes(picture)
+    write_bytes(target, picture)
     return target
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from modules.files import write_bytes
 from modules.plots.figure import BLUE, GREEN, ORANGE, PURPLE, VERMILLION, figure_of, frames_axis, png, run_title
 from modules.runs import Table, measured, read_table
 
@@ -29,7 +30,7 @@ def learning_curve(run_dir: Path) -> Path | None:
     if figure is None:
         return None
     target = run_dir / "learning_curve.png"
-    target.write_bytes(png(figure))
+    write_bytes(target, png(figure))
     return target
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from modules.files import write_bytes
 from modules.plots.figure import COLOURS, LINES, figure_of, png, run_title
 
 
@@ -41,5 +42,5 @@ def episodes_over_steps(run_dir: Path, observations: Sequence[np.ndarray], retur
         figure.legend(handles, labels, loc="outside right upper")
         picture = png(figure)
     target = run_dir / "episodes.png"
-    target.write_bytes(picture)
+    write_bytes(target, picture)
     return target

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from modules.files import write_bytes
 from modules.plots.figure import figure_of, png, run_title
 
 SIDE, WIDE = 6.5, 9.2  # inch: of a square map, of a flat one
@@ -47,5 +48,5 @@ def visits_map(run_dir: Path, counts: np.ndarray) -> Path | None:
         figure.colorbar(shown, ax=axes, label="visits", pad=0.01)
         picture = png(figure)
     target = run_dir / "visits.png"
-    target.write_bytes(picture)
+    write_bytes(target, picture)
     return target

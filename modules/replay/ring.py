@@ -1,5 +1,6 @@
 """The ring of rows on disk: opened or created whole, refused where it does not fit or was damaged."""
 
+import errno
 import json
 import os
 import shutil
@@ -11,9 +12,12 @@ import psutil
 from tensordict import TensorDict, TensorDictBase
 from torchrl.data import LazyMemmapStorage
 
+from modules.files import about
 from modules.spec import UsageError
 
 GIB = 2**30
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+NO_CLAIMS = (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS)  # of file systems on which disk cannot be claimed
 
 
 def refuse_what_does_not_fit(needed: int, directory: Path) -> None:
@@ -70,18 +74,24 @@ def refuse_damaged_files(directory: Path, ring: TensorDictBase) -> None:
 def reserve(directory: Path) -> None:
     """Claim the disk that sparse files only promise: full, it is an error here, and a crash in the middle of a run.
 
-    macOS cannot claim it; there a disk that fills up during the run is that crash.
+    macOS and some network file systems cannot claim it; there a disk that fills up during the run is that crash.
+
+    Raises:
+        UsageError: there is no room.
+        OSError: the file system refuses for another reason.
     """
     if not hasattr(os, "posix_fallocate"):
         return
     for path in directory.glob("*.memmap"):
         try:
-            with path.open("r+b") as file:
+            with about(path), path.open("r+b") as file:
                 os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
         except OSError as error:
-            raise UsageError(
-                f"{directory}: no room for the replay ({error.strerror}); lower replay.capacity"
-            ) from error
+            if error.errno in NO_ROOM:
+                text = f"{directory}: no room for the replay ({error.strerror}); lower replay.capacity"
+                raise UsageError(text) from error
+            if error.errno not in NO_CLAIMS:
+                raise
 
 
 def open_ring(directory: Path, template: TensorDict, rows: int) -> LazyMemmapStorage:
@@ -98,6 +108,7 @@ def open_ring(directory: Path, template: TensorDict, rows: int) -> LazyMemmapSto
         refuse_damaged_files(directory, expected)
         storage._storage, storage.initialized, storage._len = TensorDict.load_memmap(directory), True, rows
     else:
-        storage.set(range(1), template.unsqueeze(0))
+        with about(directory):
+            storage.set(range(1), template.unsqueeze(0))
         reserve(directory)
     return storage

@@ -207,5 +207,5 @@ def test_refuses_an_output_folder_that_is_a_file(make_run, capsys, tmp_path):
     (tmp_path / "file").write_text("mine")
     with pytest.raises(SystemExit):
         main([str(make_run("a", 1.0)), "--out", str(tmp_path / "file")])
-    assert "cannot write to" in capsys.readouterr().err
+    assert "cannot be a folder" in capsys.readouterr().err
     assert (tmp_path / "file").read_text() == "mine"
