@@ -21,7 +21,7 @@ from modules.seeding import seed_for
 from modules.spec import Spec, UsageError, spec
 from pipelines.command import command
 from pipelines.film import film
-from pipelines.output import while_read, write
+from pipelines.output import one_line, quoted, while_read, write
 from pipelines.saved import Subject, runs_beneath, subject_of
 from pipelines.settings import parse
 from pipelines.steps import recorded
@@ -135,7 +135,7 @@ def main(arguments: Sequence[str]) -> int:
         runs = runs_beneath(settings.run)
         if runs and settings.view != "none":
             raise UsageError(
-                f"view=text shows one run, but {settings.run} has several beneath it: name one, e.g. {runs[0]}"
+                f"view=text shows one run, but {settings.run} has several beneath it: name one, e.g. run={quoted(runs[0])}"
             )
     return all_of(settings, runs) if runs else one(settings)
 
@@ -161,9 +161,9 @@ def all_of(settings: Evaluation, runs: Sequence[Path]) -> int:
             alone = replace(settings, run=run_dir)
             result = evaluate(alone, loaded(alone))
         except Exception as error:  # whatever is wrong with this one, the others can be evaluated
-            text = str(error) if isinstance(error, UsageError) else f"{type(error).__name__}: {error}"
+            text = str(error) if isinstance(error, UsageError) else " ".join(f"{type(error).__name__}: {error}".split())
             where = "" if str(run_dir) in text else f"{run_dir}: "
-            sys.stderr.write(f"error: {where}{' '.join(text.split())}\n")
+            sys.stderr.write(f"error: {one_line(where + text)}\n")
             code = 1
         else:
             write(line(run_dir, result))
@@ -182,7 +182,7 @@ def line(run_dir: Path, result: dict[str, Any]) -> str:
     """Say the same in one line."""
     arm = f", arm {result['arm']}" if "arm" in result else ""
     return (
-        f"{run_dir}: return {result['mean']:.4g} ± {result['std']:.4g} ({result['min']:.4g} to {result['max']:.4g}), "
+        f"{one_line(str(run_dir))}: return {result['mean']:.4g} ± {result['std']:.4g} ({result['min']:.4g} to {result['max']:.4g}), "
         f"{result['episodes']} episodes of {result['length_mean']:.4g} steps, "
         f"{result['checkpoint']} checkpoint at frame {result['frames']}{arm}\n"
     )

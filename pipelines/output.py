@@ -1,10 +1,13 @@
-"""Standard output whose reader may leave early, as `| head -1` does."""
+"""What is written for people: for a reader who may leave early, in any encoding, whatever folders are called."""
 
+import io
 import os
+import shlex
 import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 
 @contextmanager
@@ -23,3 +26,28 @@ def write(text: str) -> None:
     """Write `text`, if anybody reads it."""
     with while_read():
         sys.stdout.write(text)
+
+
+def escape_unprintable() -> None:
+    """Let standard output escape what its encoding lacks, as standard error does: no log line is worth a run."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+
+
+def one_line(text: str) -> str:
+    """Escape line breaks and whatever else cannot be printed, which names of folders may hold."""
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+
+
+def quoted(path: Path | str) -> str:
+    """Write a path as a shell reads it, in one line; what cannot be printed in the way of bash, ksh and zsh."""
+    text = str(path)
+    if text.isprintable():
+        return shlex.quote(text)
+    kept = (char if char.isprintable() and char not in "\\'" else escaped(char) for char in text)
+    return f"$'{''.join(kept)}'"
+
+
+def escaped(char: str) -> str:
+    """Write the bytes of a character as such a shell reads them."""
+    return "".join(f"\\x{byte:02x}" for byte in os.fsencode(char))

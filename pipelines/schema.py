@@ -53,7 +53,7 @@ class Run(Spec):
         dry: stop after all checks.
     """
 
-    name: Annotated[str, Field(min_length=1, pattern=r"^[\w.-]+$")]
+    name: Annotated[str, Field(min_length=1, pattern=r"^[\w.-]*[\w-][\w.-]*$")]  # a folder: not `..`
     seed: Count
     device: Literal["auto", "cpu", "cuda"]
     threads: Count

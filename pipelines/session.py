@@ -25,6 +25,7 @@ from pipelines.build import build
 from pipelines.check import check
 from pipelines.command import RunFailed, refuse_existing
 from pipelines.loop import Loop, Stop
+from pipelines.output import quoted
 from pipelines.schema import Run, read
 from pipelines.signals import handled_by
 
@@ -110,7 +111,7 @@ def locked(run_dir: Path) -> Iterator[None]:
 def ended_by(error: BaseException, loop: Loop) -> tuple[str, int, str]:
     """Save what can be saved after `error`; return the run's status, exit code and a sentence for the user."""
     where = f"at frame {loop.counters.frames}"
-    go_on = f"go on with `python -m pipelines.resume run={loop.parts.run_dir}`"
+    go_on = f"go on with `python -m pipelines.resume run={quoted(loop.parts.run_dir)}`"
     match error:
         case Stop():
             trouble = save(loop)

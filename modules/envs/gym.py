@@ -57,7 +57,7 @@ def make_vec(env_id: str, num_envs: int, kwargs: dict[str, Any], wrappers: Seque
 
 def check_id(env_id: str) -> None:
     """Raise `UsageError` if Gymnasium does not know `env_id`."""
-    module, _, name = env_id.rpartition(":")
+    module, colon, name = env_id.rpartition(":")
     load_extra(name)
     if module:  # registers what it defines, as gymnasium.make would have it do
         imported(module, "env.id")
@@ -65,7 +65,7 @@ def check_id(env_id: str) -> None:
         gymnasium.spec(name)
     except gymnasium.error.Error as error:
         near = difflib.get_close_matches(name, list(gymnasium.registry), n=3)
-        hint = f"; did you mean {' or '.join(near)}?" if near else ""
+        hint = f"; did you mean {' or '.join(module + colon + other for other in near)}?" if near else ""
         raise UsageError(f"env.id: Gymnasium knows no environment {env_id!r}{hint or f' ({error})'}") from error
 
 
