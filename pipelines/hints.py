@@ -11,7 +11,7 @@ from hydra import compose
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.object_type import ObjectType
 from hydra.errors import HydraException
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from modules.spec import UsageError
@@ -145,10 +145,16 @@ def no_such_group(name: str) -> str:
     return f"{name}: no such group{did_you_mean(near) or '; there are ' + ', '.join(groups)}"
 
 
+def content(group: str, option: str) -> Any:
+    """What an option's own file says, as plain values; raises `UsageError` if there is no such option."""
+    if (group, option) not in options(group):
+        raise UsageError(no_such_option(group, option))
+    return OmegaConf.to_container(OmegaConf.load(Path(CONF, group, f"{option}.yaml")))
+
+
 def settings(group: str, option: str) -> list[str]:
     """Names of the settings that an option's own file gives."""
-    content = OmegaConf.load(Path(CONF, group, f"{option}.yaml"))
-    return [str(name) for name in content] if isinstance(content, DictConfig) else []
+    return [str(name) for name in content(group, option) or {}]
 
 
 def flat_names(node: Any, prefix: str = "") -> Iterator[str]:

@@ -84,13 +84,19 @@ def reserve(directory: Path) -> None:
             ) from error
 
 
-def open_ring(directory: Path, template: TensorDict, rows: int) -> LazyMemmapStorage:
-    """Open the ring in `directory`, or create it there with `rows` rows like `template`."""
+def open_ring(directory: Path, template: TensorDict, rows: int, *, fewest: int) -> LazyMemmapStorage:
+    """Open the ring in `directory`, or create it there with `rows` rows like `template`.
+
+    One that is there keeps its size, `max_size`, which is at least `fewest`: `save_every` may be changed at a resume.
+    """
     existing = (directory / "meta.json").exists()
+    found = recorded(directory / "meta.json") if existing else {}
+    there = {shape[0] for _, shape in found.values() if isinstance(shape, list) and shape}
+    rows = next(iter(there), rows)
     storage = LazyMemmapStorage(rows, scratch_dir=directory, existsok=existing)
     if existing:
         expected = template.unsqueeze(0).expand(rows)
-        if recorded(directory / "meta.json") != schema(expected):
+        if rows < fewest or found != schema(expected):
             raise UsageError(
                 f"{directory}: the replay there does not fit the configuration (other rows, network or capacity); "
                 "restore the config.yaml that the run was started with"
