@@ -3,9 +3,9 @@
 from dataclasses import fields
 from pathlib import Path
 
-from modules.replay.ring import refuse_what_does_not_fit
 from modules.spec import Spec, UsageError
 from pipelines.schema import Run
+from pipelines.sizes import refuse_full_disk, refuse_too_large
 
 
 def specs(part: Spec) -> list[Spec]:
@@ -20,9 +20,10 @@ def refuse_misfits(run: Run) -> None:
     problems = [sentence for part in specs(run) for sentence in part.needs(run)]
     if problems:
         raise UsageError("; ".join(problems))
+    refuse_too_large(run)
 
 
 def check(run: Run, run_dir: Path) -> None:
-    """Raise `UsageError` if the parts do not fit each other, or the replay this disk; nothing has been allocated."""
+    """Raise `UsageError` if the parts do not fit each other, memory or disk; nothing has been allocated."""
     refuse_misfits(run)
-    refuse_what_does_not_fit(run.replay_bytes, run_dir / "replay")
+    refuse_full_disk(run, run_dir)

@@ -81,4 +81,6 @@ def refuse_lonely(flags: Mapping[str, str], settings: Sequence[str]) -> None:
         if name in flags and flags.keys().isdisjoint(owners):
             raise UsageError(f"{name}: it belongs to {' or '.join(owners)}, as in {SHOW}=job {name}")
     if "--shell-completion" in flags and not any(given.partition("=")[0] in SHELL for given in settings):
-        raise UsageError(f"--shell-completion: say what to do for which shell, {' or '.join(SHELL)}, as in install=bash")
+        raise UsageError(
+            f"--shell-completion: say what to do for which shell, {' or '.join(SHELL)}, as in install=bash"
+        )

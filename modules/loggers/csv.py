@@ -82,9 +82,7 @@ class CsvLogger:
         UsageError: files that exist already, or that do not fit `state`.
     """
 
-    def __init__(
-        self, run_dir: Path, *, family: bool, state: Mapping[str, str | int] | None, frames: int = 0
-    ) -> None:
+    def __init__(self, run_dir: Path, *, family: bool, state: Mapping[str, str | int] | None, frames: int = 0) -> None:
         self._tables: dict[str, _Table] = {}
         self._state: State | None = None
         try:

@@ -16,12 +16,20 @@ from modules.spec import UsageError
 GIB = 2**30
 
 
-def refuse_what_does_not_fit(needed: int, directory: Path) -> None:
-    """Raise `UsageError` if `needed` bytes do not fit the disk of `directory`; memory only caches them."""
+def refuse_what_does_not_fit(needed: int, directory: Path, *, beside: int = 0) -> None:
+    """Raise `UsageError` if `needed` bytes do not fit the disk of `directory`; memory only caches them.
+
+    `beside` are the bytes of the run's checkpoints, on the same disk.
+    """
     existing = next(path for path in (directory, *directory.parents) if path.exists())
     existing = existing.absolute()
     held = sum(path.stat().st_blocks * 512 for path in directory.glob("*"))  # by the ring of a run that is resumed
     disk, memory = shutil.disk_usage(existing).free + held, psutil.virtual_memory().available
+    if needed <= disk < needed + beside:
+        raise UsageError(
+            f"the run takes {readable(needed + beside)} for replay and checkpoints, but {existing} has {readable(disk)} of "
+            "disk left: lower keep_checkpoints, make the network smaller or choose another hydra.run.dir"
+        )
     if needed > disk:
         raise UsageError(
             f"replay.capacity: the replay takes {readable(needed)}, but {existing} has {readable(disk)} of disk and "
