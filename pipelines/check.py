@@ -26,4 +26,16 @@ def refuse_misfits(run: Run) -> None:
 def check(run: Run, run_dir: Path) -> None:
     """Raise `UsageError` if the parts do not fit each other, memory or disk; nothing has been allocated."""
     refuse_misfits(run)
+    refuse_unreadable_name(run_dir)
     refuse_full_disk(run, run_dir)
+
+
+def refuse_unreadable_name(run_dir: Path) -> None:
+    """Raise `UsageError` for a folder whose name is no text: PyTorch's memory-mapped files cannot lie there."""
+    try:
+        str(run_dir.absolute()).encode()
+    except UnicodeEncodeError as error:
+        raise UsageError(
+            f"hydra.run.dir: {run_dir} has bytes that are no UTF-8, and PyTorch opens no replay in such a folder; "
+            "rename it or choose another (a run that is there can be evaluated and exported)"
+        ) from error

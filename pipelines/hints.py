@@ -58,7 +58,8 @@ def opened(words: Sequence[str]) -> list[str]:
     """Write for Hydra what can be said more simply here.
 
     The settings of an environment's constructor are given as all others are, where Hydra asks for a +. The name of a
-    folder is taken as it stands, where Hydra has quotes for `=`, `,`, `#` and letters beyond ASCII; `${…}` stays its own.
+    folder is taken as it stands, where Hydra asks for quotes around `=`, `,`, `#` and letters beyond ASCII; but `${…}`
+    is resolved by Hydra.
     """
     return [f"++{given}" if given.startswith(OPEN) else folder_as_text(given) for given in words]
 

@@ -1,4 +1,4 @@
-"""Resume at the newest checkpoint: `python -m pipelines.resume run=DIR [total_frames=N] [device=cpu] [setting=value …]`."""
+"""Resume at the newest checkpoint: `python -m pipelines.resume run=DIR [total_frames=N] [setting=value …]`."""
 
 import json
 import logging

@@ -52,13 +52,14 @@ def given(arguments: Sequence[str], names: Collection[str], literal: Collection[
 def from_yaml(word: str, text: str) -> Any:
     """Read the value `text` of `word`."""
     try:
-        return OmegaConf.to_container(OmegaConf.from_dotlist([f"value={text}"]))["value"]  # pyright: ignore[reportCallIssue, reportArgumentType]
+        read: Any = OmegaConf.to_container(OmegaConf.from_dotlist([f"value={text}"]))
+        return read["value"]
     except Exception as error:  # whatever the reader of YAML stumbles over
         raise UsageError(f"{word}: the value is not readable as YAML") from error
 
 
 def folder(text: str | os.PathLike[str], name: str = "folder") -> Path:
-    """Make a path of what was given as `name`; raises `UsageError` if it is empty, which would be the current folder."""
+    """Make a path of what was given as `name`; an empty one, which would be the current folder, is a `UsageError`."""
     if not os.fspath(text):
         raise UsageError(f"{name}: the path is empty; a dot is the current folder")
     return Path(text)

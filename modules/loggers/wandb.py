@@ -9,6 +9,7 @@ from typing import Literal
 
 import numpy as np
 import wandb
+from wandb.sdk.lib.runid import generate_id
 
 from modules.loggers.arms import ArmEpisodes, played
 from modules.loggers.base import State
@@ -62,7 +63,7 @@ class WandbLogger:
     ) -> None:
         # The variable names one run: a further run of this process, which inherits it, has an id of its own.
         inherited = os.environ.pop("WANDB_RUN_ID", None)
-        run_id = str((state or {}).get("wandb_id") or inherited or wandb.util.generate_id())
+        run_id = str((state or {}).get("wandb_id") or inherited or generate_id())
         # wandb wraps both to learn the exit code, which finish() is told; in a multirun the wraps pile up.
         hooks = sys.excepthook, sys.exit
         try:

@@ -27,8 +27,9 @@ def refuse_what_does_not_fit(needed: int, directory: Path, *, beside: int = 0) -
     disk, memory = shutil.disk_usage(existing).free + held, psutil.virtual_memory().available
     if needed <= disk < needed + beside:
         raise UsageError(
-            f"the run takes {readable(needed + beside)} for replay and checkpoints, but {existing} has {readable(disk)} of "
-            "disk left: lower keep_checkpoints, make the network smaller or choose another hydra.run.dir"
+            f"the run takes {readable(needed + beside)} for replay and checkpoints, but {existing} has "
+            f"{readable(disk)} of disk left: lower keep_checkpoints, make the network smaller or choose another "
+            "hydra.run.dir"
         )
     if needed > disk:
         raise UsageError(
