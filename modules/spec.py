@@ -10,6 +10,7 @@ from pydantic.dataclasses import dataclass
 from pydantic_core import PydanticCustomError, core_schema
 
 NUMBERS = ("int", "float")  # as pydantic calls their schemas
+LIMIT = 2**63
 
 
 class UsageError(ValueError):
@@ -41,6 +42,8 @@ def without_booleans(schema: Any) -> Any:
         choices = zip(map(without_booleans, schema["choices"]), names, strict=True)
         return schema | {"choices": [(part, name) if name in NUMBERS else part for part, name in choices]}
     schema = {name: without_booleans(part) for name, part in schema.items()}
+    if schema.get("type") == "int":
+        return core_schema.no_info_before_validator_function(refuse_beyond_64_bits, schema)  # pyright: ignore[reportArgumentType]
     if schema.get("type") in NUMBERS:
         return core_schema.no_info_before_validator_function(refuse_boolean, schema)  # pyright: ignore[reportArgumentType]
     return schema
@@ -51,6 +54,13 @@ def refuse_boolean(value: Any) -> Any:
     if isinstance(value, bool):
         raise PydanticCustomError("boolean_number", "Input should be a number")
     return value
+
+
+def refuse_beyond_64_bits(value: Any) -> Any:
+    """Return `value` if it is no boolean, and not larger than what tensors and arrays count with."""
+    if isinstance(value, int | float) and not -LIMIT <= value < LIMIT:
+        raise PydanticCustomError("beyond_64_bits", "Input should be a number of 64 bits, from -2**63 to 2**63 - 1")
+    return refuse_boolean(value)
 
 
 SpecT = TypeVar("SpecT", bound=Spec)

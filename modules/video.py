@@ -107,7 +107,7 @@ class Writer:
 
     def _started(self, frame: np.ndarray) -> Generator[None, np.ndarray | None, None]:
         encoder = imageio_ffmpeg.write_frames(
-            str(self._part),
+            str(self._part.absolute()),  # ffmpeg reads `a:b` as a protocol, and `-a` as an option
             (frame.shape[1], frame.shape[0]),
             fps=self._fps,  # pyright: ignore[reportArgumentType] - a float is as welcome
             macro_block_size=2,

@@ -22,10 +22,11 @@ from pipelines.acting import NumpyPolicy
 from pipelines.check import refuse_misfits
 from pipelines.command import RunFailed, configured
 from pipelines.evaluate import DEFAULTS, Evaluation, loaded, played, summary
+from pipelines.output import quoted
 from pipelines.saved import PolicyName
 from pipelines.schema import read
 from pipelines.session import start
-from pipelines.settings import checked
+from pipelines.settings import checked, folder
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -125,15 +126,15 @@ def train(settings: Settings, *, run_dir: str | Path | None = None, bar: bool = 
     if settings.config.dry:
         raise UsageError("dry=true trains nothing: compose has checked the settings already; leave it out to train")
     config, usual = configured(settings.words)  # anew, because the usual folder has the time in its name
-    folder = Path(usual if run_dir is None else run_dir).absolute()
+    place = (usual if run_dir is None else folder(run_dir, "run_dir")).absolute()
     with undisturbed(), told():
         try:
-            start(config, folder, bar=bar)
+            start(config, place, bar=bar)
         except SystemExit as ended:
             if ended.code != 128 + signal.SIGINT:
                 raise
-            raise KeyboardInterrupt(f"go on with `python -m pipelines.resume run={folder}`") from ended
-    return Result(folder)
+            raise KeyboardInterrupt(f"go on with `python -m pipelines.resume run={quoted(place)}`") from ended
+    return Result(place)
 
 
 def load(run_dir: str | Path, checkpoint: str = "best", *, arm: int | None = None) -> NumpyPolicy:
@@ -191,7 +192,7 @@ def evaluate(
 
 def evaluation(run_dir: str | Path, **given: Any) -> Evaluation:
     """Make the settings of an evaluation of what is `given` and the command's defaults."""
-    return checked(Evaluation, {**DEFAULTS, "run": Path(run_dir), **given})
+    return checked(Evaluation, {**DEFAULTS, "run": folder(run_dir, "run_dir"), **given})
 
 
 @contextmanager

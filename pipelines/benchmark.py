@@ -22,6 +22,7 @@ from pipelines.benchmarks.tour import tour
 from pipelines.command import command
 from pipelines.output import write
 from pipelines.session import PACKAGES, commit
+from pipelines.settings import folder
 
 Section = Callable[[Pace], Iterable[Table | Missing]]
 SECTIONS: Mapping[str, Section] = {
@@ -52,7 +53,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="a few seconds per section, for a first look")
     where = parser.add_mutually_exclusive_group()
     where.add_argument("--write", action="store_true", help=f"also write the tables to {PAGE}")
-    where.add_argument("--out", type=Path, metavar="FILE", help="also write the tables to FILE")
+    where.add_argument("--out", type=folder, metavar="FILE", help="also write the tables to FILE")
     options = parser.parse_args(argv)
     if unknown := [name for name in options.sections if name not in SECTIONS]:
         raise UsageError(f"there is no section {unknown[0]!r}; there are {', '.join(SECTIONS)}")

@@ -3,9 +3,9 @@
 from dataclasses import fields
 from pathlib import Path
 
-from modules.replay.ring import refuse_what_does_not_fit
 from modules.spec import Spec, UsageError
 from pipelines.schema import Run
+from pipelines.sizes import refuse_full_disk, refuse_too_large
 
 
 def specs(part: Spec) -> list[Spec]:
@@ -20,15 +20,28 @@ def refuse_misfits(run: Run) -> None:
     problems = [sentence for part in specs(run) for sentence in part.needs(run)]
     if problems:
         raise UsageError("; ".join(problems))
+    refuse_too_large(run)
 
 
 def check(run: Run, run_dir: Path) -> None:
-    """Raise `UsageError` if the parts do not fit each other, or the replay this disk; nothing has been allocated."""
+    """Raise `UsageError` if the parts do not fit each other, memory or disk; nothing has been allocated."""
     refuse_misfits(run)
-    refuse_what_does_not_fit(run.replay_bytes, run_dir / "replay")
+    refuse_unreadable_name(run_dir)
+    refuse_full_disk(run, run_dir)
     run.env.try_together(environments(run), video=run.video)
 
 
 def environments(run: Run) -> int:
     """Count those that live at once: for training, in all processes together, for evaluations, and for a film."""
     return run.collector.total_envs + min(run.eval_episodes, run.eval_envs) + run.video
+
+
+def refuse_unreadable_name(run_dir: Path) -> None:
+    """Raise `UsageError` for a folder whose name is no text: PyTorch's memory-mapped files cannot lie there."""
+    try:
+        str(run_dir.absolute()).encode()
+    except UnicodeEncodeError as error:
+        raise UsageError(
+            f"hydra.run.dir: {run_dir} has bytes that are no UTF-8, and PyTorch opens no replay in such a folder; "
+            "rename it or choose another (a run that is there can be evaluated and exported)"
+        ) from error

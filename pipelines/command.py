@@ -21,12 +21,13 @@ from omegaconf.errors import OmegaConfBaseException
 from modules.files import refuse_unwritable, said
 from modules.spec import UsageError
 from pipelines.check import check
-from pipelines.hints import CONF, opened, refuse_bare_words, refuse_flags, unknown_option, unknown_setting
-from pipelines.output import complain
+from pipelines.flags import COMPOSING, SWEEP
+from pipelines.hints import CONF, opened, refuse_bare_words, unknown_option, unknown_setting
+from pipelines.output import complain, escape_unprintable, quoted
 from pipelines.schema import read
+from pipelines.settings import folder
 
 USAGE_EXIT = 2
-SWEEP_FLAGS = {"-m", "--multirun"}
 
 
 class RunFailed(Exception):  # noqa: N818 - it is the run that failed, in an orderly way
@@ -40,6 +41,7 @@ def command() -> Iterator[None]:
     What the file system refuses becomes a sentence too, with exit code 1.
     """
     logging.raiseExceptions = False  # else a full disk makes a traceback of every line of train.log
+    escape_unprintable()
     try:
         yield
     except RunFailed as error:
@@ -91,14 +93,15 @@ def abandoned() -> bool:
 
 def preflight(words: Sequence[str]) -> None:
     """Read and check a run, or every job of a sweep, before Hydra makes a folder; other flags are left to Hydra."""
-    refuse_flags(words)
-    flags = {word for word in words if word.startswith("-")}
-    if flags - SWEEP_FLAGS:
+    flags = {word.partition("=")[0] for word in words if word.startswith("-")}
+    overrides = [word for word in words if not word.startswith("-")]
+    if "--config-dir" in flags or flags - {SWEEP} - COMPOSING:
         return
-    overrides = [word for word in words if word not in flags]
     refuse_bare_words(overrides)
     with composing():
-        jobs = [composed(job, number) for number, job in sweep(overrides)] if flags else [composed(overrides)]
+        jobs = [composed(job, number) for number, job in sweep(overrides)] if SWEEP in flags else [composed(overrides)]
+    if flags & COMPOSING:
+        return
     for cfg, run_dir in jobs:
         refuse_existing(run_dir)
         check(read(cfg), run_dir)
@@ -151,7 +154,9 @@ def composed(overrides: Sequence[str], job: int | None = None) -> tuple[DictConf
     with complaints(overrides):
         cfg = compose("config", [*overrides, *more], return_hydra_config=True)
     hydra = cfg.hydra
-    run_dir = Path(hydra.run.dir) if job is None else Path(hydra.sweep.dir, hydra.sweep.subdir)
+    run_dir = folder(hydra.run.dir, "hydra.run.dir")
+    if job is not None:
+        run_dir = folder(hydra.sweep.dir, "hydra.sweep.dir") / folder(hydra.sweep.subdir, "hydra.sweep.subdir")
     del cfg.hydra
     return cfg, run_dir
 
@@ -171,7 +176,7 @@ def refuse_existing(run_dir: Path) -> None:
     refuse_unwritable(run_dir, "hydra.run.dir")
     if any((run_dir / name).exists() for name in ("checkpoints", "summary.json", "metrics.csv", "replay")):
         raise UsageError(
-            f"{run_dir}: a run is there already; go on with it by `python -m pipelines.resume run={run_dir}` "
+            f"{run_dir}: a run is there already; go on with it by `python -m pipelines.resume run={quoted(run_dir)}` "
             "or choose another hydra.run.dir"
         )
 
@@ -182,5 +187,5 @@ def plain(error: BaseException) -> str:
     lines = lines[: next((i for i, line in enumerate(lines) if line.startswith("Config search path")), None)]
     if error.__cause__ is not None:
         lines += [line.strip() for line in str(error.__cause__).splitlines() if line.strip()]
-    kept = [line for line in lines if not line.startswith(("object_type=", "full_key:"))]
+    kept = [line for line in lines if not line.startswith(("object_type=", "reference_type=", "full_key:"))]
     return " ".join(dict.fromkeys(kept))

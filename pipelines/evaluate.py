@@ -23,7 +23,7 @@ from modules.seeding import seed_everything, seed_for
 from modules.spec import Spec, UsageError, spec
 from pipelines.command import command, configured
 from pipelines.film import film
-from pipelines.output import complain, while_read, write
+from pipelines.output import complain, one_line, quoted, while_read, write
 from pipelines.saved import PolicyName, Subject, runs_beneath, subject_of
 from pipelines.schema import read
 from pipelines.settings import parse
@@ -183,7 +183,8 @@ def main(arguments: Sequence[str]) -> int:
         runs = runs_beneath(settings.run)
         if runs and settings.view != "none":
             raise UsageError(
-                f"view=text shows one run, but {settings.run} has several beneath it: name one, e.g. {runs[0]}"
+                f"view=text shows one run, but {settings.run} has several beneath it: name one, e.g. "
+                f"run={quoted(runs[0])}"
             )
     return all_of(settings, runs) if runs else one(settings)
 
@@ -241,7 +242,8 @@ def line(run_dir: Path, result: dict[str, Any]) -> str:
     """Say the same in one line."""
     arm = f", arm {result['arm']}" if "arm" in result else ""
     return (
-        f"{run_dir}: return {result['mean']:.4g} ± {result['std']:.4g} ({result['min']:.4g} to {result['max']:.4g}), "
+        f"{one_line(str(run_dir))}: "
+        f"return {result['mean']:.4g} ± {result['std']:.4g} ({result['min']:.4g} to {result['max']:.4g}), "
         f"{result['episodes']} episodes of {result['length_mean']:.4g} steps, "
         f"{result['checkpoint']} checkpoint at frame {result['frames']}{arm}\n"
     )

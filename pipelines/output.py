@@ -1,11 +1,14 @@
-"""What a command writes: standard output, whose reader may leave early, as `| head -1` does, and its one complaint."""
+"""What is written for people: for a reader who may leave early, in any encoding, whatever folders are called."""
 
 import contextlib
+import io
 import os
+import shlex
 import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 
 @contextmanager
@@ -32,9 +35,34 @@ def write(text: str) -> None:
 def complain(sentence: str) -> None:
     """Say on stderr what is wrong, if that can be written: it may lie on the disk that is full."""
     with contextlib.suppress(OSError):
-        sys.stderr.write(f"error: {sentence}\n")
+        sys.stderr.write(f"error: {one_line(sentence)}\n")
 
 
 def _discard() -> None:
     # What is still in the buffer would end in a second, unavoidable complaint at the interpreter's end.
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def escape_unprintable() -> None:
+    """Let standard output escape what its encoding lacks, as standard error does: no log line is worth a run."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+
+
+def one_line(text: str) -> str:
+    """Escape line breaks and whatever else cannot be printed, which names of folders may hold."""
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+
+
+def quoted(path: Path | str) -> str:
+    """Write a path as a shell reads it, in one line; what cannot be printed in the way of bash, ksh and zsh."""
+    text = str(path)
+    if text.isprintable():
+        return shlex.quote(text)
+    kept = (char if char.isprintable() and char not in "\\'" else escaped(char) for char in text)
+    return f"$'{''.join(kept)}'"
+
+
+def escaped(char: str) -> str:
+    """Write the bytes of a character as such a shell reads them."""
+    return "".join(f"\\x{byte:02x}" for byte in os.fsencode(char))

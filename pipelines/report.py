@@ -17,7 +17,8 @@ from modules.spec import UsageError
 from pipelines.caveats import notes
 from pipelines.command import command
 from pipelines.comparison import Group, compare, group_curve, group_runs, newest
-from pipelines.output import write
+from pipelines.output import one_line, write
+from pipelines.settings import folder
 from pipelines.tables import difference_table, group_table, result_table, run_table
 
 Curves = Mapping[str, GroupCurve]  # of one group, by metric
@@ -41,8 +42,8 @@ class _Parser(argparse.ArgumentParser):
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = _Parser(prog="python -m pipelines.report", description=__doc__, allow_abbrev=False)
     add = parser.add_argument
-    add("runs", nargs="+", type=Path, help="run directories, or folders above several")
-    add("--against", nargs="+", type=Path, default=[], help="the runs to compare with: side B")
+    add("runs", nargs="+", type=folder, help="run directories, or folders above several")
+    add("--against", nargs="+", type=folder, default=[], help="the runs to compare with: side B")
     add("--table", action="store_true", help="one line per experiment, one column per memory; a picture of each")
     add("--target", nargs="+", default=[], metavar="[EXP=]RETURN", help="return to be reached, of all or one exp")
     add("--metric", default=SCORE_METRIC, help="column of metrics.csv or timing.csv (%(default)s)")
@@ -54,8 +55,8 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
         help="curves to draw side by side, e.g. with eval/length_mean",
     )
     add("--lines", nargs="+", default=[], metavar="[EXP:][METRIC:]NAME=VALUE", help="lines across the curves")
-    add("--out", type=Path, default=Path("outputs/report"), help="folder to write to (%(default)s)")
-    add("--labels", nargs="+", default=[], help="names of the sides: one, or two with --against")
+    add("--out", type=folder, default=Path("outputs/report"), help="folder to write to (%(default)s)")
+    add("--labels", nargs="+", type=one_line, default=[], help="names of the sides: one, or two with --against")
     options = parser.parse_args(argv)
     if options.labels and len(options.labels) != (sides := 1 + bool(options.against)):
         raise UsageError(f"--labels takes one name per side: {sides} here, not {len(options.labels)}.")

@@ -1,44 +1,46 @@
-"""Resume at the newest checkpoint: `python -m pipelines.resume run=DIR [total_frames=N] [stop_at_score=X]`."""
+"""Resume at the newest checkpoint: `python -m pipelines.resume run=DIR [total_frames=N] [setting=value …]`."""
 
 import json
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Any
 
 from omegaconf import OmegaConf
-from pydantic import Field
 
 from modules import checkpoint
 from modules.replay.ring import refuse_missing_ring
 from modules.spec import Spec, UsageError, spec
 from pipelines.check import check
 from pipelines.command import command
+from pipelines.hints import content
 from pipelines.loop import reached
 from pipelines.saved import load_run, network_with
 from pipelines.schema import read
 from pipelines.session import execute
-from pipelines.settings import parse
+from pipelines.settings import checked, given
 
-DEFAULTS = {"total_frames": None, "stop_at_score": "keep", "stop_at_episodes": "keep", "stop_at_length": "keep"}
-USAGE = """python -m pipelines.resume run=DIR [total_frames=N]
+GOALS = ("stop_at_score", "stop_at_episodes", "stop_at_length")
+CADENCES = ("log_every", "save_every", "eval_every", "eval_episodes", "keep_checkpoints")
+CHANGEABLE = ("total_frames", *GOALS, *CADENCES, "video", "device", "threads", "logger")
+USAGE = f"""python -m pipelines.resume run=DIR [setting=value ...]
   run=DIR          run directory to go on with (required)
-  total_frames=N   new end of the run, in env frames; default: the end that it was started with
-  stop_at_score=X  new score that ends the run early, null for none; default: the one that it was started with
-  stop_at_episodes=N the same for the number of training episodes
-  stop_at_length=X the same for the length of episodes"""
+  total_frames=N   new end of the run, in env frames
+  stop_at_score=X  new score that ends the run early, null for none
+  stop_at_length=X the same for the length of episodes
+  device=cpu|cuda  where the networks live from now on
+  logger=NAME      where the numbers go from now on; logger.SETTING=... as for pipelines.train
+All that may be changed: {", ".join(CHANGEABLE)}.
+What is not given stays as it was when the run was started; docs/python.md says what a change does."""
 
 
 @spec
 class Resume(Spec):
-    """Settings of a resumed run."""
+    """Settings of a resumed run; `changes` are values of `CHANGEABLE` ones and of `logger.…`, checked with the run."""
 
     run: Path
-    total_frames: Annotated[int, Field(gt=0)] | None
-    stop_at_score: float | Literal["keep"] | None
-    stop_at_episodes: int | Literal["keep"] | None
-    stop_at_length: float | Literal["keep"] | None
+    changes: dict[str, Any]
 
 
 def resume(settings: Resume, *, bar: bool) -> float | None:
@@ -46,26 +48,35 @@ def resume(settings: Resume, *, bar: bool) -> float | None:
     run_dir = settings.run
     _, config = load_run(run_dir)
     state = checkpoint.load(checkpoint.latest(run_dir / "checkpoints"))
-    if settings.total_frames is not None:
-        config["total_frames"] = settings.total_frames
-    goals = {name: getattr(settings, name) for name in ("stop_at_score", "stop_at_episodes", "stop_at_length")}
-    changed = {name: goal for name, goal in goals.items() if goal != "keep"}
-    config |= changed
+    config = changed(config, settings.changes)
     run = read(OmegaConf.create(config))
     ended = finished(run_dir)  # else there is something left to do at the end: an evaluation, a summary, a film
-    if state["frames"] >= run.total_frames and (ended or settings.total_frames is not None):
+    if state["frames"] >= run.total_frames and (ended or "total_frames" in settings.changes):
         raise UsageError(
             f"total_frames={run.total_frames}: {run_dir} is at frame {state['frames']} already; "
             f"give a larger total_frames to train on"
         )
     goal = reached(run, state["counters"]["score"], state["counters"]["episodes"])
-    if goal and (ended or changed):
+    if goal and (ended or not settings.changes.keys().isdisjoint(GOALS)):
         name = goal.partition("=")[0]
         raise UsageError(f"{goal}: {run_dir} has reached it; to go on, give a harder one or {name}=null")
     check(run, run_dir)
     refuse_missing_ring(run_dir / "replay", state["replay"])
     network_with(state["network"], run, run_dir)
     return execute(run, run_dir, config, state, bar=bar)
+
+
+def changed(config: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Put `changes` into the configuration of a run: an option of the logger first, then its single settings."""
+    config = dict(config)
+    if "logger" in changes:
+        config["logger"] = content("logger", changes["logger"])
+    for name, value in changes.items():
+        if name.startswith("logger."):
+            config["logger"] = {**config["logger"], name.removeprefix("logger."): value}
+        elif name != "logger":
+            config[name] = value
+    return config
 
 
 def finished(run_dir: Path) -> bool:
@@ -76,11 +87,20 @@ def finished(run_dir: Path) -> bool:
         return False
 
 
+def settings_of(arguments: Sequence[str]) -> Resume:
+    """Read the words of a command line; raises `UsageError` for a setting that cannot be changed any more."""
+    values = given(arguments, ("run", *CHANGEABLE), ("run", "logger"), USAGE)
+    run = {name: values.pop(name) for name in ("run",) if name in values}
+    if fixed := [name for name in values if name not in CHANGEABLE and not name.startswith("logger.")]:
+        raise UsageError(f"{fixed[0]}: it cannot be changed at a resume; what can is {', '.join(CHANGEABLE)}")
+    return checked(Resume, {**run, "changes": values})
+
+
 def main(arguments: Sequence[str]) -> int:
     """Resume and train to the end."""
     logging.basicConfig(level=logging.INFO, format="[%(asctime)s][%(name)s][%(levelname)s] - %(message)s")
     with command():
-        resume(parse(Resume, DEFAULTS, arguments, USAGE), bar=True)
+        resume(settings_of(arguments), bar=True)
     return 0
 
 

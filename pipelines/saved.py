@@ -21,6 +21,7 @@ from modules.process import tune
 from modules.seeding import seed_everything
 from modules.spec import UsageError
 from pipelines.around import CPU, Surroundings, greedy_surroundings
+from pipelines.output import quoted
 from pipelines.schema import Run, read
 
 CONFIG = "config.yaml"
@@ -32,8 +33,8 @@ def load_run(run_dir: Path) -> tuple[Run, dict[str, Any]]:
     path = run_dir / CONFIG
     if not path.is_file():
         beneath = runs_beneath(run_dir)
-        newest = max(beneath, key=lambda path: (path / CONFIG).stat().st_mtime, default=None)
-        hint = f"; runs lie beneath it, the newest is run={newest}" if beneath else ""
+        newest = max(beneath, key=lambda path: (path / CONFIG).stat().st_mtime, default=run_dir)
+        hint = f"; runs lie beneath it, the newest is run={quoted(newest)}" if beneath else ""
         raise UsageError(f"{run_dir}: no run is there (it has no config.yaml){hint}")
     try:
         cfg = OmegaConf.load(path)

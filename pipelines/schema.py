@@ -57,10 +57,10 @@ class Run(Spec):
         dry: stop after all checks.
     """
 
-    name: Annotated[str, Field(min_length=1, pattern=r"^[\w.-]+$")]
+    name: Annotated[str, Field(min_length=1, pattern=r"^[\w.-]*[\w-][\w.-]*$")]  # a folder: not `..`
     seed: Count
     device: Literal["auto", "cpu", "cuda"]
-    threads: Count
+    threads: Annotated[int, Field(ge=0, le=4096)]
     total_frames: Positive
     warmup_frames: Count
     eval_every: Count

@@ -24,6 +24,7 @@ from pipelines.build import build
 from pipelines.check import check
 from pipelines.command import RunFailed, refuse_existing
 from pipelines.loop import Loop, Stop
+from pipelines.output import quoted
 from pipelines.schema import Run, read
 from pipelines.signals import handled_by
 
@@ -137,8 +138,8 @@ def way_on(loop: Loop, *, last: bool) -> str:
     """Say how to go on, from what is saved or, with `last`, from the last checkpoint before."""
     run_dir = loop.parts.run_dir
     if loop.counters.frames == 0 or not checkpoints.found(run_dir / "checkpoints"):
-        return f"nothing was learned yet: delete {run_dir} and start again"
-    return f"go on with `python -m pipelines.resume run={run_dir}`{' from the last checkpoint' if last else ''}"
+        return f"nothing was learned yet: delete {quoted(run_dir)} and start again"
+    return f"go on with `python -m pipelines.resume run={quoted(run_dir)}`{' from the last checkpoint' if last else ''}"
 
 
 def finish(loop: Loop, status: str) -> None:

@@ -13,8 +13,10 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from modules.spec import UsageError
-from pipelines.command import CONF, SWEEP_FLAGS, RunFailed, abandoned, command, passed_by_hydra, preflight, worker
+from pipelines.command import CONF, RunFailed, abandoned, command, passed_by_hydra, preflight, worker
+from pipelines.flags import SWEEP, arranged
 from pipelines.hints import opened
+from pipelines.output import escape_unprintable
 from pipelines.session import start
 
 
@@ -22,6 +24,7 @@ from pipelines.session import start
 def main(cfg: DictConfig) -> float | None:
     """Run one job and return its score, so that sweepers can maximise it."""
     logging.raiseExceptions = False  # in a worker of joblib, where there is no `command`
+    escape_unprintable()
     hydra_cfg = HydraConfig.get()
     alone = hydra_cfg.mode == RunMode.RUN  # not one of several jobs, whose bars would overwrite each other
     run_dir = Path(hydra_cfg.runtime.output_dir)
@@ -44,9 +47,10 @@ def main(cfg: DictConfig) -> float | None:
 
 if __name__ == "__main__":
     with command():
-        sys.argv[1:] = opened(sys.argv[1:])
+        sys.argv[1:] = opened(arranged(sys.argv[1:]))
         preflight(sys.argv[1:])
-        if not SWEEP_FLAGS.isdisjoint(sys.argv):
+        if SWEEP in sys.argv:
+            os.environ.pop("WANDB_RUN_ID", None)  # it names one run, and here are several
             # joblib would kill its workers, which the terminal's Ctrl-C reaches as well, in the middle of saving.
             signal.signal(signal.SIGINT, signal.SIG_DFL)
         with passed_by_hydra():

@@ -24,7 +24,7 @@ ELSEWHERE = (  # ids that nobody has registered → what to type
 
 def check_id(env_id: str) -> None:
     """Raise `UsageError` if Gymnasium does not know `env_id`."""
-    module, _, name = env_id.rpartition(":")
+    module, colon, name = env_id.rpartition(":")
     load_extra(name)
     if module:  # registers what it defines, as gymnasium.make would have it do
         imported(module, "env.id")
@@ -32,7 +32,7 @@ def check_id(env_id: str) -> None:
         gymnasium.spec(name)
     except gymnasium.error.Error as error:
         near = difflib.get_close_matches(name, list(gymnasium.registry), n=3)
-        hint = f"; did you mean {' or '.join(near)}?" if near else f" ({error})"
+        hint = f"; did you mean {' or '.join(module + colon + other for other in near)}?" if near else f" ({error})"
         raise UsageError(f"env.id: Gymnasium knows no environment {env_id!r}{elsewhere(name) or hint}") from error
 
 

@@ -23,14 +23,18 @@ class _Table:
         path: the file; it must not exist, or hold at least `offset` bytes under the same header.
         names: the columns after `frames`.
         offset: its length in bytes when the checkpoint was saved; None starts the file.
+        kept: of a resumed run whose checkpoint knows no offset, because it was logged elsewhere then: the frames up to
+            which the rows of a file that is there stay; None refuses such a file.
 
     Raises:
         UsageError: the file exists, is missing, is too short or has other columns.
     """
 
-    def __init__(self, path: Path, names: tuple[str, ...], offset: int | None) -> None:
+    def __init__(self, path: Path, names: tuple[str, ...], offset: int | None, kept: int | None) -> None:
         self.names = names
         header = (",".join(("frames", *names)) + "\n").encode()
+        if offset is None and kept is not None and path.exists():
+            offset = _bytes_up_to(path, kept)
         if offset is None:
             if path.exists():
                 raise UsageError(f"{path} exists already: resume that run or choose another run directory.")
@@ -70,20 +74,22 @@ class CsvLogger:
     Args:
         run_dir: an existing folder.
         family: whether there are arms, which have a file of their own, one row per log event and arm.
-        state: what `state()` gave at the checkpoint that the run resumes from; None, or without the keys of
-            this logger, starts new files.
+        state: what `state()` gave at the checkpoint that the run resumes from, without the keys of this logger if
+            it was not among the destinations then; None for a new run, which starts new files.
+        frames: those of that checkpoint.
 
     Raises:
         UsageError: files that exist already, or that do not fit `state`.
     """
 
-    def __init__(self, run_dir: Path, *, family: bool, state: Mapping[str, str | int] | None) -> None:
+    def __init__(self, run_dir: Path, *, family: bool, state: Mapping[str, str | int] | None, frames: int = 0) -> None:
         self._tables: dict[str, _Table] = {}
         self._state: State | None = None
         try:
             for key, (file, names) in (_FILES | _ARMS if family else _FILES).items():
                 offset = (state or {}).get(key)
-                self._tables[key] = _Table(run_dir / file, names, None if offset is None else int(offset))
+                kept = None if state is None else frames
+                self._tables[key] = _Table(run_dir / file, names, None if offset is None else int(offset), kept)
         except UsageError:
             self._close()
             raise
@@ -120,6 +126,18 @@ class CsvLogger:
     def _close(self) -> None:
         for table in self._tables.values():
             table.close()
+
+
+def _bytes_up_to(path: Path, frames: int) -> int:
+    """Length of the header and of the whole rows of at most `frames`, which never fall from row to row."""
+    length = 0
+    with path.open("rb") as file:
+        for i, line in enumerate(file):
+            first = line.partition(b",")[0]
+            if not line.endswith(b"\n") or (i and not (first.isdigit() and int(first) <= frames)):
+                break
+            length += len(line)
+    return length
 
 
 def _cell(value: float | None) -> str:

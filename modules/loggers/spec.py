@@ -76,7 +76,7 @@ class LoggerSpec(Spec):
         for problem in self.needs(None):
             raise UsageError(problem)
         destinations: dict[Sink, Callable[[], Logger]] = {
-            "csv": lambda: CsvLogger(run_dir, family=family, state=state),
+            "csv": lambda: CsvLogger(run_dir, family=family, state=state, frames=frames),
             "tensorboard": lambda: tensorboard(run_dir, frames),
             "wandb": lambda: self._wandb(run_dir, config=config, name=self.name or name, state=state),
         }

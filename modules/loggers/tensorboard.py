@@ -49,7 +49,7 @@ class TensorboardLogger:
 
     def image(self, frames: int, path: Path) -> None:
         """Copy the picture into the event file."""
-        picture = cv2.imread(str(path))
+        picture = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR)  # reads from folders of any name
         assert picture is not None
         self._writer.add_image(path.stem, cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), frames, dataformats="HWC")
         self._writer.flush()

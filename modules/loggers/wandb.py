@@ -1,6 +1,7 @@
 """Weights & Biases, offline or online; the only module that imports wandb (slowly, so import it late)."""
 
 import logging
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Literal
 
 import numpy as np
 import wandb
+from wandb.sdk.lib.runid import generate_id
 
 from modules.loggers.arms import ArmEpisodes, played
 from modules.loggers.base import State
@@ -59,7 +61,9 @@ class WandbLogger:
         config: Mapping[str, object],
         state: Mapping[str, str | int] | None,
     ) -> None:
-        run_id = (state or {}).get("wandb_id")
+        # The variable names one run: a further run of this process, which inherits it, has an id of its own.
+        inherited = os.environ.pop("WANDB_RUN_ID", None)
+        run_id = str((state or {}).get("wandb_id") or inherited or generate_id())
         # wandb wraps both to learn the exit code, which finish() is told; in a multirun the wraps pile up.
         hooks = sys.excepthook, sys.exit
         try:
@@ -71,7 +75,7 @@ class WandbLogger:
                 name=name,
                 tags=tags,
                 config=dict(config),
-                id=None if run_id is None else str(run_id),
+                id=run_id,
                 resume="allow" if mode == "online" else None,  # offline cannot, and warns
                 reinit="create_new",  # jobs of one process must not share a run
                 settings=_settings(),

@@ -45,7 +45,7 @@ class ArmsSpec(Spec):
         gamma_min: γ of the last arm.
     """
 
-    n: Annotated[int, Field(gt=0)]
+    n: Annotated[int, Field(gt=0, le=10_000)]
     beta: Annotated[float, Field(ge=0)]
     ladder: Literal["ngu", "agent57"]
     gamma_max: Discount

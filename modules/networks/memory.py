@@ -12,6 +12,7 @@ from modules import keys
 from modules.spec import Spec, spec
 
 PositiveInt = Annotated[int, Field(gt=0)]
+Layers = Annotated[int, Field(gt=0, le=1000)]
 
 
 State = tuple[Tensor, ...]
@@ -112,7 +113,7 @@ class LstmSpec(MemorySpec):
 
     name: Literal["lstm"]  # pyright: ignore[reportIncompatibleVariableOverride]
     hidden_size: PositiveInt
-    layers: PositiveInt
+    layers: Layers
 
     def build(self, in_features: int, span: int) -> tuple[TensorDictModuleBase, int]:
         """Make the LSTM."""
@@ -138,7 +139,7 @@ class GruSpec(MemorySpec):
 
     name: Literal["gru"]  # pyright: ignore[reportIncompatibleVariableOverride]
     hidden_size: PositiveInt
-    layers: PositiveInt
+    layers: Layers
 
     def build(self, in_features: int, span: int) -> tuple[TensorDictModuleBase, int]:
         """Make the GRU."""

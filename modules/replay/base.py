@@ -46,6 +46,11 @@ class ReplaySpec(Spec):
         """Rows on disk."""
         raise NotImplementedError
 
+    def memory(self, rows: int) -> int:
+        """Bytes in memory for `rows` rows on disk, beside what is drawn of them."""
+        del rows
+        return 0
+
     def footprint(self, spaces: Spaces, layout: Layout, ring_rows: int) -> int:
         """Bytes on disk."""
         raise NotImplementedError

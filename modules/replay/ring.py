@@ -20,12 +20,21 @@ NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 NO_CLAIMS = (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS)  # of file systems on which disk cannot be claimed
 
 
-def refuse_what_does_not_fit(needed: int, directory: Path) -> None:
-    """Raise `UsageError` if `needed` bytes do not fit the disk of `directory`; memory only caches them."""
+def refuse_what_does_not_fit(needed: int, directory: Path, *, beside: int = 0) -> None:
+    """Raise `UsageError` if `needed` bytes do not fit the disk of `directory`; memory only caches them.
+
+    `beside` are the bytes of the run's checkpoints, on the same disk.
+    """
     existing = next(path for path in (directory, *directory.parents) if path.exists())
     existing = existing.absolute()
     held = sum(path.stat().st_blocks * 512 for path in directory.glob("*"))  # by the ring of a run that is resumed
     disk, memory = shutil.disk_usage(existing).free + held, psutil.virtual_memory().available
+    if needed <= disk < needed + beside:
+        raise UsageError(
+            f"the run takes {readable(needed + beside)} for replay and checkpoints, but {existing} has "
+            f"{readable(disk)} of disk left: lower keep_checkpoints, make the network smaller or choose another "
+            "hydra.run.dir"
+        )
     if needed > disk:
         raise UsageError(
             f"replay.capacity: the replay takes {readable(needed)}, but {existing} has {readable(disk)} of disk and "
@@ -94,13 +103,19 @@ def reserve(directory: Path) -> None:
                 raise
 
 
-def open_ring(directory: Path, template: TensorDict, rows: int) -> LazyMemmapStorage:
-    """Open the ring in `directory`, or create it there with `rows` rows like `template`."""
+def open_ring(directory: Path, template: TensorDict, rows: int, *, fewest: int) -> LazyMemmapStorage:
+    """Open the ring in `directory`, or create it there with `rows` rows like `template`.
+
+    One that is there keeps its size, `max_size`, which is at least `fewest`: `save_every` may be changed at a resume.
+    """
     existing = (directory / "meta.json").exists()
+    found = recorded(directory / "meta.json") if existing else {}
+    there = {shape[0] for _, shape in found.values() if isinstance(shape, list) and shape}
+    rows = next(iter(there), rows)
     storage = LazyMemmapStorage(rows, scratch_dir=directory, existsok=existing)
     if existing:
         expected = template.unsqueeze(0).expand(rows)
-        if recorded(directory / "meta.json") != schema(expected):
+        if rows < fewest or found != schema(expected):
             raise UsageError(
                 f"{directory}: the replay there does not fit the configuration (other rows, network or capacity); "
                 "restore the config.yaml that the run was started with"

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from math import prod
 
 import numpy as np
 import torch
@@ -50,22 +51,28 @@ class Layout:
         """Steps between the starts of neighbouring rows."""
         return self.length - self.overlap
 
-    def template(self, spaces: Spaces) -> TensorDict:
-        """Make one empty row: the schema of everything that the replay stores."""
+    def fields(self, spaces: Spaces) -> dict[str, tuple[tuple[int, ...], torch.dtype]]:
+        """Shape and type of everything that the replay stores of a row."""
         n = self.slots
-        return TensorDict(
-            {
-                keys.OBSERVATION: torch.zeros(n + 1, *spaces.observation_shape, dtype=spaces.observation_dtype),
-                keys.ACTION: torch.zeros(n, dtype=narrow(spaces.n_actions)),
-                keys.REWARD: torch.zeros(n),
-                keys.TERMINATED: torch.zeros(n, dtype=torch.bool),
-                keys.MASK: torch.zeros(n, dtype=torch.bool),
-                keys.BEFORE: torch.zeros((), dtype=torch.int64),
-                **{key: torch.zeros(shape) for key, shape in self.states.items()},
-                **{key: torch.zeros((), dtype=torch.int64 if key in INTEGERS else None) for key in self.further},
-                **{key: torch.zeros(n) for key in self.extra},
-            }
-        )
+        return {
+            keys.OBSERVATION: ((n + 1, *spaces.observation_shape), spaces.observation_dtype),
+            keys.ACTION: ((n,), narrow(spaces.n_actions)),
+            keys.REWARD: ((n,), torch.float32),
+            keys.TERMINATED: ((n,), torch.bool),
+            keys.MASK: ((n,), torch.bool),
+            keys.BEFORE: ((), torch.int64),
+            **{key: (shape, torch.float32) for key, shape in self.states.items()},
+            **{key: ((), torch.int64 if key in INTEGERS else torch.float32) for key in self.further},
+            **{key: ((n,), torch.float32) for key in self.extra},
+        }
+
+    def row_bytes(self, spaces: Spaces) -> int:
+        """Bytes of a row, however many; nothing is allocated."""
+        return sum(prod(shape) * dtype.itemsize for shape, dtype in self.fields(spaces).values())
+
+    def template(self, spaces: Spaces) -> TensorDict:
+        """Make one empty row."""
+        return TensorDict({key: torch.zeros(shape, dtype=dtype) for key, (shape, dtype) in self.fields(spaces).items()})
 
 
 def narrow(n_actions: int) -> torch.dtype:

@@ -38,16 +38,18 @@ class SequenceReplay:
         self.settings = settings
         self._layout = layout
         self._cutters: dict[int, RowCutter] = {}
-        self._ring = settings.ring_rows(save_every, batch_frames)
-        # One batch of one-step episodes, with the tails of those that run, must still fit the interval.
-        self._save_at = settings.interval_rows(save_every, batch_frames) - 2 * batch_frames
         self._mirror = Mirror(symmetry) if settings.mirror and symmetry is not None else None
         self._n_arms = spaces.n_arms
         self._sampler = settings.sampler(seed)
         self._importance = settings.importance_at(0)
         self._written = 0
         self._saved = 0
-        self._storage = open_ring(directory, self._layout.template(spaces), self._ring)
+        template, rows = self._layout.template(spaces), settings.ring_rows(save_every, batch_frames)
+        fewest = settings.ring_rows(1, batch_frames)
+        self._storage = open_ring(directory, template, rows, fewest=fewest)
+        self._ring = self._storage.max_size
+        # One batch of one-step episodes, with the tails of those that run, must still fit the interval.
+        self._save_at = (self._ring - settings.capacity_rows) // 2 - 2 * batch_frames
         # Plain views: a memory-mapped tensor's own indexing takes nine times as long.
         self._fields = {key: torch.as_tensor(field.numpy()) for key, field in self._storage._storage.items()}
 

@@ -59,7 +59,7 @@ class SequenceSpec(ReplaySpec):
 
     def footprint(self, spaces: Spaces, layout: Layout, ring_rows: int) -> int:
         """Bytes on disk of the full ring; the page cache holds as much of it as memory allows."""
-        return layout.template(spaces).bytes() * ring_rows
+        return layout.row_bytes(spaces) * ring_rows
 
     def layout(
         self, states: Mapping[str, tuple[int, ...]], reads: tuple[str, ...], extra: tuple[str, ...] = ()
@@ -155,6 +155,10 @@ class PrioritisedSpec(SequenceSpec):
         yield from super().needs(run)
         if not (run.loss.tells_errors or run.loss.on_policy):  # the latter says itself that it wants no replay
             yield "replay=prioritised needs a loss that tells each step's error: use loss=q, or replay=sequence"
+
+    def memory(self, rows: int) -> int:
+        """Bytes of the sum tree, whose leaves and inner sums are float64."""
+        return 2 * 8 * rows
 
     def sampler(self, seed: int) -> Sampler:
         """Make what draws rows."""

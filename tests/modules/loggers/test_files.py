@@ -241,3 +241,20 @@ def test_the_table_is_complete_and_the_docs_are_current() -> None:
 def test_importing_the_package_imports_neither_wandb_nor_tensorboard() -> None:
     code = "import sys, modules.loggers; sys.exit(any(m in sys.modules for m in ('wandb', 'tensorboard')))"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
+
+
+@pytest.mark.parametrize("half", [b"", b"7,", b"40,0.25"])
+def test_csv_taken_up_again_keeps_the_rows_up_to_the_checkpoint(half: bytes, tmp_path: Path) -> None:
+    log = _open(tmp_path, "csv")
+    for frames in (8, 16, 32):
+        log.log(frames, {"loss/q": 1.0})
+    log.finish({})
+    with (tmp_path / "metrics.csv").open("ab") as file:
+        file.write(half)
+    again = _open(tmp_path, "csv", frames=20, state={})  # the checkpoint is of a sitting that logged elsewhere
+    again.log(24, {"loss/q": 2.0})
+    again.finish({})
+    with (tmp_path / "metrics.csv").open() as file:
+        assert [row["frames"] for row in csv.DictReader(file)] == ["8", "16", "24"]
+    with pytest.raises(UsageError, match="exists already"):
+        _open(tmp_path, "csv")

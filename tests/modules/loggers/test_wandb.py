@@ -96,3 +96,21 @@ def test_offline_run_has_config_frames_as_its_x_axis_video_and_summary(
     assert [r["exit"]["exit_code"] for r in records if r["type"] == "exit"] == [255]
     files = {path.name for path in first.parent.rglob("*")}
     assert not files & {"requirements.txt", "output.log", "diff.patch", "test_wandb.py"}
+
+
+def test_the_id_of_one_run_is_not_inherited_by_the_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WANDB_RUN_ID", "mine")
+    ids = []
+    for number in ("0", "1", "2"):
+        (tmp_path / number).mkdir()
+        log = _spec("offline").build(tmp_path / number, config={}, name="n", frames=0, state=None)
+        ids.append(log.state()["wandb_id"])
+        log.finish({"status": "finished"})
+    assert ids[0] == "mine"
+    assert len(set(ids)) == 3
+    monkeypatch.setenv("WANDB_RUN_ID", "another")  # of a job that goes on with a run
+    log = _spec("offline").build(
+        tmp_path / "0", config={}, name="n", frames=1, state={"wandb_id": "mine", "metrics_csv": 0, "timing_csv": 0}
+    )
+    assert log.state()["wandb_id"] == "mine"
+    log.finish({"status": "finished"})
