@@ -81,7 +81,6 @@ class NetworkSpec(Spec):
                 "network.streams=two needs a family of policies, whose β weighs the two: use network.streams=one, or "
                 "meta=uniform or bandit"
             )
-
         if self.combine == "rescaled" and self.streams == "one":
             yield (
                 "network.combine=rescaled needs two networks whose values it combines: use network.combine=sum, or "
