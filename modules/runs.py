@@ -157,7 +157,7 @@ def load_run(path: Path, metric: str, others: Iterable[str] = ()) -> Run:
 def _read_json(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UsageError(f"cannot read '{path}': {error}.") from error
     if not isinstance(content, dict):
         raise UsageError(f"cannot read '{path}': it holds no JSON object.")
