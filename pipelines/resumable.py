@@ -18,7 +18,7 @@ from pipelines.schema import Run
 log = logging.getLogger("recall")
 ALL = POLICY | dict.fromkeys(("counters", "logger", "random", "learner", "replay"), Mapping)
 ALL |= dict.fromkeys(("meta", "evaluator", "arms", "visits"), Mapping)
-COUNTERS = TypeAdapter(with_config(ConfigDict(extra="forbid", strict=True))(Counters))
+COUNTERS = TypeAdapter(with_config(ConfigDict(extra="forbid"))(Counters))
 
 
 def goes_on_from(run: Run, run_dir: Path) -> dict[str, Any]:
@@ -45,12 +45,15 @@ def goes_on_from(run: Run, run_dir: Path) -> dict[str, Any]:
 
 def uncountable(state: Mapping[str, Any], path: Path, run: Run) -> Iterator[str]:
     """Say which counts of a whole checkpoint contradict each other or its name."""
+    given = dict(state["counters"])
     try:
-        c = COUNTERS.validate_python(dict(state["counters"]))
+        c = COUNTERS.validate_python(given)
     except ValidationError as error:
         first = error.errors()[0]
         yield f"its counters are wrong at {'.'.join(map(str, first['loc']))} ({first['msg']})"
         return
+    if any(getattr(c, name) != value for name, value in given.items()):  # "3" would pass for 3
+        yield "one of its counters is no number"
     if path.name != checkpoint.path_of(path.parent, state["frames"]).name or c.frames != state["frames"]:
         yield f"it was saved at frame {state['frames']}, not at that of its name"
     numbers = (c.episodes, c.restarts, c.owed, c.wall_s, *c.counts.values())

@@ -60,7 +60,7 @@ def refuse_lost_rows(directory: Path, mark: Mark, *, written: int, window: int, 
     """Raise `UsageError` if the last `window` of `written` rows are not all in a ring of `ring` rows any more."""
     if written > mark.written:
         raise UsageError(
-            f"{directory}: the checkpoint refers to {written} rows, where {max(mark.written, 0)} were written, {EVALUATE}"
+            f"{directory}: the checkpoint refers to {written} rows, where {max(mark.written, 0)} lie, {EVALUATE}"
         )
     if mark.written - ring > written - window:
         raise UsageError(
@@ -98,7 +98,7 @@ def first_impossible(key: str, field: Tensor, numbers: Tensor, spaces: Spaces) -
             right = entries.isfinite()
         right = right.all(1)
         if key == keys.MASK:
-            right &= entries.any(1)
+            right &= (entries != 0).any(1)
         if not right.all():
             return int(part[~right][0])
     return None
