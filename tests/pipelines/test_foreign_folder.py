@@ -26,6 +26,15 @@ from gymnasium.envs.classic_control import CartPoleEnv
 
 gymnasium.register("{name}-v0", CartPoleEnv, max_episode_steps=20)
 """
+PART = """
+from modules.optim import AdamSpec
+from modules.spec import spec
+
+
+@spec
+class Mine(AdamSpec):
+    pass
+"""
 
 
 @pytest.fixture(scope="module")
@@ -189,9 +198,7 @@ def test_an_environment_of_ones_own_needs_no_word(run_dir):
 def test_a_part_of_ones_own_is_named_with_each_command(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
-    Path("my_parts.py").write_text(
-        "from modules.optim import AdamSpec\nfrom modules.spec import spec\n\n\n@spec\nclass Mine(AdamSpec):\n    pass\n"
-    )
+    Path("my_parts.py").write_text(PART)
     words = (*TINY, "optim._target_=my_parts.Mine")
     with pytest.raises(UsageError, match=r"optim._target_: 'my_parts.Mine' is no .*, or plugins=\[my_parts\] if it is"):
         compose(*words)
