@@ -19,6 +19,7 @@ from omegaconf.errors import OmegaConfBaseException
 from modules.spec import UsageError
 from pipelines.check import check
 from pipelines.hints import CONF, opened, refuse_bare_words, refuse_flags, unknown_option, unknown_setting
+from pipelines.plugins import refuse_endless
 from pipelines.schema import read
 
 USAGE_EXIT = 2
@@ -55,6 +56,7 @@ def abandoned() -> bool:
 def preflight(words: Sequence[str]) -> None:
     """Read and check a run, or every job of a sweep, before Hydra makes a folder; other flags are left to Hydra."""
     refuse_flags(words)
+    refuse_endless(words)
     flags = {word for word in words if word.startswith("-")}
     if flags - SWEEP_FLAGS:
         return

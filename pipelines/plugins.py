@@ -6,6 +6,7 @@ each command. An environment of the user's own needs no such word every day. Its
 Gymnasium and came by another way than the run's folder; nothing else that lies about can then be started by its name.
 """
 
+import contextlib
 import importlib.util
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -34,13 +35,7 @@ def read_yaml(path: Path) -> DictConfig:
         UsageError: it is no YAML, no mapping, or stands for more than it should.
     """
     try:
-        if path.stat().st_size > MAX_BYTES:
-            raise UsageError(f"{path}: larger than {MAX_BYTES} bytes, so it is no configuration")
-        text = path.read_text(encoding="utf-8")
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
-        if node is not None and expanded(node, {}) > MAX_NODES:
-            raise UsageError(f"{path}: its aliases stand for more than {MAX_NODES} values, so it is no configuration")
-        config = OmegaConf.create(text)
+        config = OmegaConf.create(bounded(path))
     except UsageError:
         raise
     except Exception as error:  # YAML's reader, OmegaConf, the file system, or a recursion that is too deep
@@ -49,6 +44,27 @@ def read_yaml(path: Path) -> DictConfig:
     if not isinstance(config, DictConfig):
         raise UsageError(f"{path}: not the configuration of a run")
     return config
+
+
+def bounded(path: Path) -> str:
+    """Read the text of a YAML file; raises `UsageError` if it is too long, or stands for too much."""
+    if path.stat().st_size > MAX_BYTES:
+        raise UsageError(f"{path}: larger than {MAX_BYTES} bytes, so it is no configuration")
+    text = path.read_text(encoding="utf-8")
+    node = yaml.compose(text, Loader=yaml.SafeLoader)
+    if node is not None and expanded(node, {}) > MAX_NODES:
+        raise UsageError(f"{path}: its aliases stand for more than {MAX_NODES} values, so it is no configuration")
+    return text
+
+
+def refuse_endless(words: Sequence[str]) -> None:
+    """Raise `UsageError` if a folder that `--config-dir` names, which Hydra will read, has a file like that."""
+    for word, after in zip(words, [*words[1:], ""], strict=True):
+        flag, _, value = word.partition("=")
+        if flag in ("--config-dir", "-cd"):
+            for path in sorted(Path(value or after).rglob("*.yaml")):
+                with contextlib.suppress(yaml.YAMLError, RecursionError, OSError, UnicodeDecodeError):  # Hydra's to say
+                    bounded(path)
 
 
 def values_of(config: DictConfig) -> dict[str, Any]:

@@ -28,6 +28,8 @@ COMMANDS: dict[str, tuple[str | tuple[str, ...], ...]] = {
         ("+exp=drqn_cartpole_masked", "plugins=[nowhere_at_all]"),
         ("+exp=drqn_cartpole_masked", "plugins=my_parts"),
         ("+exp=drqn_cartpole_masked", "plugins=['../my_parts']"),
+        ("--config-dir", "LAUGHS", "+exp=drqn_cartpole_masked"),
+        ("--config-dir=LAUGHS", "+config=config"),
     ),
     "evaluate": (
         "# Folders of unknown origin",
