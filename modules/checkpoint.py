@@ -1,5 +1,6 @@
 """Checkpoints: one file each, written atomically, the last few kept, read without running pickled code."""
 
+import contextlib
 import os
 import re
 import zipfile
@@ -17,16 +18,28 @@ VERSION = 1
 PATTERN = re.compile(r"frames_(\d+)\.pt")
 
 
+class Damaged(UsageError):  # noqa: N818 - it is the file that is damaged
+    """A file cannot be read as a checkpoint: it was cut, its bytes have changed, or it never was one."""
+
+
 def save(directory: Path, frames: int, state: Mapping[str, Any], *, keep: int) -> Path:
     """Write `state` as the checkpoint of `frames` and delete all but the newest `keep`.
 
-    The file appears under its name only when it is complete and on disk: a kill leaves the previous one intact.
+    The file appears under its name only when it is complete and on disk: a kill leaves the previous one intact. Those
+    of later frames are damaged ones that a resumed run did not go on from, and are deleted as well.
     """
-    path = directory / f"frames_{frames:012d}.pt"
+    path = path_of(directory, frames)
     write(path, state)
-    for old in found(directory)[:-keep]:
-        old.unlink()
+    paths = found(directory)
+    now = paths.index(path) + 1
+    for other in (*paths[now:], *paths[: max(0, now - keep)]):
+        other.unlink()
     return path
+
+
+def path_of(directory: Path, frames: int) -> Path:
+    """Name the checkpoint of `frames`."""
+    return directory / f"frames_{frames:012d}.pt"
 
 
 def write(path: Path, state: Mapping[str, Any]) -> None:
@@ -60,20 +73,36 @@ def latest(directory: Path) -> Path:
     return paths[-1]
 
 
+def newest_whole(directory: Path) -> tuple[Path, dict[str, Any]]:
+    """Read the newest checkpoint that is not damaged; raises `UsageError` if there is none, or it is not ours."""
+    newest = latest(directory)
+    for path in reversed(found(directory)):
+        with contextlib.suppress(Damaged):
+            return path, load(path)
+    raise UsageError(f"{newest}: damaged, or written by another program, and no older checkpoint is readable either")
+
+
 def load(path: Path) -> dict[str, Any]:
-    """Read a checkpoint; raises `UsageError` if it is missing, truncated or not ours."""
+    """Read a checkpoint; raises `UsageError` if it is missing or not ours, `Damaged` if it was cut or is no such file.
+
+    PyTorch does not look at the checksums that it writes, and would inflate compressed entries of any size, which it
+    never writes itself.
+    """
     try:
-        with zipfile.ZipFile(path) as archive:  # PyTorch does not look at the checksums that it writes
-            intact = archive.testzip() is None
-        if not intact:
-            raise ValueError("checksum")
+        with zipfile.ZipFile(path) as archive:
+            entries = archive.infolist()
+            plain = all(entry.compress_type == zipfile.ZIP_STORED for entry in entries)
+            if not plain or sum(entry.file_size for entry in entries) > path.stat().st_size:
+                raise ValueError("compressed")
+            if archive.testzip() is not None:
+                raise ValueError("checksum")
         state = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
         raise UsageError(f"{path}: no such checkpoint") from error
     except OSError as error:
         raise UsageError(f"{path}: the checkpoint cannot be read ({error.strerror})") from error
     except Exception as error:  # PyTorch's reader meets foreign bytes with whatever its parser stumbles over
-        raise UsageError(
+        raise Damaged(
             f"{path}: not a readable checkpoint (truncated, damaged, or written by another program)"
         ) from error
     if not isinstance(state, dict) or state.get("format") != FORMAT:

@@ -26,8 +26,9 @@ def write_whole(path: Path, write: Callable[[IO[bytes]], object]) -> None:
             return
         path.parent.mkdir(parents=True, exist_ok=True)
         part = path.with_suffix(".part")
+        part.unlink(missing_ok=True)  # whatever it is: through a link of that name, another file would be written
         try:
-            with part.open("wb") as file:
+            with part.open("xb") as file:
                 write(file)
                 file.flush()
                 os.fsync(file.fileno())

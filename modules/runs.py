@@ -165,7 +165,7 @@ def evaluation_file(policy: str) -> str:
 def _read_json(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UsageError(f"cannot read '{path}': {error}.") from error
     if not isinstance(content, dict):
         raise UsageError(f"cannot read '{path}': it holds no JSON object.")

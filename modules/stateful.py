@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any, Protocol
 
+from modules.spec import UsageError
+
 
 class HasState(Protocol):
     """Whatever can be saved: a module, an optimiser, an object of ours."""
@@ -31,3 +33,15 @@ class Stateful:
         """Put back what `state_dict` returned."""
         for name, part in self.parts().items():
             part.load_state_dict(state[name])
+
+
+def put_back(parts: Mapping[str, HasState], state: Mapping[str, Any], where: object) -> None:
+    """Load what is saved in `state` into `parts`; raises `UsageError` if it is not what such parts saved."""
+    for name, part in parts.items():
+        try:
+            part.load_state_dict(state[name])
+        except UsageError:
+            raise
+        except Exception as error:  # each part, and PyTorch, stumbles over something else in a foreign state
+            text = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+            raise UsageError(f"{where}: what is saved as {name!r} does not fit this run ({text})") from error

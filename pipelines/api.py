@@ -79,7 +79,7 @@ class Result:
         path = Path(self.run_dir) / "summary.json"
         try:
             return json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise UsageError(f"{path}: no summary of a run is there ({error})") from error
 
     @cached_property
@@ -137,19 +137,22 @@ def train(settings: Settings, *, run_dir: str | Path | None = None, bar: bool = 
     return Result(place)
 
 
-def load(run_dir: str | Path, checkpoint: str = "best", *, arm: int | None = None) -> NumpyPolicy:
+def load(
+    run_dir: str | Path, checkpoint: str = "best", *, arm: int | None = None, plugins: Sequence[str] = ()
+) -> NumpyPolicy:
     """Make a callable of what a run has learned: `action = policy(observation)`, `policy.reset()` between episodes.
 
     Args:
         run_dir: of the run.
         checkpoint: `best`, the weights with the best evaluation during training, or `last`.
         arm: member of a family of policies; None takes the one that the run's own evaluations chose.
+        plugins: modules of your own that the run imports; named here again, for the folder may not be yours.
 
     Raises:
         UsageError: there is no such run, checkpoint or arm.
     """
     with undisturbed(), told():
-        return NumpyPolicy(loaded(evaluation(run_dir, checkpoint=checkpoint, arm=arm)))
+        return NumpyPolicy(loaded(evaluation(run_dir, checkpoint=checkpoint, arm=arm, plugins=tuple(plugins))))
 
 
 def evaluate(
@@ -162,6 +165,7 @@ def evaluate(
     policy: PolicyName = "greedy",
     seed: int = 0,
     callbacks: Sequence[Callback] = (),
+    plugins: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Run episodes that training never saw, the same ones as `python -m pipelines.evaluate`; writes nothing.
 
@@ -174,6 +178,7 @@ def evaluate(
         policy: greedy, sampled as training explored at the checkpoint, or random.
         seed: of the evaluation's own random stream.
         callbacks: told of every episode and step.
+        plugins: as of `load`.
 
     Returns:
         What evaluation.json would say: mean, std, min, max, episodes, envs, length_mean, returns, …
@@ -181,9 +186,8 @@ def evaluate(
     Raises:
         UsageError: there is no such run, checkpoint or arm.
     """
-    settings = evaluation(
-        run_dir, episodes=episodes, envs=envs, checkpoint=checkpoint, arm=arm, policy=policy, seed=seed
-    )
+    given = {"episodes": episodes, "envs": envs, "checkpoint": checkpoint, "arm": arm, "policy": policy, "seed": seed}
+    settings = evaluation(run_dir, **given, plugins=tuple(plugins))
     with undisturbed():
         with told():
             subject = loaded(settings)

@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import torch
 from torch import nn
 from torchrl.envs import EnvBase
 
+from modules.checkpoint import found, path_of
 from modules.collect import Actor, Collection, MultiAsyncSpec, SyncSpec
 from modules.exploration import Exploration
 from modules.intrinsic import Curiosity
@@ -25,9 +27,11 @@ from modules.replay.ring import readable
 from modules.replay.sequence import SequenceReplay
 from modules.replay.specs import SequenceSpec
 from modules.seeding import seed_everything, seed_for
+from modules.stateful import put_back
 from modules.visits import Visits
 from pipelines.around import CPU, Surroundings
 from pipelines.greedy import Greedy, build_greedy
+from pipelines.plugins import import_plugins
 from pipelines.schema import Run
 
 log = logging.getLogger("recall")
@@ -57,6 +61,7 @@ class Parts:
     logger: Logger
     arms: ArmTally
     visits: Visits
+    run_id: str
 
     @property
     def stateful(self) -> dict[str, Any]:
@@ -91,9 +96,15 @@ def build(run: Run, run_dir: Path, config: Mapping[str, Any], checkpoint: Mappin
     meta = run.meta.build(run.collector.num_envs, seed=seed_for(run.seed, "meta"))
     around = Surroundings(run=run, bonus=bonus, meta=meta)
     greedy = build_greedy(run, network, bonus)
-    replay = replay_of(run, run_dir)
+    run_id = uuid4().hex if checkpoint is None else checkpoint.get("run_id", "")  # "" for one that began without
+    replay = replay_of(run, run_dir, run_id, checkpoint)
     network = network.to(run.torch_device)
     learner = Learner(network, run.loss.build(network, run.rows), run.optim)
+    arms, visits = ArmTally(run.spaces.n_arms), Visits(run.env.agent_map())
+    if checkpoint:  # to be sure of it, before any file of the run is touched; the loop does it when all is made
+        parts = {"learner": learner, "replay": replay, "curiosity": curiosity, "bonus": bonus, "meta": meta}
+        parts |= {"evaluator": greedy.evaluator, "arms": arms, "visits": visits}
+        put_back(parts, checkpoint, path_of(run_dir / "checkpoints", checkpoint["frames"]))
     logger = logger_of(run, run_dir, config, checkpoint)
     announce(run)
     return Parts(
@@ -109,8 +120,9 @@ def build(run: Run, run_dir: Path, config: Mapping[str, Any], checkpoint: Mappin
         replay=replay,
         learner=learner,
         logger=logger,
-        arms=ArmTally(run.spaces.n_arms),
-        visits=Visits(run.env.agent_map()),
+        arms=arms,
+        visits=visits,
+        run_id=run_id,
     )
 
 
@@ -119,12 +131,12 @@ def exploring(run: Run, network: ValueNetwork, exploration: Exploration) -> Poli
     return Policy(network, exploration.choose, exploration.probability if run.loss.reads_behaviour else None)
 
 
-def replay_of(run: Run, run_dir: Path) -> Replay:
-    """Open the replay."""
+def replay_of(run: Run, run_dir: Path, run_id: str, checkpoint: Mapping[str, Any] | None) -> Replay:
+    """Open the replay; raises `UsageError` if rows that `checkpoint` refers to are lost or damaged."""
     if isinstance(run.replay, OnPolicySpec):
         return OnPolicyReplay(run.replay, run.layout)
     assert isinstance(run.replay, SequenceSpec)
-    return SequenceReplay(
+    replay = SequenceReplay(
         run.replay,
         run_dir / "replay",
         run.spaces,
@@ -133,7 +145,21 @@ def replay_of(run: Run, run_dir: Path) -> Replay:
         batch_frames=run.collector.frames_per_batch,
         seed=seed_for(run.seed, "replay"),
         symmetry=run.env.agent_symmetry(),
+        run_id=run_id,
+        written=written_at_most(run, run.replay, run_dir, checkpoint) if checkpoint else 0,
     )
+    if checkpoint:
+        replay.refuse_damage(checkpoint["replay"])
+    return replay
+
+
+def written_at_most(run: Run, replay: SequenceSpec, run_dir: Path, checkpoint: Mapping[str, Any]) -> int:
+    """Count the rows that may have been written, if nothing else tells: an interval after each newer checkpoint."""
+    newer = sum(
+        path > path_of(run_dir / "checkpoints", checkpoint["frames"]) for path in found(run_dir / "checkpoints")
+    )
+    interval = replay.interval_rows(run.save_every, run.collector.frames_per_batch)
+    return checkpoint["replay"]["written"] + (1 + newer) * interval
 
 
 def logger_of(run: Run, run_dir: Path, config: Mapping[str, Any], checkpoint: Mapping[str, Any] | None) -> Logger:
@@ -171,6 +197,7 @@ def collection(run: Run, acting: nn.Module, policy: Policy, around: Surroundings
 
 def actor(run: Run, worker: int) -> Actor:
     """Make what acts in a worker process; its weights are those of the main process's `acting` once it acts."""
+    import_plugins(run.plugins)
     seed_everything(seed_for(run.seed, "worker", worker))  # constructors of environments may draw
     network, num_envs = run.network.build(run.spaces).requires_grad_(False), run.collector.num_envs
     exploration = run.exploration.build(num_envs, first=worker * num_envs, total=run.collector.total_envs)

@@ -5,11 +5,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
-
 from modules.plots import GroupCurve
 from modules.spec import UsageError
 from pipelines.comparison import HELD_OUT, Group
+from pipelines.plugins import read_yaml, values_of
 
 METHOD = (
     "Intervals: 95 %, percentile bootstrap over runs. IQM: mean of the middle 50 % of the runs (Agarwal et al. 2021)."
@@ -87,11 +86,9 @@ def settings(run_dir: Path) -> dict[str, Any] | None:
     if not path.exists():
         return None
     try:
-        content = OmegaConf.to_container(OmegaConf.load(path))
-    except Exception as error:  # YAML's, OmegaConf's or the file system's
-        raise UsageError(f"cannot read '{path}': {' '.join(str(error).split())}.") from error
-    if not isinstance(content, dict):
-        raise UsageError(f"'{path}' is not the configuration of a run.")
+        content = values_of(read_yaml(path))
+    except UsageError as error:
+        raise UsageError(f"cannot read '{path}': {str(error).removeprefix(f'{path}: ')}.") from error
     return {str(name): value for name, value in content.items() if name not in INCIDENTAL}
 
 

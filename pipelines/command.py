@@ -24,6 +24,7 @@ from pipelines.check import check
 from pipelines.flags import COMPOSING, SWEEP
 from pipelines.hints import CONF, opened, refuse_bare_words, unknown_option, unknown_setting
 from pipelines.output import complain, escape_unprintable, quoted
+from pipelines.plugins import refuse_endless
 from pipelines.schema import read
 from pipelines.settings import folder
 
@@ -93,6 +94,7 @@ def abandoned() -> bool:
 
 def preflight(words: Sequence[str]) -> None:
     """Read and check a run, or every job of a sweep, before Hydra makes a folder; other flags are left to Hydra."""
+    refuse_endless(words)
     flags = {word.partition("=")[0] for word in words if word.startswith("-")}
     overrides = [word for word in words if not word.startswith("-")]
     if "--config-dir" in flags or flags - {SWEEP} - COMPOSING:

@@ -24,6 +24,7 @@ from modules.spec import Spec, UsageError, spec
 from pipelines.command import command, configured
 from pipelines.film import film
 from pipelines.output import complain, one_line, quoted, while_read, write
+from pipelines.plugins import Plugins
 from pipelines.saved import PolicyName, Subject, runs_beneath, subject_of
 from pipelines.schema import read
 from pipelines.settings import parse
@@ -42,6 +43,7 @@ DEFAULTS = {
     "video": False,
     "view": "none",
     "delay_s": 0.2,
+    "plugins": (),
 }
 USAGE = """python -m pipelines.evaluate run=DIR [setting=value ...]
   run=DIR               run directory to evaluate, or the folder of a sweep: every run beneath it (required)
@@ -60,6 +62,7 @@ USAGE = """python -m pipelines.evaluate run=DIR [setting=value ...]
   video=false           also film episodes, of 200 frames or more together, into DIR/videos
   view=none|text        also show the first filmed episode as text, frame by frame, and leave evaluation.json as it is
   delay_s=0.2           seconds that each frame stands, on a terminal
+  plugins=[FILE]        modules of your own that the run imports; named again each time, for the folder may not be yours
 Writes evaluation.json into each run directory, over that of an earlier evaluation. Of a sweep each run is one line;
 those that cannot be evaluated are one on stderr each, and the exit code is 1. A result that cannot be written is
 printed all the same, with the reason on stderr and exit code 1."""
@@ -80,11 +83,14 @@ class Evaluation(Spec):
     video: bool
     view: Literal["none", "text"]
     delay_s: Annotated[float, Field(ge=0, le=60)]
+    plugins: Plugins
 
 
 def loaded(settings: Evaluation) -> Subject:
     """Make everything ready for the evaluation of one run."""
-    return subject_of(settings.run, which=settings.checkpoint, arm=settings.arm, seed=settings.seed)
+    return subject_of(
+        settings.run, which=settings.checkpoint, arm=settings.arm, seed=settings.seed, plugins=settings.plugins
+    )
 
 
 def evaluate(

@@ -19,14 +19,16 @@ from modules.networks.stepped import GreedyStep, first_inputs
 from modules.spec import Spec, UsageError, spec
 from pipelines.command import command
 from pipelines.output import write
+from pipelines.plugins import Plugins
 from pipelines.saved import Subject, subject_of
 from pipelines.settings import parse
 
-DEFAULTS = {"checkpoint": "best", "format": "pt2"}
+DEFAULTS = {"checkpoint": "best", "format": "pt2", "plugins": ()}
 USAGE = """python -m pipelines.export run=DIR [setting=value ...]
   run=DIR               run directory with the policy (required)
   checkpoint=best|last  weights with the best evaluation during training, or the newest
   format=pt2|onnx       DIR/policy.pt2 for torch.export.load, which needs PyTorch only; or DIR/policy.onnx
+  plugins=[FILE]        modules of your own that the run imports; named again each time, for the folder may not be yours
 Writes one step of the greedy policy and lists its inputs and outputs; N, the episodes side by side, is free."""
 ONNX = ("onnx", "onnxscript")  # packages that PyTorch needs for format=onnx
 
@@ -38,6 +40,7 @@ class Export(Spec):
     run: Path
     checkpoint: Literal["best", "last"]
     format: Literal["pt2", "onnx"]
+    plugins: Plugins
 
 
 def export(settings: Export) -> str:
@@ -50,7 +53,7 @@ def export(settings: Export) -> str:
     """
     if settings.format == "onnx":
         refuse_missing()
-    subject = subject_of(settings.run, which=settings.checkpoint, arm=None, seed=0)
+    subject = subject_of(settings.run, which=settings.checkpoint, arm=None, seed=0, plugins=settings.plugins)
     if subject.run.network.torso.writes != "features":
         raise UsageError(f"{settings.run}: a table looks observations up in Python, which cannot be exported")
     refuse_unwritable(settings.run, "run")

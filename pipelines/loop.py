@@ -221,6 +221,7 @@ class Loop:
         """What the policy can be evaluated by later: a part of each checkpoint, and all of best.pt."""
         parts = self.parts
         return {
+            "run_id": parts.run_id,
             "frames": self.counters.frames,
             "network": parts.learner.average.state_dict(),
             "curiosity": parts.curiosity.state_dict(),

@@ -9,16 +9,17 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from modules import checkpoint
 from modules.replay.ring import refuse_missing_ring
 from modules.spec import Spec, UsageError, spec
 from pipelines.check import check
 from pipelines.command import command
 from pipelines.hints import content
 from pipelines.loop import reached
+from pipelines.plugins import Plugins
+from pipelines.resumable import goes_on_from
 from pipelines.saved import load_run, network_with
 from pipelines.schema import read
-from pipelines.session import execute
+from pipelines.session import execute, missing_pictures
 from pipelines.settings import checked, given
 
 GOALS = ("stop_at_score", "stop_at_episodes", "stop_at_length")
@@ -31,6 +32,7 @@ USAGE = f"""python -m pipelines.resume run=DIR [setting=value ...]
   stop_at_length=X the same for the length of episodes
   device=cpu|cuda  where the networks live from now on
   logger=NAME      where the numbers go from now on; logger.SETTING=... as for pipelines.train
+  plugins=[FILE]   modules of your own that the run imports; named again each time, for the folder may not be yours
 All that may be changed: {", ".join(CHANGEABLE)}.
 What is not given stays as it was when the run was started; docs/python.md says what a change does."""
 
@@ -41,16 +43,18 @@ class Resume(Spec):
 
     run: Path
     changes: dict[str, Any]
+    plugins: Plugins
 
 
 def resume(settings: Resume, *, bar: bool) -> float | None:
     """Go on with a run in its own directory; returns its score."""
     run_dir = settings.run
-    _, config = load_run(run_dir)
-    state = checkpoint.load(checkpoint.latest(run_dir / "checkpoints"))
+    _, config = load_run(run_dir, settings.plugins)
     config = changed(config, settings.changes)
     run = read(OmegaConf.create(config))
-    ended = finished(run_dir)  # else there is something left to do at the end: an evaluation, a summary, a film
+    state = goes_on_from(run, run_dir)
+    # Else there is something left to do at the end: an evaluation, a summary, a picture, a film.
+    ended = finished(run_dir) and not missing_pictures(run, run_dir, state["frames"])
     if state["frames"] >= run.total_frames and (ended or "total_frames" in settings.changes):
         raise UsageError(
             f"total_frames={run.total_frames}: {run_dir} is at frame {state['frames']} already; "
@@ -83,17 +87,17 @@ def finished(run_dir: Path) -> bool:
     """Tell whether the run came to its end, summary included."""
     try:
         return json.loads((run_dir / "summary.json").read_text())["status"] == "finished"
-    except (OSError, ValueError, LookupError, TypeError):
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
         return False
 
 
 def settings_of(arguments: Sequence[str]) -> Resume:
     """Read the words of a command line; raises `UsageError` for a setting that cannot be changed any more."""
-    values = given(arguments, ("run", *CHANGEABLE), ("run", "logger"), USAGE)
-    run = {name: values.pop(name) for name in ("run",) if name in values}
+    values = given(arguments, ("run", *CHANGEABLE, "plugins"), ("run", "logger"), USAGE)
+    mine = {name: values.pop(name) for name in ("run", "plugins") if name in values}
     if fixed := [name for name in values if name not in CHANGEABLE and not name.startswith("logger.")]:
         raise UsageError(f"{fixed[0]}: it cannot be changed at a resume; what can is {', '.join(CHANGEABLE)}")
-    return checked(Resume, {**run, "changes": values})
+    return checked(Resume, {"plugins": (), **mine, "changes": values})
 
 
 def main(arguments: Sequence[str]) -> int:

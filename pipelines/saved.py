@@ -1,9 +1,10 @@
 """What a run directory holds: the configuration, the saved weights, and the policy that they make."""
 
 import copy
+import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -20,30 +21,34 @@ from modules.networks.split import SplitNetwork
 from modules.process import tune
 from modules.seeding import seed_everything
 from modules.spec import UsageError
+from modules.stateful import put_back
 from pipelines.around import CPU, Surroundings, greedy_surroundings
 from pipelines.output import quoted
+from pipelines.plugins import read_yaml, refuse_lookups, values_of, with_plugins
 from pipelines.schema import Run, read
 
 CONFIG = "config.yaml"
 PolicyName = Literal["greedy", "sampled", "random"]
+POLICY = {"frames": int, "network": Mapping, "curiosity": Mapping, "bonus": Mapping, "arm": int}  # what best.pt has
 
 
-def load_run(run_dir: Path) -> tuple[Run, dict[str, Any]]:
-    """Read the configuration that a run directory was made with, checked, and as plain values."""
+def load_run(run_dir: Path, plugins: Sequence[str]) -> tuple[Run, dict[str, Any]]:
+    """Read the configuration that a run directory was made with, checked, and as plain values.
+
+    Args:
+        run_dir: of the run.
+        plugins: modules that the user names; others that are asked for there are not imported.
+    """
     path = run_dir / CONFIG
     if not path.is_file():
         beneath = runs_beneath(run_dir)
         newest = max(beneath, key=lambda path: (path / CONFIG).stat().st_mtime, default=run_dir)
         hint = f"; runs lie beneath it, the newest is run={quoted(newest)}" if beneath else ""
         raise UsageError(f"{run_dir}: no run is there (it has no config.yaml){hint}")
-    try:
-        cfg = OmegaConf.load(path)
-    except Exception as error:
-        raise UsageError(f"{path}: not readable as YAML ({' '.join(str(error).split())})") from error
-    config = OmegaConf.to_container(cfg)
-    if not isinstance(config, dict):
-        raise UsageError(f"{path}: not the configuration of a run")
-    return read(OmegaConf.create(config)), {str(key): value for key, value in config.items()}
+    config = values_of(read_yaml(path))
+    refuse_lookups(config, path)
+    config = with_plugins(config, run_dir, plugins)
+    return read(OmegaConf.create(config)), config
 
 
 def runs_beneath(folder: Path) -> list[Path]:
@@ -56,16 +61,44 @@ def runs_beneath(folder: Path) -> list[Path]:
     return sorted(found, key=lambda path: [part.zfill(20) for part in re.split(r"(\d+)", str(path))])
 
 
-def saved(run_dir: Path, which: str) -> dict[str, Any]:
-    """Load what a run saved for evaluations, `best` or `last`: network, curiosity, arm, frames."""
+def saved(run: Run, run_dir: Path, which: str) -> tuple[Path, dict[str, Any]]:
+    """Load what a run saved for evaluations, `best` or `last`: network, curiosity, arm, frames; say where from."""
     folder = run_dir / "checkpoints"
-    best = folder / "best.pt"
-    if which == "best" and best.exists():
-        return checkpoint.load(best)
-    newest = checkpoint.latest(folder)
-    if which == "best":
-        raise UsageError(f"{run_dir}: no evaluation has chosen a best checkpoint yet; use checkpoint=last")
-    return checkpoint.load(newest)
+    path = folder / "best.pt"
+    if which == "last" or not path.exists():
+        path = checkpoint.latest(folder)
+        if which == "best":
+            raise UsageError(f"{run_dir}: no evaluation has chosen a best checkpoint yet; use checkpoint=last")
+    state = checkpoint.load(path)
+    if wrong := next(impossible(state, POLICY, run), ""):
+        raise UsageError(f"{path}: not a checkpoint that can be evaluated, because {wrong}")
+    refuse_another_runs(state, path, run_dir)
+    return path, state
+
+
+def refuse_another_runs(state: Mapping[str, Any], path: Path, run_dir: Path) -> None:
+    """Raise `UsageError` if the run in `run_dir` did not write this checkpoint, as far as its summary.json tells."""
+    try:
+        run_id = json.loads((run_dir / "summary.json").read_text(encoding="utf-8")).get("run_id", "")
+    except (OSError, ValueError, AttributeError, RecursionError):
+        return  # without a summary, nothing tells
+    if state.get("run_id", "") != run_id:
+        raise UsageError(f"{path}: a checkpoint of another run than the one in {run_dir}; put it back where it was")
+
+
+def impossible(state: Mapping[str, Any], kinds: Mapping[str, type], run: Run) -> Iterator[str]:
+    """Say what in a checkpoint is missing, of another type than in `kinds`, or out of its bounds."""
+    if missing := [name for name in kinds if name not in state]:
+        yield f"it has no {' and no '.join(missing)}, which best.pt and other programs' files lack"
+        return
+    for name, kind in kinds.items():
+        if not isinstance(state[name], kind) or isinstance(state[name], bool):
+            yield f"its {name} is no {'number' if kind is int else 'table'}"
+            return
+    if state["frames"] < 0:
+        yield f"{state['frames']} is no number of frames"
+    if state["arm"] not in range(run.spaces.n_arms):
+        yield f"it has arm {state['arm']}, and the run {run.spaces.n_arms} arms, of which the first is 0"
 
 
 def network_with(state: Mapping[str, Any], run: Run, run_dir: Path) -> RecurrentNetwork | SplitNetwork:
@@ -73,7 +106,7 @@ def network_with(state: Mapping[str, Any], run: Run, run_dir: Path) -> Recurrent
     network = run.network.build(run.spaces)
     try:
         network.load_state_dict(state)
-    except RuntimeError as error:
+    except (RuntimeError, TypeError, AttributeError) as error:
         raise UsageError(f"{run_dir}: the saved weights do not fit the network in its config.yaml") from error
     return network
 
@@ -113,7 +146,7 @@ class Subject:
         return greedy_surroundings(self.run, curiosity, num_envs, like=self.bonus, meta=meta)
 
 
-def subject_of(run_dir: Path, *, which: str, arm: int | None, seed: int) -> Subject:
+def subject_of(run_dir: Path, *, which: str, arm: int | None, seed: int, plugins: Sequence[str] = ()) -> Subject:
     """Make everything ready to act as a run has learned to; seeds the global generators.
 
     Args:
@@ -121,21 +154,22 @@ def subject_of(run_dir: Path, *, which: str, arm: int | None, seed: int) -> Subj
         which: checkpoint, `best` or `last`.
         arm: that acts; None for the one that the run's own evaluations chose.
         seed: of the global generators.
+        plugins: modules that the user names, see `load_run`.
 
     Raises:
         UsageError: there is no such run, checkpoint or arm, or they do not fit each other.
     """
-    run, _ = load_run(run_dir)
+    run, _ = load_run(run_dir, plugins)
     if arm is not None and arm not in range(run.spaces.n_arms):
         raise UsageError(f"arm={arm}: {run_dir} has {run.spaces.n_arms} arms, of which the first is 0")
     tune(run.threads)
     seed_everything(seed)
-    state = saved(run_dir, which)
+    path, state = saved(run, run_dir, which)
     network = network_with(state["network"], run, run_dir)
     curiosity = run.intrinsic.build(run.spaces, CPU)
-    curiosity.load_state_dict(state["curiosity"])
+    put_back({"curiosity": curiosity}, state, path)  # first: a bonus acts with what it has learned
     bonus = curiosity.acting(run.collector.num_envs)
-    bonus.load_state_dict(state["bonus"])
+    put_back({"bonus": bonus}, state, path)
     return Subject(
         run=run,
         policy=Policy(network.eval()),

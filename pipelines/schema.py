@@ -1,16 +1,16 @@
 """The top level of the configuration, and how YAML becomes checked settings."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
-from pydoc import locate
+from pydoc import ErrorDuringImport, locate
 from typing import Annotated, Any, Literal
 
 import torch
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from pydantic import Field, InstanceOf, ValidationError
+from pydantic import Field, InstanceOf, TypeAdapter, ValidationError
 
 from modules import keys
 from modules.collect import CollectorSpec
@@ -26,6 +26,7 @@ from modules.optim import AdamSpec
 from modules.replay.base import ReplaySpec
 from modules.replay.rows import Layout
 from modules.spec import Spec, UsageError, sentences, spec
+from pipelines.plugins import Plugins, import_plugins, refused_target
 
 Count = Annotated[int, Field(ge=0)]
 Positive = Annotated[int, Field(gt=0)]
@@ -55,6 +56,8 @@ class Run(Spec):
         stop_at_length: mean length of greedy episodes at or below which the run ends early; null means never.
         video: whether to record a greedy episode at the end.
         dry: stop after all checks.
+        plugins: modules to import before all else, from the current folder or what is installed: they may hold parts of
+            your own, for a `_target_`, or register environments.
     """
 
     name: Annotated[str, Field(min_length=1, pattern=r"^[\w.-]*[\w-][\w.-]*$")]  # a folder: not `..`
@@ -74,6 +77,7 @@ class Run(Spec):
     stop_at_length: Annotated[float, Field(gt=0)] | None
     video: bool
     dry: bool
+    plugins: Plugins
     env: InstanceOf[EnvSpec]
     network: InstanceOf[NetworkSpec]
     collector: InstanceOf[CollectorSpec]
@@ -149,7 +153,7 @@ def read(cfg: DictConfig) -> Run:
     except OmegaConfBaseException as error:
         raise UsageError(f"configuration: {first_line(error)}") from error
     problems: list[str] = []
-    run = make(plain, "", problems)
+    run = make(plain, "", problems, import_named(plain))
     if problems:
         raise UsageError("; ".join(dict.fromkeys(at_the_source(problem, cfg) for problem in problems)))
     if not isinstance(run, Run):
@@ -157,19 +161,39 @@ def read(cfg: DictConfig) -> Run:
     return replace(run, replay=run.replay.fitted(run.env.max_steps()))
 
 
-def make(node: Any, path: str, problems: list[str]) -> Any:
-    """Build the spec that `node` describes, children first; append to `problems` instead of raising."""
+def import_named(plain: Any) -> tuple[str, ...]:
+    """Import the plugins that a configuration names, if they have names at all; return them."""
+    try:
+        plugins = TypeAdapter(Plugins).validate_python(plain.get("plugins", ()))
+    except (ValidationError, AttributeError):
+        return ()  # what is wrong there will be said with all the rest
+    import_plugins(plugins)
+    return plugins
+
+
+def make(node: Any, path: str, problems: list[str], plugins: Sequence[str]) -> Any:
+    """Build the spec that `node` describes, children first; append to `problems` instead of raising.
+
+    Only parts of ours and those in `plugins` are imported.
+    """
     if isinstance(node, list):
-        return [make(item, f"{path}[{i}]", problems) for i, item in enumerate(node)]
+        return [make(item, f"{path}[{i}]", problems, plugins) for i, item in enumerate(node)]
     if not isinstance(node, dict):
         return node
     found = len(problems)
-    values = {key: make(value, f"{path}.{key}".lstrip("."), problems) for key, value in node.items()}
+    values = {key: make(value, f"{path}.{key}".lstrip("."), problems, plugins) for key, value in node.items()}
     if "_target_" not in values or len(problems) > found:
         return values
-    target = values.pop("_target_")
+    target = str(values.pop("_target_"))
     where = f"{path}." if path else ""
-    kind = locate(str(target))
+    if refused := refused_target(target, plugins):
+        problems.append(f"{where}_target_: {refused}")
+        return values
+    try:
+        kind = locate(target)
+    except ErrorDuringImport as error:
+        problems.append(f"{where}_target_: {' '.join(str(error).split())}")
+        return values
     if not (isinstance(kind, type) and issubclass(kind, Spec)):
         problems.append(f"{where}_target_: {target!r} is no spec of this program; take an option of the group")
         return values

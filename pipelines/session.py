@@ -3,10 +3,11 @@
 import contextlib
 import json
 import logging
+import re
 import signal
 import subprocess
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from types import FrameType
@@ -25,6 +26,7 @@ from pipelines.check import check
 from pipelines.command import RunFailed, refuse_existing
 from pipelines.loop import Loop, Stop
 from pipelines.output import quoted
+from pipelines.plugins import LOOKUP
 from pipelines.schema import Run, read
 from pipelines.signals import handled_by
 
@@ -44,10 +46,23 @@ def start(cfg: DictConfig, run_dir: Path, *, bar: bool) -> float | None:
 
 
 def config_of(cfg: DictConfig) -> dict[str, Any]:
-    """The configuration as plain values."""
-    config = OmegaConf.to_container(cfg, resolve=True)
-    assert isinstance(config, dict)
-    return {str(key): value for key, value in config.items()}
+    """The configuration as plain values; what it looks up in the process's environment stays a reference to that."""
+    kept: list[str] = []
+
+    def keep(found: re.Match[str]) -> str:
+        kept.append(found[0])
+        return f"\0{len(kept) - 1}\0"  # in no text of a configuration: YAML and the command line forbid it
+
+    def every_text(node: Any, change: Callable[[str], str]) -> Any:
+        if isinstance(node, dict):
+            return {str(key): every_text(value, change) for key, value in node.items()}
+        if isinstance(node, list):
+            return [every_text(value, change) for value in node]
+        return change(node) if isinstance(node, str) else node
+
+    without = every_text(OmegaConf.to_container(cfg), lambda text: LOOKUP.sub(keep, text))
+    plain = OmegaConf.to_container(OmegaConf.create(without), resolve=True)
+    return every_text(plain, lambda text: re.sub(r"\0(\d+)\0", lambda found: kept[int(found[1])], text))
 
 
 def execute(
@@ -148,17 +163,24 @@ def finish(loop: Loop, status: str) -> None:
     with contextlib.ExitStack() as stack:
         stack.callback(loop.progress.close)
         stack.callback(parts.close)
-        summary: dict[str, Any] = {}
-        try:
-            summary = write_summary(loop, status)
-        except OSError as error:  # a full disk: the checkpoints before it are whole
-            log.warning("no summary.json: %s", error)
-        stack.callback(parts.logger.finish, summary)
+        # Finished is what a run is when nothing is left to do: until then, `resume` makes up for what is missing.
+        summary = try_summary(loop, "running" if status == "finished" else status)
+        stack.callback(lambda: parts.logger.finish(summary))
         for draw in (draw_pictures, *([draw_film] if status == "finished" and parts.run.video else [])):
             try:
                 draw(loop)
             except Exception as error:  # a picture is not worth a run
                 log.warning("no picture: %s: %s", type(error).__name__, error)
+        summary = try_summary(loop, status)
+
+
+def try_summary(loop: Loop, status: str) -> dict[str, Any]:
+    """Write summary.json, if there is room for it."""
+    try:
+        return write_summary(loop, status)
+    except OSError as error:  # a full disk: the checkpoints before it are whole
+        log.warning("no summary.json: %s", error)
+        return {}
 
 
 def draw_pictures(loop: Loop) -> None:
@@ -171,10 +193,23 @@ def draw_pictures(loop: Loop) -> None:
             parts.logger.image(frames, picture)
 
 
+def missing_pictures(run: Run, run_dir: Path, frames: int) -> list[Path]:
+    """List the pictures and the film that a run which finished at `frames` has not, although it can have them."""
+    arms = [] if run.meta.single else [run_dir / "arms.png"]
+    visits = [] if run.env.grid_map() is None else [run_dir / "visits.png"]
+    pictures = [run_dir / "learning_curve.png", *arms, *visits, *([film_of(run_dir, frames)] if run.video else [])]
+    return [path for path in pictures if not path.exists()]
+
+
+def film_of(run_dir: Path, frames: int) -> Path:
+    """Name the film of what a run had learned at its end."""
+    return run_dir / "videos" / f"frames_{frames:012d}.mp4"
+
+
 def draw_film(loop: Loop) -> None:
     """Film greedy episodes, and show them."""
     parts, frames = loop.parts, loop.counters.frames
-    path = parts.run_dir / "videos" / f"frames_{frames:012d}.mp4"
+    path = film_of(parts.run_dir, frames)
     parts.greedy.film(parts.around.bonus, path)
     parts.logger.video(frames, path)
 
@@ -194,6 +229,7 @@ def write_summary(loop: Loop, status: str) -> dict[str, Any]:
     summary = {
         "exp": run.name,
         "seed": run.seed,
+        "run_id": loop.parts.run_id,
         "memory": run.network.memory.name,
         "status": status,
         "frames": c.frames,

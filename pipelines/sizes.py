@@ -12,7 +12,6 @@ from torch import Tensor, nn
 
 from modules.replay.ring import readable, refuse_what_does_not_fit
 from modules.spec import Spec, UsageError
-from pipelines.greedy import EVAL_ENVS
 from pipelines.schema import Run
 
 META = torch.device("meta")  # where tensors have a shape and no memory
@@ -76,7 +75,7 @@ def built_parts(run: Run) -> dict[str, int]:
     """Bytes of what is made of tensors, counted in parts without memory."""
     learner = 1 if run.torch_device.type == "cuda" else 1 + COPIES - run.loss.on_policy  # which has no target
     acting = ACTING + run.collector.total_envs // run.collector.num_envs - 1
-    evaluated = min(run.eval_episodes, EVAL_ENVS)
+    evaluated = min(run.eval_episodes, run.eval_envs)
     return {
         "the network with its copies, gradients and moments (network)": (learner + acting) * size_of_network(run),
         "novelty with its episodic memories (intrinsic, collector.num_envs)": size_of_novelty(

@@ -32,6 +32,7 @@ class _Table:
 
     def __init__(self, path: Path, names: tuple[str, ...], offset: int | None, kept: int | None) -> None:
         self.names = names
+        self._offset: int | None = None
         header = (",".join(("frames", *names)) + "\n").encode()
         if offset is None and kept is not None and path.exists():
             offset = _bytes_up_to(path, kept)
@@ -50,9 +51,17 @@ class _Table:
         if self._file.readline() != header:
             self._file.close()
             raise UsageError(f"{path} has other columns than this version writes: resume with the commit of the run.")
-        # Rows after the checkpoint are written again by the resumed run.
-        self._file.truncate(offset)
-        self._file.seek(offset)
+        self._file.seek(max(0, offset - 1))
+        if self._file.read(1) != b"\n":
+            self._file.close()
+            raise UsageError(f"{path} has no end of a row where the checkpoint expects one: restore it from a copy.")
+        self._offset = offset
+
+    def go_back(self) -> None:
+        """Cut off the rows after the checkpoint, which the resumed run writes again."""
+        if self._offset is not None:
+            self._file.truncate(self._offset)
+            self._file.seek(self._offset)
 
     def append(self, frames: int, rows: Iterable[Sequence[float | None]]) -> None:
         """Write the rows of one event, in one system call, so that a kill leaves no half of them."""
@@ -93,6 +102,8 @@ class CsvLogger:
         except UsageError:
             self._close()
             raise
+        for table in self._tables.values():  # only once all of them are there: one that is not changes none
+            table.go_back()
 
     def log(self, frames: int, metrics: Mapping[str, float]) -> None:
         """Append one row to each file of metrics; not measured = empty cell."""

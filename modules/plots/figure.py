@@ -67,7 +67,7 @@ def run_title(run_dir: Path) -> str:
     try:
         summary = json.loads((run_dir / "summary.json").read_text(encoding="utf-8"))
         return f"{summary['exp']}, memory {summary['memory']}, seed {summary['seed']}"
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return ""  # A title is a courtesy: the curve of a run without a summary is drawn all the same.
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-from tensordict import TensorDict, TensorDictBase
+from tensordict import MemoryMappedTensor, TensorDict, TensorDictBase
 from torchrl.data import LazyMemmapStorage
 
 from modules.files import about
@@ -63,7 +63,7 @@ def recorded(meta: Path) -> dict[str, tuple[str, list[int]]]:
     try:
         fields = {key: field for key, field in json.loads(meta.read_text()).items() if isinstance(field, dict)}
         return {key: (field["dtype"], field["shape"]) for key, field in fields.items()}
-    except (OSError, ValueError, LookupError, AttributeError) as error:
+    except (OSError, ValueError, LookupError, AttributeError, TypeError, RecursionError) as error:
         raise UsageError(f"{meta}: damaged, so this run cannot be resumed; evaluate still works") from error
 
 
@@ -78,6 +78,15 @@ def refuse_damaged_files(directory: Path, ring: TensorDictBase) -> None:
             raise UsageError(
                 f"{path}: {size} bytes instead of {needed}, so this run cannot be resumed; evaluate still works"
             )
+
+
+def fields_of(directory: Path, like: TensorDictBase) -> TensorDict:
+    """Map the files of a ring, each as `like` says: TensorDict's own loader follows meta.json, even to a pickle."""
+    fields = {
+        key: MemoryMappedTensor.from_filename(directory / f"{key}.memmap", field.dtype, field.shape)
+        for key, field in like.items()
+    }
+    return TensorDict(fields, batch_size=like.batch_size).lock_()
 
 
 def reserve(directory: Path) -> None:
@@ -121,7 +130,7 @@ def open_ring(directory: Path, template: TensorDict, rows: int, *, fewest: int) 
                 "restore the config.yaml that the run was started with"
             )
         refuse_damaged_files(directory, expected)
-        storage._storage, storage.initialized, storage._len = TensorDict.load_memmap(directory), True, rows
+        storage._storage, storage.initialized, storage._len = fields_of(directory, expected), True, rows
     else:
         with about(directory):
             storage.set(range(1), template.unsqueeze(0))

@@ -104,7 +104,7 @@ class Prioritised(Sampler):
         mass = torch.rand(batch, generator=self.generator, dtype=torch.float64) * self._tree.query(0, self._capacity)
         # Rounding on the way down the tree may lead past the last slot in use.
         slots = self._tree.scan_lower_bound(mass).clamp_(max=count - 1)
-        weights = self._tree[slots] ** -importance  # N and the total cancel out against the largest weight
+        weights = self._masses(slots) ** -importance  # N and the total cancel out against the largest weight
         return oldest + (slots - oldest) % self._capacity, (weights / weights.max()).float()
 
     def update(self, rows: Tensor, priorities: Tensor) -> None:
@@ -133,21 +133,28 @@ class Prioritised(Sampler):
 
     def state_dict(self) -> dict[str, Any]:
         """What the next draws depend on; the window's masses p^exponent, oldest row first, 8 bytes each."""
-        return super().state_dict() | {"highest": self._highest, "masses": self._tree[self._slots()]}
+        return super().state_dict() | {"highest": self._highest, "masses": self._masses(self._slots())}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go back to where `state_dict` was taken.
 
         Raises:
-            ValueError: the state is that of a sampler with another capacity.
+            ValueError: the state is that of a sampler with another capacity, or of none; nothing has changed.
         """
-        masses, count = state["masses"], min(state["written"], self._capacity)
+        masses = torch.as_tensor(state["masses"], dtype=torch.float64).reshape(-1)  # once, one was saved as a number
+        count = min(state["written"], self._capacity)
         if len(masses) != count:
             raise ValueError(f"priorities of {len(masses)} rows do not fit a window of {count}")
+        if not all((values.isfinite() & (values > 0)).all() for values in (masses, torch.tensor(state["highest"]))):
+            raise ValueError("priorities must be finite and > 0")
         super().load_state_dict(state)
         self._highest = state["highest"]
         self._tree = SumSegmentTreeFp64(self._capacity)
         self._tree[self._slots()] = masses
+
+    def _masses(self, slots: Tensor) -> Tensor:
+        """Masses in `slots` [n]; of a single one, the tree itself gives a number."""
+        return torch.as_tensor(self._tree[slots], dtype=torch.float64).reshape(slots.shape)
 
     def _slots(self) -> Tensor:
         """Slots of the window, oldest row first."""

@@ -10,8 +10,9 @@ from torch import Tensor
 
 from modules import keys
 from modules.keys import Spaces, Symmetry
+from modules.replay.intact import Mark, chain, refuse_impossible_rows, refuse_lost_rows
 from modules.replay.ring import open_ring
-from modules.replay.rows import NONE, Layout, RowCutter
+from modules.replay.rows import Layout, RowCutter
 from modules.replay.specs import SequenceSpec
 
 
@@ -34,12 +35,15 @@ class SequenceReplay:
         batch_frames: int,
         seed: int,
         symmetry: Symmetry | None = None,
+        run_id: str = "",
+        written: int = 0,
     ) -> None:
+        """Open the ring in `directory`, or make it; of run `run_id`, with `written` rows at most if nothing says."""
         self.settings = settings
         self._layout = layout
         self._cutters: dict[int, RowCutter] = {}
         self._mirror = Mirror(symmetry) if settings.mirror and symmetry is not None else None
-        self._n_arms = spaces.n_arms
+        self._directory, self._spaces = directory, spaces
         self._sampler = settings.sampler(seed)
         self._importance = settings.importance_at(0)
         self._written = 0
@@ -50,8 +54,9 @@ class SequenceReplay:
         self._ring = self._storage.max_size
         # One batch of one-step episodes, with the tails of those that run, must still fit the interval.
         self._save_at = (self._ring - settings.capacity_rows) // 2 - 2 * batch_frames
+        self._mark = Mark(directory, run=run_id, written=written)
         # Plain views: a memory-mapped tensor's own indexing takes nine times as long.
-        self._fields = {key: torch.as_tensor(field.numpy()) for key, field in self._storage._storage.items()}
+        self._fields = {key: torch.as_tensor(field.numpy()) for key, field in self._storage._storage.items()}  # pyright: ignore[reportAttributeAccessIssue]
 
     def __len__(self) -> int:
         """Rows that the sampler can draw."""
@@ -121,19 +126,27 @@ class SequenceReplay:
             yield TensorDict(rows, batch_size=[len(rows[keys.MASK])])
 
     def _chain(self, number: int) -> list[int]:
-        """Numbers of a row and those before it in its episode, newest first; empty if one is no longer there."""
-        chain = []
-        while number != NONE:
-            if number < self._written - self._ring:
-                return []
-            chain.append(number)
-            number = int(self._fields[keys.BEFORE][number % self._ring])
-        return chain
+        """Numbers of a row and those before it in its episode, newest first; empty if one is no longer there.
+
+        What is there must not depend on whether the run was killed since the last save: a killed process may have
+        written over all rows but those that this save refers to.
+        """
+        try:
+            return list(chain(self._fields[keys.BEFORE], number, oldest=self._saved - self.settings.capacity_rows))
+        except LookupError:
+            return []
 
     def state_dict(self) -> dict[str, Any]:
         """What a checkpoint needs of the replay; taking it marks the rows written so far as saved."""
         self._saved = self._written
         return {"written": self._written, "sampler": self._sampler.state_dict()}
+
+    def refuse_damage(self, state: Mapping[str, Any]) -> None:
+        """Raise `UsageError` if not all rows that a checkpoint's `state` refers to are there as they were written."""
+        written = state["written"]
+        window = min(written, self.settings.capacity_rows)
+        refuse_lost_rows(self._directory, self._mark, written=written, window=window, ring=self._ring)
+        refuse_impossible_rows(self._directory, self._fields, torch.arange(written - window, written), self._spaces)
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Move the cursor back to where the checkpoint saw it."""
@@ -144,8 +157,8 @@ class SequenceReplay:
         """Give some rows' arms [B, T+1] over to another, which is to learn from them too."""
         generator = self._sampler.generator
         mixed = torch.rand(len(arms), generator=generator) < self.settings.cross_mixture
-        further = torch.randint(1, self._n_arms, (len(arms),), generator=generator)
-        return torch.where(mixed.unsqueeze(1), (arms + further.unsqueeze(1)) % self._n_arms, arms)
+        further = torch.randint(1, self._spaces.n_arms, (len(arms),), generator=generator)
+        return torch.where(mixed.unsqueeze(1), (arms + further.unsqueeze(1)) % self._spaces.n_arms, arms)
 
     def _read(self, number: Tensor) -> dict[str, Tensor]:
         index = number % self._ring
@@ -158,6 +171,7 @@ class SequenceReplay:
         if count:
             index = torch.arange(self._written, self._written + count) % self._ring
             rows[keys.ACTION] = rows[keys.ACTION].to(self._fields[keys.ACTION].dtype)
+            self._mark.advance(self._written + count)  # first: what it does not know of must not be there
             self._storage.set(index, rows)  # pyright: ignore[reportArgumentType]
             self._written += count
             self._sampler.extend(count)

@@ -152,7 +152,7 @@ def open_replay(run: Run) -> Iterator[SequenceReplay]:
     """Make the run's replay, empty, in a directory that vanishes."""
     with TemporaryDirectory(prefix="recall_benchmark_") as directory:
         refuse_what_does_not_fit(run.replay_bytes, Path(directory))
-        replay = replay_of(run, Path(directory))
+        replay = replay_of(run, Path(directory), "", None)
         assert isinstance(replay, SequenceReplay)
         yield replay
 

@@ -242,3 +242,36 @@ def test_prioritised_equals_a_naive_list(data):
         rows, priorities = [row for row, _ in some], [priority for _, priority in some]
         sampler.update(tensor(rows, dtype=torch.int64), tensor(priorities, dtype=torch.float64))
         naive.update(rows, priorities)
+
+
+@pytest.mark.parametrize("capacity", [1, 4])
+def test_one_draw_of_one_row_has_an_axis_like_any_other(capacity):
+    """PyTorch's sum tree gives a number instead of an array where one entry is asked for."""
+    for sampler in (prioritised([0.5], capacity=capacity), Uniform(seed=0, capacity=capacity)):
+        sampler.extend(1)
+        rows, weights = sampler.draw(1, 0.7)
+        assert (rows.shape, weights.tolist()) == ((1,), [1.0])
+        sampler.update(rows, tensor([2.0]))
+
+
+@pytest.mark.parametrize("saved", [lambda masses: masses, lambda masses: masses.item()], ids=["now", "before"])
+def test_a_window_of_one_row_is_saved_and_loaded(saved):
+    """Checkpoints of before have the one mass as a number."""
+    sampler = prioritised([3.0, 7.0], capacity=1)
+    state = sampler.state_dict()
+    assert state["masses"].tolist() == [7.0]
+    other = prioritised(capacity=1)
+    other.load_state_dict(state | {"masses": saved(state["masses"])})
+    for each in (sampler, other):
+        each.extend(1)
+    assert other.draw(1, 1.0)[0].tolist() == [2]
+    assert other.state_dict()["masses"].tolist() == sampler.state_dict()["masses"].tolist() == [7.0]
+
+
+@pytest.mark.parametrize("masses", [[math.nan, 1.0], [-1.0, 1.0], [math.inf, 1.0], [0.0, 1.0], "ab", [1.0]])
+def test_masses_that_no_sampler_saved_are_refused(masses):
+    sampler = prioritised([1.0, 2.0])
+    state = sampler.state_dict()
+    with pytest.raises((ValueError, TypeError)):
+        sampler.load_state_dict(state | {"masses": tensor(masses) if isinstance(masses, list) else masses})
+    assert sampler.state_dict()["masses"].tolist() == [1.0, 2.0]

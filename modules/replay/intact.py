@@ -1,0 +1,125 @@
+"""Whether what lies on disk is what a run wrote: rows within their bounds, and those that a checkpoint refers to."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from modules import keys
+from modules.keys import Spaces
+from modules.replay.rows import NONE
+from modules.spec import UsageError
+
+MARK = "written"  # file beside the rows
+RECORD = np.dtype([("run", "S32"), ("written", "<i8")])
+NO_ACTION = -1  # the previous action of an episode's first step
+CHUNK = 2**24  # numbers that are looked at together: pictures of a whole replay do not fit the memory
+EVALUATE = "so this run cannot be resumed; evaluate still works"
+
+
+class Mark:
+    """How many rows were ever written into a ring, and by which run: a file in memory, like the rows themselves.
+
+    A checkpoint knows what was written before it only. What a killed process wrote after it lies over the oldest rows,
+    and says how far back a run can go.
+
+    Args:
+        directory: of the ring.
+        run: the run's own identity, "" for a run that was begun without one.
+        written: rows ever written at most, where there is no mark yet.
+
+    Raises:
+        UsageError: the mark is damaged, or that of another run.
+    """
+
+    def __init__(self, directory: Path, *, run: str, written: int) -> None:
+        self._path = directory / MARK
+        if not self._path.exists():
+            self._path.write_bytes(np.array([(run.encode(), written)], RECORD).tobytes())
+        if self._path.stat().st_size != RECORD.itemsize:
+            raise UsageError(f"{self._path}: damaged, {EVALUATE}")
+        self._record = np.memmap(self._path, RECORD, "r+", shape=(1,))
+        found = bytes(self._record["run"][0])
+        if found != run.encode():
+            raise UsageError(f"{directory}: the replay there is that of another run, {EVALUATE}")
+
+    @property
+    def written(self) -> int:
+        """Rows ever written."""
+        return int(self._record["written"][0])
+
+    def advance(self, written: int) -> None:
+        """Take note that `written` rows were written; fewer than before change nothing."""
+        if written > self.written:
+            self._record["written"][0] = written
+
+
+def refuse_lost_rows(directory: Path, mark: Mark, *, written: int, window: int, ring: int) -> None:
+    """Raise `UsageError` if the last `window` of `written` rows are not all in a ring of `ring` rows any more."""
+    if written > mark.written:
+        raise UsageError(
+            f"{directory}: the checkpoint refers to {written} rows, where {max(mark.written, 0)} lie, {EVALUATE}"
+        )
+    if mark.written - ring > written - window:
+        raise UsageError(
+            f"{directory}: rows that the checkpoint needs have been overwritten by those after it, {EVALUATE}"
+        )
+
+
+def refuse_impossible_rows(directory: Path, fields: Mapping[str, Tensor], numbers: Tensor, spaces: Spaces) -> None:
+    """Raise `UsageError` if one of the rows `numbers` [R] of a ring holds what no run writes."""
+    for key, field in fields.items():
+        if (wrong := first_impossible(key, field, numbers, spaces)) is not None:
+            raise UsageError(f"{directory / key}.memmap: damaged, for row {wrong} holds what no run writes, {EVALUATE}")
+
+
+def first_impossible(key: str, field: Tensor, numbers: Tensor, spaces: Spaces) -> int | None:
+    """Find the first of the rows `numbers` whose entry in the ring's `field` [ring, …] is out of bounds."""
+    if field.dtype == torch.uint8 and key == keys.OBSERVATION:
+        return None  # all pixels are possible
+    bounds = {
+        keys.ACTION: (0, spaces.n_actions),
+        keys.PREVIOUS_ACTION: (NO_ACTION, spaces.n_actions),
+        keys.ARM: (0, spaces.n_arms),
+    }
+    for part in numbers.split(max(1, CHUNK // max(1, field[0].numel()))):
+        values = field.view(torch.uint8) if field.dtype == torch.bool else field  # a byte may be neither 0 nor 1
+        entries = values[part % len(field)].reshape(len(part), field[0].numel())
+        if key == keys.BEFORE:
+            right = (entries >= NONE) & (entries < part[:, None])
+        elif field.dtype == torch.bool:
+            right = entries <= 1
+        elif key in bounds:
+            low, high = bounds[key]
+            right = (entries >= low) & (entries.long() < high)
+        else:
+            right = entries.isfinite()
+        right = right.all(1)
+        if key == keys.MASK:
+            right &= (entries != 0).any(1)
+        if not right.all():
+            return int(part[~right][0])
+    return None
+
+
+def chain(before: Tensor, number: int, *, oldest: int) -> Iterator[int]:
+    """Yield the number of a row, then those of the rows before it in its episode.
+
+    Args:
+        before: of each row in the ring, the number of the row before it, [ring].
+        number: of the row.
+        oldest: number of the first row that is surely there.
+
+    Raises:
+        LookupError: a row before it is not there, or what the ring says of it is impossible.
+    """
+    while number != NONE:
+        if number < oldest:
+            raise LookupError(number)
+        yield number
+        found = int(before[number % len(before)])
+        if not NONE <= found < number:
+            raise LookupError(found)
+        number = found

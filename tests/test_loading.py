@@ -1,0 +1,109 @@
+"""Every call that reads what may hold code, or imports by name, with the reason why it is safe; a new one needs one."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.test_architecture import CODE, ROOT, Source, last_name
+
+RISKY = {
+    *("load", "loads", "load_memmap", "load_memmap_", "memmap_refresh_", "from_filename", "from_file", "fromfile"),
+    *("memmap", "open_memmap", "genfromtxt", "loadtxt", "read_pickle", "Unpickler", "unpickle", "safe_load"),
+    *("unsafe_load", "full_load", "load_all", "compose", "eval", "exec", "compile", "__import__", "import_module"),
+    *("locate", "safeimport", "find_spec", "run_module", "run_path", "exec_module", "spec_from_file_location"),
+    *("get_class", "get_object", "get_method", "instantiate", "create", "imported", "imported_by"),
+    *("Popen", "system", "popen", "check_output", "check_call", "extractall", "unpack_archive"),
+}
+MODULES = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal", "jsonpickle", "runpy", "ctypes"}
+MODULES |= {"hydra.utils"}
+JSON = "JSON holds no code"
+OURS = "reads conf/ of this program"
+ALLOWED = {
+    ("modules.checkpoint", "torch.load"): "weights_only=True; a test has bombs",
+    ("modules.replay.ring", "json.loads"): JSON,
+    ("modules.replay.ring", "MemoryMappedTensor.from_filename"): "numbers only: name, type and shape are the run's",
+    ("modules.replay.intact", "np.memmap"): "numbers only: type and shape stand in the source",
+    ("modules.runs", "json.loads"): JSON,
+    ("modules.plots.figure", "json.loads"): JSON,
+    ("modules.collect.worker", "load"): "copies shared memory into a network's parameters",
+    ("modules.envs.gym", "importlib.import_module"): "one of EXTRAS, which stand in the source",
+    ("modules.envs.gym", "imported"): "of env.id; pipelines.plugins asks before for what a run's own file names",
+    ("modules.envs.atari", "importlib.import_module"): "ale_py",
+    ("modules.envs.reading", "imported"): "of env.wrappers; pipelines.plugins asks before, as above",
+    ("modules.envs.reading", "importlib.import_module"): "is `imported`",
+    ("pipelines.api", "json.loads"): JSON,
+    ("pipelines.resume", "json.loads"): JSON,
+    ("pipelines.saved", "json.loads"): JSON,
+    ("pipelines.saved", "checkpoint.load"): "is ours, see modules.checkpoint",
+    ("pipelines.session", "loop.load"): "of a checkpoint that was read already",
+    ("pipelines.session", "OmegaConf.create"): "of plain values that were read already",
+    ("pipelines.resume", "OmegaConf.create"): "of plain values that were read already",
+    ("pipelines.saved", "OmegaConf.create"): "of plain values that were read already",
+    ("pipelines.schema", "locate"): "after refused_target: ours, or in the user's own plugins",
+    ("pipelines.settings_page", "locate"): OURS,
+    ("pipelines.settings_page", "OmegaConf.load"): OURS,
+    ("pipelines.benchmarks.subjects", "compose"): OURS,
+    ("pipelines.benchmarks.dqn_solving", "compose"): OURS,
+    ("pipelines.command", "OverridesParser.create"): "of the user's own words",
+    ("modules.checkpoint", "load"): "is ours, see torch.load",
+    ("modules.meta.ucb", "load"): "copies a saved state of tensors",
+    ("modules.process", "ctypes"): "asks the C library to give memory back",
+    ("pipelines.hints", "OmegaConf.load"): OURS,
+    ("pipelines.hints", "compose"): OURS,
+    ("pipelines.command", "compose"): "Hydra's, of conf/ and of the user's own words",
+    ("pipelines.plugins", "yaml.compose"): "makes nodes, no objects",
+    ("pipelines.plugins", "OmegaConf.create"): "its reader of YAML is a SafeLoader; a test has a bomb",
+    ("pipelines.plugins", "importlib.util.find_spec"): "of a name without a dot: looks for it and imports nothing",
+    ("pipelines.plugins", "imported"): "what the user named in this command's plugins",
+    ("pipelines.export", "importlib.util.find_spec"): "one of ONNX, which stand in the source",
+    ("pipelines.benchmarks.dqn", "find_spec"): "a name that stands in the source",
+    ("pipelines.benchmarks.novelty", "subprocess.Popen"): "this program, with words that stand in the source",
+}
+
+
+def called(node: ast.expr) -> str:
+    """The dotted name of what is called, as far as it has one."""
+    if isinstance(node, ast.Attribute):
+        return f"{inner}.{node.attr}" if (inner := called(node.value)) else node.attr
+    return last_name(node)
+
+
+def risky(source: Source) -> Iterator[str]:
+    for node in ast.walk(source.tree):
+        if isinstance(node, ast.Call) and (name := called(node.func)).rpartition(".")[2] in RISKY:
+            if name.rpartition(".")[2] in ("eval", "compile") and isinstance(node.func, ast.Attribute):
+                continue  # a module's evaluation mode, a pattern
+            yield name
+    yield from source.imports & MODULES
+
+
+def test_every_loading_call_is_known():
+    found = {(source.name, name) for source in CODE for name in risky(source)}
+    assert found == ALLOWED.keys()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("import pickle", "from pickle import load\nload(f)", "np.load(p)", "torch.load(p)", "torch.export.load(p)"),
+        *("TensorDict.load_memmap(d)", "yaml.load(t)", "yaml.unsafe_load(t)", "eval(t)", "exec(t)", "pydoc.locate(n)"),
+        *("importlib.import_module(n)", "__import__(n)", "hydra.utils.get_class(n)", "os.system(t)"),
+    ],
+)
+def test_a_new_one_would_be_seen(text, tmp_path):
+    path = ROOT / "modules" / "new.py"
+
+    class New(Source):
+        @property
+        def tree(self) -> ast.Module:  # type: ignore[override]
+            return ast.parse(text)
+
+    assert list(risky(New(path)))
+
+
+def test_checkpoints_are_read_as_data():
+    """The one call of torch.load says so itself: its default has changed before."""
+    text = Path(ROOT / "modules" / "checkpoint.py").read_text()
+    assert text.count("torch.load(") == text.count("weights_only=True") == 1
