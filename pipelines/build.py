@@ -13,6 +13,7 @@ from torch import nn
 from torchrl.envs import EnvBase
 
 from modules.collect import Actor, Collection, MultiAsyncSpec, SyncSpec
+from modules.errors import closed
 from modules.exploration import Exploration
 from modules.intrinsic import Curiosity
 from modules.learner import Learner
@@ -74,8 +75,8 @@ class Parts:
 
     def close(self) -> None:
         """Close environments; the logger is finished by the loop, with its summary."""
-        self.collection.close()
-        self.greedy.env.close()
+        closed("training's environments", self.collection.close)
+        closed("the evaluation's environments", self.greedy.env.close)
 
 
 def build(run: Run, run_dir: Path, config: Mapping[str, Any], checkpoint: Mapping[str, Any] | None) -> Parts:
@@ -89,7 +90,7 @@ def build(run: Run, run_dir: Path, config: Mapping[str, Any], checkpoint: Mappin
     curiosity = run.intrinsic.build(run.spaces, CPU)
     bonus = curiosity.acting(run.collector.num_envs)
     meta = run.meta.build(run.collector.num_envs, seed=seed_for(run.seed, "meta"))
-    around = Surroundings(run=run, bonus=bonus, meta=meta)
+    around = Surroundings(run=run, bonus=bonus, meta=meta, max_steps=None)
     greedy = build_greedy(run, network, bonus)
     replay = replay_of(run, run_dir)
     network = network.to(run.torch_device)

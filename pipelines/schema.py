@@ -44,6 +44,8 @@ class Run(Spec):
         warmup_frames: frames collected before the first update.
         eval_every: frames between greedy evaluations; 0 means only at the end.
         eval_episodes: episodes of an evaluation.
+        eval_max_steps: steps after which an episode of an evaluation or a film is cut off, whatever the environment
+            says.
         log_every: frames between rows of metrics.
         save_every: frames between checkpoints; each restarts the environments.
         keep_checkpoints: how many of the newest checkpoints stay.
@@ -61,6 +63,7 @@ class Run(Spec):
     warmup_frames: Count
     eval_every: Count
     eval_episodes: Positive
+    eval_max_steps: Positive
     log_every: Positive
     save_every: Positive
     keep_checkpoints: Positive
@@ -147,7 +150,7 @@ def read(cfg: DictConfig) -> Run:
         raise UsageError("; ".join(dict.fromkeys(at_the_source(problem, cfg) for problem in problems)))
     if not isinstance(run, Run):
         raise UsageError("configuration: the top level must have _target_: pipelines.schema.Run")
-    return replace(run, replay=run.replay.fitted(run.env.max_steps()))
+    return replace(run, replay=run.replay.fitted(run.env.episode_limit()))
 
 
 def make(node: Any, path: str, problems: list[str]) -> Any:

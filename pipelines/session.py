@@ -11,22 +11,20 @@ import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from modules.errors import NonFiniteError
+from modules.errors import NonFiniteError, told
 from modules.files import write_text
-from modules.loggers import Progress
 from modules.plots import arms_over_time, learning_curve, visits_map
 from modules.spec import UsageError
-from pipelines.build import build
-from pipelines.check import check
+from pipelines.begin import begun, crashes_told
+from pipelines.check import check, warn_of_endless
 from pipelines.command import RunFailed, refuse_existing
-from pipelines.loop import Loop, Stop
+from pipelines.loop import Counters, Loop
 from pipelines.schema import Run, read
-from pipelines.signals import handled_by
+from pipelines.signals import Asked, Stop, handled_by
 
 log = logging.getLogger("recall")
 PACKAGES = ("torch", "torchrl", "tensordict", "gymnasium", "hydra-core", "numpy", "numba")
@@ -37,6 +35,7 @@ def start(cfg: DictConfig, run_dir: Path, *, bar: bool) -> float | None:
     run = read(cfg)
     refuse_existing(run_dir)
     check(run, run_dir)
+    warn_of_endless(run)
     if run.dry:
         log.info("dry run: the configuration is sound")
         return None
@@ -63,32 +62,69 @@ def execute(
         RunFailed: the run ended in an error, which has been reported.
         SystemExit: 128 + signal number after a signal.
     """
-    with locked(run_dir):
-        with early_signals():
-            settings = OmegaConf.to_yaml(OmegaConf.create(dict(config)))
-            if checkpoint is None:  # a resumed run keeps its own until all that is there is known to fit
-                write_text(run_dir / "config.yaml", settings)
-            parts = build(run, run_dir, config, checkpoint)
-            write_text(run_dir / "config.yaml", settings)
-            loop = Loop(parts, Progress(run.total_frames, checkpoint["frames"] if checkpoint else 0, bar=bar))
-            if checkpoint:
-                loop.load(checkpoint)
-            write_summary(loop, "running")
-        status, code, sentence = "finished", 0, ""
+    asked = Asked()
+    with locked(run_dir), crashes_told(run_dir), handled_by(asked):
         try:
-            with signals_to(loop):
-                loop.train()
-                loop.end_episodes_and_save()
+            loop = begun(run, run_dir, config, checkpoint, bar=bar)
         except BaseException as error:
-            status, code, sentence = ended_by(error, loop)
-            log.error("%s", sentence)
-        finish(loop, status)
+            raise not_begun(error, run, run_dir, checkpoint) from None
+        asked.loop = loop
+        code, sentence = trained(loop)
     if code == 1:
         raise RunFailed(sentence)
     if code:
         raise SystemExit(code)
     report(loop)
     return loop.counters.score["eval/return_mean"]
+
+
+def not_begun(error: BaseException, run: Run, run_dir: Path, checkpoint: Mapping[str, Any] | None) -> BaseException:
+    """Write down what went wrong before there was anything to save; return what to raise.
+
+    What does not fit the folder of a run that is to be resumed is no part of that run: nothing is written.
+    """
+    if isinstance(error, UsageError) and checkpoint is not None:
+        return error
+    go_on = f"; go on with `python -m pipelines.resume run={run_dir}`" if checkpoint else ""
+    match error:
+        case Stop():
+            status, end = "interrupted", SystemExit(128 + error.signum)
+            sentence = f"stopped by {signal.Signals(error.signum).name} before training began{go_on}"
+        case Exception() | SystemExit():
+            path = run_dir / "error.txt"
+            with contextlib.suppress(OSError):
+                write_text(path, "".join(traceback.format_exception(error)))
+            where = f" (traceback in {path})" if path.exists() else ""
+            sentence = f"failed before training began: {told(error)}{where}{go_on}"
+            status, end = "failed", error if isinstance(error, UsageError) else RunFailed(sentence)
+        case _:
+            return error
+    log.error("%s", sentence)
+    with contextlib.suppress(OSError, ValueError):
+        if checkpoint is None:
+            put_summary(run, run_dir, Counters(), status, updates=0, wall_s=0.0)
+        else:  # what the run has come to stays
+            path = run_dir / "summary.json"
+            write_text(path, json.dumps(json.loads(path.read_text()) | {"status": status}, indent=2) + "\n")
+    return end
+
+
+def trained(loop: Loop) -> tuple[int, str]:
+    """Run the loop to its end, whatever that is, and finish; return exit code and sentence, if it is no good end."""
+    status, code, sentence = "finished", 0, ""
+    try:
+        write_summary(loop, "running")
+        loop.train()
+        loop.end_episodes_and_save()
+    except BaseException as error:
+        status, code, sentence = ended_by(error, loop)
+        log.error("%s", sentence)
+    with contextlib.suppress(KeyboardInterrupt):  # whoever asked twice does not wait for everything to close
+        finish(loop, status)
+    if loop.stop_signal and not code:
+        name, code = signal.Signals(loop.stop_signal).name, 128 + loop.stop_signal
+        log.error("stopped by %s at the end: the run is finished, and all of it is saved", name)
+    return code, sentence
 
 
 @contextlib.contextmanager
@@ -122,11 +158,11 @@ def ended_by(error: BaseException, loop: Loop) -> tuple[str, int, str]:
             return "interrupted", 128 + signal.SIGINT, f"stopped at once {where}; {go_on} from the last checkpoint"
         case NonFiniteError():
             return "failed", 1, f"stopped {where}: {error}; the checkpoint before it is kept, but resuming repeats this"
-        case Exception():
+        case Exception() | SystemExit():
             path = loop.parts.run_dir / "error.txt"
             trouble = save(loop, traceback.format_exception(error))
             too = f", and saving failed too: {trouble}" if trouble else ""
-            return "failed", 1, f"failed {where}: {type(error).__name__}: {error} (traceback in {path}); {go_on}{too}"
+            return "failed", 1, f"failed {where}: {told(error)} (traceback in {path}); {go_on}{too}"
     raise error
 
 
@@ -156,8 +192,8 @@ def finish(loop: Loop, status: str) -> None:
         for draw in (draw_pictures, *([draw_film] if status == "finished" and parts.run.video else [])):
             try:
                 draw(loop)
-            except Exception as error:  # a picture is not worth a run
-                log.warning("no picture: %s: %s", type(error).__name__, error)
+            except (Exception, SystemExit, Stop) as error:  # a picture is not worth a run
+                log.warning("no picture: %s", told(error))
 
 
 def draw_pictures(loop: Loop) -> None:
@@ -174,7 +210,7 @@ def draw_film(loop: Loop) -> None:
     """Film greedy episodes, and show them."""
     parts, frames = loop.parts, loop.counters.frames
     path = parts.run_dir / "videos" / f"frames_{frames:012d}.mp4"
-    parts.greedy.film(parts.around.bonus, path)
+    parts.greedy.film(parts.around.bonus, path, loop.watch_film)
     parts.logger.video(frames, path)
 
 
@@ -189,16 +225,21 @@ def report(loop: Loop) -> None:
 
 def write_summary(loop: Loop, status: str) -> dict[str, Any]:
     """Write summary.json, atomically, and return what it says."""
-    c, run = loop.counters, loop.run
+    updates, wall_s = loop.parts.learner.updates, loop.wall_s()
+    return put_summary(loop.run, loop.parts.run_dir, loop.counters, status, updates=updates, wall_s=wall_s)
+
+
+def put_summary(run: Run, run_dir: Path, c: Counters, status: str, *, updates: int, wall_s: float) -> dict[str, Any]:
+    """Do so for a run that may not have a loop yet."""
     summary = {
         "exp": run.name,
         "seed": run.seed,
         "memory": run.network.memory.name,
         "status": status,
         "frames": c.frames,
-        "updates": loop.parts.learner.updates,
+        "updates": updates,
         "train_episodes": c.episodes,
-        "wall_s": round(loop.wall_s(), 2),
+        "wall_s": round(wall_s, 2),
         "score": c.score.get("eval/return_mean"),
         "score_std": c.score.get("eval/return_std"),
         "score_min": c.score.get("eval/return_min"),
@@ -208,7 +249,7 @@ def write_summary(loop: Loop, status: str) -> dict[str, Any]:
         "commit": commit(),
         "versions": {name: version(name) for name in PACKAGES},
     }
-    write_text(loop.parts.run_dir / "summary.json", json.dumps(summary, indent=2) + "\n")
+    write_text(run_dir / "summary.json", json.dumps(summary, indent=2) + "\n")
     return summary
 
 
@@ -221,26 +262,3 @@ def commit() -> str | None:
     except OSError:
         return None
     return done.stdout.strip() or None
-
-
-def early_signals() -> contextlib.AbstractContextManager[None]:
-    """Before there is a loop to stop, let SIGINT and SIGTERM end the process with a sentence."""
-
-    def end(signum: int, frame: FrameType | None) -> None:
-        del frame
-        log.error("stopped by %s before training began", signal.Signals(signum).name)
-        raise SystemExit(128 + signum)
-
-    return handled_by(end)
-
-
-def signals_to(loop: Loop) -> contextlib.AbstractContextManager[None]:
-    """Let SIGINT and SIGTERM end the loop after the batch in hand; a second one ends it at once."""
-
-    def ask(signum: int, frame: FrameType | None) -> None:
-        del frame
-        if loop.stop_signal:
-            raise KeyboardInterrupt  # in the middle of a batch, so nothing can be saved
-        loop.stop_signal = signum
-
-    return handled_by(ask)

@@ -2,6 +2,7 @@
 
 import difflib
 import importlib
+import logging
 import os
 import warnings
 from collections.abc import Iterator, Sequence
@@ -20,6 +21,7 @@ from torchrl.envs import EnvBase, GymWrapper, Transform, TransformedEnv
 import modules.envs.gymnasium_ids  # noqa: F401 - so that every process that builds one knows recall/… too
 from modules import keys
 from modules.envs.base import EnvSpec, transformed
+from modules.envs.ends import Closing, MaxSteps, cut_after, limit
 from modules.envs.reading import (
     Adapter,
     action_count,
@@ -31,6 +33,7 @@ from modules.envs.reading import (
     refuse_unplayable,
     wrappers_named,
 )
+from modules.errors import told
 from modules.keys import Spaces
 from modules.spec import UsageError, spec
 
@@ -49,7 +52,7 @@ def make_vec(env_id: str, num_envs: int, kwargs: dict[str, Any], wrappers: Seque
         num_envs=num_envs,
         vectorization_mode="sync",
         vector_kwargs={"autoreset_mode": AutoresetMode.DISABLED},
-        wrappers=wrappers,  # pyright: ignore[reportArgumentType] - whatever makes an environment of one
+        wrappers=(*wrappers, Closing(env_id)),  # pyright: ignore[reportArgumentType] - they make environments of one
         disable_env_checker=True,  # it checks every step of every environment
         **kwargs,
     )
@@ -81,8 +84,13 @@ def load_extra(name: str) -> None:
         raise UsageError(f"env.id: {name} needs the package {package} ({error}): install it with {how}") from error
 
 
-def make_one(env_id: str, kwargs: dict[str, Any], wrappers: Sequence[Adapter]) -> gymnasium.Env:
-    """Make one environment, or raise `UsageError` with what its constructor, or that of a wrapper, said."""
+def make_one(
+    env_id: str, kwargs: dict[str, Any], wrappers: Sequence[Adapter], *, told_at: int = logging.DEBUG
+) -> gymnasium.Env:
+    """Make one environment, or raise `UsageError` with what its constructor, or that of a wrapper, said.
+
+    `told_at` is the level at which it is logged if it cannot be closed.
+    """
     check_id(env_id)
     doing = f"env: {env_id} cannot be made with kwargs {kwargs}"
     try:
@@ -92,15 +100,10 @@ def make_one(env_id: str, kwargs: dict[str, Any], wrappers: Sequence[Adapter]) -
             for wrapper in wrappers:
                 doing = f"env.wrappers: {getattr(wrapper, '__name__', wrapper)} cannot be put around {env_id}"
                 env = wrapper(env)
-            return env
-    except Exception as error:
-        raise UsageError(f"{doing}: {' '.join(str(error).split())}") from error
-
-
-def limit(env: gymnasium.Env) -> int | None:
-    """Steps after which episodes of `env` are cut, if they are."""
-    assert env.spec is not None
-    return env.spec.max_episode_steps
+            return Closing(env_id, told_at)(env)
+    except (Exception, SystemExit) as error:
+        text = told(error) if isinstance(error, SystemExit) else " ".join(str(error).split())
+        raise UsageError(f"{doing}: {text}") from error
 
 
 def renders(env: gymnasium.Env) -> bool:
@@ -123,16 +126,18 @@ class GymSpec(EnvSpec):
             called with the environment alone.
         keep: entries of a vector observation that the agent sees (null: all); leaving out velocities makes memory
             necessary.
+        max_steps: of an episode, which is then cut off (truncated); null: as the id is registered.
     """
 
     id: str
     kwargs: dict[str, Any]
     wrappers: tuple[str, ...]
     keep: tuple[int, ...] | None
+    max_steps: MaxSteps
 
     def needs(self, run: Any) -> Iterator[str]:
         """A film needs a renderer, and everything a first step."""
-        with closing(self._mine()) as env:
+        with closing(self._mine(told_at=logging.WARNING)) as env:
             if run.video and not renders(env):
                 how = "an environment that renders rgb_array"
                 yield f"video=true needs {how}, which {self.id} does not: set video=false"
@@ -154,17 +159,17 @@ class GymSpec(EnvSpec):
         dtype = torch.uint8 if seen.dtype == np.uint8 else torch.float32
         return Spaces(observation_shape=shape, observation_dtype=dtype, n_actions=n_actions)
 
-    def max_steps(self) -> int | None:
-        """The limit with which the id is registered, or that a wrapper sets."""
+    def episode_limit(self) -> int | None:
+        """`max_steps`, or the limit that the id is registered with, or that a wrapper or the environment sets."""
         with closing(self._mine()) as env:
             return limit(env)
 
     def build(self, num_envs: int, primer: Transform | None, *, video: bool = False) -> TransformedEnv:
         """Make the vector environment."""
-        kwargs = {**self.kwargs, **({"render_mode": "rgb_array"} if video else {})}
+        kwargs, last = cut_after(self.max_steps, {**self.kwargs, **({"render_mode": "rgb_array"} if video else {})})
         with closing(self._mine()) as env:
             adapted = adapters(env)
-        envs = make_vec(self.id, num_envs, kwargs, (*wrappers_named(self.wrappers), *adapted))
+        envs = make_vec(self.id, num_envs, kwargs, (*wrappers_named(self.wrappers), *adapted, *last))
         return transformed(wrapped(Observations(envs, self)), primer)
 
     def picture(self, env: EnvBase) -> np.ndarray:
@@ -188,10 +193,11 @@ class GymSpec(EnvSpec):
         text = first_render(env) if self.kwargs.get("render_mode") == "ansi" else None
         return text.rstrip("\n") if isinstance(text, str) else super().text(env)
 
-    def _mine(self) -> gymnasium.Env:
+    def _mine(self, *, told_at: int = logging.DEBUG) -> gymnasium.Env:
         """Make one environment with the wrappers of the settings."""
         check_id(self.id)  # first: a package that is missing is not the wrapper's fault
-        return make_one(self.id, self.kwargs, wrappers_named(self.wrappers))
+        kwargs, last = cut_after(self.max_steps, self.kwargs)
+        return make_one(self.id, kwargs, (*wrappers_named(self.wrappers), *last), told_at=told_at)
 
 
 class GymVector(GymWrapper):

@@ -14,7 +14,8 @@ from pydantic import Field
 from torchrl.envs import EnvBase, Transform, TransformedEnv
 
 from modules.envs.base import EnvSpec, transformed
-from modules.envs.gym import first_frame, limit, make_one, make_vec, renders, wrapped
+from modules.envs.ends import MaxSteps, cut_after, limit
+from modules.envs.gym import first_frame, make_one, make_vec, renders, wrapped
 from modules.envs.reading import action_count, numbering
 from modules.keys import Spaces
 from modules.spec import UsageError, spec
@@ -40,6 +41,7 @@ class PixelsSpec(EnvSpec):
         height: of what the agent sees, pixels.
         width: the same.
         crop: (top, bottom, left, right) of the part that is seen, as fractions of the rendered frame.
+        max_steps: of an episode, which is then cut off (truncated); null: as the id is registered.
     """
 
     id: str
@@ -47,10 +49,11 @@ class PixelsSpec(EnvSpec):
     height: PositiveInt
     width: PositiveInt
     crop: tuple[Fraction, Fraction, Fraction, Fraction]
+    max_steps: MaxSteps
 
-    def max_steps(self) -> int | None:
-        """The limit with which the id is registered."""
-        with closing(make_one(self.id, self.kwargs, ())) as env:
+    def episode_limit(self) -> int | None:
+        """`max_steps`, or the limit with which the id is registered, or that the environment itself sets."""
+        with closing(make_one(self.id, *cut_after(self.max_steps, self.kwargs))) as env:
             return limit(env)
 
     def spaces(self) -> Spaces:
@@ -86,10 +89,10 @@ class PixelsSpec(EnvSpec):
     def build(self, num_envs: int, primer: Transform | None, *, video: bool = False) -> TransformedEnv:
         """Make the vector environment; it renders anyway, so `video` changes nothing."""
         del video
-        kwargs = {**self.kwargs, "render_mode": "rgb_array"}
+        kwargs, last = cut_after(self.max_steps, {**self.kwargs, "render_mode": "rgb_array"})
         with closing(make_one(self.id, kwargs, ())) as env:
             adapted = numbering(env)
-        return transformed(wrapped(Pixels(make_vec(self.id, num_envs, kwargs, adapted), self)), primer)
+        return transformed(wrapped(Pixels(make_vec(self.id, num_envs, kwargs, (*adapted, *last)), self)), primer)
 
     def picture(self, env: EnvBase) -> np.ndarray:
         """The full colour frame, not the agent's view of it."""

@@ -11,7 +11,7 @@ import numpy as np
 from gymnasium import spaces
 from gymnasium.wrappers import FlattenObservation, TransformAction
 
-from modules.errors import NonFiniteError
+from modules.errors import NonFiniteError, told
 from modules.spec import UsageError
 
 Adapter = Callable[[gymnasium.Env], gymnasium.Env]
@@ -175,11 +175,8 @@ def imported(module: str, setting: str) -> Any:
                 "packages: run the command where the file is, or set PYTHONPATH"
             ) from error
         raise UsageError(f"{setting}: the module {module!r} cannot be imported: {error}") from error
-    except Exception as error:
-        text = " ".join(str(error).split())
-        raise UsageError(
-            f"{setting}: the module {module!r} cannot be imported: {type(error).__name__}: {text}"
-        ) from error
+    except (Exception, SystemExit) as error:
+        raise UsageError(f"{setting}: the module {module!r} cannot be imported: {told(error)}") from error
 
 
 def refuse_unplayable(env: gymnasium.Env, env_id: str) -> None:
@@ -195,9 +192,8 @@ def refuse_unplayable(env: gymnasium.Env, env_id: str) -> None:
         float(reward)
     except UsageError:
         raise
-    except Exception as error:
-        text = " ".join(str(error).split())
-        raise UsageError(f"env.id: the first {doing} of {env_id} fails: {type(error).__name__}: {text}") from error
+    except (Exception, SystemExit) as error:
+        raise UsageError(f"env.id: the first {doing} of {env_id} fails: {told(error)}") from error
     refuse_other_than_promised(np.asarray(observation), env.observation_space, f"{doing} of {env_id}")
 
 

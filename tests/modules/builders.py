@@ -189,7 +189,7 @@ if "Parity-v0" not in gymnasium.registry:
 
 
 def gym_spec(env_id: str, keep: tuple[int, ...] | None = None, **kwargs: object) -> GymSpec:
-    return GymSpec(id=env_id, kwargs=kwargs, wrappers=(), keep=keep)
+    return GymSpec(id=env_id, kwargs=kwargs, wrappers=(), keep=keep, max_steps=None)
 
 
 def always(action: int) -> TensorDictModule:

@@ -52,11 +52,12 @@ if "Painter-v0" not in gymnasium.registry:
 
 
 def painter(screen):
-    return PixelsSpec(id="Painter-v0", kwargs={"screen": screen}, height=20, width=40, crop=(0.0, 1.0, 0.0, 1.0))
+    crop = (0.0, 1.0, 0.0, 1.0)
+    return PixelsSpec(id="Painter-v0", kwargs={"screen": screen}, height=20, width=40, crop=crop, max_steps=None)
 
 
 def pixels(env_id="CartPole-v1", *, crop=CROP, height=20, width=160):
-    return PixelsSpec(id=env_id, kwargs={}, height=height, width=width, crop=crop)
+    return PixelsSpec(id=env_id, kwargs={}, height=height, width=width, crop=crop, max_steps=None)
 
 
 def frames(spec, *, seed=0, steps=12, num_envs=3):
