@@ -11,6 +11,7 @@ from omegaconf import OmegaConf
 from modules.files import write_text
 from modules.loggers import Progress
 from pipelines.build import build
+from pipelines.command import clear
 from pipelines.loop import Loop
 from pipelines.schema import Run
 
@@ -21,6 +22,7 @@ def begun(
     """Build everything, and load what `checkpoint` has of it."""
     settings = OmegaConf.to_yaml(OmegaConf.create(dict(config)))
     if checkpoint is None:  # a resumed run keeps its own until all that is there is known to fit
+        clear(run_dir)
         write_text(run_dir / "config.yaml", settings)
     with contextlib.ExitStack() as made:
         parts = build(run, run_dir, config, checkpoint)

@@ -3,10 +3,13 @@
 import contextlib
 import json
 import logging
+import signal
 import sys
 import time
+import traceback
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -14,8 +17,10 @@ import torch
 from pydantic import Field
 from torchrl.envs.utils import ExplorationType, set_exploration_type
 
+from modules.errors import told
 from modules.evaluation import Callback, Episodes, run_episodes
 from modules.files import write_text
+from modules.loggers import Waiting
 from modules.networks.nets import Policy
 from modules.seeding import seed_for
 from modules.spec import Spec, UsageError, spec
@@ -24,9 +29,11 @@ from pipelines.film import film
 from pipelines.output import while_read, write
 from pipelines.saved import Subject, runs_beneath, subject_of
 from pipelines.settings import parse
+from pipelines.signals import Asked, Stop, handled_by
 from pipelines.steps import recorded
 from pipelines.terminal import Screen, Stage, ending_on_signals
 
+log = logging.getLogger("recall")
 MAX_ENVS = 32
 DEFAULTS = {
     "episodes": 100,
@@ -82,7 +89,8 @@ def evaluate(settings: Evaluation, subject: Subject) -> dict[str, Any]:
         write_text(settings.run / "evaluation.json", json.dumps(result, indent=2) + "\n")
     if settings.video:
         path = settings.run / "videos" / f"evaluation_{settings.checkpoint}.mp4"
-        film(subject.run, subject.policy, subject.around(1), seed=settings.seed, path=path)
+        watch = partial(Waiting(), "filming")
+        film(subject.run, subject.policy, subject.around(1), seed=settings.seed, path=path, watch=watch)
     return result
 
 
@@ -91,8 +99,11 @@ def played(settings: Evaluation, subject: Subject, callbacks: Sequence[Callback]
     envs = min(settings.episodes, MAX_ENVS)
     # Another purpose than training's evaluations: no seed here was used to choose the best checkpoint.
     seed = seed_for(settings.seed, "held-out evaluation")
+    watch = partial(Waiting(), "evaluating")
     with contextlib.closing(subject.around(envs).build(envs)) as env:
-        return run_episodes(env, subject.policy, episodes=settings.episodes, seed=seed, callbacks=callbacks)
+        return run_episodes(
+            env, subject.policy, episodes=settings.episodes, seed=seed, callbacks=callbacks, watch=watch
+        )
 
 
 def summary(settings: Evaluation, episodes: Episodes, subject: Subject) -> dict[str, Any]:
@@ -128,8 +139,20 @@ def stage_for(settings: Evaluation, subject: Subject) -> Stage:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Evaluate one run or all of a sweep."""
+    """Evaluate one run or all of a sweep, until a signal ends that at once."""
     logging.basicConfig(level=logging.WARNING)
+    log.setLevel(logging.INFO)  # how far a long evaluation is
+    try:
+        with handled_by(Asked()):
+            return evaluated(arguments)
+    except Stop as stop:
+        name = signal.Signals(stop.signum).name
+        sys.stderr.write(f"stopped by {name}: what was evaluated before is written, this evaluation is not\n")
+        return 128 + stop.signum
+
+
+def evaluated(arguments: Sequence[str]) -> int:
+    """Evaluate; return the exit code."""
     with command():
         settings = parse(Evaluation, DEFAULTS, arguments, USAGE)
         runs = runs_beneath(settings.run)
@@ -145,7 +168,13 @@ def one(settings: Evaluation) -> int:
     with command():
         subject = loaded(settings)
         stage = stage_for(settings, subject) if settings.view == "text" else None
-        result = evaluate(settings, subject)
+        try:
+            result = evaluate(settings, subject)
+        except UsageError:
+            raise
+        except (Exception, SystemExit) as error:
+            last = traceback.extract_tb(error.__traceback__)[-1]
+            return failed(error, settings.run, f" ({last.filename}, line {last.lineno}, in {last.name})")
     write(table(result))
     if stage is not None:
         with ending_on_signals(), contextlib.closing(stage), while_read():
@@ -160,14 +189,19 @@ def all_of(settings: Evaluation, runs: Sequence[Path]) -> int:
         try:
             alone = replace(settings, run=run_dir)
             result = evaluate(alone, loaded(alone))
-        except Exception as error:  # whatever is wrong with this one, the others can be evaluated
-            text = str(error) if isinstance(error, UsageError) else f"{type(error).__name__}: {error}"
-            where = "" if str(run_dir) in text else f"{run_dir}: "
-            sys.stderr.write(f"error: {where}{' '.join(text.split())}\n")
-            code = 1
+        except (Exception, SystemExit) as error:  # whatever is wrong with this one, the others can be evaluated
+            code = failed(error, run_dir)
         else:
             write(line(run_dir, result))
     return code
+
+
+def failed(error: BaseException, run_dir: Path, place: str = "") -> int:
+    """Say in one line what went wrong, and at which place in the code; return the exit code."""
+    text = " ".join(str(error).split()) if isinstance(error, UsageError) else told(error)
+    where = "" if str(run_dir) in text else f"{run_dir}: "
+    sys.stderr.write(f"error: {where}{text}{place}\n")
+    return 1
 
 
 def table(result: dict[str, Any]) -> str:

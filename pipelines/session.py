@@ -32,9 +32,12 @@ PACKAGES = ("torch", "torchrl", "tensordict", "gymnasium", "hydra-core", "numpy"
 
 def start(cfg: DictConfig, run_dir: Path, *, bar: bool) -> float | None:
     """Begin a run in `run_dir`; returns its score, or None for a dry run."""
-    run = read(cfg)
     refuse_existing(run_dir)
-    check(run, run_dir)
+    try:
+        run = read(cfg)
+        check(run, run_dir)
+    except Exception as error:
+        raise not_begun(error, None, run_dir, None) if run_dir.exists() and not cfg.dry else error from None
     warn_of_endless(run)
     if run.dry:
         log.info("dry run: the configuration is sound")
@@ -78,7 +81,9 @@ def execute(
     return loop.counters.score["eval/return_mean"]
 
 
-def not_begun(error: BaseException, run: Run, run_dir: Path, checkpoint: Mapping[str, Any] | None) -> BaseException:
+def not_begun(
+    error: BaseException, run: Run | None, run_dir: Path, checkpoint: Mapping[str, Any] | None
+) -> BaseException:
     """Write down what went wrong before there was anything to save; return what to raise.
 
     What does not fit the folder of a run that is to be resumed is no part of that run: nothing is written.
@@ -91,19 +96,19 @@ def not_begun(error: BaseException, run: Run, run_dir: Path, checkpoint: Mapping
             status, end = "interrupted", SystemExit(128 + error.signum)
             sentence = f"stopped by {signal.Signals(error.signum).name} before training began{go_on}"
         case Exception() | SystemExit():
-            path = run_dir / "error.txt"
+            where = ""
             with contextlib.suppress(OSError):
-                write_text(path, "".join(traceback.format_exception(error)))
-            where = f" (traceback in {path})" if path.exists() else ""
+                write_text(run_dir / "error.txt", "".join(traceback.format_exception(error)))
+                where = f" (traceback in {run_dir / 'error.txt'})"
             sentence = f"failed before training began: {told(error)}{where}{go_on}"
             status, end = "failed", error if isinstance(error, UsageError) else RunFailed(sentence)
         case _:
             return error
     log.error("%s", sentence)
     with contextlib.suppress(OSError, ValueError):
-        if checkpoint is None:
+        if checkpoint is None and run is not None:
             put_summary(run, run_dir, Counters(), status, updates=0, wall_s=0.0)
-        else:  # what the run has come to stays
+        elif checkpoint is not None:  # what the run has come to stays
             path = run_dir / "summary.json"
             write_text(path, json.dumps(json.loads(path.read_text()) | {"status": status}, indent=2) + "\n")
     return end
