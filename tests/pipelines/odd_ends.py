@@ -10,7 +10,7 @@ import numpy as np
 
 
 class Odd(gymnasium.Env):
-    """Goes on for ever; what is named in `wrong` happens in the instance number `instance` of the process, or later.
+    """Goes on for ever; `wrong` says what goes wrong in which of its methods: "exit in step and error in close".
 
     `at` is the step, of each instance, at which a step does it; the file `flag` appears at the 50th.
     """
@@ -18,11 +18,9 @@ class Odd(gymnasium.Env):
     metadata: ClassVar[dict] = {"render_modes": ["rgb_array"]}
     observation_space = gymnasium.spaces.Box(-1, 1, (2,), np.float32)
     action_space = gymnasium.spaces.Discrete(2)
-    made: ClassVar[int] = 0
 
-    def __init__(self, wrong="nothing", instance=0, at=0, flag=None, render_mode=None):
-        Odd.made += 1
-        self.wrong = wrong if Odd.made >= instance else "nothing"
+    def __init__(self, wrong="", at=0, flag=None, render_mode=None):
+        self.wrong = wrong
         self.flag, self.at, self.t, self.viewer, self.render_mode = flag, at, 0, None, render_mode
         self.go_wrong("make")
 
@@ -43,19 +41,25 @@ class Odd(gymnasium.Env):
         return np.zeros((32, 32, 3), np.uint8)
 
     def close(self):
-        if self.wrong == "viewer":
-            self.viewer.close()
         self.go_wrong("close")
 
     def go_wrong(self, where):
-        what, _, place = self.wrong.partition(" in ")
-        if place != where:
-            return
-        if what == "exit":
-            sys.exit(7)
-        if what == "crash":
-            ctypes.string_at(0)
-        raise RuntimeError(f"no {where} today")
+        for wrong in self.wrong.split(" and "):
+            what, _, place = wrong.partition(" in ")
+            if place == where:
+                WAYS[what](self)
+
+
+def no_way(env):
+    raise RuntimeError("not\ntoday")
+
+
+WAYS = {
+    "exit": lambda env: sys.exit(7),
+    "crash": lambda env: ctypes.string_at(0),
+    "viewer": lambda env: env.viewer.close(),
+    "error": no_way,
+}
 
 
 if "Odd-v0" not in gymnasium.registry:
