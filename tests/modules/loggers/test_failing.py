@@ -113,6 +113,7 @@ def test_a_full_disk_under_the_tables_is_the_runs_and_leaves_no_half_row(
     logger.finish({})
 
 
+@pytest.mark.slow
 def test_wandbs_service_may_be_killed_and_the_next_run_of_the_process_has_a_new_one(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
