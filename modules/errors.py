@@ -1,5 +1,10 @@
 """Errors that end a run in one sentence."""
 
+import logging
+from collections.abc import Callable
+
+log = logging.getLogger("recall")
+
 
 class NonFiniteError(ArithmeticError):
     """A loss, a gradient or what a network gives is NaN or infinite; says what. Nothing was changed by it."""
@@ -7,3 +12,24 @@ class NonFiniteError(ArithmeticError):
 
 class BadValueError(NonFiniteError):
     """An environment gave what nothing can be learned from: outside its space, no picture, a reward beyond float32."""
+
+
+def told(error: BaseException) -> str:
+    """Say in one line what `error` is; `SystemExit` is one where code of a user's ends the process."""
+    if isinstance(error, SystemExit):
+        return f"sys.exit({'' if error.code is None else repr(error.code)}) was called"
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def closed(what: str, how: Callable[[], object], level: int = logging.WARNING) -> bool:
+    """Close `what`, and tell whether that went well.
+
+    If not, it is logged: it must neither hide an error before it nor keep the rest from closing.
+    """
+    try:
+        how()
+        return True
+    except (Exception, SystemExit) as error:
+        log.log(level, "%s could not be closed: %s", what, told(error))
+        return False

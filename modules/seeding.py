@@ -1,6 +1,8 @@
 """Random streams: each purpose draws from its own, derived from the run's one seed."""
 
 import random
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 from zlib import crc32
 
@@ -32,6 +34,16 @@ def random_state() -> dict[str, Any]:
     if torch.cuda.is_initialized():  # asking for the state would open a context on every device
         state["cuda"] = torch.cuda.get_rng_state_all()
     return state
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """Leave the global generators as they were, whatever is drawn inside and however it ends."""
+    before = random_state()
+    try:
+        yield
+    finally:
+        set_random_state(before)
 
 
 def set_random_state(state: dict[str, Any]) -> None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 from torchrl.envs import Compose, Transform, TransformedEnv
 
+from modules.envs.base import LastStep
 from modules.intrinsic import Bonus, Curiosity, IntrinsicReward
 from modules.meta import ArmPerEpisode, Meta
 from pipelines.schema import Run
@@ -14,19 +15,24 @@ CPU = torch.device("cpu")  # where environments and what surrounds them live
 
 @dataclass(frozen=True, kw_only=True)
 class Surroundings:
-    """What novelty and family add to environments that step together."""
+    """What novelty and family add to environments that step together.
+
+    `max_steps` is where their episodes are cut off whatever the environment says; None for training's, which may go on.
+    """
 
     run: Run
     bonus: Bonus
     meta: Meta
+    max_steps: int | None
 
     def primer(self) -> Transform:
         """Make the transforms, in the order in which they read each other."""
         run = self.run
+        last = [] if self.max_steps is None else [LastStep(self.max_steps, "eval_max_steps")]
         arm = [] if run.meta.single else [ArmPerEpisode(self.meta, run.spaces.n_arms)]
         novelty = [IntrinsicReward(self.bonus)] if run.intrinsic.rewards else []
         # In one list: TorchRL finds no parent of a transform that is in a Compose in a Compose in a Compose.
-        return Compose([*arm, *novelty, *run.network.transforms()])
+        return Compose([*last, *arm, *novelty, *run.network.transforms()])
 
     def build(self, num_envs: int, *, video: bool = False) -> TransformedEnv:
         """Make the environments."""
@@ -45,4 +51,4 @@ def greedy_surroundings(run: Run, curiosity: Curiosity, num_envs: int, *, like: 
     """
     bonus = curiosity.acting(num_envs)
     bonus.adopt(like)
-    return Surroundings(run=run, bonus=bonus, meta=meta)
+    return Surroundings(run=run, bonus=bonus, meta=meta, max_steps=run.eval_max_steps)

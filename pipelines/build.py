@@ -15,6 +15,7 @@ from torchrl.envs import EnvBase
 
 from modules.checkpoint import found, path_of
 from modules.collect import Actor, Collection, MultiAsyncSpec, SyncSpec
+from modules.errors import closed
 from modules.exploration import Exploration
 from modules.intrinsic import Curiosity
 from modules.learner import Learner
@@ -79,8 +80,8 @@ class Parts:
 
     def close(self) -> None:
         """Close environments; the logger is finished by the loop, with its summary."""
-        self.collection.close()
-        self.greedy.env.close()
+        closed("training's environments", self.collection.close)
+        closed("the evaluation's environments", self.greedy.env.close)
 
 
 def build(run: Run, run_dir: Path, config: Mapping[str, Any], checkpoint: Mapping[str, Any] | None) -> Parts:
@@ -94,7 +95,7 @@ def build(run: Run, run_dir: Path, config: Mapping[str, Any], checkpoint: Mappin
     curiosity = run.intrinsic.build(run.spaces, CPU)
     bonus = curiosity.acting(run.collector.num_envs)
     meta = run.meta.build(run.collector.num_envs, seed=seed_for(run.seed, "meta"))
-    around = Surroundings(run=run, bonus=bonus, meta=meta)
+    around = Surroundings(run=run, bonus=bonus, meta=meta, max_steps=None)
     greedy = build_greedy(run, network, bonus)
     run_id = uuid4().hex if checkpoint is None else checkpoint.get("run_id", "")  # "" for one that began without
     replay = replay_of(run, run_dir, run_id, checkpoint)

@@ -1,11 +1,14 @@
 """The second phase: do the parts fit each other and this machine? All breaches in one message."""
 
+import logging
 from dataclasses import fields
 from pathlib import Path
 
 from modules.spec import Spec, UsageError
 from pipelines.schema import Run
 from pipelines.sizes import refuse_full_disk, refuse_too_large
+
+log = logging.getLogger("recall")
 
 
 def specs(part: Spec) -> list[Spec]:
@@ -45,3 +48,14 @@ def refuse_unreadable_name(run_dir: Path) -> None:
             f"hydra.run.dir: {run_dir} has bytes that are no UTF-8, and PyTorch opens no replay in such a folder; "
             "rename it or choose another (a run that is there can be evaluated and exported)"
         ) from error
+
+
+def warn_of_endless(run: Run) -> None:
+    """Say it before training if nothing is known to end the environment's episodes."""
+    if run.env.episode_limit() is None:
+        log.warning(
+            "env.id: no time limit of %s is known: should an episode not end by itself, it goes on for as long as "
+            "training does, and evaluations wait until eval_max_steps=%d; env.max_steps gives it one",
+            getattr(run.env, "id", type(run.env).__name__),
+            run.eval_max_steps,
+        )

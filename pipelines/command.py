@@ -1,10 +1,13 @@
 """What the entry points share: bad input and failures of the file system as one sentence, and exit codes."""
 
+import json
 import logging
 import multiprocessing
 import os
+import shutil
+import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +16,7 @@ from hydra._internal import utils as hydra_utils
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import ConfigCompositionException, HydraException
+from hydra.errors import CompactHydraException, ConfigCompositionException, HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
@@ -29,10 +32,45 @@ from pipelines.schema import read
 from pipelines.settings import folder
 
 USAGE_EXIT = 2
+FAILED_JOBS = "failed_jobs.jsonl"  # in the folder of a multirun
 
 
 class RunFailed(Exception):  # noqa: N818 - it is the run that failed, in an orderly way
     """A run ended in an error that has been reported; whatever could be saved is."""
+
+
+class JobFailed(CompactHydraException):
+    """One job of a multirun failed; as Hydra shows it at the end, this names all jobs that did.
+
+    Args:
+        sweep_dir: of the multirun, in which `note_failed` has written.
+        text: what there is to say if nothing could be written there.
+    """
+
+    def __init__(self, sweep_dir: Path, text: str) -> None:
+        super().__init__(sweep_dir, text)
+        self.sweep_dir, self.text = sweep_dir, text
+
+    def __str__(self) -> str:
+        """Read what has been noted since the multirun began."""
+        try:
+            began = path.stat().st_mtime if (path := self.sweep_dir / "multirun.yaml").exists() else 0.0
+            noted = map(json.loads, (self.sweep_dir / FAILED_JOBS).read_text().splitlines())
+            jobs = {job["folder"]: f"{job['folder']} ({job['overrides']}): {job['text']}"
+                    for job in noted if job["at"] >= began}  # fmt: skip
+        except (OSError, ValueError, LookupError):
+            jobs = {}
+        if not jobs:
+            return f"error: {self.text}"
+        return "\n".join([f"error: {len(jobs)} of the jobs did not finish:", *jobs.values()])
+
+
+def note_failed(sweep_dir: Path, run_dir: Path, overrides: Sequence[str], text: str) -> JobFailed:
+    """Write down, for the end of a multirun, that a job failed; return what Hydra is to be told."""
+    line = {"at": time.time(), "folder": str(run_dir), "overrides": " ".join(overrides), "text": text}
+    with suppress(OSError), (sweep_dir / FAILED_JOBS).open("a") as file:
+        file.write(json.dumps(line) + "\n")
+    return JobFailed(sweep_dir, text)
 
 
 @contextmanager
@@ -176,11 +214,32 @@ def complaints(overrides: Sequence[str]) -> Iterator[None]:
 def refuse_existing(run_dir: Path) -> None:
     """Raise `UsageError` if `run_dir` holds a run already, cannot be a folder, or cannot be written."""
     refuse_unwritable(run_dir, "hydra.run.dir")
-    if any((run_dir / name).exists() for name in ("checkpoints", "summary.json", "metrics.csv", "replay")):
+    names = ("checkpoints", "summary.json", "metrics.csv", "replay")
+    if any((run_dir / name).exists() for name in names) and not never_began(run_dir):
         raise UsageError(
             f"{run_dir}: a run is there already; go on with it by `python -m pipelines.resume run={quoted(run_dir)}` "
             "or choose another hydra.run.dir"
         )
+
+
+def never_began(run_dir: Path) -> bool:
+    """Tell whether `run_dir` is that of a run of ours which ended before its first checkpoint and its first row."""
+    try:
+        ours = "_target_: pipelines.schema.Run" in (run_dir / "config.yaml").read_text().splitlines()
+        rows = (run_dir / "metrics.csv").read_text().count("\n") if (run_dir / "metrics.csv").exists() else 0
+        frames = json.loads(path.read_text())["frames"] if (path := run_dir / "summary.json").exists() else 0
+    except (OSError, ValueError, LookupError, TypeError):
+        return False
+    return ours and rows <= 1 and not frames and not any((run_dir / "checkpoints").glob("*.pt"))
+
+
+def clear(run_dir: Path) -> None:
+    """Remove what a run left that never began; a run begins here."""
+    (run_dir / "error.txt").unlink(missing_ok=True)
+    if never_began(run_dir):
+        for name in ("summary.json", "metrics.csv", "timing.csv", "arms.csv"):
+            (run_dir / name).unlink(missing_ok=True)
+        shutil.rmtree(run_dir / "replay", ignore_errors=True)
 
 
 def plain(error: BaseException) -> str:

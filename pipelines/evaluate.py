@@ -3,10 +3,13 @@
 import contextlib
 import json
 import logging
+import signal
 import sys
 import time
+import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -15,9 +18,12 @@ from pydantic import Field
 from tensordict.nn import TensorDictModuleBase
 from torchrl.envs.utils import ExplorationType, set_exploration_type
 
+from modules.envs.base import LastStep
+from modules.errors import told
 from modules.evaluation import Callback, Episodes, run_episodes
 from modules.exploration import random_policy
 from modules.files import said, write_text
+from modules.loggers import Waiting
 from modules.runs import evaluation_file
 from modules.seeding import seed_everything, seed_for
 from modules.spec import Spec, UsageError, spec
@@ -28,9 +34,11 @@ from pipelines.plugins import Plugins
 from pipelines.saved import PolicyName, Subject, runs_beneath, subject_of
 from pipelines.schema import read
 from pipelines.settings import parse
+from pipelines.signals import Asked, Stop, handled_by
 from pipelines.steps import recorded
 from pipelines.terminal import Screen, Stage, ending_on_signals
 
+log = logging.getLogger("recall")
 HELD_OUT = "held-out evaluation"  # purpose of the seeds
 DEFAULTS = {
     "episodes": 100,
@@ -115,8 +123,8 @@ def evaluate(
         if settings.video:
             kind = "" if settings.policy == "greedy" else f"_{settings.policy}"
             path = settings.run / "videos" / f"evaluation_{settings.checkpoint}{kind}.mp4"
-            policy = subject.acting(settings.policy, 1)
-            film(subject.run, policy, subject.around(1), seed=settings.seed, path=path)
+            policy, watch = subject.acting(settings.policy, 1), partial(Waiting(), "filming")
+            film(subject.run, policy, subject.around(1), seed=settings.seed, path=path, watch=watch)
     return result
 
 
@@ -125,9 +133,10 @@ def played(settings: Evaluation, subject: Subject, callbacks: Sequence[Callback]
     envs = side_by_side(settings)
     # Another purpose than training's evaluations: no seed here was used to choose the best checkpoint.
     seed = seed_for(settings.seed, HELD_OUT)
+    watch = partial(Waiting(), "evaluating")
     with contextlib.closing(subject.around(envs).build(envs)) as env:
         policy = subject.acting(settings.policy, envs)
-        return run_episodes(env, policy, episodes=settings.episodes, seed=seed, callbacks=callbacks)
+        return run_episodes(env, policy, episodes=settings.episodes, seed=seed, callbacks=callbacks, watch=watch)
 
 
 def side_by_side(settings: Evaluation) -> int:
@@ -177,8 +186,20 @@ def stage_for(settings: Evaluation, subject: Subject) -> Stage:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Evaluate one run or all of a sweep, or play at random in any environment."""
+    """Evaluate one run or all of a sweep, or play at random in any environment, until a signal ends that at once."""
     logging.basicConfig(level=logging.WARNING)
+    log.setLevel(logging.INFO)  # how far a long evaluation is
+    try:
+        with handled_by(Asked()):
+            return evaluated(arguments)
+    except Stop as stop:
+        name = signal.Signals(stop.signum).name
+        sys.stderr.write(f"stopped by {name}: what was evaluated before is written, this evaluation is not\n")
+        return 128 + stop.signum
+
+
+def evaluated(arguments: Sequence[str]) -> int:
+    """Evaluate; return the exit code."""
     if "policy=random" in arguments and not any(word.startswith("run=") for word in arguments):
         with command():
             result = random_play(arguments)
@@ -200,7 +221,13 @@ def one(settings: Evaluation) -> int:
     with command():
         subject = loaded(settings)
         stage = stage_for(settings, subject) if settings.view == "text" else None
-        evaluate(settings, subject, lambda result: write(table(result)))
+        try:
+            evaluate(settings, subject, lambda result: write(table(result)))
+        except (UsageError, OSError):
+            raise
+        except (Exception, SystemExit) as error:
+            last = traceback.extract_tb(error.__traceback__)[-1]
+            return failed(error, settings.run, f" ({last.filename}, line {last.lineno}, in {last.name})")
     if stage is not None:
         with ending_on_signals(), contextlib.closing(stage), while_read():
             watch(subject.acting(settings.policy, 1), stage, Screen(sys.stdout), delay_s=settings.delay_s)
@@ -214,12 +241,17 @@ def all_of(settings: Evaluation, runs: Sequence[Path]) -> int:
         try:
             alone = replace(settings, run=run_dir)
             evaluate(alone, loaded(alone), lambda result, run_dir=run_dir: write(line(run_dir, result)))
-        except Exception as error:  # whatever is wrong with this one, the others can be evaluated
-            text = str(error) if isinstance(error, UsageError) else f"{type(error).__name__}: {error}"
-            text = said(error) if isinstance(error, OSError) else " ".join(text.split())
-            complain(text if str(run_dir) in text else f"{run_dir}: {text}")
-            code = 1
+        except (Exception, SystemExit) as error:  # whatever is wrong with this one, the others can be evaluated
+            code = failed(error, run_dir)
     return code
+
+
+def failed(error: BaseException, run_dir: Path, place: str = "") -> int:
+    """Say in one line what went wrong, and at which place in the code; return the exit code."""
+    text = " ".join(str(error).split()) if isinstance(error, UsageError) else told(error)
+    text = said(error) if isinstance(error, OSError) else text
+    complain((text if str(run_dir) in text else f"{run_dir}: {text}") + place)
+    return 1
 
 
 def random_play(arguments: Sequence[str]) -> dict[str, Any]:
@@ -230,9 +262,11 @@ def random_play(arguments: Sequence[str]) -> dict[str, Any]:
     if problems := list(run.env.needs(run)):
         raise UsageError("; ".join(problems))
     seed_everything(settings.seed)
-    with contextlib.closing(run.env.build(envs := side_by_side(settings), None)) as env:
+    limit = LastStep(run.eval_max_steps, "eval_max_steps")
+    with contextlib.closing(run.env.build(envs := side_by_side(settings), limit)) as env:
         policy, seed = random_policy(run.spaces.n_actions), seed_for(settings.seed, HELD_OUT)
-        episodes = run_episodes(env, policy, episodes=settings.episodes, seed=seed)
+        watch = partial(Waiting(), "playing")
+        episodes = run_episodes(env, policy, episodes=settings.episodes, seed=seed, watch=watch)
     return {**of_returns(episodes), "policy": settings.policy, "envs": envs, "seed": settings.seed}
 
 

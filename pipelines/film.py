@@ -7,7 +7,7 @@ from pathlib import Path
 from tensordict.nn import TensorDictModuleBase
 from torchrl.envs import EnvBase
 
-from modules.evaluation import run_episodes
+from modules.evaluation import Watch, no_watch, run_episodes
 from modules.seeding import seed_for
 from modules.video import Strip, Writer
 from pipelines.around import Surroundings
@@ -16,10 +16,19 @@ from pipelines.schema import Run
 FRAMES = 200  # at least; a single episode of the small worlds is over in a second or two
 
 
-def film(run: Run, policy: TensorDictModuleBase, around: Surroundings, *, seed: int, path: Path) -> None:
+def film(
+    run: Run,
+    policy: TensorDictModuleBase,
+    around: Surroundings,
+    *,
+    seed: int,
+    path: Path,
+    watch: Watch = no_watch,
+) -> None:
     """Run whole greedy episodes until there are `FRAMES`, and write what the renderer shows to `path`.
 
     Beneath it an intrinsic reward is drawn, if there is one; nobody else may ask `around.bonus` for its measures.
+    What `watch` raises, asked before each step, ends the film, and `path` stays as it was.
     """
     env, strip = around.build(1, video=True), Strip()
 
@@ -30,7 +39,7 @@ def film(run: Run, policy: TensorDictModuleBase, around: Surroundings, *, seed: 
     try:
         with Writer(path, fps=run.env.video_fps()) as video:
             for episode in count():
-                run_episodes(env, policy, episodes=1, seed=seed_for(seed, "video", episode), look=look)
+                run_episodes(env, policy, episodes=1, seed=seed_for(seed, "video", episode), look=look, watch=watch)
                 if video.frames >= FRAMES:
                     break
     finally:

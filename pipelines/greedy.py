@@ -7,7 +7,7 @@ from pathlib import Path
 from torch import nn
 from torchrl.envs import EnvBase
 
-from modules.evaluation import Episodes, run_episodes
+from modules.evaluation import Episodes, Watch, run_episodes
 from modules.intrinsic import Bonus, Curiosity
 from modules.meta import FixedArm, Meta
 from modules.networks.nets import Policy, RecurrentNetwork
@@ -43,29 +43,38 @@ class Greedy:
         """What chooses the arm."""
         return self.around.meta
 
-    def evaluate(self, curiosity: Curiosity, bonus: Bonus, *, frames: int) -> Episodes:
+    def evaluate(self, curiosity: Curiosity, bonus: Bonus, watch: Watch, *, frames: int) -> Episodes:
         """Run the episodes of an evaluation, after those, if any, by which the evaluator chooses their arm.
 
         Args:
             curiosity: of training; these episodes begin with what it has learned.
             bonus: of training; they begin with its running statistics.
+            watch: as `run_episodes` has it, and with what it raises the evaluator goes back to where it was.
             frames: that training has come to; the episodes' seeds follow from it.
         """
-        if self.evaluator.tries:
-            with self.evaluator.trying():
-                self._episodes("evaluator", self.evaluator.tries, curiosity, bonus, frames)
-        return self._episodes("evaluation", self.run.eval_episodes, curiosity, bonus, frames)
+        before = copy.deepcopy(self.evaluator.state_dict())
+        try:
+            if self.evaluator.tries:
+                with self.evaluator.trying():
+                    self._episodes("evaluator", self.evaluator.tries, curiosity, bonus, watch, frames)
+            return self._episodes("evaluation", self.run.eval_episodes, curiosity, bonus, watch, frames)
+        except BaseException:
+            self.evaluator.load_state_dict(before)
+            raise
 
-    def _episodes(self, purpose: str, episodes: int, curiosity: Curiosity, bonus: Bonus, frames: int) -> Episodes:
+    def _episodes(
+        self, purpose: str, episodes: int, curiosity: Curiosity, bonus: Bonus, watch: Watch, frames: int
+    ) -> Episodes:
         self.curiosity.load_state_dict(curiosity.state_dict())
         self.around.bonus.adopt(bonus)
-        return run_episodes(self.env, self.policy, episodes=episodes, seed=seed_for(self.run.seed, purpose, frames))
+        seed = seed_for(self.run.seed, purpose, frames)
+        return run_episodes(self.env, self.policy, episodes=episodes, seed=seed, watch=watch)
 
-    def film(self, bonus: Bonus, path: Path) -> None:
+    def film(self, bonus: Bonus, path: Path, watch: Watch) -> None:
         """Film episodes with the arm that is evaluated; they begin with the running statistics of `bonus`."""
         meta = FixedArm(self.evaluator.greedy())
         around = greedy_surroundings(self.run, self.curiosity, 1, like=bonus, meta=meta)
-        film(self.run, self.policy, around, seed=self.run.seed, path=path)
+        film(self.run, self.policy, around, seed=self.run.seed, path=path, watch=watch)
 
 
 def build_greedy(run: Run, network: RecurrentNetwork | SplitNetwork, bonus: Bonus) -> Greedy:

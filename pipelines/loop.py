@@ -16,10 +16,11 @@ from torch import nn
 from modules import checkpoint, keys
 from modules.loggers import Progress
 from modules.schedule import crossed
-from modules.seeding import random_state, seed_for, set_random_state
+from modules.seeding import random_state, seed_for, set_random_state, undisturbed
 from pipelines.build import Parts
 from pipelines.command import abandoned
 from pipelines.schema import Run
+from pipelines.signals import Stop
 
 EPISODE_MEASURES = MappingProxyType(  # means over the episodes that ended
     {
@@ -43,19 +44,13 @@ class Counters:
     owed: float = 0.0  # optimiser steps that collected frames still call for
     wall_s: float = 0.0
     evaluated_at: int = -1  # frames
+    row: dict[str, float] | None = None  # of metrics, that is still to be logged
+    evaluation_due: bool = False  # it lacks the evaluation
     score: dict[str, float] = field(default_factory=dict)  # the last evaluation
     best_score: float | None = None
     recent_returns: list[float] = field(default_factory=list)  # of the last training episodes, oldest first
     sums: dict[str, float] = field(default_factory=dict)  # of measures since the last log
     counts: dict[str, int] = field(default_factory=dict)
-
-
-class Stop(Exception):  # noqa: N818 - no error: somebody asked the run to end
-    """Raised between two batches after a signal asked for the end; carries the signal's number."""
-
-    def __init__(self, signum: int) -> None:
-        super().__init__(signum)
-        self.signum = signum
 
 
 class Loop:
@@ -88,10 +83,14 @@ class Loop:
         parts.collection.push(c.frames)
         push_weights(parts.learner.average, parts.greedy.network)
         self._mark = (c.frames, parts.learner.updates, time.perf_counter())
+        if c.row is None and self._over() and c.evaluated_at != c.frames:
+            c.row, c.evaluation_due = self._row(), True  # resumed at the end of a run that was not evaluated there
+        if c.row is not None:
+            self._finish_row()
+            self.save()
         batches = parts.collection.batches(self._must_end)
-        while c.frames < run.total_frames and not reached(run, c.score, c.episodes):
-            if self._must_end():
-                raise Stop(self.stop_signal or signal.SIGTERM)
+        while not self._over():
+            self.obey()
             before = c.frames
             with self._phase("collect"):
                 self._start_afresh()
@@ -110,9 +109,6 @@ class Loop:
                 self._learn()
             self.progress.advance(batch.numel())
             self._when_due(before)
-        if c.evaluated_at != c.frames:  # ended by its episodes, or resumed at the end, where the evaluation failed
-            self._log(self._evaluate())
-            self.save()
 
     def save(self) -> None:
         """Write a checkpoint of everything."""
@@ -147,6 +143,16 @@ class Loop:
             self.parts.replay.truncate()
             self.counters.restarts += 1
             self.save()
+
+    def _over(self) -> bool:
+        return self.counters.frames >= self.run.total_frames or bool(
+            reached(self.run, self.counters.score, self.counters.episodes)
+        )
+
+    def obey(self) -> None:
+        """Raise `Stop` if the run is asked to end."""
+        if self._must_end():
+            raise Stop(self.stop_signal or signal.SIGTERM)
 
     def _must_end(self) -> bool:
         return bool(self.stop_signal) or abandoned()
@@ -195,10 +201,10 @@ class Loop:
     def _when_due(self, before: int) -> None:
         run, c = self.run, self.counters
         # The last evaluation belongs to the last batch like any other, so that a save at the end covers it.
-        evaluate = crossed(run.eval_every, before, c.frames) or c.frames >= run.total_frames
-        evaluation = self._evaluate() if evaluate else {}
-        if evaluation or crossed(run.log_every, before, c.frames):
-            self._log(evaluation)
+        evaluate = crossed(run.eval_every, before, c.frames) or self._over()
+        if evaluate or crossed(run.log_every, before, c.frames):
+            c.row, c.evaluation_due = self._row(), evaluate
+            self._finish_row()
         if crossed(run.save_every, before, c.frames) or self.parts.replay.must_save:
             self.end_episodes_and_save()
             self._afresh = True
@@ -206,16 +212,23 @@ class Loop:
     def _evaluate(self) -> dict[str, float]:
         parts, c = self.parts, self.counters
         push_weights(parts.learner.average, parts.greedy.network)
-        before = random_state()  # environments may draw from the global generators, which belong to training
-        with self._phase("eval"):
-            episodes = parts.greedy.evaluate(parts.curiosity, parts.around.bonus, frames=c.frames)
-        set_random_state(before)
+        with self._phase("eval"), undisturbed():  # environments may draw from the global generators, training's own
+            episodes = parts.greedy.evaluate(parts.curiosity, parts.around.bonus, self._watch, frames=c.frames)
         c.score, c.evaluated_at = episodes.metrics(), c.frames
         mean = c.score["eval/return_mean"]
         if c.best_score is None or mean >= c.best_score:
             c.best_score = mean
             checkpoint.write(parts.run_dir / "checkpoints" / "best.pt", self._saved_policy())
         return c.score
+
+    def _watch(self, ended: int, episodes: int) -> None:
+        self.obey()
+        self.progress.wait("evaluating", ended, episodes)
+
+    def watch_film(self, ended: int, episodes: int) -> None:
+        """The same for a film."""
+        self.obey()
+        self.progress.wait("filming", ended, episodes)
 
     def _saved_policy(self) -> dict[str, Any]:
         """What the policy can be evaluated by later: a part of each checkpoint, and all of best.pt."""
@@ -229,22 +242,29 @@ class Loop:
             "arm": parts.greedy.evaluator.greedy(),
         }
 
-    def _log(self, evaluation: Mapping[str, float]) -> None:
+    def _row(self) -> dict[str, float]:  # before an evaluation, whose interruption ends the running episodes
         parts, c = self.parts, self.counters
         metrics = {name: total / c.counts[name] for name, total in c.sums.items()}
         c.sums, c.counts = {}, {}
-        metrics |= {
+        return metrics | {
             **({"train/return_mean_50": statistics.fmean(c.recent_returns)} if c.recent_returns else {}),
             "train/episodes": c.episodes,
             "train/updates": parts.learner.updates,
             "replay/rows": len(parts.replay),
             "replay/fill": len(parts.replay) / parts.replay.settings.capacity_rows,
             **self._staleness(),
-            **({} if self.run.meta.single else {"meta/greedy_arm": parts.greedy.evaluator.greedy()}),
-            **evaluation,
-            **self._speed(),
         }
+
+    def _finish_row(self) -> None:
+        """Evaluate if that is due, and log; what is interrupted here is done when the run is resumed."""
+        parts, c = self.parts, self.counters
+        if c.evaluation_due:
+            c.row = (c.row or {}) | self._evaluate()
+            c.evaluation_due = False
+        arm = {} if self.run.meta.single else {"meta/greedy_arm": parts.greedy.evaluator.greedy()}
+        metrics = (c.row or {}) | arm | self._speed()
         parts.logger.log(c.frames, metrics)
+        c.row = None
         if arms := parts.arms.take():
             parts.logger.arms(c.frames, arms)
         self.progress.show(metrics)

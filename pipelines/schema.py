@@ -47,6 +47,8 @@ class Run(Spec):
         eval_episodes: episodes of an evaluation.
         eval_envs: environments of evaluations that step side by side, if there are as many episodes; 1 plays these one
             after the other.
+        eval_max_steps: steps after which an episode of an evaluation or a film is cut off, whatever the environment
+            says.
         log_every: frames between rows of metrics.
         save_every: frames between checkpoints; each restarts the environments.
         keep_checkpoints: how many of the newest checkpoints stay.
@@ -69,6 +71,7 @@ class Run(Spec):
     eval_every: Count
     eval_episodes: Positive
     eval_envs: Positive
+    eval_max_steps: Positive
     log_every: Positive
     save_every: Positive
     keep_checkpoints: Positive
@@ -158,7 +161,7 @@ def read(cfg: DictConfig) -> Run:
         raise UsageError("; ".join(dict.fromkeys(at_the_source(problem, cfg) for problem in problems)))
     if not isinstance(run, Run):
         raise UsageError("configuration: the top level must have _target_: pipelines.schema.Run")
-    return replace(run, replay=run.replay.fitted(run.env.max_steps()))
+    return replace(run, replay=run.replay.fitted(run.env.episode_limit()))
 
 
 def import_named(plain: Any) -> tuple[str, ...]:

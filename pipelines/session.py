@@ -10,25 +10,24 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping
 from importlib.metadata import version
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
 from modules import checkpoint as checkpoints
-from modules.errors import NonFiniteError
+from modules.errors import NonFiniteError, told
 from modules.files import refuse_unwritable, said, write_text
 from modules.lock import lock
-from modules.loggers import Progress
 from modules.plots import arms_over_time, learning_curve, visits_map
-from pipelines.build import build
-from pipelines.check import check
+from modules.spec import UsageError
+from pipelines.begin import begun, crashes_told
+from pipelines.check import check, warn_of_endless
 from pipelines.command import RunFailed, refuse_existing
-from pipelines.loop import Loop, Stop
+from pipelines.loop import Counters, Loop
 from pipelines.output import quoted
 from pipelines.plugins import LOOKUP
 from pipelines.schema import Run, read
-from pipelines.signals import handled_by
+from pipelines.signals import Asked, Stop, handled_by
 
 log = logging.getLogger("recall")
 PACKAGES = ("torch", "torchrl", "tensordict", "gymnasium", "hydra-core", "numpy", "numba")
@@ -36,9 +35,13 @@ PACKAGES = ("torch", "torchrl", "tensordict", "gymnasium", "hydra-core", "numpy"
 
 def start(cfg: DictConfig, run_dir: Path, *, bar: bool) -> float | None:
     """Begin a run in `run_dir`; returns its score, or None for a dry run."""
-    run = read(cfg)
     refuse_existing(run_dir)
-    check(run, run_dir)
+    try:
+        run = read(cfg)
+        check(run, run_dir)
+    except Exception as error:
+        raise not_begun(error, None, run_dir, None) if run_dir.exists() and not cfg.dry else error from None
+    warn_of_endless(run)
     if run.dry:
         log.info("dry run: the configuration is sound")
         return None
@@ -78,32 +81,71 @@ def execute(
         RunFailed: the run ended in an error, which has been reported.
         SystemExit: 128 + signal number after a signal.
     """
-    with locked(run_dir):
-        with early_signals():
-            settings = OmegaConf.to_yaml(OmegaConf.create(dict(config)))
-            if checkpoint is None:  # a resumed run keeps its own until all that is there is known to fit
-                write_text(run_dir / "config.yaml", settings)
-            parts = build(run, run_dir, config, checkpoint)
-            write_text(run_dir / "config.yaml", settings)
-            loop = Loop(parts, Progress(run.total_frames, checkpoint["frames"] if checkpoint else 0, bar=bar))
-            if checkpoint:
-                loop.load(checkpoint)
-            write_summary(loop, "running")
-        status, code, sentence = "finished", 0, ""
+    asked = Asked()
+    with locked(run_dir), crashes_told(run_dir), handled_by(asked):
         try:
-            with signals_to(loop):
-                loop.train()
-                loop.end_episodes_and_save()
+            loop = begun(run, run_dir, config, checkpoint, bar=bar)
         except BaseException as error:
-            status, code, sentence = ended_by(error, loop)
-            log.error("%s", sentence)
-        finish(loop, status)
+            raise not_begun(error, run, run_dir, checkpoint) from None
+        asked.loop = loop
+        code, sentence = trained(loop)
     if code == 1:
         raise RunFailed(sentence)
     if code:
         raise SystemExit(code)
     report(loop)
     return loop.counters.score["eval/return_mean"]
+
+
+def not_begun(
+    error: BaseException, run: Run | None, run_dir: Path, checkpoint: Mapping[str, Any] | None
+) -> BaseException:
+    """Write down what went wrong before there was anything to save; return what to raise.
+
+    What does not fit the folder of a run that is to be resumed is no part of that run: nothing is written.
+    """
+    if isinstance(error, UsageError) and checkpoint is not None:
+        return error
+    go_on = f"; go on with `python -m pipelines.resume run={quoted(run_dir)}`" if checkpoint else ""
+    match error:
+        case Stop():
+            status, end = "interrupted", SystemExit(128 + error.signum)
+            sentence = f"stopped by {signal.Signals(error.signum).name} before training began{go_on}"
+        case Exception() | SystemExit():
+            where = ""
+            with contextlib.suppress(OSError):
+                write_text(run_dir / "error.txt", "".join(traceback.format_exception(error)))
+                where = f" (traceback in {run_dir / 'error.txt'})"
+            sentence = f"failed before training began: {words(error)}{where}{go_on}"
+            status, end = "failed", error if isinstance(error, UsageError) else RunFailed(sentence)
+        case _:
+            return error
+    log.error("%s", sentence)
+    with contextlib.suppress(OSError, ValueError):
+        if checkpoint is None and run is not None:
+            put_summary(run, run_dir, Counters(), status)
+        elif checkpoint is not None:  # what the run has come to stays
+            path = run_dir / "summary.json"
+            write_text(path, json.dumps(json.loads(path.read_text()) | {"status": status}, indent=2) + "\n")
+    return end
+
+
+def trained(loop: Loop) -> tuple[int, str]:
+    """Run the loop to its end, whatever that is, and finish; return exit code and sentence, if it is no good end."""
+    status, code, sentence = "finished", 0, ""
+    try:
+        write_summary(loop, "running")
+        loop.train()
+        loop.end_episodes_and_save()
+    except BaseException as error:
+        status, code, sentence = ended_by(error, loop)
+        log.error("%s", sentence)
+    with contextlib.suppress(KeyboardInterrupt):  # whoever asked twice does not wait for everything to close
+        finish(loop, status)
+    if loop.stop_signal and not code:
+        name, code = signal.Signals(loop.stop_signal).name, 128 + loop.stop_signal
+        log.error("stopped by %s at the end: the run is finished, and all of it is saved", name)
+    return code, sentence
 
 
 @contextlib.contextmanager
@@ -128,16 +170,20 @@ def ended_by(error: BaseException, loop: Loop) -> tuple[str, int, str]:
             return "interrupted", 128 + signal.SIGINT, f"stopped at once {where}; {way_on(loop, last=True)}"
         case NonFiniteError():
             return "failed", 1, f"stopped {where}: {error}; the checkpoint before it is kept, but resuming repeats this"
-        case Exception():
-            why = said(error) if isinstance(error, OSError) else f"{type(error).__name__}: {error}"
+        case Exception() | SystemExit():
             path, traced = loop.parts.run_dir / "error.txt", ""
             with contextlib.suppress(OSError):
                 write_text(path, "".join(traceback.format_exception(error)))
                 traced = f" (traceback in {path})"
             trouble = save(loop)
             too = f", and saving failed too: {trouble}" if trouble else ""
-            return "failed", 1, f"failed {where}: {why}{traced}{too}; {way_on(loop, last=bool(trouble))}"
+            return "failed", 1, f"failed {where}: {words(error)}{traced}{too}; {way_on(loop, last=bool(trouble))}"
     raise error
+
+
+def words(error: BaseException) -> str:
+    """Say what went wrong, in one line."""
+    return said(error) if isinstance(error, OSError) else told(error)
 
 
 def save(loop: Loop) -> str:
@@ -145,7 +191,7 @@ def save(loop: Loop) -> str:
     try:
         loop.end_episodes_and_save()
     except Exception as error:  # what broke the run may break this too, and must not be hidden by it
-        return said(error) if isinstance(error, OSError) else f"{type(error).__name__}: {error}"
+        return words(error)
     return ""
 
 
@@ -169,8 +215,8 @@ def finish(loop: Loop, status: str) -> None:
         for draw in (draw_pictures, *([draw_film] if status == "finished" and parts.run.video else [])):
             try:
                 draw(loop)
-            except Exception as error:  # a picture is not worth a run
-                log.warning("no picture: %s: %s", type(error).__name__, error)
+            except (Exception, SystemExit, Stop) as error:  # a picture is not worth a run
+                log.warning("no picture: %s", words(error))
         summary = try_summary(loop, status)
 
 
@@ -179,7 +225,7 @@ def try_summary(loop: Loop, status: str) -> dict[str, Any]:
     try:
         return write_summary(loop, status)
     except OSError as error:  # a full disk: the checkpoints before it are whole
-        log.warning("no summary.json: %s", error)
+        log.warning("no summary.json: %s", said(error))
         return {}
 
 
@@ -210,7 +256,7 @@ def draw_film(loop: Loop) -> None:
     """Film greedy episodes, and show them."""
     parts, frames = loop.parts, loop.counters.frames
     path = film_of(parts.run_dir, frames)
-    parts.greedy.film(parts.around.bonus, path)
+    parts.greedy.film(parts.around.bonus, path, loop.watch_film)
     parts.logger.video(frames, path)
 
 
@@ -225,28 +271,36 @@ def report(loop: Loop) -> None:
 
 def write_summary(loop: Loop, status: str) -> dict[str, Any]:
     """Write summary.json, atomically, and return what it says."""
-    c, run = loop.counters, loop.run
+    parts, wall_s = loop.parts, loop.wall_s()
+    counts = {"updates": parts.learner.updates, "wall_s": wall_s, "run_id": parts.run_id}
+    return put_summary(loop.run, parts.run_dir, loop.counters, status, **counts)
+
+
+def put_summary(
+    run: Run, run_dir: Path, c: Counters, status: str, *, updates: int = 0, wall_s: float = 0.0, run_id: str = ""
+) -> dict[str, Any]:
+    """Do so for a run that may not have a loop yet."""
     summary = {
         "exp": run.name,
         "seed": run.seed,
-        "run_id": loop.parts.run_id,
+        "run_id": run_id,
         "memory": run.network.memory.name,
         "status": status,
         "frames": c.frames,
-        "updates": loop.parts.learner.updates,
+        "updates": updates,
         "train_episodes": c.episodes,
-        "wall_s": round(loop.wall_s(), 2),
+        "wall_s": round(wall_s, 2),
         "score": c.score.get("eval/return_mean"),
         "score_std": c.score.get("eval/return_std"),
         "score_min": c.score.get("eval/return_min"),
         "episodes": c.score.get("eval/episodes"),
-        "eval_envs": loop.parts.greedy.env.batch_size[0],
+        "eval_envs": min(run.eval_episodes, run.eval_envs),
         "best_score": c.best_score,
         "device": str(run.torch_device),
         "commit": commit(),
         "versions": {name: version(name) for name in PACKAGES},
     }
-    write_text(loop.parts.run_dir / "summary.json", json.dumps(summary, indent=2) + "\n")
+    write_text(run_dir / "summary.json", json.dumps(summary, indent=2) + "\n")
     return summary
 
 
@@ -259,26 +313,3 @@ def commit() -> str | None:
     except OSError:
         return None
     return done.stdout.strip() or None
-
-
-def early_signals() -> contextlib.AbstractContextManager[None]:
-    """Before there is a loop to stop, let SIGINT and SIGTERM end the process with a sentence."""
-
-    def end(signum: int, frame: FrameType | None) -> None:
-        del frame
-        log.error("stopped by %s before training began", signal.Signals(signum).name)
-        raise SystemExit(128 + signum)
-
-    return handled_by(end)
-
-
-def signals_to(loop: Loop) -> contextlib.AbstractContextManager[None]:
-    """Let SIGINT and SIGTERM end the loop after the batch in hand; a second one ends it at once."""
-
-    def ask(signum: int, frame: FrameType | None) -> None:
-        del frame
-        if loop.stop_signal:
-            raise KeyboardInterrupt  # in the middle of a batch, so nothing can be saved
-        loop.stop_signal = signum
-
-    return handled_by(ask)

@@ -4,16 +4,17 @@ import logging
 import os
 import signal
 import sys
+from functools import partial
 from pathlib import Path
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import CompactHydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
+from modules.errors import told
 from modules.spec import UsageError
-from pipelines.command import CONF, RunFailed, abandoned, command, passed_by_hydra, preflight, worker
+from pipelines.command import CONF, RunFailed, abandoned, command, note_failed, passed_by_hydra, preflight, worker
 from pipelines.flags import SWEEP, arranged
 from pipelines.hints import opened
 from pipelines.output import escape_unprintable
@@ -33,15 +34,16 @@ def main(cfg: DictConfig) -> float | None:
             return start(cfg, run_dir, bar=True)
     if abandoned():
         os._exit(128 + signal.SIGTERM)  # a job that was waiting here when its multirun ended
+    failed = partial(note_failed, Path(hydra_cfg.sweep.dir), run_dir, hydra_cfg.overrides.task)
     try:
         return start(cfg, run_dir, bar=False)
-    except (UsageError, RunFailed) as error:  # Hydra lets the other jobs go on, and shows this sentence at the end
-        raise CompactHydraException(f"error: {error}") from error
+    except Exception as error:  # Hydra lets the other jobs go on, and shows this at the end
+        raise failed(str(error) if isinstance(error, UsageError | RunFailed) else told(error)) from error
     except SystemExit as error:  # a signal; alone in a process, it ends the whole multirun
         if abandoned():
             os._exit(128 + signal.SIGTERM)  # nobody takes the result, and the jobs that wait must not start
         if worker():
-            raise CompactHydraException(f"error: {run_dir} was stopped by a signal") from error
+            raise failed("stopped by a signal") from error
         raise
 
 

@@ -85,7 +85,7 @@ def test_without_a_family_what_reads_the_arm_must_go_too(exp, dead, tmp_path):
 def test_every_step_of_a_dive_grows_old(algo, tmp_path):
     """Novelty learns from the last steps of a row: in rows of whole dives it would never see the upper half."""
     run = read_run(f"+exp={algo}_deep_sea", "intrinsic=ngu_small")
-    assert (run.eval_every, run.env.max_steps()) == (1_000, 10)
+    assert (run.eval_every, run.env.episode_limit()) == (1_000, 10)
     assert run.replay.length == run.intrinsic.lifelong.last_frames == run.intrinsic.embedding.last_frames  # type: ignore[attr-defined]
     alone = read_run(f"+exp={algo}_deep_sea")
     check(alone, tmp_path)

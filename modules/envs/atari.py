@@ -72,7 +72,7 @@ class AtariSpec(EnvSpec):
         shape = (self.frame_stack, self.screen_size, self.screen_size)
         return Spaces(observation_shape=shape, observation_dtype=torch.uint8, n_actions=n_actions)
 
-    def max_steps(self) -> int | None:
+    def episode_limit(self) -> int | None:
         """The limit in steps."""
         return -(-self.max_frames // self.frame_skip)
 

@@ -1,5 +1,6 @@
 """What every environment offers: its spaces without building it, vectorised building, a picture."""
 
+import logging
 import string
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -16,6 +17,8 @@ from torchrl.envs import CatFrames, Compose, EnvBase, RewardScaling, Transform, 
 from modules import keys
 from modules.keys import GridMap, Spaces, Symmetry
 from modules.spec import Spec, UsageError, spec
+
+log = logging.getLogger("recall")
 
 
 @spec
@@ -49,7 +52,7 @@ class EnvSpec(Spec):
         first, *rest = spaces.observation_shape
         return replace(spaces, observation_shape=(first * self.window_length, *rest))
 
-    def max_steps(self) -> int | None:
+    def episode_limit(self) -> int | None:
         """Steps after which an episode is cut off; None if it is not known."""
         return None
 
@@ -155,6 +158,44 @@ class EpisodeTracker(Transform):
         shape, device = reward_spec[keys.REWARD].shape, reward_spec.device
         reward_spec[keys.REWARD] = Unbounded(shape, dtype=torch.float32, device=device)
         return reward_spec
+
+
+class LastStep(Transform):
+    """Cuts episodes off after `max_steps` steps, as an environment's own time limit would, and warns the first time.
+
+    It must stand behind what writes `step_count`, and before what reads how episodes end.
+
+    Args:
+        max_steps: of an episode.
+        setting: that gives it, for the warning.
+    """
+
+    def __init__(self, max_steps: int, setting: str) -> None:
+        super().__init__()
+        self._max_steps, self._setting, self._told = max_steps, setting, False
+
+    def _reset(self, tensordict: TensorDictBase, tensordict_reset: TensorDictBase) -> TensorDictBase:
+        del tensordict
+        return tensordict_reset
+
+    def _step(self, tensordict: TensorDictBase, next_tensordict: TensorDictBase) -> TensorDictBase:
+        del tensordict
+        late = (next_tensordict[keys.STEP_COUNT] >= self._max_steps) & ~next_tensordict[keys.DONE]
+        if late.any():
+            for key in (keys.DONE, keys.TRUNCATED):
+                next_tensordict.set(key, next_tensordict[key] | late)
+            self._tell()
+        return next_tensordict
+
+    def _tell(self) -> None:
+        if not self._told:
+            log.warning(
+                "an evaluation episode was cut off after %d steps (%s); it counts with its return so far, and so do "
+                "others like it: give the environment a time limit",
+                self._max_steps,
+                self._setting,
+            )
+        self._told = True
 
 
 def transformed(env: EnvBase, settings: EnvSpec, primer: Transform | None) -> TransformedEnv:

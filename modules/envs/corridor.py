@@ -150,7 +150,7 @@ class CorridorSpec(WorldSpec):
         """The named task with the settings that replace parts of it."""
         return replaced(TASKS[self.task], self)
 
-    def max_steps(self) -> int | None:
+    def episode_limit(self) -> int | None:
         """Steps to the end of the corridor and off it."""
         return self.rules.length - self.rules.start
 

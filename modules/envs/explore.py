@@ -56,7 +56,7 @@ class GoalCorridorSpec(ExploreSpec):
         """Left and right, where that is what they always do."""
         return ("left", "right") if self.mapping_seed is None else ("0", "1")
 
-    def max_steps(self) -> int | None:
+    def episode_limit(self) -> int | None:
         """The time limit."""
         return self.horizon
 
@@ -85,7 +85,7 @@ class DeepSeaSpec(ExploreSpec):
     mapping_seed: MapSeed
     move_cost: NotNegative
 
-    def max_steps(self) -> int | None:
+    def episode_limit(self) -> int | None:
         """One per row."""
         return self.size
 
@@ -112,7 +112,7 @@ class RandomCoinSpec(ExploreSpec):
     size: Annotated[int, Field(gt=1, le=50)]
     horizon: Annotated[int, Field(gt=0)]
 
-    def max_steps(self) -> int | None:
+    def episode_limit(self) -> int | None:
         """The time limit."""
         return self.horizon
 
@@ -137,7 +137,7 @@ class DiscountingChainSpec(ExploreSpec):
 
     mapping_seed: Annotated[int, Field(ge=0)]
 
-    def max_steps(self) -> int | None:
+    def episode_limit(self) -> int | None:
         """Always the same."""
         return CHAIN_STEPS
 

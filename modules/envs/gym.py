@@ -1,5 +1,6 @@
 """Any Gymnasium id with discrete actions and observations that make one array, vectorised in one process."""
 
+import logging
 import os
 import warnings
 from collections.abc import Iterator, Sequence
@@ -19,6 +20,7 @@ from torchrl.envs import EnvBase, GymWrapper, Transform, TransformedEnv
 import modules.envs.gymnasium_ids  # noqa: F401 - so that every process that builds one knows recall/… too
 from modules import keys
 from modules.envs.base import EnvSpec, transformed
+from modules.envs.ends import Closing, MaxSteps, cut_after, limit
 from modules.envs.frames import Order, film_problem, renders, rgb, speed
 from modules.envs.ids import check_id
 from modules.envs.reading import (
@@ -32,6 +34,7 @@ from modules.envs.reading import (
     wrappers_named,
 )
 from modules.envs.vector import CheckedVectorEnv, Observations, try_together
+from modules.errors import told
 from modules.keys import Spaces
 from modules.spec import UsageError, spec
 
@@ -42,11 +45,17 @@ os.environ["SDL_NO_SIGNAL_HANDLERS"] = "1"
 
 def make_vec(env_id: str, num_envs: int, kwargs: dict[str, Any], wrappers: Sequence[Adapter]) -> VectorEnv:
     """Make a synchronous vector environment whose episodes are reset one by one, by the caller."""
-    return CheckedVectorEnv([partial(make_one, env_id, kwargs, wrappers)] * num_envs, env_id)
+    makers = [partial(make_one, env_id, kwargs, wrappers, told_at=logging.WARNING)] * num_envs
+    return CheckedVectorEnv(makers, env_id)
 
 
-def make_one(env_id: str, kwargs: dict[str, Any], wrappers: Sequence[Adapter]) -> gymnasium.Env:
-    """Make one environment; raises `UsageError` with what its constructor, or a wrapper's, said, or for statistics."""
+def make_one(
+    env_id: str, kwargs: dict[str, Any], wrappers: Sequence[Adapter], *, told_at: int = logging.DEBUG
+) -> gymnasium.Env:
+    """Make one environment; raises `UsageError` with what its constructor, or a wrapper's, said, or for statistics.
+
+    `told_at` is the level at which it is logged if it cannot be closed.
+    """
     check_id(env_id)
     doing = f"env: {env_id} cannot be made with kwargs {kwargs}"
     try:
@@ -56,8 +65,9 @@ def make_one(env_id: str, kwargs: dict[str, Any], wrappers: Sequence[Adapter]) -
             for wrapper in wrappers:
                 doing = f"env.wrappers: {getattr(wrapper, '__name__', wrapper)} cannot be put around {env_id}"
                 env = wrapper(env)
-    except Exception as error:
-        text = " ".join(str(error).split())
+        env = Closing(env_id, told_at)(env)
+    except (Exception, SystemExit) as error:
+        text = told(error) if isinstance(error, SystemExit) else " ".join(str(error).split())
         if "unexpected keyword argument 'render_mode'" in text:
             text = f"its constructor takes no render_mode, without which nothing can be drawn ({text})"
         raise UsageError(f"{doing}: {text}") from error
@@ -67,12 +77,6 @@ def make_one(env_id: str, kwargs: dict[str, Any], wrappers: Sequence[Adapter]) -
         env.close()
         raise
     return env
-
-
-def limit(env: gymnasium.Env) -> int | None:
-    """Steps after which episodes of `env` are cut, if they are."""
-    assert env.spec is not None
-    return env.spec.max_episode_steps
 
 
 @spec
@@ -91,6 +95,7 @@ class GymSpec(EnvSpec):
         keep: entries of a vector observation that the agent sees (null: all); leaving out velocities makes memory
             necessary.
         channels: where an image has them, `first` or `last`; null: as its shape tells, where that is clear.
+        max_steps: of an episode, which is then cut off (truncated); null: as the id is registered.
     """
 
     id: str
@@ -98,11 +103,12 @@ class GymSpec(EnvSpec):
     wrappers: tuple[str, ...]
     keep: tuple[int, ...] | None
     channels: Order | None
+    max_steps: MaxSteps
 
     def needs(self, run: Any) -> Iterator[str]:
         """A film needs a renderer, and everything a first step."""
         yield from super().needs(run)
-        with closing(self._mine()) as env:
+        with closing(self._mine(told_at=logging.WARNING)) as env:
             refuse_unplayable(env, self.id)
         if run.video and (problem := self.film_problem()):
             yield problem
@@ -136,17 +142,17 @@ class GymSpec(EnvSpec):
         dtype = torch.uint8 if seen.dtype == np.uint8 else torch.float32
         return Spaces(observation_shape=shape, observation_dtype=dtype, n_actions=n_actions)
 
-    def max_steps(self) -> int | None:
-        """The limit with which the id is registered, or that a wrapper sets."""
+    def episode_limit(self) -> int | None:
+        """`max_steps`, or the limit that the id is registered with, or that a wrapper or the environment sets."""
         with closing(self._mine()) as env:
             return limit(env)
 
     def build(self, num_envs: int, primer: Transform | None, *, video: bool = False) -> TransformedEnv:
         """Make the vector environment."""
-        kwargs = {**self.kwargs, **({"render_mode": "rgb_array"} if video else {})}
+        kwargs, last = cut_after(self.max_steps, {**self.kwargs, **({"render_mode": "rgb_array"} if video else {})})
         with closing(self._mine()) as env:
             adapted = adapters(env)
-        envs = make_vec(self.id, num_envs, kwargs, (*wrappers_named(self.wrappers), *adapted))
+        envs = make_vec(self.id, num_envs, kwargs, (*wrappers_named(self.wrappers), *adapted, *last))
         return transformed(wrapped(Observations(envs, self.id, self.keep, self.channels)), self, primer)
 
     def picture(self, env: EnvBase) -> np.ndarray:
@@ -170,11 +176,11 @@ class GymSpec(EnvSpec):
         text = first_render(env) if self.kwargs.get("render_mode") == "ansi" else None
         return text.rstrip("\n") if isinstance(text, str) else super().text(env)
 
-    def _mine(self, *, video: bool = False) -> gymnasium.Env:
+    def _mine(self, *, video: bool = False, told_at: int = logging.DEBUG) -> gymnasium.Env:
         """Make one environment with the wrappers of the settings."""
         check_id(self.id)  # first: a package that is missing is not the wrapper's fault
-        kwargs = {**self.kwargs, **({"render_mode": "rgb_array"} if video else {})}
-        return make_one(self.id, kwargs, wrappers_named(self.wrappers))
+        kwargs, last = cut_after(self.max_steps, {**self.kwargs, **({"render_mode": "rgb_array"} if video else {})})
+        return make_one(self.id, kwargs, (*wrappers_named(self.wrappers), *last), told_at=told_at)
 
 
 class GymVector(GymWrapper):

@@ -25,10 +25,10 @@ class WorldGym(gymnasium.Env[np.ndarray, np.int64]):
 
     metadata = {"render_modes": ["rgb_array", "ansi"], "render_fps": FPS}  # noqa: RUF012 - Gymnasium's own form
 
-    def __init__(self, world: World, *, render_mode: str | None = None) -> None:
+    def __init__(self, world: World, max_steps: int | None, *, render_mode: str | None = None) -> None:
         if render_mode not in (None, *self.metadata["render_modes"]):
             raise ValueError(f"render_mode must be one of {self.metadata['render_modes']} or None, not {render_mode!r}")
-        self.world, self.render_mode = world, render_mode
+        self.world, self.max_steps, self.render_mode = world, max_steps, render_mode
         self._state: State = {}
         spaces = world.spaces
         dtype = np.uint8 if spaces.observation_dtype == torch.uint8 else np.float32
@@ -70,10 +70,11 @@ def unchanged(rules: type) -> dict[str, None]:
     return dict.fromkeys(field.name for field in fields(rules))
 
 
-def made(kind: type[WorldSpec], settings: Mapping[str, Any]) -> Any:
-    """Make the rules of a world; raises `UsageError`, one sentence, for settings that make no sense."""
+def made(kind: type[WorldSpec], settings: Mapping[str, Any]) -> tuple[World, int | None]:
+    """Make the rules of a world and its time limit; raises `UsageError`, one sentence, for what makes no sense."""
     try:
-        return kind(**UNCHANGED, **settings).world()
+        task = kind(**UNCHANGED, **settings)
+        return task.world(), task.episode_limit()
     except ValidationError as error:
         text = "; ".join(sentences(error, kind))
     except UsageError as error:
@@ -94,7 +95,7 @@ class TourGym(WorldGym):
         **rules: Any,
     ) -> None:
         settings = {"task": task, "layout": layout, "timeout": timeout} | unchanged(tour.Task) | rules
-        super().__init__(made(tour.TourSpec, settings), render_mode=render_mode)
+        super().__init__(*made(tour.TourSpec, settings), render_mode=render_mode)
 
 
 class CorridorGym(WorldGym):
@@ -102,7 +103,7 @@ class CorridorGym(WorldGym):
 
     def __init__(self, task: corridor.TaskName, *, render_mode: str | None = None, **rules: Any) -> None:
         settings = {"task": task} | unchanged(corridor.Task) | rules
-        super().__init__(made(corridor.CorridorSpec, settings), render_mode=render_mode)
+        super().__init__(*made(corridor.CorridorSpec, settings), render_mode=render_mode)
 
 
 class TinyGym(WorldGym):
@@ -111,7 +112,7 @@ class TinyGym(WorldGym):
     def __init__(self, task: str, *, render_mode: str | None = None, **rules: Any) -> None:
         if task not in EXAMS:
             raise UsageError(f"task: it should be {' or '.join(map(repr, EXAMS))}, not {task!r}")
-        super().__init__(made(EXAMS[task], rules), render_mode=render_mode)
+        super().__init__(*made(EXAMS[task], rules), render_mode=render_mode)
 
 
 for _task in tour.TASKS:

@@ -15,8 +15,9 @@ from pydantic import Field
 from torchrl.envs import EnvBase, Transform, TransformedEnv
 
 from modules.envs.base import EnvSpec, transformed
+from modules.envs.ends import MaxSteps, cut_after, limit
 from modules.envs.frames import Order, renders, rgb
-from modules.envs.gym import first_frame, limit, make_one, make_vec, wrapped
+from modules.envs.gym import first_frame, make_one, make_vec, wrapped
 from modules.envs.reading import action_count, numbering
 from modules.envs.vector import try_together
 from modules.errors import BadValueError
@@ -46,6 +47,7 @@ class PixelsSpec(EnvSpec):
         width: the same.
         crop: (top, bottom, left, right) of the part that is seen, as fractions of the rendered frame.
         channels: where the rendered frame has them, `first` or `last`; null: last, or first if only that is possible.
+        max_steps: of an episode, which is then cut off (truncated); null: as the id is registered.
     """
 
     id: str
@@ -54,10 +56,11 @@ class PixelsSpec(EnvSpec):
     width: PositiveInt
     crop: tuple[Fraction, Fraction, Fraction, Fraction]
     channels: Order | None
+    max_steps: MaxSteps
 
-    def max_steps(self) -> int | None:
-        """The limit with which the id is registered."""
-        with closing(make_one(self.id, self.kwargs, ())) as env:
+    def episode_limit(self) -> int | None:
+        """`max_steps`, or the limit with which the id is registered, or that the environment itself sets."""
+        with closing(make_one(self.id, *cut_after(self.max_steps, self.kwargs))) as env:
             return limit(env)
 
     def spaces(self) -> Spaces:
@@ -96,10 +99,11 @@ class PixelsSpec(EnvSpec):
     def build(self, num_envs: int, primer: Transform | None, *, video: bool = False) -> TransformedEnv:
         """Make the vector environment; it renders anyway, so `video` changes nothing."""
         del video
-        kwargs = {**self.kwargs, "render_mode": "rgb_array"}
+        kwargs, last = cut_after(self.max_steps, {**self.kwargs, "render_mode": "rgb_array"})
         with closing(make_one(self.id, kwargs, ())) as env:
             adapted = (unseen, *numbering(env))
-        return transformed(wrapped(Pixels(make_vec(self.id, num_envs, kwargs, adapted), self)), self, primer)
+        envs = make_vec(self.id, num_envs, kwargs, (*adapted, *last))
+        return transformed(wrapped(Pixels(envs, self)), self, primer)
 
     def picture(self, env: EnvBase) -> np.ndarray:
         """The full colour frame, not the agent's view of it."""

@@ -13,7 +13,7 @@ from gymnasium.wrappers import TransformAction
 
 from modules.envs.fit import as_vector, children_of, refuse_misfit, short
 from modules.envs.frames import Order
-from modules.errors import BadValueError
+from modules.errors import BadValueError, told
 from modules.spec import UsageError
 
 Adapter = Callable[[gymnasium.Env], gymnasium.Env]
@@ -279,11 +279,8 @@ def imported(module: str, setting: str) -> Any:
                 "packages: run the command where the file is, or set PYTHONPATH"
             ) from error
         raise UsageError(f"{setting}: the module {module!r} cannot be imported: {error}") from error
-    except Exception as error:
-        text = " ".join(str(error).split())
-        raise UsageError(
-            f"{setting}: the module {module!r} cannot be imported: {type(error).__name__}: {text}"
-        ) from error
+    except (Exception, SystemExit) as error:
+        raise UsageError(f"{setting}: the module {module!r} cannot be imported: {told(error)}") from error
 
 
 def refuse_unplayable(env: gymnasium.Env, env_id: str) -> None:
@@ -300,6 +297,5 @@ def refuse_unplayable(env: gymnasium.Env, env_id: str) -> None:
         refuse_misfit(observation, env.observation_space)
     except BadValueError as error:
         raise UsageError(f"env.id: the first {doing} of {env_id} gives {error}") from error
-    except Exception as error:
-        text = " ".join(str(error).split())
-        raise UsageError(f"env.id: the first {doing} of {env_id} fails: {type(error).__name__}: {text}") from error
+    except (Exception, SystemExit) as error:
+        raise UsageError(f"env.id: the first {doing} of {env_id} fails: {told(error)}") from error

@@ -106,7 +106,7 @@ class ShowerSpec(WorldSpec):
     ends: Literal["truncated", "terminated"]
     observation: Literal["scaled", "raw"]
 
-    def max_steps(self) -> int | None:
+    def episode_limit(self) -> int | None:
         """All episodes have the same length."""
         return self.horizon
 

@@ -91,7 +91,7 @@ class MemoryLenSpec(WorldSpec):
     length: Positive
     bits: Positive
 
-    def max_steps(self) -> int | None:
+    def episode_limit(self) -> int | None:
         """One more than the length."""
         return self.length + 1
 
@@ -168,7 +168,7 @@ class PassiveTmazeSpec(WorldSpec):
     reward_goal: float
     penalty: NotNegative
 
-    def max_steps(self) -> int | None:
+    def episode_limit(self) -> int | None:
         """One more than the length."""
         return self.length + 1
 
@@ -246,7 +246,7 @@ class RepeatPreviousSpec(WorldSpec):
     k: Positive
     length: Positive
 
-    def max_steps(self) -> int | None:
+    def episode_limit(self) -> int | None:
         """The length."""
         return self.length
 

@@ -194,7 +194,7 @@ class TourSpec(WorldSpec):
         except UsageError as error:
             yield str(error)
 
-    def max_steps(self) -> int | None:
+    def episode_limit(self) -> int | None:
         """The time limit."""
         return self.rules.max_time
 

@@ -2,7 +2,7 @@
 
 from modules.loggers.arms import ArmTally
 from modules.loggers.base import Logger
-from modules.loggers.console import Progress
+from modules.loggers.console import Progress, Waiting
 from modules.loggers.spec import LoggerSpec
 
-__all__ = ["ArmTally", "Logger", "LoggerSpec", "Progress"]
+__all__ = ["ArmTally", "Logger", "LoggerSpec", "Progress", "Waiting"]

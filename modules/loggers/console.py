@@ -10,6 +10,8 @@ from tqdm import tqdm
 
 _LOG = logging.getLogger("recall")
 
+SILENCE_S = 30  # between two words about something that takes long
+
 # Metric → how it is shown.
 _SHOWN = {
     "eval/return_mean": "score {:.4g}",
@@ -19,6 +21,26 @@ _SHOWN = {
     "perf/frames_per_s": "{:.0f} frames/s",
     "perf/updates_per_s": "{:.0f} updates/s",
 }
+
+
+class Waiting:
+    """Says through the logger "recall", twice a minute, how far something is that keeps a run waiting."""
+
+    def __init__(self) -> None:
+        self.restart()
+
+    def restart(self) -> None:
+        """Something else went on, or was said."""
+        self._last_s: float | None = None
+
+    def __call__(self, what: str, done: int, total: int) -> None:
+        """Say it if it is time to."""
+        now = time.monotonic()
+        if self._last_s is None:
+            self._last_s = now
+        elif now - self._last_s >= SILENCE_S:
+            self._last_s = now
+            _LOG.info("%s: %d of %d episodes so far", what, done, total)
 
 
 class Progress:
@@ -38,6 +60,7 @@ class Progress:
         self._frames = start_frames
         self._began_s = time.perf_counter()
         self._latest: dict[str, float] = {}
+        self._waiting, self._waits_for = Waiting(), ""
         self._bar = tqdm(
             total=total_frames,
             initial=start_frames,
@@ -52,12 +75,14 @@ class Progress:
     def advance(self, frames: int) -> None:
         """Count `frames` more; redraws at most twice per second."""
         self._frames += frames
+        self._waiting.restart()
         # tqdm drops the bar when the last batch passes the total.
         self._bar.update(min(self._frames, self._total) - self._bar.n)
 
     def show(self, metrics: Mapping[str, float]) -> None:
         """Show the view with the values in `metrics`; one that is not in it keeps its last value."""
         self._latest.update({name: float(metrics[name]) for name in _SHOWN if name in metrics})
+        self._waits_for = ""
         values = [text.format(self._latest[name]) for name, text in _SHOWN.items() if name in self._latest]
         if self._bar.disable:
             frames = min(self._frames, self._total)  # the last batch may pass the total
@@ -65,6 +90,14 @@ class Progress:
             _LOG.info("%s", ", ".join([share, *values, f"{self._left()} left"]))
         else:
             self._bar.set_description_str(" ".join(values))
+
+    def wait(self, what: str, done: int, total: int) -> None:
+        """Show how far an evaluation is: the bar at once, lines only if it takes long."""
+        if self._bar.disable:
+            self._waiting(what, done, total)
+        elif (text := f"{what} {done}/{total}") != self._waits_for:
+            self._waits_for = text
+            self._bar.set_description_str(text)
 
     def close(self) -> None:
         """Leave the bar as it is and release the terminal; a second call does nothing."""

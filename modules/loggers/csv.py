@@ -1,8 +1,10 @@
 """CSV: `metrics.csv`, reproducible byte for byte, `timing.csv`, which depends on the clock, and `arms.csv`."""
 
+import errno
 import math
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from modules.loggers.arms import COLUMNS, ArmEpisodes, played
@@ -60,13 +62,23 @@ class _Table:
     def go_back(self) -> None:
         """Cut off the rows after the checkpoint, which the resumed run writes again."""
         if self._offset is not None:
-            self._file.truncate(self._offset)
-            self._file.seek(self._offset)
+            self.cut(self._offset)
 
     def append(self, frames: int, rows: Iterable[Sequence[float | None]]) -> None:
         """Write the rows of one event, in one system call, so that a kill leaves no half of them."""
-        lines = [",".join((str(frames), *map(_cell, row))) + "\n" for row in rows]
-        self._file.write("".join(lines).encode())
+        data = "".join(",".join((str(frames), *map(_cell, row))) + "\n" for row in rows).encode()
+        if self._file.write(data) < len(data):  # as a disk does that has room for a part of it
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), self._file.name)
+
+    def cut(self, offset: int) -> None:
+        """Take back what stands behind `offset` bytes."""
+        self._file.truncate(offset)
+        self._file.seek(offset)
+
+    @property
+    def end(self) -> int:
+        """Its length in bytes."""
+        return self._file.tell()
 
     def sync(self) -> int:
         """Force the rows to the disk; returns the length in bytes."""
@@ -106,16 +118,19 @@ class CsvLogger:
             table.go_back()
 
     def log(self, frames: int, metrics: Mapping[str, float]) -> None:
-        """Append one row to each file of metrics; not measured = empty cell."""
+        """Append one row to each file of metrics, or to none if the disk is full; not measured = empty cell."""
         check(metrics)
-        for table in (self._tables[key] for key in _FILES):
-            table.append(frames, [[float(metrics[name]) if name in metrics else None for name in table.names]])
+        tables = [self._tables[key] for key in _FILES]
+        with self._all_or_nothing(tables):
+            for table in tables:
+                table.append(frames, [[float(metrics[name]) if name in metrics else None for name in table.names]])
 
     def arms(self, frames: int, arms: Sequence[ArmEpisodes]) -> None:
         """Append one row for each arm that has episodes."""
         rows = [(number, arm.episodes, arm.return_mean, arm.intrinsic_return_mean) for number, arm in played(arms)]
         measured = [[None if math.isnan(value) else value for value in row] for row in rows]
-        self._tables["arms_csv"].append(frames, measured)
+        with self._all_or_nothing([self._tables["arms_csv"]]):
+            self._tables["arms_csv"].append(frames, measured)
 
     def image(self, frames: int, path: Path) -> None:
         """Do nothing: the file itself is in the run directory."""
@@ -133,6 +148,17 @@ class CsvLogger:
     def state(self) -> State:
         """Return the length of each file in bytes."""
         return self._state or {key: table.sync() for key, table in self._tables.items()}
+
+    @contextmanager
+    def _all_or_nothing(self, tables: Sequence[_Table]) -> Iterator[None]:
+        """Take back what was written if not all of it could be: the checkpoint behind it counts these bytes."""
+        ends = [table.end for table in tables]
+        try:
+            yield
+        except OSError:
+            for table, end in zip(tables, ends, strict=True):
+                table.cut(end)
+            raise
 
     def _close(self) -> None:
         for table in self._tables.values():

@@ -1,55 +1,80 @@
-"""Several loggers behind one."""
+"""Several loggers behind one, none of which can end a run but the one that resuming needs."""
 
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
+from modules.errors import told
 from modules.loggers.arms import ArmEpisodes
 from modules.loggers.base import Logger, State
+from modules.loggers.metrics import check
+
+log = logging.getLogger("recall")
+NEEDED = "csv"  # what resuming reads
 
 
 class ManyLoggers:
-    """Fan-out to several loggers, in their order."""
+    """Fan-out to loggers, in their order; one that fails is reported once, and left out from then on.
 
-    def __init__(self, loggers: Sequence[Logger]) -> None:
-        self._loggers = tuple(loggers)
+    Not so the CSV files: a run whose rows are lost could neither be resumed exactly nor be reported, so their failure,
+    which is the disk's, is the run's.
+
+    Args:
+        loggers: under the names of their destinations.
+    """
+
+    def __init__(self, loggers: Mapping[str, Logger]) -> None:
+        self._loggers = dict(loggers)
         self._open = True
+        self._left: State = {}  # by those that are left out: a resumed run tries again where they stopped
 
     def log(self, frames: int, metrics: Mapping[str, float]) -> None:
         """Write one log event everywhere."""
-        for logger in self._loggers:
-            logger.log(frames, metrics)
+        check(metrics)
+        self._each(lambda logger: logger.log(frames, metrics))
 
     def arms(self, frames: int, arms: Sequence[ArmEpisodes]) -> None:
         """Write what each arm did everywhere."""
-        for logger in self._loggers:
-            logger.arms(frames, arms)
+        self._each(lambda logger: logger.arms(frames, arms))
 
     def image(self, frames: int, path: Path) -> None:
         """Show the picture everywhere."""
-        for logger in self._loggers:
-            logger.image(frames, path)
+        self._each(lambda logger: logger.image(frames, path))
 
     def video(self, frames: int, path: Path) -> None:
         """Show the video everywhere."""
-        for logger in self._loggers:
-            logger.video(frames, path)
+        self._each(lambda logger: logger.video(frames, path))
 
     def finish(self, summary: Mapping[str, object]) -> None:
-        """Close all, whatever fails on the way.
-
-        Raises:
-            ExceptionGroup: what failed, once all the others are closed.
-        """
-        errors = []
-        for logger in self._loggers if self._open else ():
+        """Close all, whatever fails on the way; all that they can lose now is said."""
+        for name, logger in self._loggers.items() if self._open else ():
             try:
                 logger.finish(summary)
-            except Exception as error:
-                errors.append(error)
+            except (Exception, SystemExit) as error:
+                log.warning("logger %s could not be closed: %s", name, told(error))
         self._open = False
-        if errors:
-            raise ExceptionGroup("a logger could not be closed", errors)
 
     def state(self) -> State:
         """Return the states of all; their keys differ."""
-        return {key: value for logger in self._loggers for key, value in logger.state().items()}
+        states: list[State] = [self._left]
+        self._each(lambda logger: states.append(logger.state()))
+        return {key: value for state in states for key, value in state.items()}
+
+    def leave_out(self, name: str, error: BaseException) -> None:
+        """Go on without a logger that failed."""
+        log.warning("logger %s failed and is left out from here on: %s", name, told(error))
+        if (logger := self._loggers.pop(name, None)) is not None:
+            with suppress(Exception):
+                self._left |= logger.state()
+            with suppress(Exception):
+                logger.finish({"status": "failed"})
+
+    def _each(self, call: Callable[[Logger], object]) -> None:
+        for name, logger in [*self._loggers.items()]:
+            try:
+                call(logger)
+            except Exception as error:
+                if name == NEEDED:
+                    raise
+                self.leave_out(name, error)

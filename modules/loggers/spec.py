@@ -8,7 +8,7 @@ from pydantic import AfterValidator, Field
 
 from modules.loggers.base import Logger
 from modules.loggers.csv import CsvLogger
-from modules.loggers.many import ManyLoggers
+from modules.loggers.many import NEEDED, ManyLoggers
 from modules.loggers.none import NoLogger
 from modules.spec import Spec, UsageError, spec
 
@@ -72,6 +72,7 @@ class LoggerSpec(Spec):
 
         Raises:
             UsageError: no W&B login (before anything is created); a log that exists or does not fit `state`.
+            OSError: the CSV files cannot be written; what goes wrong with another destination leaves it out.
         """
         for problem in self.needs(None):
             raise UsageError(problem)
@@ -80,20 +81,25 @@ class LoggerSpec(Spec):
             "tensorboard": lambda: tensorboard(run_dir, frames),
             "wandb": lambda: self._wandb(run_dir, config=config, name=self.name or name, state=state),
         }
-        loggers: list[Logger] = []
+        loggers: dict[str, Logger] = {}
+        failed: dict[str, Exception] = {}
         try:
             for sink in self.to:
-                loggers.append(destinations[sink]())
+                try:
+                    loggers[sink] = destinations[sink]()
+                except UsageError:
+                    raise
+                except Exception as error:
+                    if sink == NEEDED:
+                        raise
+                    failed[sink] = error
         except BaseException:
             ManyLoggers(loggers).finish({"status": "failed"})
             raise
-        match loggers:
-            case []:
-                return NoLogger()
-            case [logger]:
-                return logger
-            case _:
-                return ManyLoggers(loggers)
+        found = ManyLoggers(loggers)
+        for sink, error in failed.items():
+            found.leave_out(sink, error)
+        return found
 
     def _wandb(
         self, run_dir: Path, *, config: Mapping[str, object], name: str, state: Mapping[str, str | int] | None

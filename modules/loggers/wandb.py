@@ -4,8 +4,9 @@ import logging
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import wandb
@@ -67,7 +68,7 @@ class WandbLogger:
         # wandb wraps both to learn the exit code, which finish() is told; in a multirun the wraps pile up.
         hooks = sys.excepthook, sys.exit
         try:
-            self._run = wandb.init(
+            self._run = started(
                 dir=run_dir,
                 mode=mode,
                 project=project,
@@ -81,6 +82,8 @@ class WandbLogger:
                 settings=_settings(),
             )
         except wandb.Error as error:
+            if mode == "offline":  # nothing that a user could set otherwise
+                raise
             raise UsageError(
                 f"logger.mode={mode}: W&B refused the run ({str(error).rstrip('.')}); {_OTHERWISE}."
             ) from error
@@ -117,13 +120,37 @@ class WandbLogger:
         if self._open:
             self._open = False
             try:
-                self._run.summary.update(dict(summary))
-            finally:
-                self._run.finish(exit_code=_EXIT_CODES.get(str(summary.get("status")), 1))
+                try:
+                    self._run.summary.update(dict(summary))
+                finally:
+                    self._run.finish(exit_code=_EXIT_CODES.get(str(summary.get("status")), 1))
+            except Exception:
+                forget_service()
+                raise
 
     def state(self) -> State:
         """Return the id of the run."""
         return {"wandb_id": self._run.id}
+
+
+def started(**words: Any) -> wandb.Run:
+    """Start a run; if W&B's service has died since an earlier one of this process, with a new service."""
+    try:
+        return wandb.init(**words)
+    except wandb.Error:
+        raise
+    except Exception:
+        forget_service()
+        return wandb.init(**words)
+
+
+def forget_service() -> None:
+    """Let the next run of this process start W&B's service anew, for the one that there was may be dead.
+
+    Nor is it asked, then, to end with this process, which would be a traceback after the last word.
+    """
+    with suppress(Exception):
+        wandb.teardown()
 
 
 def _settings() -> wandb.Settings:

@@ -78,7 +78,7 @@ def without_padding(rows: TensorDictBase, reads: Sequence[str], states: Sequence
     mask = rows[keys.MASK]
     if mask.all():
         return rows
-    seen, any_real = ops.before_or_after(mask), mask.any(dim=1)
+    seen, any_real = ops.before_or_after(mask), torch.any(mask, 1)
     filled = rows.copy()
     for key in reads:
         filled[key] = ops.fill_padding(rows[key], seen)

@@ -47,7 +47,7 @@ class OnPolicySpec(ReplaySpec):
 
     def needs(self, run: Any) -> Iterator[str]:
         """Rows must be whole episodes, and the loss one that learns from each only once."""
-        limit = run.env.max_steps()
+        limit = run.env.episode_limit()
         if limit is not None and self.length < limit:
             yield f"replay.length={self.length} must not be less than the environment's {limit} steps: set it to 0"
         if not run.loss.on_policy:

@@ -96,7 +96,7 @@ class SequenceSpec(ReplaySpec):
             )
         if self.mirror and run.env.symmetry() is None:
             yield "replay.mirror=true needs an environment with a mirror symmetry; this one has none: set it to false"
-        elif self.mirror and self.length < (run.env.max_steps() or self.length + 1) and run.network.memory.states():
+        elif self.mirror and self.length < (run.env.episode_limit() or self.length + 1) and run.network.memory.states():
             yield "replay.mirror=true needs whole episodes (a recurrent state has no mirror image): set replay.length=0"
         if self.mirror and run.intrinsic.rewards:
             yield (

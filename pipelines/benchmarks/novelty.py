@@ -128,7 +128,7 @@ def collecting(run: Run, network: Network, bonus: Bonus, stack: ExitStack) -> Ca
     exploration = run.exploration.build(n)
     policy = Policy(network, exploration.choose, exploration.probability)
     meta = run.meta.build(n, seed=seed_for(run.seed, "meta"))
-    collection = run.collector.build(Surroundings(run=run, bonus=bonus, meta=meta).build(n), policy)  # pyright: ignore[reportAttributeAccessIssue] - sync
+    collection = run.collector.build(Surroundings(run=run, bonus=bonus, meta=meta, max_steps=None).build(n), policy)  # pyright: ignore[reportAttributeAccessIssue] - sync
     stack.callback(collection.close)
     collection.restart(seed_for(run.seed, "env"))
     batches = iter(collection)

@@ -196,7 +196,7 @@ if "Parity-v0" not in gymnasium.registry:
 
 
 def gym_spec(env_id: str, keep: tuple[int, ...] | None = None, **kwargs: object) -> GymSpec:
-    return GymSpec(id=env_id, kwargs=kwargs, wrappers=(), keep=keep, channels=None, **UNCHANGED)
+    return GymSpec(id=env_id, kwargs=kwargs, wrappers=(), keep=keep, channels=None, max_steps=None, **UNCHANGED)
 
 
 def always(action: int) -> TensorDictModule:

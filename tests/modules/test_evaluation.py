@@ -3,6 +3,8 @@ import numpy as np
 import pytest
 import torch
 
+from modules import keys
+from modules.envs.base import LastStep
 from modules.evaluation import Episodes, run_episodes
 from modules.networks.nets import Policy
 from modules.seeding import random_state
@@ -80,10 +82,36 @@ def test_no_graph_is_kept():
     assert not any(graphs)
 
 
-def test_an_episode_that_does_not_end_is_an_error_not_a_hang():
-    with pytest.raises(RuntimeError, match="did not end within 8 steps"):
-        run_episodes(PARITY.build(2, None), always(0), episodes=2, seed=0, max_steps=8)
-    assert run_episodes(PARITY.build(2, None), always(0), episodes=2, seed=0, max_steps=10).lengths == [1, 10]
+@pytest.mark.parametrize(("longest", "lengths"), [(8, [1, 1, 8, 8]), (10, [1, 1, 10, 10]), (1, [1, 1, 1, 1])])
+def test_an_episode_that_goes_on_is_cut_off_which_is_said_once_and_the_next_begins_anew(longest, lengths, caplog):
+    env = PARITY.build(2, LastStep(longest, "eval_max_steps"))
+    found = run_episodes(env, always(0), episodes=4, seed=0)
+    assert (found.lengths, found.returns) == (lengths, [float(n) for n in lengths])
+    assert len(caplog.messages) == (longest < 10)
+    assert all(f"cut off after {longest} steps (eval_max_steps)" in message for message in caplog.messages)
+
+
+def test_what_is_cut_off_is_truncated_and_what_ends_at_the_last_step_is_not():
+    env = PARITY.build(2, LastStep(1, "x"))
+    env.set_seed(0)
+    after = env.step(always(0)(env.reset()))["next"]
+    flags = [after[key].flatten().tolist() for key in (keys.DONE, keys.TERMINATED, keys.TRUNCATED)]
+    assert flags == [[True, True], [True, False], [False, True]]
+
+
+def test_whoever_watches_hears_how_far_it_is_and_can_end_it_before_any_step():
+    seen = []
+
+    def watch(ended, episodes):
+        seen.append((ended, episodes))
+        if len(seen) == 4:
+            raise KeyError("enough")
+
+    env = PARITY.build(2, None)
+    with pytest.raises(KeyError, match="enough"):
+        run_episodes(env, always(0), episodes=4, seed=0, watch=watch)
+    assert seen == [(0, 4), (1, 4), (2, 4), (2, 4)]
+    assert sorted(run_episodes(env, always(0), episodes=2, seed=0).lengths) == [1, 10]  # it can be used again
 
 
 def test_look_sees_the_reset_and_each_step():

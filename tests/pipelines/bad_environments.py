@@ -12,6 +12,21 @@ def odd(name: str, *words: str, video: bool = False) -> tuple[str, ...]:
     return (STATE, f"env.id=tests.pipelines.odd:{name}-v0", "env.keep=null", f"video={str(video).lower()}", *words)
 
 
+ODD = ("+exp=drqn_cartpole_masked", "env=gym", "env.id=tests.pipelines.odd_ends:Odd-v0", "network/torso=mlp")
+ENDS = (
+    "# Ends of episodes, and of the process",
+    (*ODD, "env.max_steps=0"),
+    (*ODD, "env.max_steps=2.5"),
+    (*ODD, "env.max_steps=9", "+env.kwargs.max_episode_steps=9"),
+    ("+exp=tour", "env.max_steps=9"),
+    ("+exp=drqn_cartpole", "env.max_steps=never"),
+    ("+exp=drqn_cartpole_masked", "eval_max_steps=0"),
+    ("+exp=drqn_cartpole_masked", "eval_max_steps=null"),
+    (*ODD, "replay.length=0", "replay.overlap=0"),
+    (*ODD, "+env.kwargs.wrong=exit in make"),
+    (*ODD, "+env.kwargs.wrong=exit in reset"),
+    (*ODD, "+env.kwargs.wrong=exit in step"),
+)
 COMMANDS: dict[str, tuple[str | tuple[str, ...], ...]] = {
     "train": (
         "# What environments show, render and allow",
@@ -36,6 +51,7 @@ COMMANDS: dict[str, tuple[str | tuple[str, ...], ...]] = {
         (STATE, "env.id=BreakoutNoFrameskip-v4"),
         (STATE, "env.id=popgym-CountRecallHard-v0"),
         (STATE, "env.id=MinAtar/SpaceInvaders-v1"),
+        *ENDS,
     ),
 }
 

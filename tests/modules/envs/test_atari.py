@@ -179,7 +179,7 @@ def test_how_episodes_end(changes, length, terminated):
     assert steps[length - 1][keys.TERMINATED].item() is terminated
     assert steps[length - 1][keys.TRUNCATED].item() is not terminated
     assert steps[length - 1][keys.STEP_COUNT].item() == length
-    assert spec.max_steps() == (27_000 if "max_frames" not in changes else length)
+    assert spec.episode_limit() == (27_000 if "max_frames" not in changes else length)
 
 
 @pytest.mark.usefixtures("ale")

@@ -125,7 +125,7 @@ def test_environment_keeps_torchrls_contract(task):
     env = found.build(3, None)
     check_env_specs(env, seed=0)
     assert found.spaces() == Spaces(observation_shape=(8,), observation_dtype=torch.uint8, n_actions=2)
-    assert found.max_steps() == 8
+    assert found.episode_limit() == 8
     assert {key: found.actions[action] for key, action in found.keys().items()} == {"d": "try", "f": "advance"}
     assert env.reset()[keys.OBSERVATION].shape == (3, 8)
 
@@ -197,7 +197,7 @@ def test_the_docs_have_todays_picture(tmp_path):
 def test_overrides_make_a_corridor_of_ones_own():
     found = spec("L8g67", length=20, goals=(18, 19), start=4, hidden_after=3)
     assert found.rules == Task(length=20, goals=(18, 19), start=4, hidden_after=3)
-    assert found.max_steps() == 16
+    assert found.episode_limit() == 16
     world, shown = found.world(), []
     state = world.start(1)
     for _ in range(5):

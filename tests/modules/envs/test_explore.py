@@ -149,11 +149,11 @@ EVERY = [corridor(), corridor(3, 7), sea(), sea(4), coin(), coin(3, 5), chain()]
 def test_environment_keeps_torchrls_contract(spec):
     env = spec.build(3, None)
     check_env_specs(env, seed=0)
-    td = env.rollout(spec.max_steps() + 20, break_when_any_done=False)
+    td = env.rollout(spec.episode_limit() + 20, break_when_any_done=False)
     ends = td["next", keys.DONE].squeeze(-1)
     steps = td["next", keys.STEP_COUNT][..., 0][ends]
-    assert (steps <= spec.max_steps()).all()
-    assert (steps[td["next", keys.TRUNCATED].squeeze(-1)[ends]] == spec.max_steps()).all()
+    assert (steps <= spec.episode_limit()).all()
+    assert (steps[td["next", keys.TRUNCATED].squeeze(-1)[ends]] == spec.episode_limit()).all()
     assert torch.equal(td["next", keys.DONE], td["next", keys.TERMINATED] ^ td["next", keys.TRUNCATED])
     low, high = spec.world().bounds
     assert low <= td[keys.OBSERVATION].min() <= td[keys.OBSERVATION].max() <= high
@@ -220,7 +220,7 @@ def test_torsos_read_them(spec):
 @pytest.mark.parametrize("spec", EVERY)
 def test_a_batch_steps_like_each_of_its_episodes_alone(spec):
     world = spec.world()
-    actions = random_actions(world, min(spec.max_steps(), 30))
+    actions = random_actions(world, min(spec.episode_limit(), 30))
     assert_a_batch_steps_like_each_of_its_episodes_alone(world, actions, looks=[world.cells])
 
 
@@ -268,7 +268,7 @@ def test_gymnasium_ids_have_the_settings_of_the_yaml(name):
     while not any((last := env.step(0))[2:4]):
         assert last[0] in env.observation_space
         steps += 1
-    assert steps <= env.world.task.max_steps()
+    assert steps <= env.world.task.episode_limit()
 
 
 def test_nonsense_is_refused():

@@ -37,7 +37,7 @@ def names(state):
 def layers(spec):
     """Follow every action from all starts: per step, rewards, next states' indices and whether it goes on, [A, S]."""
     (world, state), found = starts(spec), []
-    for _ in range(spec.max_steps()):
+    for _ in range(spec.episode_limit()):
         n = len(state["time"])
         after, reward, terminated, truncated = every_action(world, state)
         goes_on = ~(terminated | truncated)

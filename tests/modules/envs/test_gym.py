@@ -239,7 +239,7 @@ def test_without_minigrid_one_sentence_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "minigrid", None)  # import fails
     for env_id in ("MiniGrid-Empty-5x5-v0", "BabyAI-GoToObj-v0"):
         spec = gym_spec(env_id)
-        for ask in (spec.spaces, spec.max_steps):
+        for ask in (spec.spaces, spec.episode_limit):
             with pytest.raises(
                 UsageError, match=rf"^env.id: {env_id} needs the package minigrid .*pip install .*\[minigrid\]'`$"
             ):

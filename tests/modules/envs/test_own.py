@@ -35,7 +35,7 @@ def test_a_wrapper_may_change_what_is_seen_and_how_long_an_episode_lasts(tmp_pat
     monkeypatch.syspath_prepend(tmp_path)
     names = ("gymnasium.wrappers:FlattenObservation", "short_and_flat:Short")
     spec = replace(any_spec(Box(0, 1, (2, 3))), wrappers=names)
-    assert (spec.spaces().observation_shape, spec.max_steps()) == ((6,), 2)
+    assert (spec.spaces().observation_shape, spec.episode_limit()) == ((6,), 2)
     sys.modules.pop("short_and_flat")
 
 

@@ -53,19 +53,14 @@ if "Painter-v0" not in gymnasium.registry:
 
 
 def painter(screen):
-    return PixelsSpec(
-        id="Painter-v0",
-        kwargs={"screen": screen},
-        height=20,
-        width=40,
-        crop=(0.0, 1.0, 0.0, 1.0),
-        channels=None,
-        **UNCHANGED,
-    )
+    crop = (0.0, 1.0, 0.0, 1.0)
+    sizes = {"height": 20, "width": 40, "crop": crop, "channels": None, "max_steps": None}
+    return PixelsSpec(id="Painter-v0", kwargs={"screen": screen}, **sizes, **UNCHANGED)
 
 
 def pixels(env_id="CartPole-v1", *, crop=CROP, height=20, width=160):
-    return PixelsSpec(id=env_id, kwargs={}, height=height, width=width, crop=crop, channels=None, **UNCHANGED)
+    sizes = {"height": height, "width": width, "crop": crop, "channels": None, "max_steps": None}
+    return PixelsSpec(id=env_id, kwargs={}, **sizes, **UNCHANGED)
 
 
 def frames(spec, *, seed=0, steps=12, num_envs=3):

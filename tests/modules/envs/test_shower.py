@@ -106,7 +106,7 @@ def test_environment_keeps_torchrls_contract(spec):
     td = env.rollout(spec.horizon + 20, break_when_any_done=False)
     ends = td["next", keys.DONE].squeeze(-1)
     assert ends.any()
-    assert (td["next", keys.STEP_COUNT][..., 0][ends] == spec.max_steps()).all()
+    assert (td["next", keys.STEP_COUNT][..., 0][ends] == spec.episode_limit()).all()
     cut, over = (td["next", key].squeeze(-1)[ends] for key in (keys.TRUNCATED, keys.TERMINATED))
     assert [cut.all(), over.any()] == ([True, False] if spec.ends == "truncated" else [False, True])
 

@@ -157,7 +157,7 @@ def test_environment_keeps_torchrls_contract(spec):
     check_env_specs(env, seed=0)
     td = env.rollout(1000, break_when_any_done=False)
     ends = td["next", keys.DONE].squeeze(-1)
-    length = spec.max_steps()
+    length = spec.episode_limit()
     assert ends.nonzero()[:, 1].unique().tolist() == [*range(length - 1, 1000, length)]
     assert (td["next", keys.STEP_COUNT][..., 0][ends] == length).all()
     assert torch.equal(td["next", keys.TERMINATED], td["next", keys.DONE])
@@ -178,7 +178,7 @@ def test_spaces_and_keys():
 @pytest.mark.parametrize("spec", EVERY)
 def test_a_batch_steps_like_each_of_its_episodes_alone(spec):
     world = spec.world()
-    assert_a_batch_steps_like_each_of_its_episodes_alone(world, random_actions(world, spec.max_steps()))
+    assert_a_batch_steps_like_each_of_its_episodes_alone(world, random_actions(world, spec.episode_limit()))
 
 
 @pytest.mark.parametrize("spec", EVERY)
@@ -214,7 +214,7 @@ def test_gymnasium_ids(name):
         assert not last[3]
         assert last[0] in env.observation_space
         steps += 1
-    assert steps == env.world.task.max_steps()
+    assert steps == env.world.task.episode_limit()
     assert gymnasium.make(f"recall/{name}-v0", length=7).unwrapped.world.task.length == 7
 
 

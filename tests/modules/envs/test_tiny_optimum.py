@@ -47,7 +47,7 @@ def kinds_of(spec):
     """Everything that can be observed before the last step, [K, *shape]."""
     world, state = starts(spec)
     kinds = []
-    for _ in range(spec.max_steps()):
+    for _ in range(spec.episode_limit()):
         kinds.append(world.observe(state))
         state = every_action(world, state)[0]
         state = {key: entry[first_of(rows(state))] for key, entry in state.items()}
@@ -72,7 +72,7 @@ def memoryless(spec):
     maps = torch.tensor([*product(range(world.spaces.n_actions), repeat=len(kinds))])
     state = {key: entry.repeat(len(maps), *[1] * (entry.dim() - 1)) for key, entry in state.items()}
     maps, total = maps.repeat_interleave(n, 0), torch.zeros(len(maps) * n, dtype=torch.float64)
-    for _ in range(spec.max_steps()):
+    for _ in range(spec.episode_limit()):
         same = (world.observe(state)[:, None] == kinds).all(-1)
         assert same.any(1).all()
         state, reward, terminated, _ = world.step(state, maps.gather(1, same.int().argmax(1, keepdim=True)).squeeze(1))
@@ -85,7 +85,7 @@ def random_return(spec):
     """Exact mean return of random play: probabilities of all states, step by step."""
     world, state = starts(spec)
     weight, total = torch.full((len(state["time"]),), 1 / len(state["time"]), dtype=torch.float64), 0.0
-    for _ in range(spec.max_steps()):
+    for _ in range(spec.episode_limit()):
         state, reward, *_ = every_action(world, state)
         weight = weight.repeat(world.spaces.n_actions) / world.spaces.n_actions
         total += float(weight @ reward.double())

@@ -15,9 +15,9 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from modules.loggers import Logger, LoggerSpec
 from modules.loggers.arms import ArmEpisodes
-from modules.loggers.csv import CsvLogger
 from modules.loggers.many import ManyLoggers
 from modules.loggers.metrics import METRICS, check, columns, markdown
+from modules.loggers.tensorboard import TensorboardLogger
 from modules.spec import UsageError
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -151,28 +151,29 @@ class _Recorder:
         return {self._name: 1}
 
 
-def test_many_reaches_all_and_closes_all_although_one_fails() -> None:
+def test_many_reaches_all_and_closes_all_although_one_fails(caplog: pytest.LogCaptureFixture) -> None:
     calls: list[str] = []
-    many = ManyLoggers([_Recorder(calls, "a", fails=True), _Recorder(calls, "b", fails=False)])
+    many = ManyLoggers({"a": _Recorder(calls, "a", fails=True), "b": _Recorder(calls, "b", fails=False)})
     many.log(1, {})
     many.arms(1, [])
     many.image(2, Path("a.png"))
     many.video(2, Path("v.mp4"))
     assert many.state() == {"a": 1, "b": 1}
-    with pytest.raises(ExceptionGroup) as caught:
-        many.finish({})
-    assert str(caught.value.exceptions[0]) == "disk full"
+    many.finish({})
+    assert caplog.messages == ["logger a could not be closed: OSError: disk full"]
     many.finish({})
     events = ("log 1", "arms 1", "image 2", "video 2", "finish")
     assert calls == [f"{name} {event}" for event in events for name in ("a", "b")]
 
 
-def test_a_logger_that_cannot_open_closes_those_that_did(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tables_that_cannot_be_opened_end_the_run_and_close_what_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     closed: list[object] = []
-    monkeypatch.setattr(CsvLogger, "finish", lambda self, summary: closed.append(summary))
-    (tmp_path / "tensorboard").write_text("in the way")
-    with pytest.raises(FileExistsError):
-        _open(tmp_path, "csv", "tensorboard")
+    monkeypatch.setattr(TensorboardLogger, "finish", lambda self, summary: closed.append(summary))
+    (tmp_path / "timing.csv").mkdir()
+    with pytest.raises(UsageError, match=r"timing\.csv exists already"):
+        _open(tmp_path, "tensorboard", "csv")
     assert closed == [{"status": "failed"}]
 
 

@@ -1,0 +1,61 @@
+"""How Gymnasium environments end: the time limit of their episodes, and closing them."""
+
+import logging
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from typing import Annotated, Any
+
+import gymnasium
+from gymnasium.wrappers import TimeLimit
+from pydantic import Field
+
+from modules.envs.reading import Adapter
+from modules.errors import closed
+from modules.spec import UsageError
+
+MaxSteps = Annotated[int, Field(gt=0)] | None
+
+
+def cut_after(max_steps: int | None, kwargs: dict[str, Any]) -> tuple[dict[str, Any], tuple[Adapter, ...]]:
+    """Put a time limit of our own, if there is one, in the place of the id's; return kwargs and the last wrapper.
+
+    It is the last one because its steps are the agent's: a wrapper of the user's may repeat actions.
+    """
+    if max_steps is None:
+        return kwargs, ()
+    if "max_episode_steps" in kwargs:
+        raise UsageError(f"env.max_steps={max_steps} is the time limit: leave out env.kwargs.max_episode_steps")
+    return {**kwargs, "max_episode_steps": -1}, (partial(TimeLimit, max_episode_steps=max_steps),)
+
+
+def limit(env: gymnasium.Env) -> int | None:
+    """Steps after which episodes of `env` are cut: by its TimeLimit, or by itself as its attribute `max_steps` says."""
+    assert env.spec is not None
+    own = None
+    with suppress(Exception):  # whatever a property of a user's does before the first reset
+        own = env.unwrapped.max_steps  # pyright: ignore[reportAttributeAccessIssue]
+    known = [n for n in (env.spec.max_episode_steps, own) if isinstance(n, int) and not isinstance(n, bool) and n > 0]
+    return min(known, default=None)
+
+
+class Closing:
+    """Lets the `close` of environments fail, which is said once: a viewer that was never opened is no reason to stop.
+
+    Args:
+        env_id: of the environments.
+        level: of the message.
+    """
+
+    def __init__(self, env_id: str, level: int = logging.WARNING) -> None:
+        self._env_id, self._level = env_id, level
+
+    def __call__(self, env: gymnasium.Env) -> gymnasium.Env:
+        """Change the `close` of one environment; a wrapper would be asked at every step."""
+        own = env.close
+        env.close = lambda: self._close(own)
+        return env
+
+    def _close(self, own: Callable[[], object]) -> None:
+        if not closed(f"env.id: {self._env_id}", own, self._level):
+            self._level = logging.DEBUG

@@ -1,0 +1,54 @@
+"""How a run begins: everything is built, or closed again, and a crash of the process leaves a word."""
+
+import contextlib
+import faulthandler
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from modules.files import write_text
+from modules.loggers import Progress
+from pipelines.build import build
+from pipelines.command import clear
+from pipelines.loop import Loop
+from pipelines.schema import Run
+
+
+def begun(
+    run: Run, run_dir: Path, config: Mapping[str, Any], checkpoint: Mapping[str, Any] | None, *, bar: bool
+) -> Loop:
+    """Build everything, and load what `checkpoint` has of it."""
+    settings = OmegaConf.to_yaml(OmegaConf.create(dict(config)))
+    if checkpoint is None:  # a resumed run keeps its own until all that is there is known to fit
+        clear(run_dir)
+        write_text(run_dir / "config.yaml", settings)
+    with contextlib.ExitStack() as made:
+        parts = build(run, run_dir, config, checkpoint)
+        made.callback(parts.logger.finish, {"status": "failed"})
+        made.callback(parts.close)
+        write_text(run_dir / "config.yaml", settings)
+        loop = Loop(parts, Progress(run.total_frames, checkpoint["frames"] if checkpoint else 0, bar=bar))
+        made.callback(loop.progress.close)
+        if checkpoint:
+            loop.load(checkpoint)
+        made.pop_all()
+    return loop
+
+
+@contextlib.contextmanager
+def crashes_told(run_dir: Path) -> Iterator[None]:
+    """Should native code of an environment end the process, let train.log say where; nothing can be saved then."""
+    before = faulthandler.is_enabled()
+    try:
+        file = (run_dir / "train.log").open("a")
+    except OSError:
+        yield
+        return
+    with file:
+        faulthandler.enable(file)
+        try:
+            yield
+        finally:
+            faulthandler.enable() if before else faulthandler.disable()
