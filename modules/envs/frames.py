@@ -103,7 +103,7 @@ def film_problem(env: gymnasium.Env, env_id: str) -> str:
         rgb(env.render(), env_id)
     except BadValueError as error:
         text = f"it {str(error).removeprefix(f'env.id: {env_id} ')}"
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         text = f"{type(error).__name__}: {error}"
     else:
         return ""

@@ -20,7 +20,7 @@ from modules.envs.frames import Order, renders, rgb
 from modules.envs.gym import first_frame, make_one, make_vec, wrapped
 from modules.envs.reading import action_count, numbering
 from modules.envs.vector import try_together
-from modules.errors import BadValueError
+from modules.errors import BadValueError, told
 from modules.keys import Spaces
 from modules.spec import UsageError, spec
 
@@ -81,9 +81,8 @@ class PixelsSpec(EnvSpec):
             picture = rgb(env.render(), self.id, self.channels)
         except BadValueError as error:
             raise UsageError(str(error)) from error
-        except Exception as error:
-            text = f"{type(error).__name__}: {' '.join(str(error).split())}"
-            raise UsageError(f"env.id: the first reset or render of {self.id} fails: {text}") from error
+        except (Exception, SystemExit) as error:
+            raise UsageError(f"env.id: the first reset or render of {self.id} fails: {told(error)}") from error
         if 0 in self.cut(picture).shape:
             raise UsageError(
                 f"env.crop: {list(self.crop)} leaves nothing of a frame of {list(picture.shape[:2])}; "

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from typing import Any
 
 import gymnasium
@@ -12,7 +12,7 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 from modules.envs.fit import refuse_misfit, refuse_not_finite
 from modules.envs.frames import Order
 from modules.envs.reading import reading
-from modules.errors import BadValueError, NonFiniteError
+from modules.errors import BadValueError, NonFiniteError, told
 from modules.spec import UsageError
 
 TRY_S = 1.0  # seconds after which no more environments are made only to see whether they can be
@@ -135,10 +135,10 @@ def try_together(make: Callable[[int], gymnasium.Env], count: int, env_id: str) 
         for number in range(count):
             try:
                 env = make(number)
-                alive.callback(let_go, env)
+                alive.callback(env.close)
                 env.reset(seed=number)
-            except Exception as error:
-                text = f"{'' if isinstance(error, UsageError) else type(error).__name__ + ': '}{error}"
+            except (Exception, SystemExit) as error:
+                text = str(error) if isinstance(error, UsageError) else told(error)
                 raise UsageError(
                     f"env.id: this run has {count} environments at once, for training, evaluation and film, but number "
                     f"{number + 1} of {env_id} cannot be made and reset beside the others: {' '.join(text.split())}"
@@ -158,9 +158,3 @@ def refuse_other_spaces(env: gymnasium.Env, first: gymnasium.Env, env_id: str) -
                 f"env.id: all environments of a run must have the same {name}, but one {env_id} has {its} and another "
                 f"{mine}: let env.kwargs decide it, not chance or a counter"
             )
-
-
-def let_go(env: gymnasium.Env) -> None:
-    """Close an environment that was only tried."""
-    with suppress(Exception):
-        env.close()
