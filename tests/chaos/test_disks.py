@@ -26,8 +26,8 @@ def test_many_disks(tmp_path):
     disturb(tmp_path, DISKS, ("train", *READERS))
 
 
-def test_some_disks(tmp_path):
-    disturb(tmp_path, 2, ("train",))
+def test_a_disk(tmp_path):
+    disturb(tmp_path, 1, ("train",))
 
 
 def disturb(place: Path, disks: int, commands: tuple[str, ...]) -> None:

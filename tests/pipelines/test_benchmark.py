@@ -261,7 +261,7 @@ def test_write_puts_the_page_among_the_results(stub, capsys):
     [
         (["frist"], "there is no section 'frist'; there are first, second"),
         (["--slow"], "unrecognized arguments: --slow; see --help"),
-        (["first", "--out", "."], "cannot write to '.': Is a directory"),
+        (["first", "--out", "."], "--out: . is a folder; name a file"),
         (["--out", "x.md", "--write"], "argument --write: not allowed with argument --out; see --help"),
     ],
 )

@@ -13,7 +13,6 @@ from pathlib import Path
 import pytest
 
 from modules import checkpoint, files
-from modules.files import refuse_unwritable, said, write_text, write_whole
 from modules.spec import UsageError
 from pipelines import api, benchmark, evaluate, export, report, resume, settings_page
 from pipelines.command import RunFailed
@@ -23,22 +22,6 @@ from tests.pipelines.saved_runs import MASKED, saved_kind, saved_run
 
 FULL = "No space left on device"
 TINY = (MASKED, "+debug=smoke", "video=false", "total_frames=100")
-
-
-@pytest.fixture
-def no_room(monkeypatch):
-    """Let no file named like one of `names` get its name: the disk is full when it is complete."""
-    replace = os.replace
-
-    def full(*names, number=errno.ENOSPC):
-        def refused(source, target, **rest):
-            if any(Path(target).match(name) for name in names):
-                raise OSError(number, os.strerror(number), str(source), None, str(target))
-            replace(source, target, **rest)
-
-        monkeypatch.setattr(os, "replace", refused)
-
-    return full
 
 
 @pytest.fixture
@@ -76,83 +59,6 @@ def no_large_files(size):
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-
-
-# Files.
-
-
-def test_the_error_names_the_file_not_what_stands_in_for_it(tmp_path, no_room):
-    path = tmp_path / "deep" / "x.json"
-    write_text(path, "old")
-    no_room("x.json")
-    with pytest.raises(OSError, match=FULL) as error:
-        write_text(path, "new")
-    assert said(error.value) == f"{path}: {FULL}"
-    assert (path.read_text(), list(path.parent.iterdir())) == ("old", [path])
-
-
-def test_an_error_without_a_file_gets_it_and_keeps_its_kind(tmp_path):
-    def fill(file):
-        raise OSError(errno.EACCES, "Permission denied")
-
-    with pytest.raises(PermissionError) as error:
-        write_whole(tmp_path / "x", fill)
-    assert said(error.value) == f"{tmp_path / 'x'}: Permission denied"
-
-
-def test_a_file_that_cannot_be_removed_does_not_hide_what_went_wrong(tmp_path, no_room, monkeypatch):
-    no_room("x", number=errno.EIO)
-
-    def unlink(self, missing_ok=False):
-        raise OSError(errno.EROFS, "Read-only")
-
-    monkeypatch.setattr(Path, "unlink", unlink)
-    with pytest.raises(OSError, match=os.strerror(errno.EIO)):
-        write_text(tmp_path / "x", "text")
-
-
-def test_a_pipe_is_written_to_and_stays_one(tmp_path):
-    path = tmp_path / "pipe"
-    os.mkfifo(path)
-    reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
-    write_text(path, "text")
-    assert os.read(reader, 10) == b"text"
-    assert path.is_fifo()
-    os.close(reader)
-
-
-def test_a_failure_without_a_file_says_its_kind_in_one_line():
-    assert (
-        said(ConnectionRefusedError(111, "Connection refused"))
-        == "ConnectionRefusedError: [Errno 111] Connection refused"
-    )
-    assert said(OSError("first\nsecond")) == "OSError: first second"
-
-
-@pytest.mark.parametrize(
-    ("make", "says"),
-    [
-        (lambda here: here / "file" / "deep", "cannot be a folder, because .*file is a file"),
-        (lambda here: here / "nowhere" / "deep", "cannot be a folder, because .*nowhere is a link that leads nowhere"),
-        (lambda here: here / "ring", "cannot be a folder, because .*ring is a link that leads nowhere"),
-        (lambda here: here / ("long" * 70), "cannot be written .File name too long"),
-    ],
-    ids=["file", "link", "ring", "name"],
-)
-def test_a_folder_that_cannot_be_is_refused_and_nothing_is_left(make, says, tmp_path):
-    (tmp_path / "file").touch()
-    (tmp_path / "nowhere").symlink_to("not there")
-    (tmp_path / "ring").symlink_to("ring")
-    before = {path: path.lstat().st_mtime_ns for path in (tmp_path, *tmp_path.iterdir())}
-    with pytest.raises(UsageError, match=f"hydra.run.dir: .*{says}"):
-        refuse_unwritable(make(tmp_path), "hydra.run.dir")
-    assert before.keys() == {tmp_path, *tmp_path.iterdir()}
-
-
-def test_a_folder_to_write_in_is_left_as_it_was(tmp_path):
-    refuse_unwritable(tmp_path / "new" / "deep", "x")
-    refuse_unwritable(tmp_path, "x")
-    assert not list(tmp_path.iterdir())
 
 
 # Commands.
