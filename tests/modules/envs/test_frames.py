@@ -119,7 +119,7 @@ def test_films_and_those_who_see_pixels_get_the_picture(frame):
         ({"frames": [np.zeros((3, 2, 2))]}, None),
         ({"frames": [np.zeros((5, 2, 2))]}, r"because it renders float64 \[5, 2, 2\]"),
         ({"frames": []}, "because StopIteration"),
-        *(({"frames": [BYTES], "fps": fps}, "it has .* in metadata.'render_fps'., but it must be a number .*, 0.01 or more")
+        *(({"frames": [BYTES], "fps": fps}, "it has .* in metadata.'render_fps'., .* number .*, 0.01 or more")
           for fps in ("fast", 0, -5, np.nan, np.inf, True, [30], 0.001)),
         *(({"frames": [BYTES], "fps": fps}, None) for fps in (None, 12.5, np.float32(7), np.int64(3), 1000)),
     ],
