@@ -3,6 +3,8 @@
 import logging
 from collections.abc import Callable
 
+from modules.files import said
+
 log = logging.getLogger("recall")
 
 
@@ -18,6 +20,8 @@ def told(error: BaseException) -> str:
     """Say in one line what `error` is; `SystemExit` is one where code of a user's ends the process."""
     if isinstance(error, SystemExit):
         return f"sys.exit({'' if error.code is None else repr(error.code)}) was called"
+    if isinstance(error, OSError):
+        return said(error)
     text = " ".join(str(error).split())
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 

@@ -22,7 +22,7 @@ from modules.envs.base import LastStep
 from modules.errors import told
 from modules.evaluation import Callback, Episodes, run_episodes
 from modules.exploration import random_policy
-from modules.files import said, write_text
+from modules.files import write_text
 from modules.loggers import Waiting
 from modules.runs import evaluation_file
 from modules.seeding import seed_everything, seed_for
@@ -249,7 +249,6 @@ def all_of(settings: Evaluation, runs: Sequence[Path]) -> int:
 def failed(error: BaseException, run_dir: Path, place: str = "") -> int:
     """Say in one line what went wrong, and at which place in the code; return the exit code."""
     text = " ".join(str(error).split()) if isinstance(error, UsageError) else told(error)
-    text = said(error) if isinstance(error, OSError) else text
     complain((text if str(run_dir) in text else f"{run_dir}: {text}") + place)
     return 1
 

@@ -116,7 +116,7 @@ def not_begun(
             with contextlib.suppress(OSError):
                 write_text(run_dir / "error.txt", "".join(traceback.format_exception(error)))
                 where = f" (traceback in {run_dir / 'error.txt'})"
-            sentence = f"failed before training began: {words(error)}{where}{go_on}"
+            sentence = f"failed before training began: {told(error)}{where}{go_on}"
             status, end = "failed", error if isinstance(error, UsageError) else RunFailed(sentence)
         case _:
             return error
@@ -177,13 +177,8 @@ def ended_by(error: BaseException, loop: Loop) -> tuple[str, int, str]:
                 traced = f" (traceback in {path})"
             trouble = save(loop)
             too = f", and saving failed too: {trouble}" if trouble else ""
-            return "failed", 1, f"failed {where}: {words(error)}{traced}{too}; {way_on(loop, last=bool(trouble))}"
+            return "failed", 1, f"failed {where}: {told(error)}{traced}{too}; {way_on(loop, last=bool(trouble))}"
     raise error
-
-
-def words(error: BaseException) -> str:
-    """Say what went wrong, in one line."""
-    return said(error) if isinstance(error, OSError) else told(error)
 
 
 def save(loop: Loop) -> str:
@@ -191,7 +186,7 @@ def save(loop: Loop) -> str:
     try:
         loop.end_episodes_and_save()
     except Exception as error:  # what broke the run may break this too, and must not be hidden by it
-        return words(error)
+        return told(error)
     return ""
 
 
@@ -216,7 +211,7 @@ def finish(loop: Loop, status: str) -> None:
             try:
                 draw(loop)
             except (Exception, SystemExit, Stop) as error:  # a picture is not worth a run
-                log.warning("no picture: %s", words(error))
+                log.warning("no picture: %s", told(error))
         summary = try_summary(loop, status)
 
 

@@ -75,7 +75,7 @@ def without_padding(rows: TensorDictBase, reads: Sequence[str], states: Sequence
     Returns:
         The rows themselves if there is no padding, else others with the same real steps.
     """
-    mask = rows[keys.MASK]
+    mask: Tensor = rows.get(keys.MASK)
     if mask.all():
         return rows
     seen, any_real = ops.before_or_after(mask), torch.any(mask, 1)

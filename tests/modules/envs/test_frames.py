@@ -8,6 +8,7 @@ import torch
 from gymnasium.spaces import Box
 
 from modules import keys
+from modules.envs.base import UNCHANGED
 from modules.envs.frames import rgb
 from modules.envs.pixels import PixelsSpec
 from modules.errors import BadValueError
@@ -79,7 +80,7 @@ def test_a_frame_of_any_kind_is_the_picture_that_it_shows(frame, expected):
         (np.zeros((2, 2, 3), complex), "complex128 [2, 2, 3]"),
         (np.full((2, 2, 3), object()), "ndarray"),
     ],
-    ids=lambda it: str(it)[:30],
+    ids=lambda it: str(it)[:10],
 )
 def test_what_is_no_picture_is_named_with_type_and_shape(frame, said):
     with pytest.raises(
@@ -104,7 +105,7 @@ def test_films_and_those_who_see_pixels_get_the_picture(frame):
     env = spec.build(1, None, video=True)
     env.reset()
     np.testing.assert_array_equal(spec.picture(env), BYTES)
-    settings = {"height": 6, "width": 8, "crop": (0.0, 1.0, 0.0, 1.0), "channels": None}
+    settings = {"height": 6, "width": 8, "crop": (0.0, 1.0, 0.0, 1.0), "channels": None, "max_steps": None, **UNCHANGED}
     seen = [
         PixelsSpec(id="Any-v0", kwargs={"seen": PAIR, "frames": [it]}, **settings).build(1, None).reset()
         for it in (frame, BYTES)
@@ -146,7 +147,8 @@ def test_films_are_as_slow_as_the_environment_asks_and_not_faster_than_usual():
 
 def test_pixels_without_a_picture_end_in_one_sentence_before_and_while_acting():
     def seen(frames):
-        settings = {"height": 2, "width": 2, "crop": (0.0, 1.0, 0.0, 1.0), "channels": None}
+        settings = {"height": 2, "width": 2, "crop": (0.0, 1.0, 0.0, 1.0), **UNCHANGED}
+        settings |= {"channels": None, "max_steps": None}
         return PixelsSpec(id="Any-v0", kwargs={"seen": PAIR, "frames": frames}, **settings)
 
     with pytest.raises(UsageError, match=r"^env.id: Any-v0 renders list, of which no picture can be made"):

@@ -202,9 +202,10 @@ def test_a_resumed_bandit_chooses_the_same(before):
     assert rounds(bandit(3, epsilon=0.5, seed=1), 40) != rounds(bandit(3, epsilon=0.5, seed=2), 40)
 
 
-def test_a_state_of_other_controllers_is_refused():
-    with pytest.raises(ValueError, match=r"arms \[1, 7\] do not fit \[3, 7\]"):
-        bandit(3).load_state_dict(bandit(1).state_dict())
+@pytest.mark.parametrize(("mine", "theirs"), [(3, 1), (1, 3)])
+def test_a_state_of_other_controllers_is_refused(mine, theirs):
+    with pytest.raises(ValueError, match=rf"arms \[{theirs}, 7\] do not fit \[{mine}, 7\]"):
+        bandit(mine).load_state_dict(bandit(theirs).state_dict())
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import psutil
 import pytest
 
-from modules.replay.ring import GIB, refuse_what_does_not_fit
+from modules.replay.ring import GIB, readable, refuse_what_does_not_fit
 from modules.spec import UsageError
 from tests.modules.replay.test_sequence import fill, make
 
@@ -59,3 +59,20 @@ def test_refuse_what_does_not_fit(tmp_path, monkeypatch, disk, memory, fits):
         with pytest.raises(UsageError, match=r"takes 2\.0 GiB.*1\.0 GiB of disk"):
             refuse_what_does_not_fit(2 * GIB, target)
     assert asked == [tmp_path]
+
+
+def test_the_disk_that_a_resumed_runs_ring_holds_is_its_own(tmp_path, monkeypatch):
+    """Free disk and what the ring has already, together, must hold the ring."""
+    fill(make(tmp_path), range(3))
+    held = sum(path.stat().st_blocks * 512 for path in tmp_path.iterdir())
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=4096))
+    refuse_what_does_not_fit(held + 4096, tmp_path)
+    with pytest.raises(UsageError, match=r"replay\.capacity"):
+        refuse_what_does_not_fit(held + 4097, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("size", "text"), [(3 * GIB // 2, "1.5 GiB"), (GIB // 8, "0.1 GiB"), (102 * 2**20, "102.0 MiB"), (2**19, "0.5 MiB")]
+)
+def test_sizes_are_told_in_gib_small_ones_in_mib(size, text):
+    assert readable(size) == text
