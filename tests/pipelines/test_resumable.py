@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from modules import checkpoint
+from modules.replay.specs import SequenceSpec
 from modules.spec import UsageError
 from pipelines import resume
 from pipelines.api import compose, load, train
@@ -122,6 +123,7 @@ def test_without_a_mark_each_newer_checkpoint_may_have_filled_an_interval(run_di
     """The mark of a run of before is made when it is resumed."""
     run, _ = load_run(run_dir, ())
     state = checkpoint.load(paths(run_dir)[1])
+    assert isinstance(run.replay, SequenceSpec)
     interval = run.replay.interval_rows(run.save_every, run.collector.frames_per_batch)
     newer = len(paths(run_dir)) - 2
     assert newer == 3
