@@ -89,7 +89,6 @@ TRAIN = (
     (STATE, "loss.n_step=21", "save_every=10", *ROWS, *BATCH),
     (STATE, "stop_at_score=100", "eval_every=0"),
     (TOUR, "stop_at_length=20", "eval_every=0"),
-    (STATE, "env=gym", "env.id=recall/TmazeBoth-v0", "replay.length=0"),
     (TOUR, "replay.length=-1"),
     (TOUR, "replay.length=10", "replay.mirror=true"),
     (CORRIDOR, "replay.mirror=true"),
