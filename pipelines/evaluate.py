@@ -29,7 +29,7 @@ from modules.seeding import seed_everything, seed_for
 from modules.spec import Spec, UsageError, spec
 from pipelines.command import command, configured
 from pipelines.film import film
-from pipelines.output import complain, one_line, quoted, while_read, write
+from pipelines.output import Unread, complain, one_line, quoted, while_read, write
 from pipelines.plugins import Plugins
 from pipelines.saved import PolicyName, Subject, runs_beneath, subject_of
 from pipelines.schema import read
@@ -223,7 +223,7 @@ def one(settings: Evaluation) -> int:
         stage = stage_for(settings, subject) if settings.view == "text" else None
         try:
             evaluate(settings, subject, lambda result: write(table(result)))
-        except (UsageError, OSError):
+        except (UsageError, OSError, Unread):
             raise
         except (Exception, SystemExit) as error:
             last = traceback.extract_tb(error.__traceback__)[-1]
@@ -241,6 +241,8 @@ def all_of(settings: Evaluation, runs: Sequence[Path]) -> int:
         try:
             alone = replace(settings, run=run_dir)
             evaluate(alone, loaded(alone), lambda result, run_dir=run_dir: write(line(run_dir, result)))
+        except Unread:
+            raise
         except (Exception, SystemExit) as error:  # whatever is wrong with this one, the others can be evaluated
             code = failed(error, run_dir)
     return code

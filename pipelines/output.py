@@ -11,6 +11,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 
+class Unread(SystemExit):
+    """The process ends because its output can be written no more; whoever handles `sys.exit` of others lets it pass."""
+
+
 @contextmanager
 def while_read() -> Iterator[None]:
     """End the process, with the exit code of other programs, once nobody reads what it writes or the disk is full."""
@@ -19,11 +23,11 @@ def while_read() -> Iterator[None]:
         sys.stdout.flush()
     except BrokenPipeError as error:
         _discard()
-        raise SystemExit(128 + signal.SIGPIPE) from error
+        raise Unread(128 + signal.SIGPIPE) from error
     except OSError as error:
         _discard()
         complain(f"standard output: {error.strerror}")
-        raise SystemExit(1) from error
+        raise Unread(1) from error
 
 
 def write(text: str) -> None:

@@ -72,11 +72,13 @@ def unchanged(rules: type) -> dict[str, None]:
 
 def made(kind: type[WorldSpec], settings: Mapping[str, Any]) -> tuple[World, int | None]:
     """Make the rules of a world and its time limit; raises `UsageError`, one sentence, for what makes no sense."""
+    if given := [name for name in settings if name in UNCHANGED]:
+        raise UsageError(f"{given[0]}: no such setting of a Gymnasium id; use Gymnasium's wrappers")
     try:
         task = kind(**UNCHANGED, **settings)
         return task.world(), task.episode_limit()
     except ValidationError as error:
-        text = "; ".join(sentences(error, kind))
+        text = "; ".join(sentences(error, kind)).replace(f"{', '.join(UNCHANGED)}, ", "")  # those of a run's settings
     except UsageError as error:
         text = re.sub(r"\benv(\.|: )", "", str(error))  # here they are keyword arguments
     raise UsageError(text)

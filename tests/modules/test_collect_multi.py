@@ -46,7 +46,7 @@ class Told(gymnasium.Env):
     def reset(self, *, seed=None, options=None):
         super().reset(seed=seed)
         if seed is not None:
-            self.mark, self.age = int(self.np_random.integers(1_000_000)), -1  # TorchRL resets once more
+            self.mark, self.age = int(self.np_random.integers(1_000_000)), 0
         self.age += 1
         return np.array([self.worker, self.mark, self.age]), {}
 

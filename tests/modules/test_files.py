@@ -35,7 +35,8 @@ def test_a_file_that_cannot_be_removed_does_not_hide_what_went_wrong(tmp_path, n
     no_room("x", number=errno.EIO)
 
     def unlink(self, missing_ok=False):
-        raise OSError(errno.EROFS, "Read-only")
+        if self.exists():
+            raise OSError(errno.EROFS, "Read-only")
 
     monkeypatch.setattr(Path, "unlink", unlink)
     with pytest.raises(OSError, match=os.strerror(errno.EIO)):

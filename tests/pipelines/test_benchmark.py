@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from modules import keys
+from modules.envs.base import UNCHANGED
 from modules.spec import UsageError
 from pipelines import benchmark
 from pipelines.benchmarks import acting, learning, measure, replay
@@ -277,4 +278,8 @@ def test_bad_input_is_one_sentence(stub, capsys, words, sentence):
 def test_what_the_bare_loops_do_not_know_is_refused():
     run = run_of(STATE)
     with pytest.raises(UsageError, match="no bare acting"):
-        BareActor(replace(run, env=type("Other", (type(run.env).__mro__[1],), {})()), torch.nn.Linear(1, 1), epsilon=0)
+        BareActor(
+            replace(run, env=type("Other", (type(run.env).__mro__[1],), {})(**UNCHANGED)),
+            torch.nn.Linear(1, 1),
+            epsilon=0,
+        )

@@ -61,6 +61,8 @@ def test_an_episode_has_the_same_actions(kind, tmp_path, capsys):
     state = {name: torch.zeros(1, *shape) for name, shape in run.network.states().items()}
     actions = []
     for read in kept.read:
+        if keys.PREVIOUS_REWARD in read:
+            read[keys.PREVIOUS_REWARD] *= run.env.reward_scale
         out = policy({name: {**tensors(read, names), **state}[name] for name in names})
         state = {name: out[NEXT + name] for name in state}
         actions.append(int(out["action"]))

@@ -54,8 +54,7 @@ def run_dir(whole, tmp_path, monkeypatch) -> Path:
 
 
 def go_on(run_dir: Path, plugins: tuple[str, ...] = ()) -> None:
-    given = {**resume.DEFAULTS, "run": run_dir, "total_frames": 120, "plugins": plugins}
-    resume.resume(resume.Resume(**given), bar=False)
+    resume.resume(resume.Resume(run=run_dir, changes={"total_frames": 120}, plugins=plugins), bar=False)
 
 
 def everything(run_dir: Path, plugins: tuple[str, ...] = (), *, exporting: bool = True) -> list[str]:

@@ -59,6 +59,7 @@ def test_the_policy_that_acts_is_the_one_that_the_loss_sees(memory, tmp_path):
     """With frozen weights, the loss's log-probabilities of an episode are those with which its actions were drawn."""
     words = ("+debug=smoke_on_policy", "env=memory_len", "env.length=7", f"network/memory={memory}")
     parts = build(composed(POLICY, *words, "logger=none"), tmp_path, {}, None)
+    parts.collection.restart(0)
     batch = next(iter(parts.collection))[1]
     parts.replay.extend(batch)
     rows = parts.replay.sample()

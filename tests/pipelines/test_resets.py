@@ -83,7 +83,7 @@ def test_a_film_has_one_reset_an_episode(place):
 
 def test_nothing_else_is_reset_but_to_be_looked_at(place):
     """Instances that are made to look something up are closed after one seeded reset at most."""
-    others = [found for found in resets(place / "run.log") if found[0].seed == 0]
+    others = [found for found in resets(place / "run.log") if found[0].seed < 100]  # the check counts them through
     assert all(len(found) == 1 for found in others)
     assert len(resets(place / "run.log")) - len(others) == N + 1 + 1
 

@@ -47,7 +47,7 @@ def run_dir(whole, tmp_path) -> Path:
 
 
 def go_on(run_dir: Path, **given) -> None:
-    resume.resume(resume.Resume(**{**resume.DEFAULTS, "run": run_dir, **given}), bar=False)
+    resume.resume(resume.Resume(run=run_dir, changes=given, plugins=()), bar=False)
 
 
 def paths(run_dir: Path) -> list[Path]:

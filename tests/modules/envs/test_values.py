@@ -11,6 +11,7 @@ import torch
 from gymnasium.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete, Text, Tuple
 
 from modules import keys
+from modules.envs.base import UNCHANGED
 from modules.envs.pixels import PixelsSpec
 from modules.errors import BadValueError, NonFiniteError
 from modules.spec import UsageError
@@ -20,9 +21,11 @@ from tests.modules.envs.anything import any_spec
 PAIR = Box(0, 1, (2,))
 STILL = torch.zeros(2, dtype=torch.int64)
 
+SAME = {**UNCHANGED, "channels": None, "max_steps": None}
+
 
 def pixels(env_id, **kwargs):
-    return PixelsSpec(id=env_id, kwargs=kwargs, height=4, width=4, crop=(0.0, 1.0, 0.0, 1.0), channels=None)
+    return PixelsSpec(id=env_id, kwargs=kwargs, height=4, width=4, crop=(0.0, 1.0, 0.0, 1.0), **SAME)
 
 
 def act(spec, steps=3):

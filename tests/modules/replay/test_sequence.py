@@ -207,7 +207,6 @@ def test_reopened_directory_has_the_same_rows(tmp_path):
 @pytest.mark.parametrize(
     "change",
     [
-        {"save_every": 80},
         {"length": 5},
         {"spaces": Spaces(observation_shape=(2,), observation_dtype=torch.float32, n_actions=7)},
         {"spaces": Spaces(observation_shape=(1,), observation_dtype=torch.uint8, n_actions=7)},
