@@ -115,10 +115,9 @@ def described(path: Path, subject: Subject, inputs: Mapping[str, Tensor], output
             shape = ", ".join(["N", *map(str, tensor.shape[1:])])
             kind = str(tensor.dtype).removeprefix("torch.")
             scale = subject.run.env.reward_scale
-            scaled = {} if scale == 1 else {keys.PREVIOUS_REWARD: f"times {scale:g}"}
-            at_first = scaled | {keys.PREVIOUS_ACTION: "-1 at first", keys.ARM: f"{subject.arm} in evaluations"}.get(
-                name, ""
-            )
+            notes = {keys.PREVIOUS_ACTION: "-1 at first", keys.ARM: f"{subject.arm} in evaluations"}
+            notes |= {} if scale == 1 else {keys.PREVIOUS_REWARD: f"times {scale:g}"}
+            at_first = notes.get(name, "")
             lines.append(f"{title:<3} {name:<36} {kind:<8} [{shape}]  {at_first}".rstrip())
     return "\n".join(lines) + "\n"
 

@@ -85,7 +85,7 @@ def test_an_environment_may_say_itself_where_it_cuts(own, max_steps, expected):
 
 def test_the_worlds_say_it_as_gymnasium_ids_too():
     assert [gym_spec(f"recall/{name}-v0").episode_limit() for name in ("TmazeBoth", "Shower", "DeepSea")] == [
-        25,
+        20,
         60,
         10,
     ]

@@ -74,7 +74,7 @@ def test_wrappers_that_cannot_be_used_are_one_sentence(name, said):
 def test_running_statistics_are_refused_wherever_they_are(env_id, wrappers, named, monkeypatch):
     closed = []
     monkeypatch.setattr("gymnasium.Wrapper.close", lambda self: closed.append(self))
-    for ask in ("spaces", "max_steps"):
+    for ask in ("spaces", "episode_limit"):
         closed.clear()
         with pytest.raises(UsageError, match=f"^env: {named}.* scales by running statistics") as said:
             getattr(replace(gym_spec(env_id), wrappers=wrappers), ask)()
