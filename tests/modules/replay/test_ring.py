@@ -67,7 +67,7 @@ def test_the_disk_that_a_resumed_runs_ring_holds_is_its_own(tmp_path, monkeypatc
     held = sum(path.stat().st_blocks * 512 for path in tmp_path.iterdir())
     monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=4096))
     refuse_what_does_not_fit(held + 4096, tmp_path)
-    with pytest.raises(UsageError, match="replay.capacity"):
+    with pytest.raises(UsageError, match=r"replay\.capacity"):
         refuse_what_does_not_fit(held + 4097, tmp_path)
 
 
