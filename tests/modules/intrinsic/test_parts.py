@@ -5,6 +5,7 @@ import copy
 import numpy as np
 import pytest
 import torch
+from pydantic import ValidationError
 from torch import nn
 
 from modules import keys
@@ -135,3 +136,11 @@ def test_whatever_stands_in_the_padding_teaches_nothing(learned, anything):
 def weights(part):
     """What the part has learned."""
     return [p for net in part.parts().values() if isinstance(net, nn.Module) for p in net.parameters()]
+
+
+@pytest.mark.parametrize(
+    "bad", [{"lr": 0}, {"eps": 0}, {"betas": (1.0, 0.9)}, {"weight_decay": -1e-9}, {"max_grad_norm": 0}]
+)
+def test_settings_out_of_range_are_refused(bad):
+    with pytest.raises(ValidationError, match=next(iter(bad))):
+        descent(**bad)

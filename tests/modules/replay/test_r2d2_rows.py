@@ -71,6 +71,19 @@ def test_a_history_that_was_overwritten_is_not_told(tmp_path):
     assert replay._chain(2) == []
 
 
+def test_histories_are_those_of_rows_that_can_be_sampled(tmp_path):
+    """Older ones are still on disk, but no longer learned from."""
+    replay = make(tmp_path, capacity=20)  # five rows
+    fill(replay, range(9), episode=6)
+    newest = replay._written - len(replay)
+    assert 0 < newest < replay._ring  # so nothing was overwritten
+    seen = set()
+    for seed in range(20):
+        *_, last = replay.histories(8, torch.Generator().manual_seed(seed))
+        seen |= set(last[keys.BEFORE].tolist())
+    assert {before + 1 for before in seen} == {n for n in range(newest, replay._written) if n % 2}
+
+
 def prioritised():
     base = {"length": 4, "capacity": 40, "burn_in": 0, "overlap": 0, "state": "stored", "batch_rows": 8, "ratio": 1.0}
     return PrioritisedSpec(
