@@ -5,7 +5,7 @@ import statistics
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from types import MappingProxyType
 from typing import Any
 
@@ -19,7 +19,7 @@ from modules.schedule import crossed
 from modules.seeding import random_state, seed_for, set_random_state, undisturbed
 from pipelines.build import Parts
 from pipelines.command import abandoned
-from pipelines.schema import Run
+from pipelines.counters import Counters, reached
 from pipelines.signals import Stop
 
 EPISODE_MEASURES = MappingProxyType(  # means over the episodes that ended
@@ -32,25 +32,6 @@ EPISODE_MEASURES = MappingProxyType(  # means over the episodes that ended
 )
 RECENT = 50  # episodes of the running mean
 STALENESS_ROWS = 32  # of which those count that do not start their episode
-
-
-@dataclass
-class Counters:
-    """What the loop must remember, besides its parts, to go on exactly."""
-
-    frames: int = 0
-    episodes: int = 0
-    restarts: int = 0  # how often the environments were started afresh; selects their seed
-    owed: float = 0.0  # optimiser steps that collected frames still call for
-    wall_s: float = 0.0
-    evaluated_at: int = -1  # frames
-    row: dict[str, float] | None = None  # of metrics, that is still to be logged
-    evaluation_due: bool = False  # it lacks the evaluation
-    score: dict[str, float] = field(default_factory=dict)  # the last evaluation
-    best_score: float | None = None
-    recent_returns: list[float] = field(default_factory=list)  # of the last training episodes, oldest first
-    sums: dict[str, float] = field(default_factory=dict)  # of measures since the last log
-    counts: dict[str, int] = field(default_factory=dict)
 
 
 class Loop:
@@ -303,25 +284,3 @@ def push_weights(source: nn.Module, target: nn.Module) -> None:
     """Copy parameters between networks of the same shape, across devices if need be."""
     values = [p.detach() for p in source.parameters()]
     torch._foreach_copy_(list(target.parameters()), values)  # pyright: ignore[reportPrivateImportUsage]
-
-
-# Returns are sums in float64, in which 200 000 times 0.1 is wrong by 1e-8. But the small worlds give their rewards in
-# float32, in which 0.1 is 1.5e-9 too large, some hundred times an episode.
-EXACT = 1e-6
-
-
-def reached(run: Run, score: Mapping[str, float], episodes: int = 0) -> str:
-    """Name the setting by which the run has come to its end early; "" if none.
-
-    Args:
-        run: its settings.
-        score: of the last evaluation; empty if there was none.
-        episodes: that ended in training.
-    """
-    if run.stop_at_episodes is not None and episodes >= run.stop_at_episodes:
-        return f"stop_at_episodes={run.stop_at_episodes}"
-    if score and run.stop_at_score is not None and score["eval/return_mean"] >= run.stop_at_score - EXACT:
-        return f"stop_at_score={run.stop_at_score}"
-    if score and run.stop_at_length is not None and score["eval/length_mean"] <= run.stop_at_length + EXACT:
-        return f"stop_at_length={run.stop_at_length}"
-    return ""

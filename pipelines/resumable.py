@@ -11,7 +11,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
 from modules import checkpoint
 from modules.seeding import random_state, set_random_state
 from modules.spec import UsageError
-from pipelines.loop import Counters
+from pipelines.counters import Counters
 from pipelines.saved import POLICY, impossible, refuse_another_runs
 from pipelines.schema import Run
 

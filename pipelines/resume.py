@@ -13,13 +13,14 @@ from modules.replay.ring import refuse_missing_ring
 from modules.spec import Spec, UsageError, spec
 from pipelines.check import check
 from pipelines.command import command
+from pipelines.counters import reached
 from pipelines.hints import content
-from pipelines.loop import reached
+from pipelines.pictures import missing_pictures
 from pipelines.plugins import Plugins
 from pipelines.resumable import goes_on_from
 from pipelines.saved import load_run, network_with
 from pipelines.schema import read
-from pipelines.session import execute, missing_pictures
+from pipelines.session import execute
 from pipelines.settings import checked, given
 
 GOALS = ("stop_at_score", "stop_at_episodes", "stop_at_length")

@@ -180,8 +180,7 @@ def one_number(env: gymnasium.Env) -> gymnasium.Env:
     """Number the combinations of a MultiDiscrete or MultiBinary action, the last entry changing fastest."""
     space: Any = env.action_space
     binary = isinstance(space, spaces.MultiBinary)
-    counts = np.full(space.shape, 2) if binary else space.nvec
-    first = 0 if binary else space.start
+    counts, first = (np.full(space.shape, 2), 0) if binary else (space.nvec, space.start)
 
     def separate(number: np.int64) -> np.ndarray:
         entries = np.array(np.unravel_index(int(number), counts.ravel()))

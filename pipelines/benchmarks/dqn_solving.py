@@ -16,7 +16,7 @@ from pipelines.api import compose, train
 from pipelines.benchmarks import single
 from pipelines.benchmarks.measure import Pace, Table, Times, number, target
 from pipelines.benchmarks.subjects import process_of, run_of
-from pipelines.loop import reached
+from pipelines.counters import reached
 from pipelines.schema import Run
 
 SEEDS = (0, 1, 2)

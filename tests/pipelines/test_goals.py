@@ -5,7 +5,8 @@ from types import SimpleNamespace
 import pytest
 
 from modules.runs import read_table
-from pipelines.loop import RECENT, reached
+from pipelines.counters import reached
+from pipelines.loop import RECENT
 from tests.pipelines.launch import run
 
 

@@ -19,7 +19,7 @@ from pipelines import resume
 from pipelines.api import compose, load, train
 from pipelines.build import written_at_most
 from pipelines.saved import load_run
-from pipelines.session import missing_pictures
+from pipelines.pictures import missing_pictures
 
 SMALL = (
     "+debug=smoke",
