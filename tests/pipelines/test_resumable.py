@@ -18,8 +18,8 @@ from modules.spec import UsageError
 from pipelines import resume
 from pipelines.api import compose, load, train
 from pipelines.build import written_at_most
-from pipelines.saved import load_run
 from pipelines.pictures import missing_pictures
+from pipelines.saved import load_run
 
 SMALL = (
     "+debug=smoke",
