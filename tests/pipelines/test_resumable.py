@@ -265,6 +265,6 @@ def test_a_finished_run_without_its_pictures_draws_them(run_dir):
     after = json.loads((run_dir / "summary.json").read_text())
     assert (run_dir / "metrics.csv").read_bytes() == metrics
     assert {**after, "wall_s": 0, "commit": 0} == {**before, "wall_s": 0, "commit": 0}
-    assert "is at frame 160 already" in refused(run_dir)
+    assert "is at frame 160 already" in refused(run_dir, total_frames=160)
     os.remove(picture)
     assert "give a larger total_frames" in refused(run_dir, total_frames=100)
