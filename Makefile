@@ -28,9 +28,9 @@ run: $(READY) ## train DRQN on pixel CartPole, evaluate it on 100 fresh episodes
 
 # Two processes on two cores: with more threads than one each they wait for one another.
 test: $(READY) lint ## lint, types and the default tests
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 
-test-slow: $(READY) ## the learning tests (minutes each)
+test-slow: $(READY) ## the learning tests and further cases of the default ones (hours)
 	$(BIN)/python -m pytest -m slow
 
 test-gpu: $(READY) ## the tests that need a CUDA device

@@ -21,6 +21,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
+from modules.errors import NonFiniteError
 from modules.files import refuse_unwritable, said
 from modules.spec import UsageError
 from pipelines.check import check
@@ -88,8 +89,8 @@ def command() -> Iterator[None]:
     except UsageError as error:
         complain(str(error))
         raise SystemExit(USAGE_EXIT) from error
-    except OSError as error:
-        complain(said(error))
+    except (OSError, NonFiniteError) as error:
+        complain(said(error) if isinstance(error, OSError) else str(error))
         raise SystemExit(1) from error
 
 

@@ -1,13 +1,14 @@
 """Gymnasium environments that step together in this process, watched for what nothing can be learned from."""
 
 import time
+import traceback
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from typing import Any
 
 import gymnasium
 import numpy as np
-from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
+from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv, sync_vector_env
 
 from modules.envs.fit import refuse_misfit, refuse_not_finite
 from modules.envs.frames import Order
@@ -59,9 +60,12 @@ class CheckedVectorEnv(SyncVectorEnv):
             found = act(*args, **kwargs)
         except BadValueError as error:  # of an adapter, which does not know where it is
             raise BadValueError(f"env.id: {self._id} gave {error}") from error
-        except Exception:
+        except Exception as error:
             self._refuse_misfits()
-            raise
+            if traceback.extract_tb(error.__traceback__)[-1].filename != sync_vector_env.__file__:
+                raise  # in the environment itself
+            what = f"a reward or an end that is no number: {told(error)}"
+            raise BadValueError(f"env.id: {self._id} gave {what}") from error
         if self._wraps:
             self._refuse_misfits()
         return found

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from modules.files import about
 from modules.loggers.arms import COLUMNS, ArmEpisodes, played
 from modules.loggers.base import State
 from modules.loggers.metrics import check, columns
@@ -34,6 +35,7 @@ class _Table:
 
     def __init__(self, path: Path, names: tuple[str, ...], offset: int | None, kept: int | None) -> None:
         self.names = names
+        self._path = path
         self._offset: int | None = None
         header = (",".join(("frames", *names)) + "\n").encode()
         if offset is None and kept is not None and path.exists():
@@ -67,8 +69,9 @@ class _Table:
     def append(self, frames: int, rows: Iterable[Sequence[float | None]]) -> None:
         """Write the rows of one event, in one system call, so that a kill leaves no half of them."""
         data = "".join(",".join((str(frames), *map(_cell, row))) + "\n" for row in rows).encode()
-        if self._file.write(data) < len(data):  # as a disk does that has room for a part of it
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), self._file.name)
+        with about(self._path):
+            if self._file.write(data) < len(data):  # as a disk does that has room for a part of it
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     def cut(self, offset: int) -> None:
         """Take back what stands behind `offset` bytes."""
@@ -82,7 +85,8 @@ class _Table:
 
     def sync(self) -> int:
         """Force the rows to the disk; returns the length in bytes."""
-        os.fsync(self._file.fileno())
+        with about(self._path):
+            os.fsync(self._file.fileno())
         return self._file.tell()
 
     def close(self) -> None:

@@ -21,6 +21,7 @@ from modules import keys
 from modules.collect import Actor, MultiAsyncSpec, MultiCollection, WorkerFailed
 from modules.collect.multi import AHEAD
 from modules.spec import UsageError
+from tests.cases import later
 from tests.modules.builders import gym_spec
 
 ENVS, STEPS, PUSH_EVERY = 2, 5, 100
@@ -258,7 +259,7 @@ if __name__ == "__main__":
 """
 
 
-@pytest.mark.parametrize("end", ["kill", "forget"])
+@pytest.mark.parametrize("end", ["kill", later("forget")])
 def test_workers_end_with_the_main_process_however_that_ends(end, tmp_path):
     (tmp_path / "main.py").write_text(MAIN)
     env = os.environ | {"PYTHONPATH": os.getcwd(), "CUDA_VISIBLE_DEVICES": ""}

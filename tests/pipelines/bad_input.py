@@ -79,6 +79,12 @@ class Case:
         sentence = re.sub(r"(line|shorter than the) \d+", r"\1 …", sentence)
         return re.sub(r"(takes|has|machine) [\d.]+ [GM]iB", r"\1 … GiB", sentence)
 
+    @property
+    def row(self) -> str:
+        """Of the page."""
+        words = self.typed.removeprefix(f"python -m pipelines.{self.command}").strip().replace("|", "\\|")
+        return f"| {f'`{words}`' if words else 'nothing'} | {self.said.replace('|', chr(92) + '|')} |"
+
 
 class Bomb:
     """A pickle that leaves a file where it is loaded."""
@@ -147,22 +153,30 @@ def contents(place: Path) -> dict[str, tuple[int, int]]:
 
 def cases(place: Path) -> Iterator[Case]:
     """Run everything in `place`, one after the other."""
-    before = contents(place)
+    return (case(place, *each) for each in every())
+
+
+def every() -> Iterator[tuple[str, str, tuple[str, ...]]]:
+    """Yield heading, command and words of everything."""
     for command, table in COMMANDS.items():
         heading = ""
         for words in table:
             if isinstance(words, str):
                 heading = words.removeprefix("# ")
-                continue
-            first = refuse_to_train if command == "train" else nobody
-            ended = launch(f"pipelines.{command}", *words, cwd=place, log=place.parent, before=first).wait()
-            after = contents(place)
-            left = tuple(sorted(name for name in before.keys() | after if before.get(name) != after.get(name)))
-            before = after
-            if left:
-                shutil.rmtree(place / "outputs", ignore_errors=True)
-                before = contents(place)
-            yield Case(place=place, heading=heading, command=command, words=words, ended=ended, left=left)
+            else:
+                yield heading, command, words
+
+
+def case(place: Path, heading: str, command: str, words: tuple[str, ...]) -> Case:
+    """Run one command in `place`, and remove what it should not have made."""
+    before = contents(place)
+    first = refuse_to_train if command == "train" else nobody
+    ended = launch(f"pipelines.{command}", *words, cwd=place, log=place.parent, before=first).wait()
+    after = contents(place)
+    left = tuple(sorted(name for name in before.keys() | after if before.get(name) != after.get(name)))
+    if left:
+        shutil.rmtree(place / "outputs", ignore_errors=True)
+    return Case(place=place, heading=heading, command=command, words=words, ended=ended, left=left)
 
 
 def refuse_to_train() -> None:
@@ -199,8 +213,7 @@ def markdown(found: list[Case]) -> str:
             above = (case.command, case.heading)
             title = f"pipelines.{case.command}" + (f": {case.heading.lower()}" if case.heading else "")
             lines += ["", f"## {title}", "", "| typed | said |", "|---|---|"]
-        words = case.typed.removeprefix(f"python -m pipelines.{case.command}").strip().replace("|", "\\|")
-        lines.append(f"| {f'`{words}`' if words else 'nothing'} | {case.said.replace('|', chr(92) + '|')} |")
+        lines.append(case.row)
     return "\n".join(lines) + "\n"
 
 

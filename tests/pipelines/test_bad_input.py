@@ -1,15 +1,15 @@
 """Bad input is refused with one sentence before anything exists, and docs/bad_input.md says so."""
 
+import re
 from pathlib import Path
 
 import pytest
 
 from tests.pipelines import bad_input
-from tests.pipelines.bad_commands import COMMANDS
-from tests.pipelines.bad_input import Case
-from tests.pipelines.launch import ROOT, command
+from tests.pipelines.launch import ROOT, Ended, command
 
-WORDS = [(name, words) for name, table in COMMANDS.items() for words in table if not isinstance(words, str)]
+EVERY = list(bad_input.every())
+PAGE = (ROOT / "docs" / "bad_input.md").read_text()
 
 
 @pytest.fixture(scope="module")
@@ -20,38 +20,36 @@ def place(tmp_path_factory) -> Path:
     return place
 
 
-@pytest.fixture(scope="module")
-def found(place) -> dict[tuple, Case]:
-    return {(case.command, case.words): case for case in bad_input.cases(place)}
-
-
-@pytest.mark.parametrize(("name", "words"), WORDS, ids=[" ".join((name, *words)) for name, words in WORDS])
-def test_bad_input_is_refused(name, words, found):
-    case = found[name, words]
+@pytest.mark.parametrize(("heading", "name", "words"), EVERY, ids=[" ".join((name, *w)) for _, name, w in EVERY])
+def test_bad_input_is_refused(heading, name, words, place):
+    case = bad_input.case(place, heading, name, words)
     assert case.ended.err.startswith("error: "), case.ended
     assert case.ended.err.count("\n") == 1, case.ended.err
     assert len(case.ended.err) > len("error: ") + 20
     assert case.ended.code == 2
     assert case.ended.out == ""
     assert not case.left, "something was created or changed"
+    assert case.row in PAGE.splitlines(), "run python -m tests.pipelines.bad_input > docs/bad_input.md"
+    assert not list(place.rglob("EXPLODED")), "pickled code was run"
 
 
 def test_there_are_many_and_each_only_once():
-    assert len(WORDS) == len(set(WORDS)) >= 40
+    assert len(EVERY) == len({each[1:] for each in EVERY}) >= 40
 
 
-def test_no_pickled_code_was_run(place, found):
-    assert not list(place.rglob("EXPLODED"))
+def test_the_page_has_them_in_their_order():
+    nothing = Ended(0, "", "")
+    cases = [bad_input.Case(Path(), *each, nothing, ()) for each in EVERY]
+    expected, found = bad_input.markdown(cases).splitlines(), PAGE.splitlines()
+    assert [typed(line) for line in found] == [typed(line) for line in expected]
 
 
-def test_the_page_is_current(found):
-    page = (ROOT / "docs" / "bad_input.md").read_text()
-    assert page == bad_input.markdown(list(found.values())), (
-        "run python -m tests.pipelines.bad_input > docs/bad_input.md"
-    )
+def typed(line: str) -> str:
+    """What stands in the first column, or the line if there are none."""
+    return re.split(r"(?<!\\) \| ", line)[0]
 
 
-def test_a_shell_sees_the_same(found, place):
+def test_a_shell_sees_the_same(place):
     words = ("+exp=drqn_cartpole_masked", "optim.lr=0")
     ended = command("pipelines.train", *words, cwd=place)
-    assert ended == found["train", words].ended
+    assert ended == bad_input.case(place, "", "train", words).ended

@@ -10,6 +10,7 @@ import pytest
 
 from modules import checkpoint, evaluation
 from pipelines.greedy import Greedy
+from tests.cases import later
 from tests.pipelines import launch
 from tests.pipelines.launch import Ended, run
 
@@ -64,7 +65,7 @@ def summary(cwd: Path, place: str = "run") -> dict:
     return json.loads((cwd / place / "summary.json").read_text())
 
 
-@pytest.fixture(scope="module", params=[STATE, FAMILY], ids=["state", "family"])
+@pytest.fixture(scope="module", params=[STATE, later(FAMILY)], ids=["state", "family"])
 def undisturbed(request, tmp_path_factory):
     """Words of a run, and the folder above one that nothing disturbed."""
     cwd = tmp_path_factory.mktemp("undisturbed")

@@ -11,6 +11,7 @@ import pytest
 
 from modules import checkpoint
 from pipelines.loop import Loop
+from tests.cases import later
 from tests.pipelines.launch import run
 
 SMALL = ("+debug=smoke", "video=false", "save_every=80", "eval_every=0", "total_frames=240", "hydra.run.dir=run")
@@ -49,7 +50,7 @@ def no_files_after(frames: int) -> None:
     os.replace = replaced
 
 
-@pytest.mark.parametrize("before", [no_large_files, partial(no_files_after, 80)], ids=["large files", "any file"])
+@pytest.mark.parametrize("before", [later(no_large_files), partial(no_files_after, 80)], ids=["large", "any"])
 def test_a_full_disk_ends_the_run_with_a_sentence(before, tmp_path):
     ended = run("pipelines.train", *WORDS, cwd=tmp_path, before=before)
     said = ended.out + ended.err

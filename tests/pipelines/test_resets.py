@@ -11,6 +11,7 @@ from modules.seeding import seed_for
 from pipelines import evaluate, play
 from pipelines.api import Result, compose, load, train
 from pipelines.api import evaluate as evaluated
+from tests import cases
 from tests.pipelines.ledger import LENGTH, Reset, begun_with, resets
 
 N, SAVE_EVERY, FRAMES = 2, 80, 200  # environments; frames between saves; frames
@@ -123,7 +124,7 @@ def test_play_has_one_reset_an_episode(place, later, monkeypatch, capsys):
     assert "sample 3" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("collector", ["sync", "multi_async"])
+@pytest.mark.parametrize("collector", ["sync", cases.later("multi_async")])
 def test_what_is_drawn_at_the_first_reset_only_comes_from_the_seed(collector, tmp_path):
     words = [f"total_frames={2 * SAVE_EVERY}", "eval_every=0", f"collector={collector}", f"collector.num_envs={N}"]
     words += ["collector.steps=10", "video=false", "env.wrappers=[tests.pipelines.ledger:DrawsOnce]"]

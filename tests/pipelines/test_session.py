@@ -14,6 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.cases import later
 from tests.pipelines.launch import LIMIT_S, ROOT, run
 from tests.pipelines.test_train import assert_two_jobs
 
@@ -65,6 +66,7 @@ def statuses(cwd: Path) -> list[str]:
     return [json.loads(path.read_text())["status"] for path in cwd.glob("sweep/*/summary.json")]
 
 
+@pytest.mark.slow
 def test_workers_of_joblib_work_off_jobs_until_a_signal_ends_one_or_the_multirun_all_of_them(endless_jobs, tmp_path):
     parent, workers = endless_jobs
     assert len(workers) == 2
@@ -92,7 +94,7 @@ def test_a_directory_in_which_another_process_works_is_refused(tmp_path):
     assert ended.err == "error: run: another process is at work there\n"
 
 
-@pytest.mark.parametrize("goal", ["stop_at_score=1", "stop_at_length=400"])
+@pytest.mark.parametrize("goal", ["stop_at_score=1", later("stop_at_length=400")])
 def test_a_run_that_stopped_early_goes_on_only_with_another_goal(goal, tmp_path):
     settings = (*TINY, "total_frames=400", "eval_every=40", goal, "hydra.run.dir=run")
     assert run("pipelines.train", *settings, cwd=tmp_path).code == 0

@@ -4,8 +4,14 @@ Nothing here starts a thread: it would be missing in the forked processes, and w
 """
 
 import importlib
+import tempfile
 import warnings
+from pathlib import Path
 
+import numpy as np
+
+from modules.intrinsic import compiled
+from modules.plots import learning_curve
 from pipelines.command import configured
 from pipelines.schema import read
 
@@ -18,6 +24,7 @@ LATE = (  # imported only where they are used
     "hydra._internal.logging_config",
     "imageio_ffmpeg.binaries",
     "matplotlib.backends.backend_agg",
+    "numba.np.arraymath",
     "modules.losses.retrace",
     "modules.plots.inline",
     "orjson",
@@ -26,6 +33,7 @@ LATE = (  # imported only where they are used
     "pipelines.play",
     "pygame.freetype",
     "pygame.gfxdraw",
+    "scipy.linalg",
     "torch.utils.serialization",
     "torchrl.envs.libs.utils",
 )
@@ -36,3 +44,14 @@ with warnings.catch_warnings():
         importlib.import_module(name)
     for experiment in ("drqn_cartpole_masked", "agent57_corridor"):
         read(configured((f"+exp={experiment}",))[0])
+
+# What Numba compiled is loaded at the first call, which takes a second; the fonts of a picture, half of one.
+singles, doubles, one = np.ones((1, 2), np.float32), np.ones(2), np.ones(1, np.int64)
+compiled.nearest(singles, singles[None], one * 0, one, 1)
+compiled.remember(singles, singles[None], one * 0, one)
+compiled.rewards(singles, one * 0, doubles[:1], one, 1, (1.0, 1.0, 1.0, 1.0))
+compiled.merge(singles, doubles, doubles, 1)
+compiled.whitened(singles, doubles, doubles, 1.0)
+with tempfile.TemporaryDirectory() as folder:
+    (Path(folder) / "metrics.csv").write_text("frames,eval/return_mean\n1,0\n2,1\n")
+    learning_curve(Path(folder))

@@ -18,6 +18,7 @@ from modules.envs.base import UNCHANGED
 from modules.envs.gym import vector_env
 from modules.keys import Spaces
 from modules.spec import UsageError
+from tests.cases import later
 from tests.modules.builders import network_spec
 from tests.pipelines.launch import run
 
@@ -230,7 +231,7 @@ TINY = (
 )  # fmt: skip
 
 
-@pytest.mark.parametrize("exp", ["r2d2_atari", "ngu_atari", "agent57_atari"])
+@pytest.mark.parametrize("exp", [later("r2d2_atari"), later("ngu_atari"), "agent57_atari"])
 def test_the_presets_train(exp, tmp_path):
     short = ["meta.evaluator.episodes=1"] * (exp == "agent57_atari")
     ended = run("pipelines.train", f"+exp={exp}", *TINY, *short, cwd=tmp_path, before=pretend)

@@ -15,6 +15,7 @@ from modules import keys
 from modules.envs import corridor, explore, gymnasium_ids, shower, tiny, tour_tasks
 from modules.envs.world import WorldEnv
 from modules.spec import UsageError
+from tests.cases import later
 from tests.modules.builders import gym_spec
 from tests.pipelines.launch import run
 
@@ -187,7 +188,7 @@ print(json.dumps([alone, named, gymnasium.make("recall/TmazeBoth-v0").spec.id]))
     assert json.loads(ended.stdout) == [False, [7, 14], "recall/TmazeBoth-v0"]
 
 
-@pytest.mark.parametrize("env_id", [T_BOTH, "recall/TmazeBoth-v0"])
+@pytest.mark.parametrize("env_id", [T_BOTH, later("recall/TmazeBoth-v0")])
 def test_trains_as_any_other_id(tmp_path, env_id):
     words = ("+exp=drqn_cartpole_masked", "env=gym", f"env.id={env_id}", "+debug=smoke", "name=t", "hydra.run.dir=run")
     ended = run("pipelines.train", *words, "total_frames=120", "eval_every=0", "video=true", cwd=tmp_path)

@@ -106,6 +106,12 @@ def test_rewards_that_float32_holds_are_handed_on():
         act(pixels("Any-v0", seen=PAIR, wrong={"reward": {3: np.nan}}, frames=[np.zeros((4, 4), np.uint8)]))
 
 
+@pytest.mark.parametrize("reward", [10**400, "two", np.zeros(2), {}], ids=["10**400", "word", "array", "dict"])
+def test_a_reward_that_is_no_number_ends_acting_with_the_environments_name(reward):
+    with pytest.raises(BadValueError, match=r"^env.id: Any-v0 gave a reward or an end that is no number: "):
+        act(any_spec(PAIR, wrong={"reward": {2: reward}}))
+
+
 INFOS = [
     {"seen": np.zeros(3)}, {"seen": np.zeros(5)}, {"seen": "word", "final_obs": 3}, {"seen": {"a": [1, {}]}},
     {"seen": {"a": None}, "_seen": []}, None, [], 7, "text", {1: 2, None: object()}, {"seen": np.zeros((2, 2), object)},
