@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable
 
 from modules.files import said
+from modules.spec import UsageError
 
 log = logging.getLogger("recall")
 
@@ -13,7 +14,7 @@ class NonFiniteError(ArithmeticError):
 
 
 class BadValueError(NonFiniteError):
-    """An environment gave what nothing can be learned from: outside its space, no picture, a reward beyond float32."""
+    """An environment gave what nothing can be learned from: NaN, outside its space, no picture, beyond float32."""
 
 
 def told(error: BaseException) -> str:
@@ -23,6 +24,8 @@ def told(error: BaseException) -> str:
     if isinstance(error, OSError):
         return said(error)
     text = " ".join(str(error).split())
+    if isinstance(error, NonFiniteError | UsageError):  # which say it all
+        return text
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 

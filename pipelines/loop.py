@@ -244,10 +244,11 @@ class Loop:
             c.evaluation_due = False
         arm = {} if self.run.meta.single else {"meta/greedy_arm": parts.greedy.evaluator.greedy()}
         metrics = (c.row or {}) | arm | self._speed()
+        if arms := parts.arms.means():
+            parts.logger.arms(c.frames, arms)
+        parts.arms.clear()  # only now: on a full disk it is saved with what could not be written
         parts.logger.log(c.frames, metrics)
         c.row = None
-        if arms := parts.arms.take():
-            parts.logger.arms(c.frames, arms)
         self.progress.show(metrics)
 
     def _staleness(self) -> dict[str, float]:

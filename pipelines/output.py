@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import logging
 import os
 import shlex
 import signal
@@ -70,3 +71,12 @@ def quoted(path: Path | str) -> str:
 def escaped(char: str) -> str:
     """Write the bytes of a character as such a shell reads them."""
     return "".join(f"\\x{byte:02x}" for byte in os.fsencode(char))
+
+
+def log_to_files(sentence: str) -> None:
+    """Write an error into the log files, and nowhere else."""
+    log = logging.getLogger("recall")
+    record = log.makeRecord(log.name, logging.ERROR, __file__, 0, sentence, (), None)
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, logging.FileHandler):
+            handler.handle(record)

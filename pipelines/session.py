@@ -15,7 +15,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from modules import checkpoint as checkpoints
-from modules.errors import NonFiniteError, told
+from modules.errors import BadValueError, NonFiniteError, told
 from modules.files import refuse_unwritable, said, write_text
 from modules.lock import lock
 from modules.spec import UsageError
@@ -24,8 +24,8 @@ from pipelines.check import check, warn_of_endless
 from pipelines.command import RunFailed, refuse_existing
 from pipelines.counters import Counters
 from pipelines.loop import Loop
-from pipelines.output import quoted
-from pipelines.pictures import draw_film, draw_pictures
+from pipelines.output import log_to_files, quoted
+from pipelines.pictures import draw_film, draw_pictures, missing_pictures
 from pipelines.plugins import LOOKUP
 from pipelines.schema import Run, read
 from pipelines.signals import Asked, Stop, handled_by
@@ -121,8 +121,11 @@ def not_begun(
             status, end = "failed", error if isinstance(error, UsageError) else RunFailed(sentence)
         case _:
             return error
-    log.error("%s", sentence)
-    with contextlib.suppress(OSError, ValueError):
+    if isinstance(end, UsageError):  # whose sentence whoever catches it says
+        log_to_files(sentence)
+    else:
+        log.error("%s", sentence)
+    with contextlib.suppress(OSError, ValueError, TypeError, RecursionError):  # of a summary that is damaged, too
         if checkpoint is None and run is not None:
             put_summary(run, run_dir, Counters(), status)
         elif checkpoint is not None:  # what the run has come to stays
@@ -139,13 +142,19 @@ def trained(loop: Loop) -> tuple[int, str]:
         loop.train()
         loop.end_episodes_and_save()
     except BaseException as error:
-        status, code, sentence = ended_by(error, loop)
+        try:
+            status, code, sentence = ended_by(error, loop)
+        except (KeyboardInterrupt, Stop) as again:  # asked twice, the second time while it was saved
+            status, code, sentence = ended_by(KeyboardInterrupt(), loop)
+            del again
         log.error("%s", sentence)
     with contextlib.suppress(KeyboardInterrupt):  # whoever asked twice does not wait for everything to close
         finish(loop, status)
     if loop.stop_signal and not code:
         name, code = signal.Signals(loop.stop_signal).name, 128 + loop.stop_signal
-        log.error("stopped by %s at the end: the run is finished, and all of it is saved", name)
+        missing = missing_pictures(loop.run, loop.parts.run_dir, loop.counters.frames)
+        but = f"; {way_on(loop, last=False)}, which draws {', '.join(path.name for path in missing)}" if missing else ""
+        log.error("stopped by %s at the end: the run is finished, and all of it is saved%s", name, but)
     return code, sentence
 
 
@@ -169,7 +178,7 @@ def ended_by(error: BaseException, loop: Loop) -> tuple[str, int, str]:
             return "interrupted", 128 + error.signum, f"stopped by {signal.Signals(error.signum).name} {where}, {how}"
         case KeyboardInterrupt():
             return "interrupted", 128 + signal.SIGINT, f"stopped at once {where}; {way_on(loop, last=True)}"
-        case NonFiniteError():
+        case NonFiniteError() if not isinstance(error, BadValueError):  # what was learned is lost; not what was seen
             return "failed", 1, f"stopped {where}: {error}; the checkpoint before it is kept, but resuming repeats this"
         case Exception() | SystemExit():
             path, traced = loop.parts.run_dir / "error.txt", ""

@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Callable
-from contextlib import suppress
 from functools import partial
 from typing import Annotated, Any
 
@@ -14,6 +13,7 @@ from modules.envs.reading import Adapter
 from modules.errors import closed
 from modules.spec import UsageError
 
+CUT_THEMSELVES = ("minigrid.minigrid_env", "modules.envs.gymnasium_ids")  # at their attribute max_steps
 MaxSteps = Annotated[int, Field(gt=0)] | None
 
 
@@ -30,13 +30,11 @@ def cut_after(max_steps: int | None, kwargs: dict[str, Any]) -> tuple[dict[str, 
 
 
 def limit(env: gymnasium.Env) -> int | None:
-    """Steps after which episodes of `env` are cut: by its TimeLimit, or by itself as its attribute `max_steps` says."""
+    """Steps after which episodes of `env` are cut: by its TimeLimit, or by itself if it is known to do so."""
     assert env.spec is not None
-    own = None
-    with suppress(Exception):  # whatever a property of a user's does before the first reset
-        own = env.unwrapped.max_steps  # pyright: ignore[reportAttributeAccessIssue]
-    known = [n for n in (env.spec.max_episode_steps, own) if isinstance(n, int) and not isinstance(n, bool) and n > 0]
-    return min(known, default=None)
+    cuts = any(kind.__module__ in CUT_THEMSELVES for kind in type(env.unwrapped).__mro__)
+    own = env.unwrapped.max_steps if cuts else None  # pyright: ignore[reportAttributeAccessIssue]
+    return min((n for n in (env.spec.max_episode_steps, own) if n is not None), default=None)
 
 
 class Closing:

@@ -9,7 +9,7 @@ import numpy as np
 from gymnasium import spaces
 from gymnasium.wrappers import TransformObservation
 
-from modules.errors import BadValueError, NonFiniteError
+from modules.errors import BadValueError
 
 LINE = 100  # characters of a value or a space in a message
 
@@ -87,10 +87,10 @@ def children_of(space: spaces.Space) -> list[tuple[Any, spaces.Space]]:
 
 
 def refuse_not_finite(values: np.ndarray, what: str, env_id: str) -> None:
-    """Raise `NonFiniteError` if one of `values`, [N, …], is NaN or infinite."""
+    """Raise `BadValueError` if one of `values`, [N, …], is NaN or infinite."""
     if math.isfinite(values.sum()) or np.isfinite(values).all():  # a sum of finite numbers may overflow
         return
     number, *entry = (int(i) for i in np.argwhere(~np.isfinite(values))[0])
     where = f"entry {entry} of its {what}" if entry else f"its {what}"
     value = values[(number, *entry)]
-    raise NonFiniteError(f"env.id: {env_id} gave {value} as {where} (environment {number} of {len(values)})")
+    raise BadValueError(f"env.id: {env_id} gave {value} as {where} (environment {number} of {len(values)})")

@@ -145,7 +145,7 @@ class GymSpec(EnvSpec):
     def episode_limit(self) -> int | None:
         """`max_steps`, or the limit that the id is registered with, or that a wrapper or the environment sets."""
         with closing(self._mine()) as env:
-            return limit(env)
+            return self.max_steps or limit(env)
 
     def build(self, num_envs: int, primer: Transform | None, *, video: bool = False) -> TransformedEnv:
         """Make the vector environment."""

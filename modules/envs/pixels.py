@@ -61,7 +61,7 @@ class PixelsSpec(EnvSpec):
     def episode_limit(self) -> int | None:
         """`max_steps`, or the limit with which the id is registered, or that the environment itself sets."""
         with closing(make_one(self.id, *cut_after(self.max_steps, self.kwargs))) as env:
-            return limit(env)
+            return self.max_steps or limit(env)
 
     def spaces(self) -> Spaces:
         """Look up the actions; the observation follows from the settings."""

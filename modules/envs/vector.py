@@ -13,7 +13,7 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv, sync_vecto
 from modules.envs.fit import refuse_misfit, refuse_not_finite
 from modules.envs.frames import Order
 from modules.envs.reading import reading
-from modules.errors import BadValueError, NonFiniteError, told
+from modules.errors import BadValueError, told
 from modules.spec import UsageError
 
 TRY_S = 1.0  # seconds after which no more environments are made only to see whether they can be
@@ -30,9 +30,8 @@ class CheckedVectorEnv(SyncVectorEnv):
         env_id: for messages.
 
     Raises:
-        BadValueError: by `reset` and `step`, for an observation that does not fit its space, or a reward that float32
-            cannot hold. Floats may lie beyond a Box's bounds.
-        NonFiniteError: by `step`, for a reward that is NaN or infinite.
+        BadValueError: by `reset` and `step`, for an observation that does not fit its space, or a reward that is no
+            number, NaN, infinite or beyond float32. Floats may lie beyond a Box's bounds.
     """
 
     def __init__(self, makers: Sequence[Callable[[], gymnasium.Env]], env_id: str) -> None:
@@ -105,21 +104,21 @@ class Observations(gymnasium.vector.VectorObservationWrapper):
         return observations, info
 
     def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
-        """Step all environments; raises `NonFiniteError` for what nothing can be learned from."""
+        """Step all environments; raises `BadValueError` for what nothing can be learned from."""
         observations, reward, terminated, truncated, info = super().step(actions)
         refuse_not_finite(observations, "observation", self._id)
         return observations, reward, terminated, truncated, info
 
 
 def refuse_rewards(rewards: np.ndarray, env_id: str) -> None:
-    """Raise `NonFiniteError` if one of `rewards`, [N] of float64, is NaN, infinite or beyond float32."""
+    """Raise `BadValueError` if one of `rewards`, [N] of float64, is NaN, infinite or beyond float32."""
     with np.errstate(over="ignore"):
         if rewards.dot(rewards) <= LARGEST**2:  # then none is; one product takes a third of the time of two extremes
             return
     for number, reward in enumerate(rewards.tolist()):
         where = f"as its reward (environment {number} of {len(rewards)})"
         if not np.isfinite(reward):
-            raise NonFiniteError(f"env.id: {env_id} gave {reward} {where}")
+            raise BadValueError(f"env.id: {env_id} gave {reward} {where}")
         if abs(reward) > LARGEST:
             raise BadValueError(f"env.id: {env_id} gave {reward} {where}, which is more than float32 can hold")
 

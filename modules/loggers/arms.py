@@ -48,14 +48,16 @@ class ArmTally:
             returns = batch["next", key].squeeze(-1)[ended] if ("next", key) in known else none
             sums += torch.bincount(arms, weights=returns.double(), minlength=self._n)
 
-    def take(self) -> list[ArmEpisodes]:
-        """What each arm did since the last call, arm 0 first; nothing if no episode ended."""
+    def means(self) -> list[ArmEpisodes]:
+        """What each arm did since the last `clear`, arm 0 first; nothing if no episode ended."""
         means = [(sums / self._episodes).tolist() for sums in self._sums.values()]
         found = [ArmEpisodes(*of_arm) for of_arm in zip(self._episodes.tolist(), *means, strict=True)]
-        ended = bool(self._episodes.any())
+        return found if self._episodes.any() else []
+
+    def clear(self) -> None:
+        """Begin to count anew."""
         for tensor in (self._episodes, *self._sums.values()):
             tensor.zero_()
-        return found if ended else []
 
     def state_dict(self) -> dict[str, Any]:
         """What was counted since the last log event."""

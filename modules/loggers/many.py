@@ -22,12 +22,13 @@ class ManyLoggers:
 
     Args:
         loggers: under the names of their destinations.
+        left: the state of those that could not even be opened.
     """
 
-    def __init__(self, loggers: Mapping[str, Logger]) -> None:
+    def __init__(self, loggers: Mapping[str, Logger], left: Mapping[str, str | int]) -> None:
         self._loggers = dict(loggers)
         self._open = True
-        self._left: State = {}  # by those that are left out: a resumed run tries again where they stopped
+        self._left: State = dict(left)  # by those that are left out: a resumed run tries again where they stopped
 
     def log(self, frames: int, metrics: Mapping[str, float]) -> None:
         """Write one log event everywhere."""

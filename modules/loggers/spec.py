@@ -94,9 +94,9 @@ class LoggerSpec(Spec):
                         raise
                     failed[sink] = error
         except BaseException:
-            ManyLoggers(loggers).finish({"status": "failed"})
+            ManyLoggers(loggers, {}).finish({"status": "failed"})
             raise
-        found = ManyLoggers(loggers)
+        found = ManyLoggers(loggers, (state or {}) if failed else {})
         for sink, error in failed.items():
             found.leave_out(sink, error)
         return found

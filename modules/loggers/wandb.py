@@ -17,6 +17,7 @@ from modules.loggers.base import State
 from modules.loggers.metrics import HISTOGRAM, check, return_of
 from modules.spec import UsageError
 
+log = logging.getLogger("recall")
 # What W&B shows for a status: 0 finished, 255 killed, anything else failed.
 _EXIT_CODES = {"finished": 0, "interrupted": 255}
 _OTHERWISE = "log in with `wandb login` or WANDB_API_KEY, or use logger.mode=offline"
@@ -63,7 +64,8 @@ class WandbLogger:
         state: Mapping[str, str | int] | None,
     ) -> None:
         # The variable names one run: a further run of this process, which inherits it, has an id of its own.
-        inherited = os.environ.pop("WANDB_RUN_ID", None)
+        if inherited := os.environ.pop("WANDB_RUN_ID", None):
+            log.warning("WANDB_RUN_ID=%s names this run: no other process may log under it", inherited)
         run_id = str((state or {}).get("wandb_id") or inherited or generate_id())
         # wandb wraps both to learn the exit code, which finish() is told; in a multirun the wraps pile up.
         hooks = sys.excepthook, sys.exit
@@ -93,7 +95,7 @@ class WandbLogger:
         self._run.define_metric("frames", hidden=True)
         self._run.define_metric("*", step_metric="frames")
         if mode == "online":
-            logging.getLogger("recall").info("W&B run: %s", self._run.url)
+            log.info("W&B run: %s", self._run.url)
 
     def log(self, frames: int, metrics: Mapping[str, float]) -> None:
         """Write one row."""

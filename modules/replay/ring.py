@@ -27,7 +27,8 @@ def refuse_what_does_not_fit(needed: int, directory: Path, *, beside: int = 0) -
     """
     existing = next(path for path in (directory, *directory.parents) if path.exists())
     existing = existing.absolute()
-    held = sum(path.stat().st_blocks * 512 for path in directory.glob("*"))  # by the ring of a run that is resumed
+    mine = [*directory.glob("*"), *directory.with_name("checkpoints").glob("*.pt")]  # of a run that is resumed
+    held = sum(path.stat().st_blocks * 512 for path in mine)
     disk, memory = shutil.disk_usage(existing).free + held, psutil.virtual_memory().available
     if needed <= disk < needed + beside:
         raise UsageError(

@@ -266,8 +266,7 @@ def test_workers_end_with_the_main_process_however_that_ends(end, tmp_path):
     fault = tmp_path / "fault"
     command = [sys.executable, "-W", "ignore", str(tmp_path / "main.py"), str(fault)]
     main = subprocess.Popen(command, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    assert main.stdin is not None
-    assert main.stdout is not None
+    assert main.stdin is not None and main.stdout is not None  # noqa: PT018 - for the type checker
     worker = psutil.Process(int(main.stdout.readline()))
     if end == "kill":
         main.kill()

@@ -10,7 +10,7 @@ from omegaconf import OmegaConf
 
 from modules import checkpoint
 from pipelines import resume
-from tests.pipelines.launch import launch, run
+from tests.pipelines.launch import ROOT, launch, run
 
 TINY = ("+exp=drqn_cartpole_masked", "+debug=smoke", "video=false", "total_frames=200", "hydra.run.dir=run")
 CHANGES = {
@@ -22,6 +22,7 @@ CHANGES = {
     "keep_checkpoints": 4,
     "device": "auto",
     "stop_at_score": 600.0,
+    "stop_at_episodes": 9_000,
     "stop_at_length": None,
 }
 
@@ -115,3 +116,11 @@ def test_all_else_is_refused(word, says, trained, monkeypatch, capsys):
         resume.main(["run=run", *words])
     assert ended.value.code == 2
     assert re.search(says, capsys.readouterr().err)
+
+
+def test_the_page_lists_what_may_be_changed():
+    page = (ROOT / "docs" / "python.md").read_text().split("## What may be changed at a resume")[1]
+    table = page.split("## ")[0]
+    listed = re.findall(r"^\| ([^|\\]+)", table, re.MULTILINE)[1:]
+    listed = re.findall(r"`(\w+)", " ".join(listed))
+    assert sorted(listed) == sorted(set(resume.CHANGEABLE))

@@ -111,6 +111,37 @@ def test_a_signal_during_the_film_leaves_a_finished_run_without_one(tmp_path):
     assert "stopped by SIGTERM at the end: the run is finished" in said.splitlines()[-1]
     assert summary(tmp_path)["status"] == "finished"
     assert not [*(tmp_path / "run").rglob("*.mp4"), *(tmp_path / "run").rglob("*.part")]
+    assert "which draws frames_000000000080.mp4" in said.splitlines()[-1]
+    assert resume(tmp_path).code == 0
+    assert [path.name for path in (tmp_path / "run").rglob("*.mp4")] == ["frames_000000000080.mp4"]
+
+
+def test_a_second_signal_while_the_first_is_saved_ends_without_a_traceback(tmp_path):
+    ended = train(tmp_path, *STATE, *SAVED, "save_every=40", before=partial(asked_twice, 80))
+    assert ended.code == 130
+    assert "Traceback" not in ended.out + ended.err
+    assert "stopped at once at frame" in (ended.out + ended.err).splitlines()[-1]
+    assert summary(tmp_path)["status"] == "interrupted"
+    assert resume(tmp_path).code == 0
+
+
+def asked_twice(frames: int) -> None:
+    """Send a signal after some frames, and another while the run is saved because of it."""
+    from pipelines.loop import Loop
+
+    record, save = Loop._record_episodes, Loop.save
+
+    def recorded(loop, batch):
+        record(loop, batch)
+        if loop.counters.frames == frames + 20:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    def saved(loop):
+        if loop.stop_signal:
+            os.kill(os.getpid(), signal.SIGTERM)
+        save(loop)
+
+    Loop._record_episodes, Loop.save = recorded, saved  # type: ignore[method-assign]
 
 
 def test_a_checkpoint_of_before_these_fields_still_loads(tmp_path):

@@ -76,10 +76,9 @@ def test_max_steps_takes_the_place_of_the_limit_of_the_id(env_id, max_steps, wra
 
 
 @pytest.mark.parametrize(
-    ("own", "max_steps", "expected"),
-    [(7, None, 7), (7, 5, 5), (5, 7, 5), ("seven", None, None), (True, None, None), (0, None, None), (7.5, 8, 8)],
+    ("own", "max_steps", "expected"), [(7, None, None), (7, 5, 5), (5, 7, 7), ("seven", None, None), (0, 8, 8)]
 )
-def test_an_environment_may_say_itself_where_it_cuts(own, max_steps, expected):
+def test_an_attribute_of_that_name_may_mean_anything(own, max_steps, expected):
     assert replace(gym_spec("Endless-v0", max_steps=own), max_steps=max_steps).episode_limit() == expected
 
 

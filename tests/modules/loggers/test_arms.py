@@ -35,31 +35,38 @@ def batch(*episodes: tuple[int, float, float], steps: int = 3) -> TensorDict:
     return TensorDict({"next": TensorDict(step, [n, steps])}, [n, steps])
 
 
+def take(tally: ArmTally) -> list[ArmEpisodes]:
+    found = tally.means()
+    assert repr(tally.means()) == repr(found)  # until they are cleared
+    tally.clear()
+    return found
+
+
 def test_episodes_and_mean_returns_arm_by_arm():
     tally = ArmTally(4)
-    assert tally.take() == []
+    assert take(tally) == []
     tally.add(batch((1, 2.0, 0.5), (3, -1.0, 0.25)))
     tally.add(batch((1, 5.0, 1.5)))
-    nothing, other, _, last = tally.take()
+    nothing, other, _, last = take(tally)
     assert (other, last) == (ArmEpisodes(2, 3.5, 1.0), ArmEpisodes(1, -1.0, 0.25))
     assert nothing.episodes == 0
     assert math.isnan(nothing.return_mean)
-    assert tally.take() == []
+    assert take(tally) == []
     tally.add(batch((0, 7.0, 0.0)))
-    assert tally.take()[0] == ArmEpisodes(1, 7.0, 0.0)
+    assert take(tally)[0] == ArmEpisodes(1, 7.0, 0.0)
 
 
 def test_without_arms_nothing_is_counted_and_without_a_bonus_only_its_column_is_missing():
     tally = ArmTally(2)
     steps = batch((1, 2.0, 0.5))
     tally.add(steps.exclude(("next", keys.ARM)))
-    assert tally.take() == []
+    assert take(tally) == []
     tally.add(steps.exclude(("next", keys.INTRINSIC_RETURN)))
-    arm = tally.take()[1]
+    arm = take(tally)[1]
     assert (arm.episodes, arm.return_mean) == (1, 2.0)
     assert math.isnan(arm.intrinsic_return_mean)
     tally.add(steps)  # nothing of that is left
-    assert tally.take()[1] == ArmEpisodes(1, 2.0, 0.5)
+    assert take(tally)[1] == ArmEpisodes(1, 2.0, 0.5)
 
 
 def test_a_checkpoint_between_two_log_events_loses_nothing():
@@ -71,7 +78,7 @@ def test_a_checkpoint_between_two_log_events_loses_nothing():
     second.load_state_dict(first.state_dict())
     first.add(parts[1])  # the state is a copy
     second.add(parts[1])
-    assert second.take() == whole.take()
+    assert take(second) == take(whole)
 
 
 def opened(run_dir: Path, sink: Literal["csv", "tensorboard"], *, state=None, family: bool = True) -> Logger:

@@ -33,9 +33,9 @@ def _no_account(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mo
     monkeypatch.setenv("WANDB_ERROR_REPORTING", "false")
 
 
-def opened(run_dir: Path, *to: Any) -> Logger:
+def opened(run_dir: Path, *to: Any, state: dict[str, str | int] | None = None) -> Logger:
     spec = LoggerSpec(to=to, mode="offline", project="p", group=None, name=None, tags=())
-    return spec.build(run_dir, config={}, name="n", frames=0, state=None, family=True)
+    return spec.build(run_dir, config={}, name="n", frames=1 if state else 0, state=state, family=True)
 
 
 def rows(run_dir: Path) -> list[str]:
@@ -79,7 +79,12 @@ def test_one_that_cannot_be_opened_is_left_out(
         f"logger {sink} failed and is left out from here on"
     ]
     assert rows(tmp_path) == ["1"]
+    state = logger.state()
     logger.finish({})
+    assert "wandb_id" not in state
+    resumed = opened(tmp_path, sink, "csv", state=state | {"wandb_id": "mine"})
+    assert resumed.state() == state | {"wandb_id": "mine"}  # for the resume after it, which may have more luck
+    resumed.finish({})
 
 
 def test_a_full_disk_under_the_tables_is_the_runs_and_leaves_no_half_row(

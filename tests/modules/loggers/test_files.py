@@ -153,7 +153,7 @@ class _Recorder:
 
 def test_many_reaches_all_and_closes_all_although_one_fails(caplog: pytest.LogCaptureFixture) -> None:
     calls: list[str] = []
-    many = ManyLoggers({"a": _Recorder(calls, "a", fails=True), "b": _Recorder(calls, "b", fails=False)})
+    many = ManyLoggers({"a": _Recorder(calls, "a", fails=True), "b": _Recorder(calls, "b", fails=False)}, {})
     many.log(1, {})
     many.arms(1, [])
     many.image(2, Path("a.png"))

@@ -62,13 +62,20 @@ def test_refuse_what_does_not_fit(tmp_path, monkeypatch, disk, memory, fits):
 
 
 def test_the_disk_that_a_resumed_runs_ring_holds_is_its_own(tmp_path, monkeypatch):
-    """Free disk and what the ring has already, together, must hold the ring."""
-    fill(make(tmp_path), range(3))
-    held = sum(path.stat().st_blocks * 512 for path in tmp_path.iterdir())
+    """Free disk and what the run has already, together, must hold the ring and the checkpoints."""
+    ring, checkpoints = tmp_path / "replay", tmp_path / "checkpoints"
+    ring.mkdir()
+    fill(make(ring), range(3))
+    held = sum(path.stat().st_blocks * 512 for path in ring.iterdir())
     monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=4096))
-    refuse_what_does_not_fit(held + 4096, tmp_path)
+    refuse_what_does_not_fit(held + 4096, ring)
     with pytest.raises(UsageError, match=r"replay\.capacity"):
-        refuse_what_does_not_fit(held + 4097, tmp_path)
+        refuse_what_does_not_fit(held + 4097, ring)
+    with pytest.raises(UsageError, match="lower keep_checkpoints"):
+        refuse_what_does_not_fit(held, ring, beside=2 * 4096)
+    checkpoints.mkdir()
+    (checkpoints / "frames_000000000040.pt").write_bytes(bytes(4096))
+    refuse_what_does_not_fit(held, ring, beside=2 * 4096)
 
 
 @pytest.mark.parametrize(
