@@ -2,6 +2,7 @@
 
 import contextlib
 import faulthandler
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -56,4 +57,7 @@ def crashes_told(run_dir: Path) -> Iterator[None]:
         try:
             yield
         finally:
-            faulthandler.enable() if before else faulthandler.disable()
+            faulthandler.disable()
+            if before:
+                with contextlib.suppress(Exception):  # it may be no file of the system, and the run has ended well
+                    faulthandler.enable(sys.__stderr__)  # not the one that a notebook or a test has put in its place

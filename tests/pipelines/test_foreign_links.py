@@ -1,8 +1,11 @@
 """Links in a run folder of unknown origin: nothing is written through them, and nothing that they lead to changes."""
 
 import contextlib
+import faulthandler
+import io
 import os
 import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +18,7 @@ from modules.lock import _lock_file
 from modules.spec import UsageError
 from modules.video import Writer
 from pipelines.api import compose, evaluate, train
+from pipelines.begin import crashes_told
 from pipelines.command import FAILED_JOBS, note_failed, refuse_existing
 from tests.pipelines.test_foreign_folder import TINY, go_on
 
@@ -171,3 +175,19 @@ def test_a_run_does_not_begin_where_its_log_is_a_link(tmp_path):
     (tmp_path / "train.log").symlink_to(tmp_path / "mine")
     with pytest.raises(UsageError, match=r"train\.log: a link"):
         refuse_existing(tmp_path)
+
+
+def test_a_crash_handler_of_before_that_cannot_come_back_is_no_failure(tmp_path, monkeypatch):
+    """Notebooks and tests have a stderr that is no file of the system."""
+    before = faulthandler.is_enabled()
+    faulthandler.enable(sys.__stderr__)
+    try:
+        with contextlib.redirect_stderr(io.StringIO()), crashes_told(tmp_path):
+            pass
+        assert faulthandler.is_enabled()
+        monkeypatch.setattr(sys, "__stderr__", io.StringIO())
+        with crashes_told(tmp_path):
+            pass
+        assert not faulthandler.is_enabled()
+    finally:
+        faulthandler.enable(sys.stderr) if before else faulthandler.disable()
