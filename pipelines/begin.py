@@ -58,6 +58,6 @@ def crashes_told(run_dir: Path) -> Iterator[None]:
             yield
         finally:
             faulthandler.disable()
-            if before:
+            if before and sys.__stderr__ is not None:
                 with contextlib.suppress(Exception):  # it may be no file of the system, and the run has ended well
                     faulthandler.enable(sys.__stderr__)  # not the one that a notebook or a test has put in its place
