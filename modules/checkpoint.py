@@ -10,7 +10,7 @@ from typing import IO, Any
 
 import torch
 
-from modules.files import write_whole
+from modules.files import make_folder, write_whole
 from modules.spec import UsageError
 
 FORMAT = "recall-checkpoint"
@@ -43,7 +43,8 @@ def path_of(directory: Path, frames: int) -> Path:
 
 
 def write(path: Path, state: Mapping[str, Any]) -> None:
-    """Write one checkpoint file atomically; raises `OSError` if there is no room for it."""
+    """Write one checkpoint file atomically; raises `OSError` if there is no room, `UsageError` behind a link."""
+    make_folder(path.parent)
 
     def fill(file: IO[bytes]) -> None:
         try:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import psutil
 
+from modules.files import refuse_link
 from modules.spec import UsageError
 
 FILE = "lock.json"
@@ -64,6 +65,7 @@ def _lock_file(path: Path) -> Iterator[None]:
 
 def _clear(path: Path) -> None:
     """Take a lock file away whose process is gone, or raise `UsageError`."""
+    refuse_link(path)  # one that leads nowhere is there and is not, for ever
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:

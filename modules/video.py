@@ -10,6 +10,7 @@ import imageio_ffmpeg
 import numpy as np
 
 from modules.errors import BadValueError
+from modules.files import make_folder
 
 BAND, TEXT, STEP = 40, 16, 4  # pixels: of a band of the strip, of its text, between two steps; of narrow frames
 WIDE = 480  # pixels: wider frames have everything as many times larger
@@ -68,7 +69,7 @@ class Writer:
     """A video file of `fps` frames per second that takes one frame after the other and keeps none.
 
     It appears as `path` when the context is left without an exception, if it has any frames; until then, and
-    after an exception, what was there before stays as it was.
+    after an exception, what was there before stays as it was. A folder behind a link is a `UsageError`.
 
     Attributes:
         frames: how many it has so far.
@@ -80,7 +81,7 @@ class Writer:
         self._encoder: Generator[None, np.ndarray | None, None] | None = None
 
     def __enter__(self) -> "Writer":
-        self._path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(self._path.parent)
         return self
 
     def add(self, frame: np.ndarray) -> None:
@@ -106,6 +107,7 @@ class Writer:
         self.frames += 1
 
     def _started(self, frame: np.ndarray) -> Generator[None, np.ndarray | None, None]:
+        self._part.unlink(missing_ok=True)  # whatever it is: through a link of that name, another file would be written
         encoder = imageio_ffmpeg.write_frames(
             str(self._part.absolute()),  # ffmpeg reads `a:b` as a protocol, and `-a` as an option
             (frame.shape[1], frame.shape[0]),

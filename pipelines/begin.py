@@ -2,16 +2,17 @@
 
 import contextlib
 import faulthandler
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from omegaconf import OmegaConf
 
-from modules.files import write_text
+from modules.files import open_itself, write_text
 from modules.loggers import Progress
 from pipelines.build import build
-from pipelines.command import clear
+from pipelines.command import clear, refuse_links
 from pipelines.loop import Loop
 from pipelines.schema import Run
 
@@ -20,6 +21,7 @@ def begun(
     run: Run, run_dir: Path, config: Mapping[str, Any], checkpoint: Mapping[str, Any] | None, *, bar: bool
 ) -> Loop:
     """Build everything, and load what `checkpoint` has of it."""
+    refuse_links(run_dir)
     settings = OmegaConf.to_yaml(OmegaConf.create(dict(config)))
     if checkpoint is None:  # a resumed run keeps its own until all that is there is known to fit
         clear(run_dir)
@@ -39,10 +41,14 @@ def begun(
 
 @contextlib.contextmanager
 def crashes_told(run_dir: Path) -> Iterator[None]:
-    """Should native code of an environment end the process, let train.log say where; nothing can be saved then."""
+    """Should native code of an environment end the process, let train.log say where; nothing can be saved then.
+
+    Raises:
+        UsageError: it is a link.
+    """
     before = faulthandler.is_enabled()
     try:
-        file = (run_dir / "train.log").open("a")
+        file = open_itself(run_dir / "train.log", "a")
     except OSError:
         yield
         return
@@ -51,4 +57,7 @@ def crashes_told(run_dir: Path) -> Iterator[None]:
         try:
             yield
         finally:
-            faulthandler.enable() if before else faulthandler.disable()
+            faulthandler.disable()
+            if before and sys.__stderr__ is not None:
+                with contextlib.suppress(Exception):  # it may be no file of the system, and the run has ended well
+                    faulthandler.enable(sys.__stderr__)  # not the one that a notebook or a test has put in its place

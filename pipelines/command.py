@@ -22,7 +22,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from modules.errors import NonFiniteError
-from modules.files import refuse_unwritable, said
+from modules.files import open_itself, refuse_link, refuse_unwritable, said
 from modules.spec import UsageError
 from pipelines.check import check
 from pipelines.flags import COMPOSING, SWEEP
@@ -34,6 +34,8 @@ from pipelines.settings import folder
 
 USAGE_EXIT = 2
 FAILED_JOBS = "failed_jobs.jsonl"  # in the folder of a multirun
+# What a run goes on writing, where all else in its folder is replaced; the replay sees to itself.
+GROWING = ("train.log", "metrics.csv", "timing.csv", "arms.csv", "checkpoints", "videos", "tensorboard", "wandb")
 
 
 class RunFailed(Exception):  # noqa: N818 - it is the run that failed, in an orderly way
@@ -69,7 +71,7 @@ class JobFailed(CompactHydraException):
 def note_failed(sweep_dir: Path, run_dir: Path, overrides: Sequence[str], text: str) -> JobFailed:
     """Write down, for the end of a multirun, that a job failed; return what Hydra is to be told."""
     line = {"at": time.time(), "folder": str(run_dir), "overrides": " ".join(overrides), "text": text}
-    with suppress(OSError), (sweep_dir / FAILED_JOBS).open("a") as file:
+    with suppress(OSError, UsageError), open_itself(sweep_dir / FAILED_JOBS, "a") as file:
         file.write(json.dumps(line) + "\n")
     return JobFailed(sweep_dir, text)
 
@@ -213,7 +215,7 @@ def complaints(overrides: Sequence[str]) -> Iterator[None]:
 
 
 def refuse_existing(run_dir: Path) -> None:
-    """Raise `UsageError` if `run_dir` holds a run already, cannot be a folder, or cannot be written."""
+    """Raise `UsageError` if `run_dir` holds a run already, cannot be a folder, cannot be written, or has links."""
     refuse_unwritable(run_dir, "hydra.run.dir")
     names = ("checkpoints", "summary.json", "metrics.csv", "replay")
     if any((run_dir / name).exists() for name in names) and not never_began(run_dir):
@@ -221,6 +223,13 @@ def refuse_existing(run_dir: Path) -> None:
             f"{run_dir}: a run is there already; go on with it by `python -m pipelines.resume run={quoted(run_dir)}` "
             "or choose another hydra.run.dir"
         )
+    refuse_links(run_dir)
+
+
+def refuse_links(run_dir: Path) -> None:
+    """Raise `UsageError` if a file or folder that a run would write into leads elsewhere."""
+    for name in GROWING:
+        refuse_link(run_dir / name)
 
 
 def never_began(run_dir: Path) -> bool:

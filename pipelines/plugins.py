@@ -2,12 +2,10 @@
 
 A run's config.yaml comes with its folder, which may come from anywhere. What it says is read without expanding it, and
 never imports a module that the user does not mean: parts beyond ours are in `plugins`, which the user names anew with
-each command. An environment of the user's own needs no such word every day. Its module is imported if it has to do with
-Gymnasium and came by another way than the run's folder; nothing else that lies about can then be started by its name.
+each command. An environment of the user's own needs no such word every day (`pipelines/foreign.py`).
 """
 
 import contextlib
-import importlib.util
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -15,13 +13,14 @@ from typing import Annotated, Any
 
 import yaml
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 from pydantic import Field
 
 from modules.envs.reading import imported
 from modules.spec import UsageError
+from pipelines.foreign import MODULE, below, foreign, is_program
 
 OURS = ("modules", "pipelines")
-MODULE = r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*"
 Plugins = tuple[Annotated[str, Field(pattern=f"^{MODULE}$")], ...]
 MAX_BYTES, MAX_NODES = 2**20, 20_000  # of a YAML file, and of what it stands for; ours have 4 kB and 200 values
 # Only what the environment holds may be looked up by a run's own file; all else is written out when the run begins.
@@ -101,16 +100,22 @@ def refuse_lookups(config: Mapping[str, Any], path: Path) -> None:
 
 
 def with_plugins(config: Mapping[str, Any], run_dir: Path, plugins: Sequence[str]) -> dict[str, Any]:
-    """Put in the `plugins` that the user named for a run whose own `config` may ask for some; ask back if need be."""
-    asked = config.get("plugins", [])
+    """Put in the `plugins` that the user named for a run whose own `config` may ask for some; ask back if need be.
+
+    What a reference stands for is judged, like what is written out.
+    """
+    plain = resolved(config, run_dir)
+    asked = plain.get("plugins", [])
     asked = [str(name) for name in asked] if isinstance(asked, list) else [str(asked)]
     if missing := [name for name in asked if name not in plugins]:
         raise UsageError(
             f"{run_dir}: its config.yaml asks to import {' and '.join(missing)}, which is not ours: if you know "
             f"what is in there, add plugins=[{','.join([*plugins, *missing])}]"
         )
-    for setting, module in environment_modules(config.get("env")):
-        if not any(below(module, name) for name in (*OURS, *plugins)) and (why := foreign(module, run_dir)):
+    for setting, module in environment_modules(plain.get("env")):
+        known = any(below(module, name) for name in plugins)
+        known |= any(below(module, name) for name in OURS) and not is_program(module)
+        if not known and (why := foreign(module, run_dir)):
             raise UsageError(
                 f"{run_dir}: {setting} in its config.yaml asks to import {module}, {why}: if you know what is in "
                 f"there, add plugins=[{','.join([*plugins, module])}]"
@@ -118,41 +123,24 @@ def with_plugins(config: Mapping[str, Any], run_dir: Path, plugins: Sequence[str
     return {**config, "plugins": list(plugins)}
 
 
+def resolved(config: Mapping[str, Any], run_dir: Path) -> dict[str, Any]:
+    """The values of a run's configuration, with what its references stand for; `UsageError` if that is nothing."""
+    try:
+        plain = OmegaConf.to_container(OmegaConf.create(dict(config)), resolve=True)
+    except OmegaConfBaseException as error:
+        first = str(error).strip().partition("\n")[0] or type(error).__name__
+        raise UsageError(f"{run_dir / 'config.yaml'}: {first}") from error
+    assert isinstance(plain, dict)
+    return {str(key): value for key, value in plain.items()}
+
+
 def environment_modules(env: Any) -> Iterator[tuple[str, str]]:
     """Yield the modules that an environment's settings name, each with the setting."""
     env = env if isinstance(env, dict) else {}
     if isinstance(env_id := env.get("id"), str) and ":" in env_id:
         yield "env.id", env_id.rpartition(":")[0]
-    wrappers = env.get("wrappers")
-    for name in wrappers if isinstance(wrappers, list) else []:
-        yield "env.wrappers", str(name).partition(":")[0]
-
-
-def foreign(module: str, run_dir: Path) -> str:
-    """Say why a module should not be imported at the word of a run's folder; "" if it may. Nothing is imported here."""
-    if not re.fullmatch(MODULE, module):
-        return "which is no name of a module"
-    top = module.partition(".")[0]
-    try:
-        found = importlib.util.find_spec(top)
-    except (ValueError, ImportError):
-        found = None
-    if found is None:
-        return ""  # the sentence on what cannot be found is the environment's
-    single = [found.origin] if found.origin and found.has_location else []
-    places = [Path(place) for place in found.submodule_search_locations or single]
-    files = [file for place in places for file in ([place] if place.is_file() else sorted(place.rglob("*.py")))]
-    here = run_dir.resolve()
-    if any(place.resolve().is_relative_to(here) or here.is_relative_to(place.resolve()) for place in places):
-        return "which came with the run's folder"
-    if not any("gymnasium" in file.read_text(encoding="utf-8", errors="replace") for file in files):
-        return "which has nothing to do with Gymnasium"
-    return ""
-
-
-def below(module: str, name: str) -> bool:
-    """Tell whether `module` is `name` or in it."""
-    return f"{module}.".startswith(f"{name}.")
+    for _, name in strings(env.get("wrappers")):  # wherever they stand: that it should be a list will be said later
+        yield "env.wrappers", name.partition(":")[0]
 
 
 def import_plugins(plugins: Sequence[str]) -> None:

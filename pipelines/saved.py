@@ -28,6 +28,7 @@ from pipelines.plugins import read_yaml, refuse_lookups, values_of, with_plugins
 from pipelines.schema import Run, read
 
 CONFIG = "config.yaml"
+RUN_ID = r"[0-9a-f]{32}|"  # nothing: of runs of before
 PolicyName = Literal["greedy", "sampled", "random"]
 POLICY = {"frames": int, "network": Mapping, "curiosity": Mapping, "bonus": Mapping, "arm": int}  # what best.pt has
 
@@ -97,6 +98,9 @@ def impossible(state: Mapping[str, Any], kinds: Mapping[str, type], run: Run) ->
             return
     if state["frames"] < 0:
         yield f"{state['frames']} is no number of frames"
+    run_id = state.get("run_id", "")
+    if not (isinstance(run_id, str) and re.fullmatch(RUN_ID, run_id)):
+        yield "its identity is none that a run draws"
     if state["arm"] not in range(run.spaces.n_arms):
         yield f"it has arm {state['arm']}, and the run {run.spaces.n_arms} arms, of which the first is 0"
 

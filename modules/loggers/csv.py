@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from modules.files import about
+from modules.files import about, open_itself, refuse_link
 from modules.loggers.arms import COLUMNS, ArmEpisodes, played
 from modules.loggers.base import State
 from modules.loggers.metrics import check, columns
@@ -30,10 +30,11 @@ class _Table:
             which the rows of a file that is there stay; None refuses such a file.
 
     Raises:
-        UsageError: the file exists, is missing, is too short or has other columns.
+        UsageError: the file exists, is missing, is a link, is too short or has other columns.
     """
 
     def __init__(self, path: Path, names: tuple[str, ...], offset: int | None, kept: int | None) -> None:
+        refuse_link(path)
         self.names = names
         self._path = path
         self._offset: int | None = None
@@ -43,7 +44,7 @@ class _Table:
         if offset is None:
             if path.exists():
                 raise UsageError(f"{path} exists already: resume that run or choose another run directory.")
-            self._file = path.open("xb", buffering=0)
+            self._file = open_itself(path, "xb", buffering=0)
             self._file.write(header)
             return
         if not path.is_file() or path.stat().st_size < offset:
@@ -51,7 +52,7 @@ class _Table:
                 f"{path} is missing or shorter than the {offset} bytes that the checkpoint expects: "
                 "restore it from a copy."
             )
-        self._file = path.open("r+b", buffering=0)
+        self._file = open_itself(path, "r+b", buffering=0)
         if self._file.readline() != header:
             self._file.close()
             raise UsageError(f"{path} has other columns than this version writes: resume with the commit of the run.")

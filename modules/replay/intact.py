@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from modules import keys
+from modules.files import open_itself
 from modules.keys import Spaces
 from modules.replay.rows import NONE
 from modules.spec import UsageError
@@ -31,16 +32,18 @@ class Mark:
         written: rows ever written at most, where there is no mark yet.
 
     Raises:
-        UsageError: the mark is damaged, or that of another run.
+        UsageError: the mark is damaged, a link, or that of another run.
     """
 
     def __init__(self, directory: Path, *, run: str, written: int) -> None:
         self._path = directory / MARK
         if not self._path.exists():
-            self._path.write_bytes(np.array([(run.encode(), written)], RECORD).tobytes())
+            with open_itself(self._path, "xb") as file:
+                file.write(np.array([(run.encode(), written)], RECORD).tobytes())
         if self._path.stat().st_size != RECORD.itemsize:
             raise UsageError(f"{self._path}: damaged, {EVALUATE}")
-        self._record = np.memmap(self._path, RECORD, "r+", shape=(1,))
+        with open_itself(self._path, "r+b") as file:
+            self._record = np.memmap(file, RECORD, "r+", shape=(1,))
         found = bytes(self._record["run"][0])
         if found != run.encode():
             raise UsageError(f"{directory}: the replay there is that of another run, {EVALUATE}")

@@ -12,7 +12,7 @@ import psutil
 from tensordict import MemoryMappedTensor, TensorDict, TensorDictBase
 from torchrl.data import LazyMemmapStorage
 
-from modules.files import about
+from modules.files import about, open_itself, refuse_link
 from modules.spec import UsageError
 
 GIB = 2**30
@@ -28,7 +28,7 @@ def refuse_what_does_not_fit(needed: int, directory: Path, *, beside: int = 0) -
     existing = next(path for path in (directory, *directory.parents) if path.exists())
     existing = existing.absolute()
     mine = [*directory.glob("*"), *directory.with_name("checkpoints").glob("*.pt")]  # of a run that is resumed
-    held = sum(path.stat().st_blocks * 512 for path in mine)
+    held = sum(path.lstat().st_blocks * 512 for path in mine)
     disk, memory = shutil.disk_usage(existing).free + held, psutil.virtual_memory().available
     if needed <= disk < needed + beside:
         raise UsageError(
@@ -68,6 +68,17 @@ def recorded(meta: Path) -> dict[str, tuple[str, list[int]]]:
         raise UsageError(f"{meta}: damaged, so this run cannot be resumed; evaluate still works") from error
 
 
+def refuse_links(directory: Path) -> None:
+    """Raise `UsageError` if rows would be written to other files than those in `directory`.
+
+    The folder may itself be a link, to another disk, if a ring is there; a new one could take the place of something.
+    """
+    for path in sorted(directory.iterdir()) if directory.is_dir() else []:
+        refuse_link(path)
+    if directory.is_symlink() and not (directory / "meta.json").exists():
+        raise UsageError(f"{directory}: a link to a folder in which no replay is, so none begins there")
+
+
 def refuse_damaged_files(directory: Path, ring: TensorDictBase) -> None:
     """Raise `UsageError` if a file of `ring` is missing or was cut: opened, it would read as zeros."""
     for key, field in ring.items():
@@ -103,7 +114,7 @@ def reserve(directory: Path) -> None:
         return
     for path in directory.glob("*.memmap"):
         try:
-            with about(path), path.open("r+b") as file:
+            with about(path), open_itself(path, "r+b") as file:
                 os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
         except OSError as error:
             if error.errno in NO_ROOM:
@@ -118,6 +129,7 @@ def open_ring(directory: Path, template: TensorDict, rows: int, *, fewest: int) 
 
     One that is there keeps its size, `max_size`, which is at least `fewest`: `save_every` may be changed at a resume.
     """
+    refuse_links(directory)
     existing = (directory / "meta.json").exists()
     found = recorded(directory / "meta.json") if existing else {}
     there = {shape[0] for _, shape in found.values() if isinstance(shape, list) and shape}

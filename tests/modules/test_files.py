@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from modules.files import refuse_unwritable, said, write_text, write_whole
+from modules.files import open_itself, refuse_unwritable, said, write_text, write_whole
 from modules.spec import UsageError
 
 FULL = "No space left on device"
@@ -51,6 +51,43 @@ def test_a_pipe_is_written_to_and_stays_one(tmp_path):
     assert os.read(reader, 10) == b"text"
     assert path.is_fifo()
     os.close(reader)
+
+
+def test_a_link_to_a_pipe_is_replaced_and_the_systems_own_is_not(tmp_path, monkeypatch):
+    """A run folder could have one to anything; `--out /dev/stdout` is a link as well."""
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "x.json").symlink_to(tmp_path / "pipe")
+    reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    with monkeypatch.context() as patched:
+        patched.setattr("modules.files.DEVICES", tmp_path)
+        write_text(tmp_path / "x.json", "system")
+    assert os.read(reader, 10) == b"system"
+    assert (tmp_path / "x.json").is_symlink()
+    write_text(tmp_path / "x.json", "text")
+    assert os.read(reader, 10) == b""
+    os.close(reader)
+    assert not (tmp_path / "x.json").is_symlink()
+
+
+@pytest.mark.parametrize("mode", ["a", "r+", "w", "x"])
+def test_a_file_is_opened_itself_or_not_at_all(mode, tmp_path):
+    (tmp_path / "mine").write_text("mine")
+    (tmp_path / "link").symlink_to(tmp_path / "mine")
+    (tmp_path / "name").hardlink_to(tmp_path / "mine")
+    os.mkfifo(tmp_path / "pipe")
+    for name, why in {"link": "a link", "name": "a hard link", "pipe": "no file"}.items():
+        with pytest.raises(UsageError, match=f"{name}: {why}"):
+            open_itself(tmp_path / name, mode)
+    assert (tmp_path / "mine").read_text() == "mine"
+    if mode != "r+":
+        with open_itself(tmp_path / "new", mode) as file:
+            file.write("text")
+        assert (tmp_path / "new").stat().st_mode & 0o777 == 0o666 & ~umask()
+
+
+def umask() -> int:
+    os.umask(before := os.umask(0))
+    return before
 
 
 def test_a_failure_without_a_file_says_its_kind_in_one_line():
