@@ -42,12 +42,13 @@ def test_a_sampled_policy_draws_from_the_softmax_at_the_checkpoints_temperature(
     assert actions.float().mean().item() == pytest.approx(expected[1].item(), abs=0.03)
 
 
-def test_a_sampled_policy_has_the_epsilon_of_each_environment(tmp_path):
-    ladder = ("exploration.base=0.5", "exploration.alpha=2", "exploration.anneal_frames=0")
+@pytest.mark.parametrize(("envs", "places"), [(4, [0, 1 / 3, 2 / 3, 1]), (2, [1 / 3, 1]), (1, [2 / 3])])
+def test_a_sampled_policy_has_epsilons_of_training_however_many_environments_there_are(envs, places, tmp_path):
+    ladder = ("exploration.base=0.8", "exploration.alpha=3", "exploration.anneal_frames=0", "collector.num_envs=4")
     saved_run(tmp_path, "algo=r2d2", "env=cartpole_masked", "network/torso=mlp", *ladder)
-    actions, values = chosen(tmp_path, "sampled", 2)  # ε: 0.5 and 0.5 ** 3
+    actions, values = chosen(tmp_path, "sampled", envs)
     others = (actions != values.argmax()).float().mean(0)
-    assert others.tolist() == pytest.approx([0.25, 0.0625], abs=0.03)
+    assert others.tolist() == pytest.approx([0.8 ** (1 + 3 * place) / 2 for place in places], abs=0.04)
 
 
 def test_random_actions_do_not_look(tmp_path):
