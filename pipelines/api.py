@@ -21,7 +21,8 @@ from modules.spec import UsageError
 from pipelines.acting import NumpyPolicy
 from pipelines.check import refuse_misfits
 from pipelines.command import RunFailed, configured
-from pipelines.evaluate import DEFAULTS, Evaluation, loaded, played, summary
+from pipelines.evaluate import loaded, played, summary
+from pipelines.held_out import DEFAULTS, Evaluation
 from pipelines.output import quoted
 from pipelines.saved import PolicyName
 from pipelines.schema import read

@@ -200,13 +200,17 @@ class LastStep(Transform):
 
 def transformed(env: EnvBase, settings: EnvSpec, primer: Transform | None) -> TransformedEnv:
     """Add what acting needs: episode starts, step count, undiscounted return, the agent's view, recurrent state."""
-    return TransformedEnv(env, Compose(*[EpisodeTracker(), *view(settings), *([] if primer is None else [primer])]))
+    more = [] if primer is None else [primer]
+    return TransformedEnv(env, Compose(*[EpisodeTracker(), *view(settings, env), *more]))
 
 
-def view(settings: EnvSpec) -> Iterator[Transform]:
-    """Make what turns the environment's rewards and observations into the agent's; returns are counted before."""
+def view(settings: EnvSpec, env: EnvBase) -> Iterator[Transform]:
+    """Make what turns the rewards and observations of `env` into the agent's; returns are counted before.
+
+    It does not ask `settings` for the spaces: they would make one more environment, beside all that a run may have.
+    """
     if settings.reward_scale != 1:
         yield RewardScaling(loc=0.0, scale=settings.reward_scale)
     if settings.window_length > 1:
-        dim = -len(settings.spaces().observation_shape)
+        dim = env.batch_dims - len(env.observation_spec[keys.OBSERVATION].shape)
         yield CatFrames(settings.window_length, dim, [keys.OBSERVATION], padding="constant", padding_value=0)

@@ -2,6 +2,7 @@
 
 import json
 
+import gymnasium
 import pytest
 import torch
 
@@ -11,6 +12,34 @@ from pipelines.saved import subject_of
 from tests.pipelines.saved_runs import MASKED, saved_run
 
 ACROBOT = ("env=gym", "env.id=Acrobot-v1")
+
+
+class Blind(gymnasium.Env):
+    """Pays the same for each of three steps, and draws nothing; only one lives at a time."""
+
+    observation_space, action_space = gymnasium.spaces.Box(0, 1, (2,)), gymnasium.spaces.Discrete(2)
+    alive = 0
+
+    def __init__(self, reward):
+        if Blind.alive:
+            raise OSError(98, "Address already in use")
+        self.reward = float(reward)
+        Blind.alive += 1
+
+    def reset(self, *, seed=None, options=None):
+        self.left = 3
+        return self.observation_space.low, {}
+
+    def step(self, action):
+        self.left -= 1
+        return self.observation_space.low, self.reward, self.left == 0, False, {}
+
+    def close(self):
+        Blind.alive -= 1
+
+
+gymnasium.register("Blind-v0", Blind)
+BLIND = ("env=gym", "env.id=Blind-v0", "envs=1")
 
 
 def evaluated(run_dir, *words):
@@ -82,6 +111,30 @@ def test_random_play_needs_no_run(tmp_path, monkeypatch, capsys):
         main(["policy=random", "env=gym", "env.id=NoSuch-v0"])
     assert ended.value.code == 2
     assert "env.id" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("more", [(), ("env.window_length=2",)])
+def test_random_play_needs_no_renderer_and_one_environment_at_a_time(more, capsys):
+    assert main(["policy=random", *BLIND, "+env.kwargs.reward=0.5", "episodes=2", *more]) == 0
+    assert "mean         1.50" in capsys.readouterr().out
+    assert Blind.alive == 0
+
+
+def test_random_play_explains_itself(capsys):
+    for word in ("--help", "-h"):
+        with pytest.raises(SystemExit) as ended:
+            main(["policy=random", word])
+        assert ended.value.code == 0
+        assert capsys.readouterr().out.startswith("python -m pipelines.evaluate run=DIR")
+
+
+def test_random_play_ends_at_a_reward_that_is_no_number(capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["policy=random", *BLIND, "+env.kwargs.reward=nan"])
+    said = capsys.readouterr()
+    assert (ended.value.code, said.out) == (1, "")
+    assert said.err == "error: env.id: Blind-v0 gave nan as its reward (environment 0 of 1)\n"
+    assert Blind.alive == 0
 
 
 def test_the_report_shows_random_play(make_run, report):

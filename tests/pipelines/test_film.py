@@ -6,8 +6,8 @@ import pytest
 from modules.evaluation import run_episodes
 from modules.seeding import seed_for
 from pipelines import evaluate
-from pipelines.evaluate import Evaluation
 from pipelines.film import FRAMES, film
+from pipelines.held_out import DEFAULTS, Evaluation
 from tests.modules.builders import gym_spec
 from tests.pipelines.launch import run
 
@@ -25,7 +25,7 @@ def trained(tmp_path_factory):
 
 def filmed(trained, path):
     """Film with the saved weights; return how many frames there are."""
-    subject = evaluate.loaded(Evaluation(**(evaluate.DEFAULTS | {"run": trained})))
+    subject = evaluate.loaded(Evaluation(**(DEFAULTS | {"run": trained})))
     film(subject.run, subject.policy, subject.around(1), seed=3, path=path)
     return cv2.VideoCapture(str(path)).get(cv2.CAP_PROP_FRAME_COUNT)
 
