@@ -125,7 +125,12 @@ class EpisodeTracker(Transform):
     TorchRL's `InitTracker`, `StepCounter` and `RewardSum` write the same; they cost three times as much, and where
     episodes are short that is a tenth of all acting. After a reset TorchRL itself keeps the environments that go on
     as they were, so the reset may write its zeros everywhere.
+
+    Attributes:
+        paid: rewards of the last step as the environment gave them, [N, 1]: in its precision, and not scaled.
     """
+
+    paid: torch.Tensor
 
     def _reset(self, tensordict: TensorDictBase, tensordict_reset: TensorDictBase) -> TensorDictBase:
         del tensordict
@@ -137,7 +142,7 @@ class EpisodeTracker(Transform):
     def _step(self, tensordict: TensorDictBase, next_tensordict: TensorDictBase) -> TensorDictBase:
         next_tensordict.set(keys.IS_INIT, torch.zeros_like(tensordict[keys.IS_INIT]))
         next_tensordict.set(keys.STEP_COUNT, tensordict[keys.STEP_COUNT] + 1)
-        reward = next_tensordict[keys.REWARD]
+        self.paid = reward = next_tensordict[keys.REWARD]
         next_tensordict.set(keys.EPISODE_RETURN, tensordict[keys.EPISODE_RETURN] + reward)
         return next_tensordict.set(keys.REWARD, reward.float())
 
@@ -202,6 +207,11 @@ def transformed(env: EnvBase, settings: EnvSpec, primer: Transform | None) -> Tr
     """Add what acting needs: episode starts, step count, undiscounted return, the agent's view, recurrent state."""
     more = [] if primer is None else [primer]
     return TransformedEnv(env, Compose(*[EpisodeTracker(), *view(settings, env), *more]))
+
+
+def tracker_of(env: EnvBase) -> EpisodeTracker:
+    """Find what keeps the returns in one that `transformed` has made."""
+    return next(part for part in env.modules() if isinstance(part, EpisodeTracker))
 
 
 def view(settings: EnvSpec, env: EnvBase) -> Iterator[Transform]:

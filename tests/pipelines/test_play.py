@@ -104,7 +104,7 @@ def test_a_corridor_is_played_with_its_own_keys(played):
 
 
 class Sign(gymnasium.Env):
-    """Is drawn in characters only, and only one lives at a time."""
+    """Is drawn in characters only, and only one lives at a time; pays a fortune, and then a sum lost beside it."""
 
     metadata = {"render_modes": ["ansi"]}  # noqa: RUF012 - Gymnasium's own form
     observation_space, action_space = gymnasium.spaces.Discrete(2), gymnasium.spaces.Discrete(2)
@@ -116,10 +116,11 @@ class Sign(gymnasium.Env):
         Sign.alive, self.render_mode = Sign.alive + 1, render_mode
 
     def reset(self, *, seed=None, options=None):
+        self.pay = [0.1, 1e16]
         return 0, {}
 
     def step(self, action):
-        return 1, 0.1, False, False, {}
+        return 1, self.pay.pop(), False, False, {}
 
     def render(self):
         return "a sign"
@@ -133,6 +134,7 @@ gymnasium.register("Sign-v0", Sign)
 
 def test_what_cannot_be_filmed_can_be_played_alone(played):
     frames = played("01", "env=gym", "env.id=Sign-v0", "env.keep=null", "network/torso=mlp")
+    assert "a sign\naction 0, reward 1e+16\n" in frames[1]
     assert "a sign\naction 1, reward 0.1\n" in frames[2]
     assert Sign.alive == 0
 
