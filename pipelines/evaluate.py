@@ -8,6 +8,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -58,18 +59,31 @@ def evaluate(
     if settings.video and (problem := subject.run.env.film_problem()):
         raise UsageError(problem)
     kept = recorded(settings.run, subject.run.spaces) if settings.steps == "csv" else contextlib.nullcontext(())
-    with contextlib.ExitStack() as at_last:
-        with kept as callbacks:
-            result = summary(settings, played(settings, subject, callbacks), subject)
-            at_last.callback(say, result)
-            if settings.view == "none":  # a look at a few episodes is not to replace the result of many
-                write_text(settings.run / evaluation_file(settings.policy), json.dumps(result, indent=2) + "\n")
-        if settings.video:
-            kind = "" if settings.policy == "greedy" else f"_{settings.policy}"
-            path = settings.run / "videos" / f"evaluation_{settings.checkpoint}{kind}.mp4"
-            policy, watch = subject.acting(settings.policy, 1), partial(Waiting(), "filming")
-            film(subject.run, policy, subject.around(1), seed=settings.seed, path=path, watch=watch)
+    missing = "this evaluation"
+    try:
+        with contextlib.ExitStack() as at_last:
+            with kept as callbacks:
+                result = summary(settings, played(settings, subject, callbacks), subject)
+                at_last.callback(say, result)
+                if settings.view == "none":  # a look at a few episodes is not to replace the result of many
+                    write_text(settings.run / evaluation_file(settings.policy), json.dumps(result, indent=2) + "\n")
+                missing = "episodes.csv"
+            if settings.video:
+                missing = "the film"
+                filmed(settings, subject)
+            missing = "the result on standard output"
+    except Stop as stop:
+        stop.missing = missing
+        raise
     return result
+
+
+def filmed(settings: Evaluation, subject: Subject) -> None:
+    """Film episodes into the folder of the run."""
+    kind = "" if settings.policy == "greedy" else f"_{settings.policy}"
+    path = settings.run / "videos" / f"evaluation_{settings.checkpoint}{kind}.mp4"
+    policy, watch = subject.acting(settings.policy, 1), partial(Waiting(), "filming")
+    film(subject.run, policy, subject.around(1), seed=settings.seed, path=path, watch=watch)
 
 
 def played(settings: Evaluation, subject: Subject, callbacks: Sequence[Callback]) -> Episodes:
@@ -110,8 +124,18 @@ def watch(policy: TensorDictModuleBase, stage: Stage, screen: Screen, *, delay_s
 def stage_for(settings: Evaluation, subject: Subject) -> Stage:
     """Make the environment for `watch`, with the episode that the film begins with; refuse one without a text view."""
     stage = Stage(subject.run.env, subject.around(1).primer(), seed=seed_for(settings.seed, "video"))
-    stage.text()
+    try:
+        stage.text()
+    except UsageError:
+        stage.close()
+        raise
     return stage
+
+
+def shown(settings: Evaluation, subject: Subject) -> AbstractContextManager[Stage]:
+    """Make the environment for `watch`, to be closed; only now, for there may be no room for it beside others."""
+    with command():
+        return contextlib.closing(stage_for(settings, subject))
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -122,8 +146,8 @@ def main(arguments: Sequence[str]) -> int:
         with handled_by(Asked()):
             return evaluated(arguments)
     except Stop as stop:
-        name = signal.Signals(stop.signum).name
-        sys.stderr.write(f"stopped by {name}: what was evaluated before is written, this evaluation is not\n")
+        name, missing = signal.Signals(stop.signum).name, stop.missing or "this evaluation"
+        sys.stderr.write(f"stopped by {name}: what was evaluated before is written, {missing} is not\n")
         return 128 + stop.signum
 
 
@@ -149,7 +173,8 @@ def one(settings: Evaluation) -> int:
     """Evaluate and write the table, then show an episode if asked; return the exit code."""
     with command():
         subject = loaded(settings)
-        stage = stage_for(settings, subject) if settings.view == "text" else None
+        if settings.view == "text":
+            stage_for(settings, subject).close()  # to refuse what has no text view before all else
         try:
             evaluate(settings, subject, lambda result: write(table(result)))
         except (UsageError, OSError, Unread):
@@ -157,8 +182,8 @@ def one(settings: Evaluation) -> int:
         except (Exception, SystemExit) as error:
             last = traceback.extract_tb(error.__traceback__)[-1]
             return failed(error, settings.run, f" ({last.filename}, line {last.lineno}, in {last.name})")
-    if stage is not None:
-        with ending_on_signals(), contextlib.closing(stage), while_read():
+    if settings.view == "text":
+        with ending_on_signals(), shown(settings, subject) as stage, while_read():
             watch(subject.acting(settings.policy, 1), stage, Screen(sys.stdout), delay_s=settings.delay_s)
     return 0
 

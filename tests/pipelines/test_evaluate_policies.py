@@ -1,6 +1,8 @@
 """Evaluations of other policies than the greedy one: sampled as training explored, and random."""
 
 import json
+import os
+import signal
 
 import gymnasium
 import pytest
@@ -135,6 +137,27 @@ def test_random_play_ends_at_a_reward_that_is_no_number(capsys):
     assert (ended.value.code, said.out) == (1, "")
     assert said.err == "error: env.id: Blind-v0 gave nan as its reward (environment 0 of 1)\n"
     assert Blind.alive == 0
+
+
+@pytest.mark.parametrize(
+    ("place", "words", "missing"),
+    [
+        ("pipelines.evaluate.run_episodes", (), "this evaluation"),
+        ("pipelines.steps.StepTable.write", ("steps=csv",), "episodes.csv"),
+        ("pipelines.film.run_episodes", ("steps=csv", "video=true"), "the film"),
+        ("pipelines.evaluate.table", (), "the result on standard output"),
+    ],
+)
+def test_a_signal_is_told_with_what_it_kept_from_being_written(place, words, missing, tmp_path, monkeypatch, capsys):
+    saved_run(tmp_path, MASKED)
+    monkeypatch.setattr(place, lambda *args, **more: os.kill(os.getpid(), signal.SIGTERM))
+    assert main([f"run={tmp_path}", "episodes=1", *words]) == 128 + signal.SIGTERM
+    said = capsys.readouterr()
+    assert said.err == f"stopped by SIGTERM: what was evaluated before is written, {missing} is not\n"
+    assert (tmp_path / "evaluation.json").exists() == (missing != "this evaluation")
+    assert ("mean " in said.out) == (missing in ("episodes.csv", "the film"))
+    assert (tmp_path / "episodes.csv").exists() == (missing == "the film")
+    assert not list((tmp_path / "videos").glob("*"))
 
 
 def test_the_report_shows_random_play(make_run, report):
