@@ -97,8 +97,11 @@ class EnvSpec(Spec):
         """Say why no film of it can be made, as far as that can be known; "" if it can."""
         return ""
 
-    def try_together(self, count: int, *, video: bool) -> None:
-        """Raise `UsageError` if not `count` of it can live at once, one of them to be filmed; tensors always can."""
+    def try_together(self, count: int, *, video: bool, all_of_them: bool = False) -> None:
+        """Raise `UsageError` if not `count` of it can live at once, one of them to be filmed; tensors always can.
+
+        Unless it is to try `all_of_them`, a second of it is enough.
+        """
 
     def as_text(self) -> "EnvSpec":
         """What to build where `text` is asked for, if that differs."""
