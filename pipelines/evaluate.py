@@ -132,7 +132,7 @@ def stage_for(settings: Evaluation, subject: Subject) -> Stage:
     return stage
 
 
-def shown(settings: Evaluation, subject: Subject) -> AbstractContextManager[Stage]:
+def on_stage(settings: Evaluation, subject: Subject) -> AbstractContextManager[Stage]:
     """Make the environment for `watch`, to be closed; only now, for there may be no room for it beside others."""
     with command():
         return contextlib.closing(stage_for(settings, subject))
@@ -183,7 +183,7 @@ def one(settings: Evaluation) -> int:
             last = traceback.extract_tb(error.__traceback__)[-1]
             return failed(error, settings.run, f" ({last.filename}, line {last.lineno}, in {last.name})")
     if settings.view == "text":
-        with ending_on_signals(), shown(settings, subject) as stage, while_read():
+        with ending_on_signals(), on_stage(settings, subject) as stage, while_read():
             watch(subject.acting(settings.policy, 1), stage, Screen(sys.stdout), delay_s=settings.delay_s)
     return 0
 

@@ -52,7 +52,7 @@ def test_each_episode_is_told_once_from_its_beginning_to_its_end(episodes):
 PAID = (1e9, 0.1, 1 / 3, 1e-12, 16_777_217.0)
 
 
-class Paid(gymnasium.Env):
+class Fortune(gymnasium.Env):
     """Pays a fortune first, and then sums that are lost beside it."""
 
     observation_space, action_space = gymnasium.spaces.Box(0, 1, (1,)), gymnasium.spaces.Discrete(2)
@@ -66,13 +66,13 @@ class Paid(gymnasium.Env):
         return self.observation_space.low, PAID[self.step_number], self.step_number == len(PAID) - 1, False, {}
 
 
-gymnasium.register("Paid-v0", Paid)
+gymnasium.register("Fortune-v0", Fortune)
 
 
 @pytest.mark.parametrize("changed", [{}, {"reward_scale": 0.1, "window_length": 2}])
 def test_rewards_are_those_that_the_environment_gave(changed):
     notes = Notes()
-    env = replace(gym_spec("Paid-v0"), **changed).build(2, None)
+    env = replace(gym_spec("Fortune-v0"), **changed).build(2, None)
     found = run_episodes(env, always(1), episodes=4, seed=0, callbacks=[notes])
     for _, *steps, _ in notes.of.values():
         assert tuple(step.reward for step in steps) == PAID
