@@ -11,6 +11,7 @@ from torchrl.envs import EnvBase
 from torchrl.envs.utils import ExplorationType, set_exploration_type, step_mdp
 
 from modules import keys
+from modules.envs.base import tracker_of
 
 Look = Callable[[EnvBase], None]
 Watch = Callable[[int, int], None]
@@ -55,7 +56,7 @@ class Step:
         number: of the step in it, from 0.
         observation: what the agent saw, [*shape]; images have their channels first.
         action: what it did.
-        reward: what the environment gave for that.
+        reward: what the environment gave for that, whatever `env.reward_scale` makes of it.
         next_observation: what the agent saw then.
         terminated: whether the episode ended by what happened.
         truncated: whether it was cut off.
@@ -121,10 +122,14 @@ class Record:
             for callback in self._callbacks:
                 callback.on_episode_begin(int(self._episode[i]), own(now, i))
 
-    def step(self, step: TensorDictBase) -> np.ndarray:
-        """The environments made `step`; returns those which it took to the end of an episode, and that have another."""
+    def step(self, step: TensorDictBase, paid: torch.Tensor) -> np.ndarray:
+        """The environments made `step` and `paid` for it, [N, 1].
+
+        Returns:
+            Those which it took to the end of an episode, and that have another.
+        """
         there = after_of(step)
-        self._tell_step(step)
+        self._tell_step(step, paid)
         ended = self._counted[np.asarray(there[keys.DONE].squeeze(-1))[self._counted]]
         for i in ended.tolist():
             self._finish(int(self._episode[i]), there[keys.EPISODE_RETURN][i].item(), int(there[keys.STEP_COUNT][i]))
@@ -142,22 +147,22 @@ class Record:
         for callback in self._callbacks:
             callback.on_episode_end(episode, episode_return, length)
 
-    def _tell_step(self, step: TensorDictBase) -> None:
+    def _tell_step(self, step: TensorDictBase, paid: torch.Tensor) -> None:
         for i in self._counted.tolist() if self._callbacks else ():
-            made = step_of(step, i, int(self._episode[i]))
+            made = step_of(step, paid, i, int(self._episode[i]))
             for callback in self._callbacks:
                 callback.on_step_end(made)
 
 
-def step_of(step: TensorDictBase, i: int, episode: int) -> Step:
-    """Copy environment `i`'s part of a step in episode number `episode`."""
+def step_of(step: TensorDictBase, paid: torch.Tensor, i: int, episode: int) -> Step:
+    """Copy environment `i`'s part of a step in episode number `episode`, for which the environments `paid`, [N, 1]."""
     there = after_of(step)
     return Step(
         episode=episode,
         number=int(step[keys.STEP_COUNT][i].item()),
         observation=own(step, i),
         action=int(step[keys.ACTION][i].item()),
-        reward=there[keys.EPISODE_RETURN][i].item() - step[keys.EPISODE_RETURN][i].item(),  # not scaled
+        reward=paid[i].item(),
         next_observation=own(there, i),
         terminated=bool(there[keys.TERMINATED][i].item()),
         truncated=bool(there[keys.TRUNCATED][i].item()),
@@ -197,7 +202,7 @@ def run_episodes(
         callbacks: told of all that happens in the episodes that count.
         watch: called before each step with how many episodes have ended, of how many; what it raises ends all.
     """
-    record = Record(episodes, env.batch_size[0], callbacks)
+    record, tracker = Record(episodes, env.batch_size[0], callbacks), tracker_of(env)
     env.set_seed(seed)
     with torch.no_grad(), set_exploration_type(ExplorationType.DETERMINISTIC):
         td = env.reset()
@@ -207,7 +212,7 @@ def run_episodes(
             watch(record.ended, episodes)
             step = env.step(policy(td))
             look(env)
-            again = record.step(step)
+            again = record.step(step, tracker.paid)
             if not record.complete:  # else the reset would begin an episode that nobody plays
                 td = env.maybe_reset(step_mdp(step))
                 record.begin(td, again)

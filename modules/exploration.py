@@ -1,6 +1,6 @@
 """Exploration: how the acting policy leaves the greedy path."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, ClassVar
 
 import torch
@@ -39,6 +39,11 @@ class ExplorationSpec(Spec):
     def build(self, num_envs: int, *, first: int = 0, total: int | None = None) -> Exploration:
         """Make the rule for `num_envs` environments, which are those from `first` on of `total` (default: all)."""
         raise NotImplementedError
+
+    def build_spread(self, num_envs: int, total: int) -> Exploration:
+        """Make the rule for `num_envs` environments that stand for `total`: what differs there is taken evenly."""
+        del total
+        return self.build(num_envs)
 
 
 class LineSpec(ExplorationSpec):
@@ -143,11 +148,15 @@ class EpsLadderSpec(ExplorationSpec):
         """Make the rule for `num_envs` environments, those from `first` on of `total` (default: all)."""
         return EpsLadder(self, range(first, first + num_envs), total or num_envs)
 
+    def build_spread(self, num_envs: int, total: int) -> "EpsLadder":
+        """Make the rule for environments that have rungs from all over a ladder of `total`; one has a middle rung."""
+        return EpsLadder(self, [(2 * i + 1) * total // (2 * num_envs) for i in range(num_envs)], total)
+
 
 class EpsLadder(Exploration):
     """One ε per environment, in the order of the environments: the rungs `rungs` of `total`."""
 
-    def __init__(self, settings: EpsLadderSpec, rungs: range, total: int) -> None:
+    def __init__(self, settings: EpsLadderSpec, rungs: Sequence[int], total: int) -> None:
         self._anneal_frames = settings.anneal_frames
         place = torch.tensor(rungs, dtype=torch.float64) / max(1, total - 1)
         self._end = settings.base ** (1 + settings.alpha * place)

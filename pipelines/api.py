@@ -21,7 +21,8 @@ from modules.spec import UsageError
 from pipelines.acting import NumpyPolicy
 from pipelines.check import refuse_misfits
 from pipelines.command import RunFailed, configured
-from pipelines.evaluate import DEFAULTS, Evaluation, loaded, played, summary
+from pipelines.evaluate import loaded, played, summary
+from pipelines.held_out import DEFAULTS, Evaluation
 from pipelines.output import quoted
 from pipelines.saved import PolicyName
 from pipelines.schema import read
@@ -175,7 +176,7 @@ def evaluate(
         envs: environments that step side by side, if there are as many episodes.
         checkpoint: `best` or `last`.
         arm: member of a family of policies; None takes the one that the run's own evaluations chose.
-        policy: greedy, sampled as training explored at the checkpoint, or random.
+        policy: greedy, sampled as training explored at the checkpoint (with ε from all over its ladder), or random.
         seed: of the evaluation's own random stream.
         callbacks: told of every episode and step.
         plugins: as of `load`.

@@ -31,7 +31,7 @@ def check(run: Run, run_dir: Path) -> None:
     refuse_misfits(run)
     refuse_unreadable_name(run_dir)
     refuse_full_disk(run, run_dir)
-    run.env.try_together(environments(run), video=run.video)
+    run.env.try_together(environments(run), video=run.video, all_of_them=run.dry)
 
 
 def environments(run: Run) -> int:

@@ -8,90 +8,35 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import torch
-from pydantic import Field
 from tensordict.nn import TensorDictModuleBase
 from torchrl.envs.utils import ExplorationType, set_exploration_type
 
-from modules.envs.base import LastStep
 from modules.errors import told
 from modules.evaluation import Callback, Episodes, run_episodes
-from modules.exploration import random_policy
 from modules.files import write_text
 from modules.loggers import Waiting
 from modules.runs import evaluation_file
-from modules.seeding import seed_everything, seed_for
-from modules.spec import Spec, UsageError, spec
-from pipelines.command import command, configured
+from modules.seeding import seed_for
+from modules.spec import UsageError
+from pipelines.command import command
 from pipelines.film import film
+from pipelines.held_out import DEFAULTS, HELD_OUT, USAGE, Evaluation, of_returns
 from pipelines.output import Unread, complain, one_line, quoted, while_read, write
-from pipelines.plugins import Plugins
-from pipelines.saved import PolicyName, Subject, runs_beneath, subject_of
-from pipelines.schema import read
+from pipelines.random_play import random_play
+from pipelines.saved import Subject, runs_beneath, subject_of
 from pipelines.settings import parse
 from pipelines.signals import Asked, Stop, handled_by
 from pipelines.steps import recorded
 from pipelines.terminal import Screen, Stage, ending_on_signals
 
 log = logging.getLogger("recall")
-HELD_OUT = "held-out evaluation"  # purpose of the seeds
-DEFAULTS = {
-    "episodes": 100,
-    "envs": 32,
-    "checkpoint": "best",
-    "arm": None,
-    "policy": "greedy",
-    "seed": 0,
-    "steps": "none",
-    "video": False,
-    "view": "none",
-    "delay_s": 0.2,
-    "plugins": (),
-}
-USAGE = """python -m pipelines.evaluate run=DIR [setting=value ...]
-  run=DIR               run directory to evaluate, or the folder of a sweep: every run beneath it (required)
-  episodes=100          episodes, none of which training has seen
-  envs=32               environments side by side, if there are as many episodes; 1 plays these one after the other
-  policy=greedy|sampled|random
-                        the best action; or as training explored at the checkpoint, by its temperature or ε; or any
-                        action, which shows what a score is worth. The last two write evaluation_sampled.json and
-                        evaluation_random.json. policy=random needs no run: instead of run=DIR say which environment,
-                        with the words of pipelines.train: policy=random env=gym env.id=CartPole-v1
-  checkpoint=best|last  weights with the best evaluation during training, or the newest
-  arm=0                 member of a family of policies; without it the one that the run's own evaluations chose
-  seed=0                of the evaluation's own random stream
-  steps=none|csv        also write every step, one row each, to DIR/episodes.csv, and draw the observations of the first
-                        ten episodes as DIR/episodes.png, if there are few enough numbers in one
-  video=false           also film episodes, of 200 frames or more together, into DIR/videos
-  view=none|text        also show the first filmed episode as text, frame by frame, and leave evaluation.json as it is
-  delay_s=0.2           seconds that each frame stands, on a terminal
-  plugins=[FILE]        modules of your own that the run imports; named again each time, for the folder may not be yours
-Writes evaluation.json into each run directory, over that of an earlier evaluation. Of a sweep each run is one line;
-those that cannot be evaluated are one on stderr each, and the exit code is 1. A result that cannot be written is
-printed all the same, with the reason on stderr and exit code 1."""
-
-
-@spec
-class Evaluation(Spec):
-    """Settings of an evaluation."""
-
-    run: Path
-    episodes: Annotated[int, Field(gt=0, le=1_000_000)]
-    envs: Annotated[int, Field(gt=0, le=10_000)]
-    checkpoint: Literal["best", "last"]
-    arm: Annotated[int, Field(ge=0)] | None
-    policy: PolicyName
-    seed: Annotated[int, Field(ge=0)]
-    steps: Literal["none", "csv"]
-    video: bool
-    view: Literal["none", "text"]
-    delay_s: Annotated[float, Field(ge=0, le=60)]
-    plugins: Plugins
 
 
 def loaded(settings: Evaluation) -> Subject:
@@ -114,23 +59,36 @@ def evaluate(
     if settings.video and (problem := subject.run.env.film_problem()):
         raise UsageError(problem)
     kept = recorded(settings.run, subject.run.spaces) if settings.steps == "csv" else contextlib.nullcontext(())
-    with contextlib.ExitStack() as at_last:
-        with kept as callbacks:
-            result = summary(settings, played(settings, subject, callbacks), subject)
-            at_last.callback(say, result)
-            if settings.view == "none":  # a look at a few episodes is not to replace the result of many
-                write_text(settings.run / evaluation_file(settings.policy), json.dumps(result, indent=2) + "\n")
-        if settings.video:
-            kind = "" if settings.policy == "greedy" else f"_{settings.policy}"
-            path = settings.run / "videos" / f"evaluation_{settings.checkpoint}{kind}.mp4"
-            policy, watch = subject.acting(settings.policy, 1), partial(Waiting(), "filming")
-            film(subject.run, policy, subject.around(1), seed=settings.seed, path=path, watch=watch)
+    missing = "this evaluation"
+    try:
+        with contextlib.ExitStack() as at_last:
+            with kept as callbacks:
+                result = summary(settings, played(settings, subject, callbacks), subject)
+                at_last.callback(say, result)
+                if settings.view == "none":  # a look at a few episodes is not to replace the result of many
+                    write_text(settings.run / evaluation_file(settings.policy), json.dumps(result, indent=2) + "\n")
+                missing = "episodes.csv"
+            if settings.video:
+                missing = "the film"
+                filmed(settings, subject)
+            missing = "the result on standard output"
+    except Stop as stop:
+        stop.missing = missing
+        raise
     return result
+
+
+def filmed(settings: Evaluation, subject: Subject) -> None:
+    """Film episodes into the folder of the run."""
+    kind = "" if settings.policy == "greedy" else f"_{settings.policy}"
+    path = settings.run / "videos" / f"evaluation_{settings.checkpoint}{kind}.mp4"
+    policy, watch = subject.acting(settings.policy, 1), partial(Waiting(), "filming")
+    film(subject.run, policy, subject.around(1), seed=settings.seed, path=path, watch=watch)
 
 
 def played(settings: Evaluation, subject: Subject, callbacks: Sequence[Callback]) -> Episodes:
     """Run the episodes; writes nothing."""
-    envs = side_by_side(settings)
+    envs = settings.side_by_side
     # Another purpose than training's evaluations: no seed here was used to choose the best checkpoint.
     seed = seed_for(settings.seed, HELD_OUT)
     watch = partial(Waiting(), "evaluating")
@@ -139,32 +97,17 @@ def played(settings: Evaluation, subject: Subject, callbacks: Sequence[Callback]
         return run_episodes(env, policy, episodes=settings.episodes, seed=seed, callbacks=callbacks, watch=watch)
 
 
-def side_by_side(settings: Evaluation) -> int:
-    """How many environments there are."""
-    return min(settings.episodes, settings.envs)
-
-
 def summary(settings: Evaluation, episodes: Episodes, subject: Subject) -> dict[str, Any]:
     """Say what was evaluated, how, and what came of it."""
     return {
         **of_returns(episodes),
-        "envs": side_by_side(settings),
+        "envs": settings.side_by_side,
         "checkpoint": settings.checkpoint,
         "frames": subject.frames,
         **({} if subject.run.meta.single else {"arm": subject.arm}),
         "policy": settings.policy,
         "seed": settings.seed,
         "returns": episodes.returns,
-    }
-
-
-def of_returns(episodes: Episodes) -> dict[str, Any]:
-    """Summarise returns and lengths under the names of evaluation.json."""
-    metrics = episodes.metrics()
-    return {
-        **{name: metrics[f"eval/return_{name}"] for name in ("mean", "std", "min", "max")},
-        "episodes": len(episodes.returns),
-        "length_mean": metrics["eval/length_mean"],
     }
 
 
@@ -181,8 +124,18 @@ def watch(policy: TensorDictModuleBase, stage: Stage, screen: Screen, *, delay_s
 def stage_for(settings: Evaluation, subject: Subject) -> Stage:
     """Make the environment for `watch`, with the episode that the film begins with; refuse one without a text view."""
     stage = Stage(subject.run.env, subject.around(1).primer(), seed=seed_for(settings.seed, "video"))
-    stage.text()
+    try:
+        stage.text()
+    except UsageError:
+        stage.close()
+        raise
     return stage
+
+
+def on_stage(settings: Evaluation, subject: Subject) -> AbstractContextManager[Stage]:
+    """Make the environment for `watch`, to be closed; only now, for there may be no room for it beside others."""
+    with command():
+        return contextlib.closing(stage_for(settings, subject))
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -193,8 +146,8 @@ def main(arguments: Sequence[str]) -> int:
         with handled_by(Asked()):
             return evaluated(arguments)
     except Stop as stop:
-        name = signal.Signals(stop.signum).name
-        sys.stderr.write(f"stopped by {name}: what was evaluated before is written, this evaluation is not\n")
+        name, missing = signal.Signals(stop.signum).name, stop.missing or "this evaluation"
+        sys.stderr.write(f"stopped by {name}: what was evaluated before is written, {missing} is not\n")
         return 128 + stop.signum
 
 
@@ -220,7 +173,8 @@ def one(settings: Evaluation) -> int:
     """Evaluate and write the table, then show an episode if asked; return the exit code."""
     with command():
         subject = loaded(settings)
-        stage = stage_for(settings, subject) if settings.view == "text" else None
+        if settings.view == "text":
+            stage_for(settings, subject).close()  # to refuse what has no text view before all else
         try:
             evaluate(settings, subject, lambda result: write(table(result)))
         except (UsageError, OSError, Unread):
@@ -228,8 +182,8 @@ def one(settings: Evaluation) -> int:
         except (Exception, SystemExit) as error:
             last = traceback.extract_tb(error.__traceback__)[-1]
             return failed(error, settings.run, f" ({last.filename}, line {last.lineno}, in {last.name})")
-    if stage is not None:
-        with ending_on_signals(), contextlib.closing(stage), while_read():
+    if settings.view == "text":
+        with ending_on_signals(), on_stage(settings, subject) as stage, while_read():
             watch(subject.acting(settings.policy, 1), stage, Screen(sys.stdout), delay_s=settings.delay_s)
     return 0
 
@@ -253,22 +207,6 @@ def failed(error: BaseException, run_dir: Path, place: str = "") -> int:
     text = " ".join(str(error).split()) if isinstance(error, UsageError) else told(error)
     complain((text if str(run_dir) in text else f"{run_dir}: {text}") + place)
     return 1
-
-
-def random_play(arguments: Sequence[str]) -> dict[str, Any]:
-    """Play random episodes in the environment that the words describe; say what came of it."""
-    mine = [word for word in arguments if word.partition("=")[0] in ("policy", "episodes", "envs", "seed")]
-    settings = parse(Evaluation, {**DEFAULTS, "run": Path()}, mine, USAGE)
-    run = read(configured([word for word in arguments if word not in mine])[0])
-    if problems := list(run.env.needs(run)):
-        raise UsageError("; ".join(problems))
-    seed_everything(settings.seed)
-    limit = LastStep(run.eval_max_steps, "eval_max_steps")
-    with contextlib.closing(run.env.build(envs := side_by_side(settings), limit)) as env:
-        policy, seed = random_policy(run.spaces.n_actions), seed_for(settings.seed, HELD_OUT)
-        watch = partial(Waiting(), "playing")
-        episodes = run_episodes(env, policy, episodes=settings.episodes, seed=seed, watch=watch)
-    return {**of_returns(episodes), "policy": settings.policy, "envs": envs, "seed": settings.seed}
 
 
 def table(result: dict[str, Any]) -> str:

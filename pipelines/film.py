@@ -30,6 +30,7 @@ def film(
     Beneath it an intrinsic reward is drawn, if there is one; nobody else may ask `around.bonus` for its measures.
     What `watch` raises, asked before each step, ends the film, and `path` stays as it was.
     """
+    fps = run.env.video_fps()  # first: it may make an environment, and there may not be room for one more
     env, strip = around.build(1, video=True), Strip()
 
     def look(env: EnvBase) -> None:
@@ -37,7 +38,7 @@ def film(
         video.add(strip.under(frame, bonus_of(around.bonus.measures())) if run.intrinsic.rewards else frame)
 
     try:
-        with Writer(path, fps=run.env.video_fps()) as video:
+        with Writer(path, fps=fps) as video:
             for episode in count():
                 run_episodes(env, policy, episodes=1, seed=seed_for(seed, "video", episode), look=look, watch=watch)
                 if video.frames >= FRAMES:

@@ -2,7 +2,8 @@
 
 import contextlib
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 import torch
 from omegaconf import DictConfig
@@ -36,12 +37,13 @@ def configuration(overrides: Sequence[str]) -> DictConfig:
     return configured(overrides)[0]
 
 
-def stage_for(overrides: Sequence[str]) -> tuple[EnvSpec, Stage]:
-    """Make the environment that `overrides` describe; raises `UsageError` if nobody can play it."""
-    run = read(configuration(overrides))
+def stage_for(overrides: Sequence[str]) -> tuple[EnvSpec, dict[str, int], Stage]:
+    """Make the environment that `overrides` describe, with its keys; raises `UsageError` if nobody can play it."""
+    run = replace(read(configuration(overrides)), video=False)  # nothing is filmed, so nothing must be able to render
     if problems := list(run.env.needs(run)):
         raise UsageError("; ".join(problems))
     seed_everything(run.seed)
+    keys_of_actions = run.env.keys()  # first: it may make an environment, and there may not be another beside it
     stage = Stage(run.env, None, seed=seed_for(run.seed, "play"))
     try:
         stage.text()
@@ -51,12 +53,11 @@ def stage_for(overrides: Sequence[str]) -> tuple[EnvSpec, Stage]:
             f"env: this environment has no text view; say which to play: env={', env='.join(WITH_TEXT)}, or env=gym "
             "with the id of one that renders ansi"
         ) from error
-    return run.env, stage
+    return run.env, keys_of_actions, stage
 
 
-def play(spec: EnvSpec, stage: Stage, pressed: Iterable[str], screen: Screen) -> None:
-    """Let `pressed` keys act, episode after episode, until q or their end."""
-    actions = spec.keys()
+def play(spec: EnvSpec, actions: Mapping[str, int], stage: Stage, pressed: Iterable[str], screen: Screen) -> None:
+    """Let `pressed` keys act as `actions` has it, episode after episode, until q or their end."""
     words = [f"{key} {spec.actions[action]}" if spec.actions else key for key, action in actions.items()]
     hint = f"{', '.join(words)}; {QUIT} quits"
     screen.show(f"{stage.text()}\n{hint}")
@@ -80,9 +81,9 @@ def main(arguments: Sequence[str]) -> int:
         write(USAGE + "\n")
         return 0
     with command():
-        spec, stage = stage_for(arguments)
+        spec, actions, stage = stage_for(arguments)
     with command(), contextlib.closing(stage), key_presses(sys.stdin) as pressed, while_read():
-        play(spec, stage, pressed, Screen(sys.stdout))
+        play(spec, actions, stage, pressed, Screen(sys.stdout))
     return 0
 
 

@@ -133,13 +133,13 @@ class Subject:
         """Make what acts in `num_envs` environments.
 
         `greedy` takes the best action, `random` any. `sampled` explores as training did at the checkpoint: by its
-        temperature, or by its ε, of a ladder with as many steps as there are environments.
+        temperature, or by its ε, of a ladder by rungs from all over training's, one environment by a middle one.
         """
         if choice == "greedy":
             return self.policy
         if choice == "random":
             return random_policy(self.run.spaces.n_actions)
-        exploration = self.run.exploration.build(num_envs)
+        exploration = self.run.exploration.build_spread(num_envs, self.run.collector.total_envs)
         exploration.anneal(self.frames)
         return Policy(self.policy.network, exploration.choose)
 

@@ -57,7 +57,7 @@ class Run(Spec):
             means never.
         stop_at_length: mean length of greedy episodes at or below which the run ends early; null means never.
         video: whether to record a greedy episode at the end.
-        dry: stop after all checks.
+        dry: stop after all checks, and first make as many environments as training would have at once.
         plugins: modules to import before all else, from the current folder or what is installed: they may hold parts of
             your own, for a `_target_`, or register environments.
     """

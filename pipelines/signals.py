@@ -12,7 +12,13 @@ ENDING = (*ASKING, signal.SIGQUIT, signal.SIGHUP)  # and what else ends a proces
 
 
 class Stop(BaseException):
-    """A signal, number `signum`, asked for the end; no error, and nothing that an environment's `except` may take."""
+    """A signal, number `signum`, asked for the end; no error, and nothing that an environment's `except` may take.
+
+    Attributes:
+        missing: what it kept from being finished, if whoever it came to has said so.
+    """
+
+    missing: str = ""
 
     def __init__(self, signum: int) -> None:
         super().__init__(f"{signal.Signals(signum).name} asked for the end")

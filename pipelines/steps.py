@@ -44,6 +44,12 @@ def recorded(run_dir: Path, spaces: Spaces) -> Iterator[Sequence[Callback]]:
         episodes_over_steps(run_dir, first.observations, first.returns)
 
 
+def shortest(reward: float) -> float | np.float32:
+    """The same number, in float32 if that holds it: then as few digits are written as tell it from others there."""
+    single = np.float32(reward)
+    return single if float(single) == reward else reward
+
+
 class StepTable(Callback):
     """Writes one line per step, episode after episode, and holds none in memory.
 
@@ -76,7 +82,7 @@ class StepTable(Callback):
 
     def on_step_end(self, step: Step) -> None:
         """Write a line."""
-        cells = [step.episode, step.number, step.action, np.float32(step.reward), +step.terminated, +step.truncated]
+        cells = [step.episode, step.number, step.action, shortest(step.reward), +step.terminated, +step.truncated]
         if self._columns:
             cells += list(step.observation.reshape(-1))
         if self._failed is None:

@@ -12,7 +12,7 @@ from tensordict import TensorDictBase
 from torchrl.envs import Transform
 
 from modules import keys
-from modules.envs.base import EnvSpec
+from modules.envs.base import EnvSpec, tracker_of
 from pipelines.signals import ENDING, handled_by
 
 END_OF_TRANSMISSION = "\x04"  # what Ctrl-D sends when single keys are read
@@ -42,10 +42,9 @@ class Stage:
         """Take the action in `chosen`, which is `now` with what the policy added."""
         after = self._env.step(chosen)
         there, action = after["next"], int(after[keys.ACTION])
-        before = self.episode_return
         self.over, self.episode_return = bool(there[keys.DONE]), float(there[keys.EPISODE_RETURN])
         name = self._spec.actions[action] if self._spec.actions else str(action)
-        self._told = f"action {name}, reward {self.episode_return - before:.4g}"
+        self._told = f"action {name}, reward {tracker_of(self._env).paid.item():.4g}"
         if self.over:
             how = "ended" if bool(there[keys.TERMINATED]) else "ran out of time"
             steps = int(there[keys.STEP_COUNT])

@@ -89,9 +89,9 @@ class AtariSpec(EnvSpec):
         """As fast as the console."""
         return max(1, EMULATOR_HZ // self.frame_skip)
 
-    def try_together(self, count: int, *, video: bool) -> None:
+    def try_together(self, count: int, *, video: bool, all_of_them: bool = False) -> None:
         """Make as many as a run has at once."""
-        try_together(lambda number: self._game(video=video and number == 1), count, self.id)
+        try_together(lambda number: self._game(video=video and number == 1), count, self.id, all_of_them=all_of_them)
 
     def _preprocessed(self, *, video: bool) -> gymnasium.Env:
         frames = AtariPreprocessing(

@@ -97,8 +97,11 @@ class EnvSpec(Spec):
         """Say why no film of it can be made, as far as that can be known; "" if it can."""
         return ""
 
-    def try_together(self, count: int, *, video: bool) -> None:
-        """Raise `UsageError` if not `count` of it can live at once, one of them to be filmed; tensors always can."""
+    def try_together(self, count: int, *, video: bool, all_of_them: bool = False) -> None:
+        """Raise `UsageError` if not `count` of it can live at once, one of them to be filmed; tensors always can.
+
+        Unless it is to try `all_of_them`, a second of it is enough.
+        """
 
     def as_text(self) -> "EnvSpec":
         """What to build where `text` is asked for, if that differs."""
@@ -125,7 +128,12 @@ class EpisodeTracker(Transform):
     TorchRL's `InitTracker`, `StepCounter` and `RewardSum` write the same; they cost three times as much, and where
     episodes are short that is a tenth of all acting. After a reset TorchRL itself keeps the environments that go on
     as they were, so the reset may write its zeros everywhere.
+
+    Attributes:
+        paid: rewards of the last step as the environment gave them, [N, 1]: in its precision, and not scaled.
     """
+
+    paid: torch.Tensor
 
     def _reset(self, tensordict: TensorDictBase, tensordict_reset: TensorDictBase) -> TensorDictBase:
         del tensordict
@@ -137,7 +145,7 @@ class EpisodeTracker(Transform):
     def _step(self, tensordict: TensorDictBase, next_tensordict: TensorDictBase) -> TensorDictBase:
         next_tensordict.set(keys.IS_INIT, torch.zeros_like(tensordict[keys.IS_INIT]))
         next_tensordict.set(keys.STEP_COUNT, tensordict[keys.STEP_COUNT] + 1)
-        reward = next_tensordict[keys.REWARD]
+        self.paid = reward = next_tensordict[keys.REWARD]
         next_tensordict.set(keys.EPISODE_RETURN, tensordict[keys.EPISODE_RETURN] + reward)
         return next_tensordict.set(keys.REWARD, reward.float())
 
@@ -200,13 +208,22 @@ class LastStep(Transform):
 
 def transformed(env: EnvBase, settings: EnvSpec, primer: Transform | None) -> TransformedEnv:
     """Add what acting needs: episode starts, step count, undiscounted return, the agent's view, recurrent state."""
-    return TransformedEnv(env, Compose(*[EpisodeTracker(), *view(settings), *([] if primer is None else [primer])]))
+    more = [] if primer is None else [primer]
+    return TransformedEnv(env, Compose(*[EpisodeTracker(), *view(settings, env), *more]))
 
 
-def view(settings: EnvSpec) -> Iterator[Transform]:
-    """Make what turns the environment's rewards and observations into the agent's; returns are counted before."""
+def tracker_of(env: EnvBase) -> EpisodeTracker:
+    """Find what keeps the returns in one that `transformed` has made."""
+    return next(part for part in env.modules() if isinstance(part, EpisodeTracker))
+
+
+def view(settings: EnvSpec, env: EnvBase) -> Iterator[Transform]:
+    """Make what turns the rewards and observations of `env` into the agent's; returns are counted before.
+
+    It does not ask `settings` for the spaces: they would make one more environment, beside all that a run may have.
+    """
     if settings.reward_scale != 1:
         yield RewardScaling(loc=0.0, scale=settings.reward_scale)
     if settings.window_length > 1:
-        dim = -len(settings.spaces().observation_shape)
+        dim = env.batch_dims - len(env.observation_spec[keys.OBSERVATION].shape)
         yield CatFrames(settings.window_length, dim, [keys.OBSERVATION], padding="constant", padding_value=0)

@@ -122,9 +122,9 @@ class GymSpec(EnvSpec):
         with closing(self._mine(video=True)) as env:
             return film_problem(env, self.id)
 
-    def try_together(self, count: int, *, video: bool) -> None:
+    def try_together(self, count: int, *, video: bool, all_of_them: bool = False) -> None:
         """Make as many as a run has at once."""
-        try_together(lambda number: self._mine(video=video and number == 1), count, self.id)
+        try_together(lambda number: self._mine(video=video and number == 1), count, self.id, all_of_them=all_of_them)
 
     def spaces(self) -> Spaces:
         """Look the spaces up in one environment, made and closed at once."""

@@ -108,11 +108,11 @@ class PixelsSpec(EnvSpec):
         """The full colour frame, not the agent's view of it."""
         return first_frame(env, self.id, self.channels)
 
-    def try_together(self, count: int, *, video: bool) -> None:
+    def try_together(self, count: int, *, video: bool, all_of_them: bool = False) -> None:
         """Make as many as a run has at once."""
         del video
         kwargs = {**self.kwargs, "render_mode": "rgb_array"}
-        try_together(lambda _: make_one(self.id, kwargs, (unseen,)), count, self.id)
+        try_together(lambda _: make_one(self.id, kwargs, (unseen,)), count, self.id, all_of_them=all_of_them)
 
 
 def unseen(env: gymnasium.Env) -> gymnasium.Env:

@@ -123,7 +123,7 @@ def refuse_rewards(rewards: np.ndarray, env_id: str) -> None:
             raise BadValueError(f"env.id: {env_id} gave {reward} {where}, which is more than float32 can hold")
 
 
-def try_together(make: Callable[[int], gymnasium.Env], count: int, env_id: str) -> None:
+def try_together(make: Callable[[int], gymnasium.Env], count: int, env_id: str, *, all_of_them: bool = False) -> None:
     """Raise `UsageError` if not `count` environments can live at once, or they differ in their spaces.
 
     They are made and reset one after the other, until all are alive or a second has passed; two are always made.
@@ -132,6 +132,7 @@ def try_together(make: Callable[[int], gymnasium.Env], count: int, env_id: str) 
         make: makes the environment of a number.
         count: how many a run has at once.
         env_id: for messages.
+        all_of_them: however long that takes.
     """
     end, first = time.monotonic() + TRY_S, None
     with ExitStack() as alive:
@@ -148,7 +149,7 @@ def try_together(make: Callable[[int], gymnasium.Env], count: int, env_id: str) 
                 ) from error
             first = first or env
             refuse_other_spaces(env, first, env_id)
-            if number and time.monotonic() > end:
+            if number and not all_of_them and time.monotonic() > end:
                 break
 
 

@@ -91,3 +91,19 @@ def test_environments_leave_the_greedy_path_each_on_its_own():
     values = torch.tensor([0.0, -1.0, 1.0, 0.5]).expand(40_000, 4)
     wrong = (ladder(40_000, base=0.4, alpha=0.0).choose(values) != 2).float()
     assert (wrong[::2] * wrong[1::2]).mean().item() == pytest.approx(0.3**2, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("num_envs", "rungs"), [(6, [0, 1, 2, 3, 4, 5]), (3, [1, 3, 5]), (1, [3]), (12, [i // 2 for i in range(12)])]
+)
+def test_environments_that_stand_for_others_have_rungs_of_theirs_from_all_over_the_ladder(num_envs, rungs):
+    spec = EpsLadderSpec(base=0.5, alpha=2.0, anneal_frames=100)
+    exploration = spec.build_spread(num_envs, 6)
+    exploration.anneal(100)
+    found = 1 - exploration.probability(torch.tensor([[0.0, 1.0]] * num_envs), torch.ones(num_envs, dtype=torch.long))
+    assert found.tolist() == pytest.approx([0.5 ** (1 + 2 * rung / 5) / 2 for rung in rungs])
+
+
+def test_a_rule_that_is_the_same_everywhere_is_so_in_environments_that_stand_for_others():
+    spec = EpsGreedySpec(start=0.8, end=0.4, anneal_frames=10)
+    assert spec.build_spread(2, 16).anneal(5) == pytest.approx(0.6)

@@ -1,7 +1,10 @@
 """Evaluations of other policies than the greedy one: sampled as training explored, and random."""
 
 import json
+import os
+import signal
 
+import gymnasium
 import pytest
 import torch
 
@@ -11,6 +14,34 @@ from pipelines.saved import subject_of
 from tests.pipelines.saved_runs import MASKED, saved_run
 
 ACROBOT = ("env=gym", "env.id=Acrobot-v1")
+
+
+class Blind(gymnasium.Env):
+    """Pays the same for each of three steps, and draws nothing; only one lives at a time."""
+
+    observation_space, action_space = gymnasium.spaces.Box(0, 1, (2,)), gymnasium.spaces.Discrete(2)
+    alive = 0
+
+    def __init__(self, reward):
+        if Blind.alive:
+            raise OSError(98, "Address already in use")
+        self.reward = float(reward)
+        Blind.alive += 1
+
+    def reset(self, *, seed=None, options=None):
+        self.left = 3
+        return self.observation_space.low, {}
+
+    def step(self, action):
+        self.left -= 1
+        return self.observation_space.low, self.reward, self.left == 0, False, {}
+
+    def close(self):
+        Blind.alive -= 1
+
+
+gymnasium.register("Blind-v0", Blind)
+BLIND = ("env=gym", "env.id=Blind-v0", "envs=1")
 
 
 def evaluated(run_dir, *words):
@@ -42,12 +73,13 @@ def test_a_sampled_policy_draws_from_the_softmax_at_the_checkpoints_temperature(
     assert actions.float().mean().item() == pytest.approx(expected[1].item(), abs=0.03)
 
 
-def test_a_sampled_policy_has_the_epsilon_of_each_environment(tmp_path):
-    ladder = ("exploration.base=0.5", "exploration.alpha=2", "exploration.anneal_frames=0")
+@pytest.mark.parametrize(("envs", "places"), [(4, [0, 1 / 3, 2 / 3, 1]), (2, [1 / 3, 1]), (1, [2 / 3])])
+def test_a_sampled_policy_has_epsilons_of_training_however_many_environments_there_are(envs, places, tmp_path):
+    ladder = ("exploration.base=0.8", "exploration.alpha=3", "exploration.anneal_frames=0", "collector.num_envs=4")
     saved_run(tmp_path, "algo=r2d2", "env=cartpole_masked", "network/torso=mlp", *ladder)
-    actions, values = chosen(tmp_path, "sampled", 2)  # ε: 0.5 and 0.5 ** 3
+    actions, values = chosen(tmp_path, "sampled", envs)
     others = (actions != values.argmax()).float().mean(0)
-    assert others.tolist() == pytest.approx([0.25, 0.0625], abs=0.03)
+    assert others.tolist() == pytest.approx([0.8 ** (1 + 3 * place) / 2 for place in places], abs=0.04)
 
 
 def test_random_actions_do_not_look(tmp_path):
@@ -81,6 +113,51 @@ def test_random_play_needs_no_run(tmp_path, monkeypatch, capsys):
         main(["policy=random", "env=gym", "env.id=NoSuch-v0"])
     assert ended.value.code == 2
     assert "env.id" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("more", [(), ("env.window_length=2",)])
+def test_random_play_needs_no_renderer_and_one_environment_at_a_time(more, capsys):
+    assert main(["policy=random", *BLIND, "+env.kwargs.reward=0.5", "episodes=2", *more]) == 0
+    assert "mean         1.50" in capsys.readouterr().out
+    assert Blind.alive == 0
+
+
+def test_random_play_explains_itself(capsys):
+    for word in ("--help", "-h"):
+        with pytest.raises(SystemExit) as ended:
+            main(["policy=random", word])
+        assert ended.value.code == 0
+        assert capsys.readouterr().out.startswith("python -m pipelines.evaluate run=DIR")
+
+
+def test_random_play_ends_at_a_reward_that_is_no_number(capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["policy=random", *BLIND, "+env.kwargs.reward=nan"])
+    said = capsys.readouterr()
+    assert (ended.value.code, said.out) == (1, "")
+    assert said.err == "error: env.id: Blind-v0 gave nan as its reward (environment 0 of 1)\n"
+    assert Blind.alive == 0
+
+
+@pytest.mark.parametrize(
+    ("place", "words", "missing"),
+    [
+        ("pipelines.evaluate.run_episodes", (), "this evaluation"),
+        ("pipelines.steps.StepTable.write", ("steps=csv",), "episodes.csv"),
+        ("pipelines.film.run_episodes", ("steps=csv", "video=true"), "the film"),
+        ("pipelines.evaluate.table", (), "the result on standard output"),
+    ],
+)
+def test_a_signal_is_told_with_what_it_kept_from_being_written(place, words, missing, tmp_path, monkeypatch, capsys):
+    saved_run(tmp_path, MASKED)
+    monkeypatch.setattr(place, lambda *args, **more: os.kill(os.getpid(), signal.SIGTERM))
+    assert main([f"run={tmp_path}", "episodes=1", *words]) == 128 + signal.SIGTERM
+    said = capsys.readouterr()
+    assert said.err == f"stopped by SIGTERM: what was evaluated before is written, {missing} is not\n"
+    assert (tmp_path / "evaluation.json").exists() == (missing != "this evaluation")
+    assert ("mean " in said.out) == (missing in ("episodes.csv", "the film"))
+    assert (tmp_path / "episodes.csv").exists() == (missing == "the film")
+    assert not list((tmp_path / "videos").glob("*"))
 
 
 def test_the_report_shows_random_play(make_run, report):

@@ -10,7 +10,8 @@ from modules.envs.tour import TourSpec
 from modules.evaluation import run_episodes
 from modules.seeding import seed_for
 from pipelines import evaluate
-from pipelines.evaluate import Evaluation, main
+from pipelines.evaluate import main
+from pipelines.held_out import DEFAULTS, Evaluation
 from pipelines.terminal import Stage
 from tests.pipelines.launch import run
 
@@ -38,7 +39,7 @@ def restless(trained):
 
 
 def policy_of(run_dir):
-    subject = evaluate.loaded(Evaluation(**(evaluate.DEFAULTS | {"run": run_dir})))
+    subject = evaluate.loaded(Evaluation(**(DEFAULTS | {"run": run_dir})))
     return subject.run, subject.policy
 
 

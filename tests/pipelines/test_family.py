@@ -11,7 +11,7 @@ from modules import keys
 from modules.evaluation import Episodes
 from modules.spec import UsageError
 from pipelines import evaluate
-from pipelines.evaluate import Evaluation
+from pipelines.held_out import DEFAULTS, Evaluation
 from tests.pipelines.launch import run
 from tests.pipelines.test_resume import flat
 
@@ -54,7 +54,7 @@ def test_every_arm_is_tried_from_the_first_on(trained):
 
 def test_an_evaluation_leaves_no_trace(trained):
     """Novelty is an input of the network, and its statistics go on with whatever is seen."""
-    settings = Evaluation(**(evaluate.DEFAULTS | {"run": trained, "episodes": 3, "video": True}))
+    settings = Evaluation(**(DEFAULTS | {"run": trained, "episodes": 3, "video": True}))
     subject = evaluate.loaded(settings)
     before = copy.deepcopy(flat([subject.curiosity.state_dict(), subject.bonus.state_dict()]))
     first = evaluate.evaluate(settings, subject)
@@ -68,11 +68,11 @@ def test_an_evaluation_leaves_no_trace(trained):
 
 @pytest.mark.parametrize("arm", [0, 7])
 def test_any_arm_can_be_evaluated(arm, trained):
-    subject = evaluate.loaded(Evaluation(**(evaluate.DEFAULTS | {"run": trained, "arm": arm})))
+    subject = evaluate.loaded(Evaluation(**(DEFAULTS | {"run": trained, "arm": arm})))
     env = subject.around(3).build(3)
     assert env.reset()[keys.ARM].tolist() == [arm] * 3
     env.close()
-    said = evaluate.summary(Evaluation(**(evaluate.DEFAULTS | {"run": trained})), Episodes([0.0], [1]), subject)
+    said = evaluate.summary(Evaluation(**(DEFAULTS | {"run": trained})), Episodes([0.0], [1]), subject)
     assert said["arm"] == arm
     assert f"\narm          {arm}\n" in evaluate.table(said)
     assert evaluate.line(trained, said).endswith(f", arm {arm}\n")
@@ -80,4 +80,4 @@ def test_any_arm_can_be_evaluated(arm, trained):
 
 def test_an_arm_that_does_not_exist_is_refused(trained):
     with pytest.raises(UsageError, match=r"arm=8: .*run has 8 arms, of which the first is 0"):
-        evaluate.loaded(Evaluation(**(evaluate.DEFAULTS | {"run": trained, "arm": 8})))
+        evaluate.loaded(Evaluation(**(DEFAULTS | {"run": trained, "arm": 8})))

@@ -4,6 +4,7 @@ import pty
 import signal
 import termios
 
+import gymnasium
 import pytest
 
 from modules.envs.world import WorldSpec
@@ -100,6 +101,42 @@ def test_a_corridor_is_played_with_its_own_keys(played):
     assert "episode ended after 8 steps, return 0\n" in frames[-1]
     tried = [played(advance * n + try_here, "env=corridor", "env.task=L8g67")[-1] for n in (6, 7)]
     assert sorted("return 1\n" in frame for frame in tried) == [False, True]
+
+
+class Sign(gymnasium.Env):
+    """Is drawn in characters only, and only one lives at a time; pays a fortune, and then a sum lost beside it."""
+
+    metadata = {"render_modes": ["ansi"]}  # noqa: RUF012 - Gymnasium's own form
+    observation_space, action_space = gymnasium.spaces.Discrete(2), gymnasium.spaces.Discrete(2)
+    alive = 0
+
+    def __init__(self, render_mode=None):
+        if Sign.alive:
+            raise OSError(98, "Address already in use")
+        Sign.alive, self.render_mode = Sign.alive + 1, render_mode
+
+    def reset(self, *, seed=None, options=None):
+        self.pay = [0.1, 1e16]
+        return 0, {}
+
+    def step(self, action):
+        return 1, self.pay.pop(), False, False, {}
+
+    def render(self):
+        return "a sign"
+
+    def close(self):
+        Sign.alive -= 1
+
+
+gymnasium.register("Sign-v0", Sign)
+
+
+def test_what_cannot_be_filmed_can_be_played_alone(played):
+    frames = played("01", "env=gym", "env.id=Sign-v0", "env.keep=null", "network/torso=mlp")
+    assert "a sign\naction 0, reward 1e+16\n" in frames[1]
+    assert "a sign\naction 1, reward 0.1\n" in frames[2]
+    assert Sign.alive == 0
 
 
 @pytest.mark.parametrize("name", ["memory_len", "passive_tmaze", "repeat_previous", "shower", "discounting_chain"])

@@ -4,6 +4,7 @@ import contextlib
 import csv
 import json
 import tempfile
+from dataclasses import replace
 from itertools import groupby
 
 import matplotlib.image
@@ -104,6 +105,25 @@ def test_episodes_that_take_turns_need_one_file_per_environment(tmp_path, monkey
     assert [row["episode"] for row in rows_of(tmp_path)] == [*"01234", *"55667788"]
     assert len(opened) == 2
     assert all(file.closed for file in opened)
+
+
+@pytest.mark.parametrize(
+    ("reward", "cell"),
+    [
+        (0.1, "0.1"),
+        (float(np.float32(0.1)), "0.1"),  # of a world, in float32
+        (1 / 3, "0.3333333333333333"),
+        (16_777_217.0, "16777217.0"),
+        (-1.0, "-1.0"),
+    ],
+)
+def test_a_reward_is_written_as_it_was_given(reward, cell, tmp_path):
+    with contextlib.closing(StepTable(tmp_path, columns=0)) as table:
+        table.on_episode_begin(0, np.zeros(1))
+        table.on_step_end(replace(step(0, 0, (1,)), reward=reward))
+        table.on_episode_end(0, reward, 1)
+        table.write(tmp_path / "episodes.csv")
+    assert [row["reward"] for row in rows_of(tmp_path)] == [cell]
 
 
 def tell(callback, episodes, shape=(1,)):

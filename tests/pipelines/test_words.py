@@ -18,9 +18,9 @@ from modules.spec import UsageError
 from modules.video import Writer
 from pipelines import evaluate, export, output
 from pipelines.command import configured
-from pipelines.evaluate import Evaluation
 from pipelines.export import Export
 from pipelines.flags import arranged
+from pipelines.held_out import DEFAULTS, Evaluation
 from pipelines.hints import QUOTED, opened
 from pipelines.resume import settings_of
 from pipelines.settings import parse
@@ -72,7 +72,7 @@ NAMES = st.one_of(st.sampled_from(NASTY), TEXT, st.binary(min_size=1).map(os.fsd
 @given(name=NAMES)
 def test_the_name_of_a_folder_is_no_yaml(name):
     for word in (name, f"/somewhere/{name}", f"{name}/{name}"):
-        assert parse(Evaluation, evaluate.DEFAULTS, [f"run={word}"], "").run == Path(word)
+        assert parse(Evaluation, DEFAULTS, [f"run={word}"], "").run == Path(word)
         assert parse(Export, export.DEFAULTS, ["checkpoint=last", f"run={word}"], "").run == Path(word)
         assert settings_of([f"run={word}", "total_frames=1_000"]).run == Path(word)
     if name not in ("best", "last"):

@@ -15,6 +15,9 @@ from modules.envs.base import UNCHANGED
 from modules.envs.pixels import PixelsSpec
 from modules.errors import BadValueError, NonFiniteError
 from modules.spec import UsageError
+from pipelines.check import check
+from pipelines.command import configured
+from pipelines.schema import read
 from tests.modules.builders import gym_spec
 from tests.modules.envs.anything import any_spec
 
@@ -204,7 +207,23 @@ def test_as_many_are_tried_as_there_is_time_for_and_two_at_least(monkeypatch):
     monkeypatch.setattr("modules.envs.vector.TRY_S", -1.0)
     gym_spec("Counted-v0", each="").try_together(40, video=False)
     assert len(made) == 42
+    gym_spec("Counted-v0", each="").try_together(40, video=False, all_of_them=True)
+    pixels("Any-v0", seen=PAIR, frames=[np.zeros((4, 4, 3), np.uint8)]).try_together(3, video=False, all_of_them=True)
+    assert len(made) == 82
     assert Counted.alive == 0
+
+
+@pytest.mark.parametrize(("dry", "tried"), [(True, 40 + 10 + 1), (False, 2)])
+def test_a_dry_run_tries_all_however_long_it_takes(dry, tried, monkeypatch, tmp_path):
+    monkeypatch.setattr("modules.envs.vector.TRY_S", -1.0)
+    words = ("env.id=CartPole-v1", "collector.num_envs=40", "eval_episodes=10", "video=true", f"dry={dry}")
+    run = read(configured(("+exp=drqn_cartpole_masked", "device=cpu", *words))[0])
+    made = []
+    monkeypatch.setattr(
+        "modules.envs.vector.refuse_other_spaces", lambda env, first, env_id: made.append(env.unwrapped.render_mode)
+    )
+    check(run, tmp_path / "run")
+    assert made == [None, "rgb_array", *[None] * (tried - 2)]
 
 
 def test_arguments_of_a_constructor_may_be_called_as_those_of_gymnasiums_functions():
