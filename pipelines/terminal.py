@@ -12,7 +12,8 @@ from tensordict import TensorDictBase
 from torchrl.envs import Transform
 
 from modules import keys
-from modules.envs.base import EnvSpec, tracker_of
+from modules.envs.base import EnvSpec
+from modules.episode_tracker import tracker_of
 from pipelines.signals import ENDING, handled_by
 
 END_OF_TRANSMISSION = "\x04"  # what Ctrl-D sends when single keys are read

@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 LEAVES = {"spec", "keys", "files", "schedule", "seeding", "losses.ops", "optim", "process", "runs", "statistics"}
-LEAVES |= {"staleness", "errors", "resets", "stateful"}
+LEAVES |= {"staleness", "errors", "resets", "stateful", "episode_tracker"}
 FOLDERS = {path.name for path in (ROOT / "modules").iterdir() if (path / "__init__.py").exists()}
 EXCEPTION = ("intrinsic", "networks.torsos")  # random network distillation needs a torso
 MAX_FILE, MAX_FUNCTION = 300, 60  # lines

@@ -8,13 +8,12 @@ from types import MappingProxyType
 from typing import Annotated, Any, ClassVar
 
 import numpy as np
-import torch
 from pydantic import Field
 from tensordict import TensorDictBase
-from torchrl.data import Categorical, Composite, Unbounded
 from torchrl.envs import CatFrames, Compose, EnvBase, RewardScaling, Transform, TransformedEnv
 
 from modules import keys
+from modules.episode_tracker import EpisodeTracker
 from modules.keys import GridMap, Spaces, Symmetry
 from modules.spec import Spec, UsageError, spec
 
@@ -121,53 +120,6 @@ class EnvSpec(Spec):
 UNCHANGED: Mapping[str, Any] = MappingProxyType({"window_length": 1, "reward_scale": 1.0})
 
 
-class EpisodeTracker(Transform):
-    """Episode starts, steps so far and undiscounted return so far, in one pass.
-
-    The return is the sum, in float64, of the rewards as the environment gives them; the agent gets them in float32.
-    TorchRL's `InitTracker`, `StepCounter` and `RewardSum` write the same; they cost three times as much, and where
-    episodes are short that is a tenth of all acting. After a reset TorchRL itself keeps the environments that go on
-    as they were, so the reset may write its zeros everywhere.
-
-    Attributes:
-        paid: rewards of the last step as the environment gave them, [N, 1]: in its precision, and not scaled.
-    """
-
-    paid: torch.Tensor
-
-    def _reset(self, tensordict: TensorDictBase, tensordict_reset: TensorDictBase) -> TensorDictBase:
-        del tensordict
-        shape, device = (*tensordict_reset.batch_size, 1), tensordict_reset.device
-        tensordict_reset.set(keys.IS_INIT, torch.ones(shape, dtype=torch.bool, device=device))
-        tensordict_reset.set(keys.STEP_COUNT, torch.zeros(shape, dtype=torch.int64, device=device))
-        return tensordict_reset.set(keys.EPISODE_RETURN, torch.zeros(shape, dtype=torch.float64, device=device))
-
-    def _step(self, tensordict: TensorDictBase, next_tensordict: TensorDictBase) -> TensorDictBase:
-        next_tensordict.set(keys.IS_INIT, torch.zeros_like(tensordict[keys.IS_INIT]))
-        next_tensordict.set(keys.STEP_COUNT, tensordict[keys.STEP_COUNT] + 1)
-        self.paid = reward = next_tensordict[keys.REWARD]
-        next_tensordict.set(keys.EPISODE_RETURN, tensordict[keys.EPISODE_RETURN] + reward)
-        return next_tensordict.set(keys.REWARD, reward.float())
-
-    def transform_observation_spec(  # pyright: ignore[reportIncompatibleMethodOverride] - ours is always composite
-        self, observation_spec: Composite
-    ) -> Composite:
-        """Add the three entries, [N, 1] each."""
-        shape, device = torch.Size((*observation_spec.shape, 1)), observation_spec.device
-        observation_spec[keys.IS_INIT] = Categorical(2, shape=shape, dtype=torch.bool, device=device)
-        observation_spec[keys.STEP_COUNT] = Unbounded(shape, dtype=torch.int64, device=device)
-        observation_spec[keys.EPISODE_RETURN] = Unbounded(shape, dtype=torch.float64, device=device)
-        return observation_spec
-
-    def transform_reward_spec(  # pyright: ignore[reportIncompatibleMethodOverride]
-        self, reward_spec: Composite
-    ) -> Composite:
-        """Make it float32, [N, 1]."""
-        shape, device = reward_spec[keys.REWARD].shape, reward_spec.device
-        reward_spec[keys.REWARD] = Unbounded(shape, dtype=torch.float32, device=device)
-        return reward_spec
-
-
 class LastStep(Transform):
     """Cuts episodes off after `max_steps` steps, as an environment's own time limit would, and warns the first time.
 
@@ -210,11 +162,6 @@ def transformed(env: EnvBase, settings: EnvSpec, primer: Transform | None) -> Tr
     """Add what acting needs: episode starts, step count, undiscounted return, the agent's view, recurrent state."""
     more = [] if primer is None else [primer]
     return TransformedEnv(env, Compose(*[EpisodeTracker(), *view(settings, env), *more]))
-
-
-def tracker_of(env: EnvBase) -> EpisodeTracker:
-    """Find what keeps the returns in one that `transformed` has made."""
-    return next(part for part in env.modules() if isinstance(part, EpisodeTracker))
 
 
 def view(settings: EnvSpec, env: EnvBase) -> Iterator[Transform]:
