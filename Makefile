@@ -46,7 +46,7 @@ format: $(READY) ## mend what can be mended
 	$(BIN)/ruff format .
 
 docs: $(READY) ## write the generated pages and the tasks' pictures anew
-	$(BIN)/python -m modules.loggers > docs/metrics.md
+	$(BIN)/python -m pipelines.metrics_page > docs/metrics.md
 	$(BIN)/python -m tests.pipelines.bad_input > docs/bad_input.md
 	$(BIN)/python -m pipelines.settings_page > docs/settings.md
 	for task in tour corridor tiny explore shower; do $(BIN)/python -m modules.envs.$${task}_picture || exit 1; done

@@ -12,7 +12,16 @@ from torchrl.envs.utils import ExplorationType, set_exploration_type, step_mdp
 
 from modules import keys
 from modules.episode_tracker import tracker_of
+from modules.metrics import Metric
 
+METRICS = (
+    Metric("eval/return_mean", "reward", "mean undiscounted return of the greedy evaluation: the score"),
+    Metric("eval/return_std", "reward", "standard deviation of its returns"),
+    Metric("eval/return_min", "reward", "lowest of its returns"),
+    Metric("eval/return_max", "reward", "highest of its returns"),
+    Metric("eval/length_mean", "frames", "mean length of its episodes"),
+    Metric("eval/episodes", "count", "number of its episodes"),
+)
 Look = Callable[[EnvBase], None]
 Watch = Callable[[int, int], None]
 

@@ -9,6 +9,7 @@ from tensordict.nn import TensorDictModule
 from torch import Tensor
 
 from modules import keys
+from modules.metrics import Metric
 from modules.schedule import linear
 from modules.spec import Spec, spec
 
@@ -35,6 +36,8 @@ class Exploration:
 
 class ExplorationSpec(Spec):
     """Settings of an exploration; `build` makes the rule by which the acting policy chooses."""
+
+    metrics = (Metric("train/epsilon", "share", "probability of a random action (ε-greedy)"),)
 
     def build(self, num_envs: int, *, first: int = 0, total: int | None = None) -> Exploration:
         """Make the rule for `num_envs` environments, which are those from `first` on of `total` (default: all)."""
@@ -215,6 +218,8 @@ class BoltzmannSpec(LineSpec):
         clip: an action that is worse than the best by more temperatures than this counts as worse by these: none is
             less likely than exp(−clip) times the best.
     """
+
+    metrics = (Metric("train/temperature", "value", "temperature of the softmax over values (Boltzmann)"),)
 
     start: Annotated[float, Field(gt=0)]
     end: Annotated[float, Field(gt=0)]

@@ -57,8 +57,8 @@ class Split(Protocol):
 class Learner:
     """Owns the loss with both networks, the optimiser, the target update and the average of the weights."""
 
-    def __init__(self, network: nn.Module, loss: LossModule, settings: AdamSpec) -> None:
-        self.network = network
+    def __init__(self, network: nn.Module, loss: LossModule, settings: AdamSpec, *, metric: str = "loss/q") -> None:
+        self.network, self._metric = network, metric
         self.loss = loss
         self._average = copy.deepcopy(network).requires_grad_(False)
         # Lists, not walks over the modules at each update: those cost as much as a small network's backward pass.
@@ -103,8 +103,8 @@ class Learner:
         norms = [torch.nn.utils.clip_grad_norm_(part, self._settings.max_grad_norm) for part in self._streams]
         grad_norm = norms[0] if len(norms) == 1 else torch.stack(norms).norm()
         measures = {f"loss/{name}": value for name, value in out.items() if name != "loss"}
-        measures |= {"loss/q": out["loss"].detach(), "loss/grad_norm": grad_norm}
-        if not (isfinite(grad_norm) and isfinite(measures["loss/q"])):  # of math: a tensor's own takes five calls
+        measures |= {self._metric: out["loss"].detach(), "loss/grad_norm": grad_norm}
+        if not (isfinite(grad_norm) and isfinite(measures[self._metric])):  # of math: a tensor's own takes five calls
             self._optimiser.zero_grad()
             bad = [f"{name} = {value.item()}" for name, value in measures.items() if not value.isfinite()]
             raise NonFiniteError(f"update {self.updates + 1} is not finite: {', '.join(bad)}")

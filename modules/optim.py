@@ -6,6 +6,7 @@ from typing import Annotated
 import torch
 from pydantic import Field
 
+from modules.metrics import Metric
 from modules.spec import Spec, spec
 
 Beta = Annotated[float, Field(ge=0, lt=1)]
@@ -28,6 +29,11 @@ class AdamSpec(Spec):
             0 evaluates the newest weights. Q-learning's greedy policy changes from update to update more than its
             values do; the average does not.
     """
+
+    metrics = (
+        Metric("train/updates", "count", "optimiser steps so far"),
+        Metric("loss/grad_norm", "norm", "mean norm of the gradient before clipping over the same updates"),
+    )
 
     lr: Annotated[float, Field(gt=0)]
     lr_decay: Annotated[float, Field(gt=0, le=1)]

@@ -1,13 +1,15 @@
 """Specs: frozen, checked settings that build one swappable part."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields
-from typing import Any, TypeVar, dataclass_transform
+from typing import Any, ClassVar, TypeVar, dataclass_transform
 
 from pydantic import ConfigDict, GetCoreSchemaHandler, ValidationError
 from pydantic.dataclasses import dataclass
 from pydantic_core import PydanticCustomError, core_schema
+
+from modules.metrics import Metric, place
 
 NUMBERS = ("int", "float")  # as pydantic calls their schemas
 LIMIT = 2**63
@@ -18,7 +20,12 @@ class UsageError(ValueError):
 
 
 class Spec:
-    """Base of all specs; `build(...)` of the subclass makes the part."""
+    """Base of all specs; `build(...)` of the subclass makes the part.
+
+    `metrics` are the numbers that the part measures, beside those of the parts in it.
+    """
+
+    metrics: ClassVar[tuple[Metric, ...]] = ()
 
     def needs(self, run: Any) -> Iterable[str]:
         """Yield one sentence for each relation to the rest of `run` that does not hold."""
@@ -61,6 +68,29 @@ def refuse_beyond_64_bits(value: Any) -> Any:
     if isinstance(value, int | float) and not -LIMIT <= value < LIMIT:
         raise PydanticCustomError("beyond_64_bits", "Input should be a number of 64 bits, from -2**63 to 2**63 - 1")
     return refuse_boolean(value)
+
+
+def specs_in(spec: Spec) -> Iterator[Spec]:
+    """Yield a spec and all specs in it, the outer ones first."""
+    yield spec
+    for field in fields(spec):  # pyright: ignore[reportArgumentType] - every spec is a dataclass
+        value = getattr(spec, field.name)
+        for child in value.values() if isinstance(value, Mapping) else [value]:
+            if isinstance(child, Spec):
+                yield from specs_in(child)
+
+
+def declared(spec: Spec) -> dict[str, Metric]:
+    """Collect the metrics of a spec and of all specs in it, in the order of the tables.
+
+    Raises:
+        UsageError: two parts declare one name in different words.
+    """
+    found: dict[str, Metric] = {}
+    for metric in (metric for part in specs_in(spec) for metric in part.metrics):
+        if found.setdefault(metric.name, metric) != metric:
+            raise UsageError(f"metric {metric.name}: two parts of this run declare it in different words")
+    return {name: found[name] for name in sorted(found, key=place)}
 
 
 SpecT = TypeVar("SpecT", bound=Spec)

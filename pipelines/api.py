@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 from omegaconf import DictConfig, OmegaConf
 
+from modules.callbacks import CallbackSpec, TrainingCallback
 from modules.evaluation import Callback, Step
 from modules.files import said
+from modules.metrics import Metric
 from modules.plots import curve_figure
 from modules.runs import Table, read_table
 from modules.seeding import random_state, set_random_state
@@ -34,11 +36,14 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Callback",
+    "CallbackSpec",
+    "Metric",
     "NumpyPolicy",
     "Result",
     "RunFailed",
     "Settings",
     "Step",
+    "TrainingCallback",
     "UsageError",
     "compose",
     "evaluate",
@@ -111,13 +116,20 @@ def compose(*words: str) -> Settings:
     return Settings(words, config)
 
 
-def train(settings: Settings, *, run_dir: str | Path | None = None, bar: bool = True) -> Result:
+def train(
+    settings: Settings,
+    *,
+    run_dir: str | Path | None = None,
+    bar: bool = True,
+    callbacks: Sequence[TrainingCallback] = (),
+) -> Result:
     """Train from beginning to end, as `python -m pipelines.train` does.
 
     Args:
         settings: of `compose`.
         run_dir: folder of the run, made if need be; without it outputs/NAME/DATE_TIME_seedN in the current folder.
         bar: whether to draw a progress bar, in a terminal or a notebook.
+        callbacks: that watch training, beside those of the settings (docs/callbacks.md).
 
     Raises:
         UsageError: a run is in the folder already, the replay does not fit its disk, or dry=true trains nothing.
@@ -130,7 +142,7 @@ def train(settings: Settings, *, run_dir: str | Path | None = None, bar: bool = 
     place = (usual if run_dir is None else folder(run_dir, "run_dir")).absolute()
     with undisturbed(), told():
         try:
-            start(config, place, bar=bar)
+            start(config, place, bar=bar, callbacks=callbacks)
         except SystemExit as ended:
             if ended.code != 128 + signal.SIGINT:
                 raise

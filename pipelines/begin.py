@@ -3,12 +3,13 @@
 import contextlib
 import faulthandler
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from omegaconf import OmegaConf
 
+from modules.callbacks import TrainingCallback
 from modules.files import open_itself, write_text
 from modules.loggers import Progress
 from pipelines.build import build
@@ -18,7 +19,13 @@ from pipelines.schema import Run
 
 
 def begun(
-    run: Run, run_dir: Path, config: Mapping[str, Any], checkpoint: Mapping[str, Any] | None, *, bar: bool
+    run: Run,
+    run_dir: Path,
+    config: Mapping[str, Any],
+    checkpoint: Mapping[str, Any] | None,
+    callbacks: Sequence[TrainingCallback],
+    *,
+    bar: bool,
 ) -> Loop:
     """Build everything, and load what `checkpoint` has of it."""
     refuse_links(run_dir)
@@ -27,7 +34,7 @@ def begun(
         clear(run_dir)
         write_text(run_dir / "config.yaml", settings)
     with contextlib.ExitStack() as made:
-        parts = build(run, run_dir, config, checkpoint)
+        parts = build(run, run_dir, config, checkpoint, callbacks)
         made.callback(parts.logger.finish, {"status": "failed"})
         made.callback(parts.close)
         write_text(run_dir / "config.yaml", settings)

@@ -21,8 +21,8 @@ from pipelines.benchmarks.replay import replay
 from pipelines.benchmarks.tour import tour
 from pipelines.command import command
 from pipelines.output import write
-from pipelines.session import PACKAGES, commit
 from pipelines.settings import folder
+from pipelines.summary import PACKAGES, commit
 
 Section = Callable[[Pace], Iterable[Table | Missing]]
 SECTIONS: Mapping[str, Section] = {

@@ -2,7 +2,7 @@
 
 import copy
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -13,13 +13,15 @@ import torch
 from torch import nn
 from torchrl.envs import EnvBase
 
+from modules.callbacks import Callbacks, Context, TrainingCallback
 from modules.checkpoint import found, path_of
 from modules.collect import Actor, Collection, MultiAsyncSpec, SyncSpec
 from modules.errors import closed
 from modules.exploration import Exploration
-from modules.intrinsic import Curiosity
+from modules.intrinsic import Bonus, Curiosity
 from modules.learner import Learner
-from modules.loggers import ArmTally, Logger
+from modules.loggers import Logger
+from modules.metrics import Metric
 from modules.networks.nets import Policy, ValueNetwork
 from modules.process import tune
 from modules.replay.base import Replay
@@ -29,7 +31,6 @@ from modules.replay.sequence import SequenceReplay
 from modules.replay.specs import SequenceSpec
 from modules.seeding import seed_everything, seed_for
 from modules.stateful import put_back
-from modules.visits import Visits
 from pipelines.around import CPU, Surroundings
 from pipelines.greedy import Greedy, build_greedy
 from pipelines.plugins import import_plugins
@@ -40,29 +41,47 @@ logging.getLogger("torchrl").setLevel(logging.WARNING)
 
 
 @dataclass(frozen=True, kw_only=True)
+class Acting:
+    """What acts in training, beside its environments on the CPU.
+
+    `network` is a copy of the learner's, to which the loop pushes the newest weights; on it `policy` acts and explores,
+    in environments with `around`, to which novelty and family add what is learned from.
+    """
+
+    network: nn.Module
+    policy: Policy
+    exploration: Exploration
+    around: Surroundings
+    collection: Collection
+
+
+@dataclass(frozen=True, kw_only=True)
 class Parts:
     """Everything the loop works with.
 
-    The learner's network may live on another device. `acting` is a copy on the CPU, beside the environments, to which
-    the loop pushes the newest weights; on it `policy` acts and explores, in environments with `around`, to which
-    novelty and family add what is learned from. Evaluations have all of that once more, in `greedy`.
+    Attributes:
+        run: its settings.
+        run_dir: its folder.
+        run_id: what its files are recognised by.
+        acting: in training.
+        evaluator: evaluates and films, with networks and environments of its own.
+        replay: what was collected.
+        learner: whose network may live on another device.
+        auxiliary: what else learns from the same rows.
+        logger: where numbers go.
+        callbacks: what watches.
     """
 
     run: Run
     run_dir: Path
-    acting: nn.Module
-    policy: Policy
-    exploration: Exploration
-    curiosity: Curiosity
-    around: Surroundings
-    collection: Collection
-    greedy: Greedy
+    run_id: str
+    acting: Acting
+    evaluator: Greedy
     replay: Replay
     learner: Learner
+    auxiliary: Curiosity
     logger: Logger
-    arms: ArmTally
-    visits: Visits
-    run_id: str
+    callbacks: Callbacks
 
     @property
     def stateful(self) -> dict[str, Any]:
@@ -70,61 +89,108 @@ class Parts:
         return {
             "learner": self.learner,
             "replay": self.replay,
-            "curiosity": self.curiosity,
-            "bonus": self.around.bonus,
-            "meta": self.around.meta,
-            "evaluator": self.greedy.evaluator,
-            "arms": self.arms,
-            "visits": self.visits,
+            "curiosity": self.auxiliary,
+            "bonus": self.acting.around.bonus,
+            "meta": self.acting.around.meta,
+            "evaluator": self.evaluator.evaluator,
+            "callbacks": self.callbacks,
+        }
+
+    def policy_state(self, frames: int) -> dict[str, Any]:
+        """What the policy can be evaluated by later: a part of each checkpoint, and all of best.pt."""
+        return {
+            "run_id": self.run_id,
+            "frames": frames,
+            "network": self.learner.average.state_dict(),
+            "curiosity": self.auxiliary.state_dict(),
+            "bonus": self.acting.around.bonus.state_dict(),
+            "arm": self.evaluator.evaluator.greedy(),
         }
 
     def close(self) -> None:
         """Close environments; the logger is finished by the loop, with its summary."""
-        closed("training's environments", self.collection.close)
-        closed("the evaluation's environments", self.greedy.env.close)
+        closed("training's environments", self.acting.collection.close)
+        closed("the evaluation's environments", self.evaluator.env.close)
 
 
-def build(run: Run, run_dir: Path, config: Mapping[str, Any], checkpoint: Mapping[str, Any] | None) -> Parts:
-    """Make all parts of a checked run; `checkpoint` is that of the run to go on with, or None."""
+def build(
+    run: Run,
+    run_dir: Path,
+    config: Mapping[str, Any],
+    checkpoint: Mapping[str, Any] | None,
+    given: Sequence[TrainingCallback] = (),
+) -> Parts:
+    """Make all parts of a checked run.
+
+    Args:
+        run: its settings.
+        run_dir: its folder.
+        config: the settings as plain values.
+        checkpoint: of the run to go on with, or None.
+        given: callbacks beside those of the settings.
+    """
     tune(run.threads)
     seed_everything(run.seed)
     network = run.network.build(run.spaces)
-    acting = copy.deepcopy(network).requires_grad_(False)
+    copied = copy.deepcopy(network).requires_grad_(False)
     exploration = run.exploration.build(run.collector.total_envs)
-    policy = exploring(run, acting, exploration)
-    curiosity = run.intrinsic.build(run.spaces, CPU)
-    bonus = curiosity.acting(run.collector.num_envs)
+    policy = exploring(run, copied, exploration)
+    auxiliary = run.intrinsic.build(run.spaces, CPU)
+    bonus = auxiliary.acting(run.collector.num_envs)
     meta = run.meta.build(run.collector.num_envs, seed=seed_for(run.seed, "meta"))
     around = Surroundings(run=run, bonus=bonus, meta=meta, max_steps=None)
-    greedy = build_greedy(run, network, bonus)
+    evaluator = build_greedy(run, network, auxiliary, bonus)
     run_id = uuid4().hex if checkpoint is None else checkpoint.get("run_id", "")  # "" for one that began without
     replay = replay_of(run, run_dir, run_id, checkpoint)
     network = network.to(run.torch_device)
-    learner = Learner(network, run.loss.build(network, run.rows), run.optim)
-    arms, visits = ArmTally(run.spaces.n_arms), Visits(run.env.agent_map())
+    learner = Learner(network, run.loss.build(network, run.rows), run.optim, metric=run.loss.metric)
+    declared = {**run.declared, **{metric.name: metric for callback in given for metric in callback.metrics}}
+    callbacks = Callbacks({**callbacks_of(run, learner, replay, evaluator, bonus), **named_by_class(given)}, declared)
     if checkpoint:  # to be sure of it, before any file of the run is touched; the loop does it when all is made
-        parts = {"learner": learner, "replay": replay, "curiosity": curiosity, "bonus": bonus, "meta": meta}
-        parts |= {"evaluator": greedy.evaluator, "arms": arms, "visits": visits}
+        parts = {"learner": learner, "replay": replay, "curiosity": auxiliary, "bonus": bonus, "meta": meta}
+        parts |= {"evaluator": evaluator.evaluator, "callbacks": callbacks}
         put_back(parts, checkpoint, path_of(run_dir / "checkpoints", checkpoint["frames"]))
-    logger = logger_of(run, run_dir, config, checkpoint)
+    logger = logger_of(run, run_dir, config, checkpoint, declared)
     announce(run)
+    collection = collection_of(run, copied, policy, around, evaluator.env)
     return Parts(
         run=run,
         run_dir=run_dir,
-        acting=acting,
-        policy=policy,
-        exploration=exploration,
-        curiosity=curiosity,
-        around=around,
-        collection=collection(run, acting, policy, around, greedy.env),
-        greedy=greedy,
+        run_id=run_id,
+        acting=Acting(network=copied, policy=policy, exploration=exploration, around=around, collection=collection),
+        evaluator=evaluator,
         replay=replay,
         learner=learner,
+        auxiliary=auxiliary,
         logger=logger,
-        arms=arms,
-        visits=visits,
-        run_id=run_id,
+        callbacks=callbacks,
     )
+
+
+def callbacks_of(
+    run: Run, learner: Learner, replay: Replay, evaluator: Greedy, bonus: Bonus
+) -> dict[str, TrainingCallback]:
+    """Make the callbacks of the settings that have something to see."""
+    context = Context(
+        seed=run.seed,
+        n_arms=run.spaces.n_arms,
+        grid=run.env.agent_map(),
+        stride=run.layout.stride,
+        learner=learner,
+        replay=replay,
+        evaluator=evaluator.evaluator,
+        intrinsic=bonus.measures,
+    )
+    return {name: spec.build(context) for name, spec in run.watching.items()}
+
+
+def named_by_class(callbacks: Sequence[TrainingCallback]) -> dict[str, TrainingCallback]:
+    """Name each by its class, and by its place if there are several of one."""
+    names = [type(callback).__name__ for callback in callbacks]
+    return {
+        name if names.count(name) == 1 else f"{name}{i}": callback
+        for i, (name, callback) in enumerate(zip(names, callbacks, strict=True))
+    }
 
 
 def exploring(run: Run, network: ValueNetwork, exploration: Exploration) -> Policy:
@@ -163,7 +229,13 @@ def written_at_most(run: Run, replay: SequenceSpec, run_dir: Path, checkpoint: M
     return checkpoint["replay"]["written"] + (1 + newer) * interval
 
 
-def logger_of(run: Run, run_dir: Path, config: Mapping[str, Any], checkpoint: Mapping[str, Any] | None) -> Logger:
+def logger_of(
+    run: Run,
+    run_dir: Path,
+    config: Mapping[str, Any],
+    checkpoint: Mapping[str, Any] | None,
+    declared: Mapping[str, Metric],
+) -> Logger:
     """Open the logger where the checkpoint, if there is one, left it."""
     return run.logger.build(
         run_dir,
@@ -171,7 +243,7 @@ def logger_of(run: Run, run_dir: Path, config: Mapping[str, Any], checkpoint: Ma
         name=f"{run.name}-seed{run.seed}",
         frames=checkpoint["frames"] if checkpoint else 0,
         state=checkpoint["logger"] if checkpoint else None,
-        family=not run.meta.single,
+        metrics=declared.values(),
     )
 
 
@@ -185,7 +257,7 @@ def announce(run: Run) -> None:
     )
 
 
-def collection(run: Run, acting: nn.Module, policy: Policy, around: Surroundings, like: EnvBase) -> Collection:
+def collection_of(run: Run, acting: nn.Module, policy: Policy, around: Surroundings, like: EnvBase) -> Collection:
     """Make the collector; `like` has steps like those of its environments."""
     if isinstance(run.collector, MultiAsyncSpec):
         step = like.fake_tensordict()

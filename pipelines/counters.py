@@ -20,9 +20,6 @@ class Counters:
     evaluation_due: bool = False  # it lacks the evaluation
     score: dict[str, float] = field(default_factory=dict)  # the last evaluation
     best_score: float | None = None
-    recent_returns: list[float] = field(default_factory=list)  # of the last training episodes, oldest first
-    sums: dict[str, float] = field(default_factory=dict)  # of measures since the last log
-    counts: dict[str, int] = field(default_factory=dict)
 
 
 # Returns are sums in float64, in which 200 000 times 0.1 is wrong by 1e-8. But the small worlds give their rewards in

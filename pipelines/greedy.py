@@ -29,6 +29,8 @@ class Greedy:
         curiosity: a copy of training's, whose statistics go on with what is seen here.
         around: what novelty and family add to the environments; its meta-controller chooses the arm that is evaluated.
         env: the environments.
+        learning: the curiosity of training; episodes begin with what it has learned.
+        acting: the bonus of training; they begin with its running statistics.
     """
 
     run: Run
@@ -37,18 +39,18 @@ class Greedy:
     curiosity: Curiosity
     around: Surroundings
     env: EnvBase
+    learning: Curiosity
+    acting: Bonus
 
     @property
     def evaluator(self) -> Meta:
         """What chooses the arm."""
         return self.around.meta
 
-    def evaluate(self, curiosity: Curiosity, bonus: Bonus, watch: Watch, *, frames: int) -> Episodes:
+    def evaluate(self, watch: Watch, *, frames: int) -> Episodes:
         """Run the episodes of an evaluation, after those, if any, by which the evaluator chooses their arm.
 
         Args:
-            curiosity: of training; these episodes begin with what it has learned.
-            bonus: of training; they begin with its running statistics.
             watch: as `run_episodes` has it, and with what it raises the evaluator goes back to where it was.
             frames: that training has come to; the episodes' seeds follow from it.
         """
@@ -56,33 +58,32 @@ class Greedy:
         try:
             if self.evaluator.tries:
                 with self.evaluator.trying():
-                    self._episodes("evaluator", self.evaluator.tries, curiosity, bonus, watch, frames)
-            return self._episodes("evaluation", self.run.eval_episodes, curiosity, bonus, watch, frames)
+                    self._episodes("evaluator", self.evaluator.tries, watch, frames)
+            return self._episodes("evaluation", self.run.eval_episodes, watch, frames)
         except BaseException:
             self.evaluator.load_state_dict(before)
             raise
 
-    def _episodes(
-        self, purpose: str, episodes: int, curiosity: Curiosity, bonus: Bonus, watch: Watch, frames: int
-    ) -> Episodes:
-        self.curiosity.load_state_dict(curiosity.state_dict())
-        self.around.bonus.adopt(bonus)
+    def _episodes(self, purpose: str, episodes: int, watch: Watch, frames: int) -> Episodes:
+        self.curiosity.load_state_dict(self.learning.state_dict())
+        self.around.bonus.adopt(self.acting)
         seed = seed_for(self.run.seed, purpose, frames)
         return run_episodes(self.env, self.policy, episodes=episodes, seed=seed, watch=watch)
 
-    def film(self, bonus: Bonus, path: Path, watch: Watch) -> None:
-        """Film episodes with the arm that is evaluated; they begin with the running statistics of `bonus`."""
+    def film(self, path: Path, watch: Watch) -> None:
+        """Film episodes with the arm that is evaluated."""
         meta = FixedArm(self.evaluator.greedy())
-        around = greedy_surroundings(self.run, self.curiosity, 1, like=bonus, meta=meta)
+        around = greedy_surroundings(self.run, self.curiosity, 1, like=self.acting, meta=meta)
         film(self.run, self.policy, around, seed=self.run.seed, path=path, watch=watch)
 
 
-def build_greedy(run: Run, network: RecurrentNetwork | SplitNetwork, bonus: Bonus) -> Greedy:
+def build_greedy(run: Run, network: RecurrentNetwork | SplitNetwork, learning: Curiosity, bonus: Bonus) -> Greedy:
     """Make the greedy side of a run.
 
     Args:
         run: the settings.
         network: whose copy acts here.
+        learning: of training.
         bonus: of training; with its running statistics the one here begins.
     """
     network = copy.deepcopy(network).requires_grad_(False).eval()
@@ -91,5 +92,12 @@ def build_greedy(run: Run, network: RecurrentNetwork | SplitNetwork, bonus: Bonu
     evaluator = run.meta.build_evaluator(envs, seed=seed_for(run.seed, "evaluator"))
     around = greedy_surroundings(run, curiosity, envs, like=bonus, meta=evaluator)
     return Greedy(
-        run=run, network=network, policy=Policy(network), curiosity=curiosity, around=around, env=around.build(envs)
+        run=run,
+        network=network,
+        policy=Policy(network),
+        curiosity=curiosity,
+        around=around,
+        env=around.build(envs),
+        learning=learning,
+        acting=bonus,
     )

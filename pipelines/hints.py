@@ -18,7 +18,10 @@ from modules.spec import UsageError
 
 CONF = str(Path(__file__).resolve().parents[1] / "conf")
 OVER_ALL = ("exp", "debug", "sweep")  # groups without a default: their options are added with +
-OPEN = "env.kwargs."  # the settings beneath are whatever an environment's constructor takes
+OPEN = (
+    "env.kwargs.",
+    "callbacks.",
+)  # beneath is whatever an environment's constructor takes, and callbacks of one's own
 FOLDERS = ("hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir")
 QUOTED = re.compile(r"""'([^'\\]|\\.)*'|"([^"\\]|\\.)*\"""", re.DOTALL)  # as Hydra reads it
 FURTHER = MappingProxyType(  # options of Hydra's own groups that further packages bring

@@ -1,20 +1,19 @@
-"""The one training loop: collect, store, learn, evaluate, log, save."""
+"""The one training loop: collect, store, learn, evaluate, call back, save."""
 
 import signal
-import statistics
-import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import asdict
-from types import MappingProxyType
+from pathlib import Path
+from time import perf_counter
 from typing import Any
 
 import torch
-from tensordict import TensorDictBase
 from torch import nn
 
 from modules import checkpoint, keys
-from modules.loggers import Progress
+from modules.evaluation import Watch
+from modules.loggers import Logger, Progress
+from modules.metrics import Means, refuse_undeclared
 from modules.schedule import crossed
 from modules.seeding import random_state, seed_for, set_random_state, undisturbed
 from pipelines.build import Parts
@@ -22,20 +21,12 @@ from pipelines.command import abandoned
 from pipelines.counters import Counters, reached
 from pipelines.signals import Stop
 
-EPISODE_MEASURES = MappingProxyType(  # means over the episodes that ended
-    {
-        "train/return_mean": keys.EPISODE_RETURN,
-        "train/length_mean": keys.STEP_COUNT,
-        "train/intrinsic_return_mean": keys.INTRINSIC_RETURN,
-        "meta/arm_mean": keys.ARM,
-    }
-)
-RECENT = 50  # episodes of the running mean
-STALENESS_ROWS = 32  # of which those count that do not start their episode
-
 
 class Loop:
-    """Runs built parts to the end, to an early stop or to a signal; its checkpoint holds everything."""
+    """Runs built parts to the end, to an early stop or to a signal; its checkpoint holds everything.
+
+    It is what callbacks see of the run, see `modules.callbacks.Training`.
+    """
 
     def __init__(self, parts: Parts, progress: Progress) -> None:
         self.parts = parts
@@ -43,15 +34,14 @@ class Loop:
         self.counters = Counters()
         self.stop_signal = 0  # set by a signal handler
         self.progress = progress
+        self._means = Means()  # of what learning measures
         self._resumed = False
         self._saved_at = -1  # frames
         self._afresh = True  # whether all environments start afresh before the next batch
-        self._clock = time.perf_counter()
-        self._busy_s: dict[str, float] = {}  # per phase since the last log
-        self._mark = (0, 0, self._clock)  # frames, updates and time at the last log
+        self._clock = perf_counter()
 
     def train(self) -> None:
-        """Run until `total_frames` or `stop_at_episodes`, or until an evaluation reaches one of the other goals.
+        """Run until `total_frames` or `stop_at_episodes`, or until an evaluation or a callback asks for the end.
 
         Raises:
             Stop: a signal came, or the multirun that this is a job of ended; state is that after the last whole batch.
@@ -60,63 +50,57 @@ class Loop:
         if not self._resumed:
             self.save()
         self._anneal()
-        push_weights(parts.learner.network, parts.acting)
-        parts.collection.push(c.frames)
-        push_weights(parts.learner.average, parts.greedy.network)
-        self._mark = (c.frames, parts.learner.updates, time.perf_counter())
+        self._push_weights()
+        push_weights(parts.learner.average, parts.evaluator.network)
+        parts.callbacks.tell("on_start", self)
         if c.row is None and self._over() and c.evaluated_at != c.frames:
-            c.row, c.evaluation_due = self._row(), True  # resumed at the end of a run that was not evaluated there
+            c.row, c.evaluation_due = self._measures(), True  # resumed at the end of a run that was not evaluated there
         if c.row is not None:
             self._finish_row()
             self.save()
-        batches = parts.collection.batches(self._must_end)
+        batches = parts.acting.collection.batches(self._must_end)
         while not self._over():
             self.obey()
             before = c.frames
-            with self._phase("collect"):
-                self._start_afresh()
-                if (found := next(batches, None)) is None:  # asked to end while it waited for workers
-                    continue
-                stream, batch = found
-                c.frames += batch.numel()
-                self._add(parts.around.bonus.measures())
-                self._record_episodes(batch)
-                parts.arms.add(batch)
-                parts.visits.add(batch)
-                parts.replay.extend(batch, stream)
+            self._start_afresh()
+            if (found := next(batches, None)) is None:  # asked to end while it waited for workers
+                continue
+            stream, batch = found
+            c.frames += batch.numel()
+            c.episodes += int(batch["next", keys.DONE].sum())
+            parts.replay.extend(batch, stream)
+            parts.callbacks.tell("on_batch", self, batch)
             if c.frames > run.warmup_frames:
                 c.owed += parts.replay.updates_owed(batch.numel())
-            with self._phase("learn"):
-                self._learn()
+            self._learn()
             self.progress.advance(batch.numel())
             self._when_due(before)
 
     def save(self) -> None:
         """Write a checkpoint of everything."""
         parts, c = self.parts, self.counters
-        c.wall_s, self._clock = self.wall_s(), time.perf_counter()
+        c.wall_s, self._clock = self.wall_s, perf_counter()
         state = {
             "counters": asdict(c),
+            "measures": self._means.state_dict(),
             "logger": parts.logger.state(),
-            **self._saved_policy(),
+            **self.parts.policy_state(c.frames),
             **{name: part.state_dict() for name, part in parts.stateful.items()},
             "random": random_state(),
         }
-        checkpoint.save(parts.run_dir / "checkpoints", c.frames, state, keep=self.run.keep_checkpoints)
+        path = checkpoint.save(parts.run_dir / "checkpoints", c.frames, state, keep=self.run.keep_checkpoints)
         self._saved_at = c.frames
+        parts.callbacks.tell("on_checkpoint", self, path)
 
     def load(self, state: Mapping[str, Any]) -> None:
         """Continue from a checkpoint; call it right before `train`."""
         self.counters = Counters(**state["counters"])
+        self._means.load_state_dict(state["measures"])
         for name, part in self.parts.stateful.items():
             part.load_state_dict(state[name])
         set_random_state(state["random"])
         self._resumed = True
         self._saved_at = self.counters.frames
-
-    def wall_s(self) -> float:
-        """Seconds spent so far, over all sittings."""
-        return self.counters.wall_s + time.perf_counter() - self._clock
 
     def end_episodes_and_save(self) -> None:
         """Save what is not saved yet: the running episodes end here, and the next start has its own seed."""
@@ -125,15 +109,54 @@ class Loop:
             self.counters.restarts += 1
             self.save()
 
-    def _over(self) -> bool:
-        return self.counters.frames >= self.run.total_frames or bool(
-            reached(self.run, self.counters.score, self.counters.episodes)
-        )
-
     def obey(self) -> None:
         """Raise `Stop` if the run is asked to end."""
         if self._must_end():
             raise Stop(self.stop_signal or signal.SIGTERM)
+
+    @property
+    def frames(self) -> int:
+        """Environment steps collected so far."""
+        return self.counters.frames
+
+    @property
+    def updates(self) -> int:
+        """Optimiser steps so far."""
+        return self.parts.learner.updates
+
+    @property
+    def episodes(self) -> int:
+        """Training episodes that ended so far."""
+        return self.counters.episodes
+
+    @property
+    def wall_s(self) -> float:
+        """Seconds spent so far, over all sittings."""
+        return self.counters.wall_s + perf_counter() - self._clock
+
+    @property
+    def run_dir(self) -> Path:
+        """Folder of the run."""
+        return self.parts.run_dir
+
+    @property
+    def logger(self) -> Logger:
+        """Where tables, pictures and films are shown."""
+        return self.parts.logger
+
+    def save_policy(self, path: Path) -> None:
+        """Write what is evaluated at this moment."""
+        checkpoint.write(path, self.parts.policy_state(self.counters.frames))
+
+    def film(self, path: Path) -> None:
+        """Film greedy episodes of what is evaluated at this moment."""
+        with undisturbed():
+            self.parts.evaluator.film(path, self._watch("filming"))
+
+    def _over(self) -> bool:
+        c = self.counters
+        ended = c.frames >= self.run.total_frames or reached(self.run, c.score, c.episodes)
+        return bool(ended or self.parts.callbacks.should_stop)
 
     def _must_end(self) -> bool:
         return bool(self.stop_signal) or abandoned()
@@ -141,50 +164,40 @@ class Loop:
     def _start_afresh(self) -> None:
         """Start the environments with the seed of this start, if a start or a save calls for it."""
         if self._afresh:
-            self.parts.collection.restart(seed_for(self.run.seed, "env", self.counters.restarts))
+            self.parts.acting.collection.restart(seed_for(self.run.seed, "env", self.counters.restarts))
             self._afresh = False
 
     def _learn(self) -> None:
         parts, c = self.parts, self.counters
-        self._add({parts.exploration.metric: self._anneal()})
+        self._add("exploration", self._anneal())
         while c.owed >= 1:
             c.owed -= 1
             rows = parts.replay.sample()
-            self._add({"replay/padding": 1 - rows[keys.MASK].float().mean()})
-            measures, errors = parts.learner.step(rows.to(self.run.torch_device))
-            self._add(measures)
-            self._add(parts.curiosity.step(rows))
+            learned, errors = parts.learner.step(rows.to(self.run.torch_device))
+            padding = {"replay/padding": 1 - rows[keys.MASK].float().mean()}
+            measures: dict[str, Any] = {**padding, **learned, **parts.auxiliary.step(rows)}
             if errors is not None:
                 parts.replay.update(rows, errors)
-        push_weights(parts.learner.network, parts.acting)
-        parts.collection.push(c.frames)
+            self._add("learning", measures)
+            parts.callbacks.tell("on_update", self, measures)
+        self._push_weights()
 
-    def _anneal(self) -> float:
-        self.parts.learner.anneal(self.counters.frames)
-        self.parts.replay.anneal(self.counters.frames)
-        return self.parts.exploration.anneal(self.counters.frames)
+    def _push_weights(self) -> None:
+        push_weights(self.parts.learner.network, self.parts.acting.network)
+        self.parts.acting.collection.push(self.counters.frames)
 
-    def _record_episodes(self, batch: TensorDictBase) -> None:
-        done = batch["next", keys.DONE]
-        ended = int(done.sum())
-        if ended:
-            self.counters.episodes += ended
-            of_episodes = {
-                name: batch["next", key][done.reshape(batch["next", key].shape)].sum()
-                for name, key in EPISODE_MEASURES.items()
-                if ("next", key) in batch.keys(include_nested=True)
-            }
-            self._add(of_episodes, ended)
-            in_time = (batch["next", keys.EPISODE_RETURN][..., 0].T, done[..., 0].T)  # [T, N], so that the last is last
-            self.counters.recent_returns += in_time[0][in_time[1]].tolist()
-            del self.counters.recent_returns[:-RECENT]
+    def _anneal(self) -> dict[str, float]:
+        frames, exploration = self.counters.frames, self.parts.acting.exploration
+        self.parts.learner.anneal(frames)
+        self.parts.replay.anneal(frames)
+        return {exploration.metric: exploration.anneal(frames)}
 
     def _when_due(self, before: int) -> None:
         run, c = self.run, self.counters
         # The last evaluation belongs to the last batch like any other, so that a save at the end covers it.
         evaluate = crossed(run.eval_every, before, c.frames) or self._over()
         if evaluate or crossed(run.log_every, before, c.frames):
-            c.row, c.evaluation_due = self._row(), evaluate
+            c.row, c.evaluation_due = self._measures(), evaluate
             self._finish_row()
         if crossed(run.save_every, before, c.frames) or self.parts.replay.must_save:
             self.end_episodes_and_save()
@@ -192,48 +205,29 @@ class Loop:
 
     def _evaluate(self) -> dict[str, float]:
         parts, c = self.parts, self.counters
-        push_weights(parts.learner.average, parts.greedy.network)
-        with self._phase("eval"), undisturbed():  # environments may draw from the global generators, training's own
-            episodes = parts.greedy.evaluate(parts.curiosity, parts.around.bonus, self._watch, frames=c.frames)
+        push_weights(parts.learner.average, parts.evaluator.network)
+        with undisturbed():  # environments may draw from the global generators, training's own
+            episodes = parts.evaluator.evaluate(self._watch("evaluating"), frames=c.frames)
         c.score, c.evaluated_at = episodes.metrics(), c.frames
         mean = c.score["eval/return_mean"]
-        if c.best_score is None or mean >= c.best_score:
-            c.best_score = mean
-            checkpoint.write(parts.run_dir / "checkpoints" / "best.pt", self._saved_policy())
+        c.best_score = mean if c.best_score is None else max(c.best_score, mean)
+        parts.callbacks.tell("on_evaluation", self, episodes)
         return c.score
 
-    def _watch(self, ended: int, episodes: int) -> None:
-        self.obey()
-        self.progress.wait("evaluating", ended, episodes)
+    def _watch(self, what: str) -> Watch:
+        def watch(ended: int, episodes: int) -> None:
+            self.obey()
+            self.progress.wait(what, ended, episodes)
 
-    def watch_film(self, ended: int, episodes: int) -> None:
-        """The same for a film."""
-        self.obey()
-        self.progress.wait("filming", ended, episodes)
+        return watch
 
-    def _saved_policy(self) -> dict[str, Any]:
-        """What the policy can be evaluated by later: a part of each checkpoint, and all of best.pt."""
+    def _measures(self) -> dict[str, float]:  # before an evaluation, whose interruption ends the running episodes
         parts = self.parts
-        return {
-            "run_id": parts.run_id,
-            "frames": self.counters.frames,
-            "network": parts.learner.average.state_dict(),
-            "curiosity": parts.curiosity.state_dict(),
-            "bonus": parts.around.bonus.state_dict(),
-            "arm": parts.greedy.evaluator.greedy(),
-        }
-
-    def _row(self) -> dict[str, float]:  # before an evaluation, whose interruption ends the running episodes
-        parts, c = self.parts, self.counters
-        metrics = {name: total / c.counts[name] for name, total in c.sums.items()}
-        c.sums, c.counts = {}, {}
-        return metrics | {
-            **({"train/return_mean_50": statistics.fmean(c.recent_returns)} if c.recent_returns else {}),
-            "train/episodes": c.episodes,
+        return self._means.take() | {
             "train/updates": parts.learner.updates,
             "replay/rows": len(parts.replay),
             "replay/fill": len(parts.replay) / parts.replay.settings.capacity_rows,
-            **self._staleness(),
+            **parts.callbacks.ask("measures", self),
         }
 
     def _finish_row(self) -> None:
@@ -242,43 +236,14 @@ class Loop:
         if c.evaluation_due:
             c.row = (c.row or {}) | self._evaluate()
             c.evaluation_due = False
-        arm = {} if self.run.meta.single else {"meta/greedy_arm": parts.greedy.evaluator.greedy()}
-        metrics = (c.row or {}) | arm | self._speed()
-        if arms := parts.arms.means():
-            parts.logger.arms(c.frames, arms)
-        parts.arms.clear()  # only now: on a full disk it is saved with what could not be written
+        metrics = (c.row or {}) | parts.callbacks.ask("measures_after", self)
         parts.logger.log(c.frames, metrics)
         c.row = None
         self.progress.show(metrics)
 
-    def _staleness(self) -> dict[str, float]:
-        replay, run = self.parts.replay, self.run
-        if not len(replay):
-            return {}
-        generator = torch.Generator().manual_seed(seed_for(run.seed, "staleness", self.counters.frames))
-        return self.parts.learner.staleness(replay.histories(STALENESS_ROWS, generator), run.layout.stride)
-
-    def _speed(self) -> dict[str, float]:
-        frames, updates, now = self.counters.frames, self.parts.learner.updates, time.perf_counter()
-        seconds = now - self._mark[2]
-        speed = {f"perf/{phase}_share": self._busy_s.get(phase, 0) / seconds for phase in ("collect", "learn", "eval")}
-        speed["perf/frames_per_s"] = (frames - self._mark[0]) / seconds
-        speed["perf/updates_per_s"] = (updates - self._mark[1]) / seconds
-        speed["perf/wall_s"] = self.wall_s()
-        self._mark, self._busy_s = (frames, updates, now), {}
-        return speed
-
-    def _add(self, measures: Mapping[str, Any], count: int = 1) -> None:
-        c = self.counters
-        for name, value in measures.items():
-            c.sums[name] = c.sums.get(name, 0.0) + float(value)
-            c.counts[name] = c.counts.get(name, 0) + count
-
-    @contextmanager
-    def _phase(self, name: str) -> Iterator[None]:
-        start = time.perf_counter()
-        yield
-        self._busy_s[name] = self._busy_s.get(name, 0) + time.perf_counter() - start
+    def _add(self, sender: str, measures: Mapping[str, Any]) -> None:
+        refuse_undeclared(sender, measures, self.run.declared)
+        self._means.add(measures)
 
 
 def push_weights(source: nn.Module, target: nn.Module) -> None:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from modules.plots import arms_over_time, learning_curve, visits_map
+from modules.plots import learning_curve
 from pipelines.loop import Loop
 from pipelines.schema import Run
 
@@ -11,18 +11,15 @@ def draw_pictures(loop: Loop) -> None:
     """Draw what there is to draw, and show what metrics.csv does not say."""
     parts, frames = loop.parts, loop.counters.frames
     learning_curve(parts.run_dir)
-    family = None if parts.run.meta.single else arms_over_time(parts.run_dir)
-    for picture in (family, visits_map(parts.run_dir, parts.visits.counts.numpy())):
-        if picture is not None:
-            parts.logger.image(frames, picture)
+    for picture in parts.callbacks.draw(loop):
+        parts.logger.image(frames, picture)
 
 
 def missing_pictures(run: Run, run_dir: Path, frames: int) -> list[Path]:
     """List the pictures and the film that a run which finished at `frames` has not, although it can have them."""
-    arms = [] if run.meta.single else [run_dir / "arms.png"]
-    visits = [] if run.env.grid_map() is None else [run_dir / "visits.png"]
-    pictures = [run_dir / "learning_curve.png", *arms, *visits, *([film_of(run_dir, frames)] if run.video else [])]
-    return [path for path in pictures if not path.exists()]
+    names = ["learning_curve.png", *(name for spec in run.watching.values() for name in spec.pictures)]
+    films = [film_of(run_dir, frames)] if run.video else []
+    return [path for path in [*(run_dir / name for name in names), *films] if not path.exists()]
 
 
 def film_of(run_dir: Path, frames: int) -> Path:
@@ -34,5 +31,5 @@ def draw_film(loop: Loop) -> None:
     """Film greedy episodes, and show them."""
     parts, frames = loop.parts, loop.counters.frames
     path = film_of(parts.run_dir, frames)
-    parts.greedy.film(parts.around.bonus, path, loop.watch_film)
+    loop.film(path)
     parts.logger.video(frames, path)

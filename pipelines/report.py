@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import NoReturn
 
 from modules.files import refuse_unwritable, write_bytes, write_text
-from modules.loggers.metrics import METRICS
 from modules.plots import Difference, GroupCurve, Panel, draw_report
 from modules.runs import RANDOM_PLAY, SCORE_METRIC, find_runs, load_run
 from modules.spec import UsageError
 from pipelines.caveats import notes
 from pipelines.command import command
 from pipelines.comparison import Group, compare, group_curve, group_runs, newest
+from pipelines.metrics_page import known
 from pipelines.output import one_line, write
 from pipelines.settings import folder
 from pipelines.tables import difference_table, group_table, result_table, run_table
@@ -141,7 +141,8 @@ def _random_play(options: argparse.Namespace, groups: Sequence[Group]) -> list[L
 
 def _axis_label(metric: str) -> str:
     names = {SCORE_METRIC: "greedy return per episode", "eval/length_mean": "steps per greedy episode"}
-    return names.get(metric, metric) + "".join(f" [{known.unit}]" for known in METRICS if known.name == metric)
+    unit = known()[metric].unit if metric in known() else ""
+    return names.get(metric, metric) + (f" [{unit}]" if unit else "")
 
 
 def _curves(options: argparse.Namespace, groups: Sequence[Group], quantity: str) -> list[Curves]:

@@ -4,9 +4,9 @@ import logging
 import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, with_config
 
 from modules import checkpoint
 from modules.seeding import random_state, set_random_state
@@ -16,8 +16,9 @@ from pipelines.saved import POLICY, impossible, refuse_another_runs
 from pipelines.schema import Run
 
 log = logging.getLogger("recall")
-ALL = POLICY | dict.fromkeys(("counters", "logger", "random", "learner", "replay"), Mapping)
-ALL |= dict.fromkeys(("meta", "evaluator", "arms", "visits"), Mapping)
+ALL = POLICY | dict.fromkeys(("counters", "measures", "logger", "random", "learner", "replay"), Mapping)
+ALL |= dict.fromkeys(("meta", "evaluator", "callbacks"), Mapping)
+MEASURES = TypeAdapter(dict[Literal["sums", "counts"], dict[str, Annotated[float, Field(allow_inf_nan=False)]]])
 COUNTERS = TypeAdapter(with_config(ConfigDict(extra="forbid"))(Counters))
 
 
@@ -56,12 +57,16 @@ def uncountable(state: Mapping[str, Any], path: Path, run: Run) -> Iterator[str]
         yield "one of its counters is no number"
     if path.name != checkpoint.path_of(path.parent, state["frames"]).name or c.frames != state["frames"]:
         yield f"it was saved at frame {state['frames']}, not at that of its name"
-    numbers = (c.episodes, c.restarts, c.owed, c.wall_s, *c.counts.values())
+    numbers = (c.episodes, c.restarts, c.owed, c.wall_s)
     if any(number < 0 for number in numbers) or not -1 <= c.evaluated_at <= c.frames:
         yield "one of its counters is negative, or of a frame to come"
-    floats = (c.owed, c.wall_s, *c.score.values(), *c.sums.values(), 0 if c.best_score is None else c.best_score)
-    if not all(map(math.isfinite, floats)) or c.sums.keys() != c.counts.keys():
+    floats = (c.owed, c.wall_s, *c.score.values(), 0 if c.best_score is None else c.best_score)
+    if not all(map(math.isfinite, floats)):
         yield "one of its counters is not finite"
+    try:
+        MEASURES.validate_python(state["measures"])
+    except ValidationError:
+        yield "its measures are no sums and counts"
     written = state["replay"].get("written", 0 if run.replay.on_policy else None)
     if not isinstance(written, int) or written < 0:
         yield f"its replay has {written!r} rows"

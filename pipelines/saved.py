@@ -23,6 +23,7 @@ from modules.seeding import seed_everything
 from modules.spec import UsageError
 from modules.stateful import put_back
 from pipelines.around import CPU, Surroundings, greedy_surroundings
+from pipelines.older import as_before
 from pipelines.output import quoted
 from pipelines.plugins import read_yaml, refuse_lookups, values_of, with_plugins
 from pipelines.schema import Run, read
@@ -48,6 +49,7 @@ def load_run(run_dir: Path, plugins: Sequence[str]) -> tuple[Run, dict[str, Any]
         raise UsageError(f"{run_dir}: no run is there (it has no config.yaml){hint}")
     config = values_of(read_yaml(path))
     refuse_lookups(config, path)
+    config = as_before(config)
     config = with_plugins(config, run_dir, plugins)
     return read(OmegaConf.create(config)), config
 
@@ -90,7 +92,7 @@ def refuse_another_runs(state: Mapping[str, Any], path: Path, run_dir: Path) -> 
 def impossible(state: Mapping[str, Any], kinds: Mapping[str, type], run: Run) -> Iterator[str]:
     """Say what in a checkpoint is missing, of another type than in `kinds`, or out of its bounds."""
     if missing := [name for name in kinds if name not in state]:
-        yield f"it has no {' and no '.join(missing)}, which best.pt and other programs' files lack"
+        yield f"it has no {' and no '.join(missing)}, which best.pt, older runs and other programs' files lack"
         return
     for name, kind in kinds.items():
         if not isinstance(state[name], kind) or isinstance(state[name], bool):

@@ -13,19 +13,22 @@ from omegaconf.errors import OmegaConfBaseException
 from pydantic import Field, InstanceOf, TypeAdapter, ValidationError
 
 from modules import keys
+from modules.callbacks import CallbackSpec
 from modules.collect import CollectorSpec
 from modules.envs.base import EnvSpec
+from modules.evaluation import METRICS
 from modules.exploration import ExplorationSpec
 from modules.intrinsic import IntrinsicSpec
 from modules.keys import Spaces
 from modules.loggers import LoggerSpec
 from modules.losses.base import LossSpec, Rows
 from modules.meta import Arms, MetaSpec
+from modules.metrics import Metric
 from modules.networks.spec import NetworkSpec
 from modules.optim import AdamSpec
 from modules.replay.base import ReplaySpec
 from modules.replay.rows import Layout
-from modules.spec import Spec, UsageError, sentences, spec
+from modules.spec import Spec, UsageError, declared, sentences, spec
 from pipelines.plugins import Plugins, import_plugins, refused_target
 
 Count = Annotated[int, Field(ge=0)]
@@ -62,6 +65,8 @@ class Run(Spec):
             your own, for a `_target_`, or register environments.
     """
 
+    metrics = METRICS
+
     name: Annotated[str, Field(min_length=1, pattern=r"^[\w.-]*[\w-][\w.-]*$")]  # a folder: not `..`
     seed: Count
     device: Literal["auto", "cpu", "cuda"]
@@ -91,6 +96,7 @@ class Run(Spec):
     meta: InstanceOf[MetaSpec]
     optim: InstanceOf[AdamSpec]
     logger: InstanceOf[LoggerSpec]
+    callbacks: dict[str, InstanceOf[CallbackSpec]]
 
     @cached_property
     def spaces(self) -> Spaces:
@@ -102,6 +108,16 @@ class Run(Spec):
     def arms(self) -> Arms:
         """The family of policies."""
         return self.meta.table(self.loss.gamma)
+
+    @cached_property
+    def watching(self) -> dict[str, CallbackSpec]:
+        """The callbacks that have something to see in this run."""
+        return {name: spec for name, spec in self.callbacks.items() if spec.applies(self)}
+
+    @cached_property
+    def declared(self) -> dict[str, Metric]:
+        """The metrics of all parts; raises `UsageError` if two declare one name in different words."""
+        return declared(replace(self, callbacks=self.watching))
 
     @property
     def rows(self) -> Rows:

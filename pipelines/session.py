@@ -5,16 +5,15 @@ import json
 import logging
 import re
 import signal
-import subprocess
 import traceback
-from collections.abc import Callable, Iterator, Mapping
-from importlib.metadata import version
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
 from modules import checkpoint as checkpoints
+from modules.callbacks import TrainingCallback
 from modules.errors import BadValueError, NonFiniteError, told
 from modules.files import refuse_unwritable, said, write_text
 from modules.lock import lock
@@ -29,12 +28,12 @@ from pipelines.pictures import draw_film, draw_pictures, missing_pictures
 from pipelines.plugins import LOOKUP
 from pipelines.schema import Run, read
 from pipelines.signals import Asked, Stop, handled_by
+from pipelines.summary import put_summary
 
 log = logging.getLogger("recall")
-PACKAGES = ("torch", "torchrl", "tensordict", "gymnasium", "hydra-core", "numpy", "numba")
 
 
-def start(cfg: DictConfig, run_dir: Path, *, bar: bool) -> float | None:
+def start(cfg: DictConfig, run_dir: Path, *, bar: bool, callbacks: Sequence[TrainingCallback] = ()) -> float | None:
     """Begin a run in `run_dir`; returns its score, or None for a dry run."""
     refuse_existing(run_dir)
     try:
@@ -46,7 +45,7 @@ def start(cfg: DictConfig, run_dir: Path, *, bar: bool) -> float | None:
     if run.dry:
         log.info("dry run: the configuration is sound")
         return None
-    return execute(run, run_dir, config_of(cfg), None, bar=bar)
+    return execute(run, run_dir, config_of(cfg), None, bar=bar, callbacks=callbacks)
 
 
 def config_of(cfg: DictConfig) -> dict[str, Any]:
@@ -70,7 +69,13 @@ def config_of(cfg: DictConfig) -> dict[str, Any]:
 
 
 def execute(
-    run: Run, run_dir: Path, config: Mapping[str, Any], checkpoint: Mapping[str, Any] | None, *, bar: bool
+    run: Run,
+    run_dir: Path,
+    config: Mapping[str, Any],
+    checkpoint: Mapping[str, Any] | None,
+    *,
+    bar: bool,
+    callbacks: Sequence[TrainingCallback] = (),
 ) -> float | None:
     """Train until the end, a signal or an error; everything is saved and closed in each case.
 
@@ -85,7 +90,7 @@ def execute(
     asked = Asked()
     with locked(run_dir), crashes_told(run_dir), handled_by(asked):
         try:
-            loop = begun(run, run_dir, config, checkpoint, bar=bar)
+            loop = begun(run, run_dir, config, checkpoint, callbacks, bar=bar)
         except BaseException as error:
             raise not_begun(error, run, run_dir, checkpoint) from None
         asked.loop = loop
@@ -148,6 +153,11 @@ def trained(loop: Loop) -> tuple[int, str]:
             status, code, sentence = ended_by(KeyboardInterrupt(), loop)
             del again
         log.error("%s", sentence)
+    try:
+        loop.parts.callbacks.tell("on_end", loop, status)
+    except Exception as error:
+        log.error("%s", told(error))
+        status, code, sentence = ("failed", 1, told(error)) if not code else (status, code, sentence)
     with contextlib.suppress(KeyboardInterrupt):  # whoever asked twice does not wait for everything to close
         finish(loop, status)
     if loop.stop_signal and not code:
@@ -245,45 +255,6 @@ def report(loop: Loop) -> None:
 
 def write_summary(loop: Loop, status: str) -> dict[str, Any]:
     """Write summary.json, atomically, and return what it says."""
-    parts, wall_s = loop.parts, loop.wall_s()
+    parts, wall_s = loop.parts, loop.wall_s
     counts = {"updates": parts.learner.updates, "wall_s": wall_s, "run_id": parts.run_id}
     return put_summary(loop.run, parts.run_dir, loop.counters, status, **counts)
-
-
-def put_summary(
-    run: Run, run_dir: Path, c: Counters, status: str, *, updates: int = 0, wall_s: float = 0.0, run_id: str = ""
-) -> dict[str, Any]:
-    """Do so for a run that may not have a loop yet."""
-    summary = {
-        "exp": run.name,
-        "seed": run.seed,
-        "run_id": run_id,
-        "memory": run.network.memory.name,
-        "status": status,
-        "frames": c.frames,
-        "updates": updates,
-        "train_episodes": c.episodes,
-        "wall_s": round(wall_s, 2),
-        "score": c.score.get("eval/return_mean"),
-        "score_std": c.score.get("eval/return_std"),
-        "score_min": c.score.get("eval/return_min"),
-        "episodes": c.score.get("eval/episodes"),
-        "eval_envs": min(run.eval_episodes, run.eval_envs),
-        "best_score": c.best_score,
-        "device": str(run.torch_device),
-        "commit": commit(),
-        "versions": {name: version(name) for name in PACKAGES},
-    }
-    write_text(run_dir / "summary.json", json.dumps(summary, indent=2) + "\n")
-    return summary
-
-
-def commit() -> str | None:
-    """The commit of the checkout that this code runs from; None outside one."""
-    here = Path(__file__).resolve().parent
-    try:
-        command = ["git", "describe", "--always", "--dirty", "--abbrev=40"]
-        done = subprocess.run(command, cwd=here, capture_output=True, text=True, check=False)
-    except OSError:
-        return None
-    return done.stdout.strip() or None

@@ -17,6 +17,7 @@ from pipelines.hints import CONF, OVER_ALL, options
 from pipelines.output import write
 from pipelines.schema import Run
 
+SEVERAL = "callbacks"  # a group whose options have several parts
 LIMITS = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
 HEAD = """# Settings
 
@@ -29,14 +30,25 @@ def page() -> str:
     """Write the page."""
     kinds: dict[tuple[str, type[Spec]], list[str]] = {}
     for group, option in options():
-        if group not in (*OVER_ALL, "algo"):
+        if group not in (*OVER_ALL, "algo", SEVERAL):
             kinds.setdefault((group, kind_of(group, option)), []).append(option)
     groups = {kind for _, kind in kinds}
     parts = [HEAD, *section("The top level", Run, {}, groups)]
     for (group, kind), names in kinds.items():
         comments = {key: text for name in names for key, text in commented(group, name).items()}
         parts += section(" or ".join(f"`{group}={name}`" for name in names), kind, comments, groups)
+    for group, option in options(SEVERAL):
+        for name, node in OmegaConf.load(Path(CONF, group, f"{option}.yaml")).items():
+            parts += section(f"`{group}.{name}`", located(node["_target_"]), {}, groups)
     return "\n\n".join(parts) + "\n"
+
+
+def located(target: str) -> type[Spec]:
+    """Find a spec by its name."""
+    kind = locate(target)
+    assert isinstance(kind, type)
+    assert issubclass(kind, Spec)
+    return kind
 
 
 def kind_of(group: str, option: str) -> type[Spec]:
@@ -45,10 +57,7 @@ def kind_of(group: str, option: str) -> type[Spec]:
     assert isinstance(content, DictConfig)
     if "_target_" not in content:
         return kind_of(group, content["defaults"][0])
-    kind = locate(content["_target_"])
-    assert isinstance(kind, type)
-    assert issubclass(kind, Spec)
-    return kind
+    return located(content["_target_"])
 
 
 def commented(group: str, option: str) -> dict[str, str]:

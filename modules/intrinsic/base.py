@@ -8,6 +8,7 @@ from tensordict import TensorDictBase
 from torch import Tensor
 
 from modules.keys import Spaces
+from modules.metrics import Metric
 from modules.spec import Spec, spec
 from modules.stateful import Stateful
 
@@ -68,6 +69,9 @@ class IntrinsicSpec(Spec):
     """Settings of an intrinsic reward; `rewards` says whether there is one."""
 
     rewards: ClassVar[bool] = True
+    metrics = (
+        Metric("intrinsic/reward_mean", "intrinsic reward", "mean intrinsic reward of a step, before β weights it"),
+    )
 
     def build(self, spaces: Spaces, device: torch.device) -> Curiosity:
         """Make networks and statistics."""
@@ -78,6 +82,7 @@ class IntrinsicSpec(Spec):
 class NoneSpec(IntrinsicSpec):
     """No intrinsic reward."""
 
+    metrics = ()
     rewards = False
 
     def build(self, spaces: Spaces, device: torch.device) -> "NoCuriosity":

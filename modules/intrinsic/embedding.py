@@ -14,6 +14,7 @@ from torch.func import stack_module_state
 from modules.intrinsic.parts import DescentSpec, encoder, last_steps
 from modules.intrinsic.stacked import stacked
 from modules.keys import Spaces
+from modules.metrics import Metric
 from modules.networks.torsos import TorsoSpec
 from modules.spec import Spec, spec
 from modules.stateful import HasState, Stateful
@@ -94,6 +95,15 @@ class InverseDynamicsSpec(EmbeddingSpec):
         last_frames: steps at the end of each row that are learned from.
         descent: optimiser of embedding and head; its weight decay is NGU's L2 weight of action prediction.
     """
+
+    metrics = (
+        Metric(
+            "intrinsic/inverse_loss",
+            "nats",
+            "mean cross-entropy of the action that the embedding is learned by, over the updates",
+        ),
+        Metric("intrinsic/inverse_accuracy", "share", "actions that it tells right"),
+    )
 
     torso: InstanceOf[TorsoSpec]
     features: Count

@@ -17,9 +17,11 @@ from modules.intrinsic.memory import EpisodicSpec
 from modules.intrinsic.parts import misfits
 from modules.intrinsic.rnd import DistillationSpec, RandomDistillation
 from modules.keys import Spaces
+from modules.metrics import Metric
 from modules.spec import spec
 from modules.stateful import HasState, Stateful
 
+EPISODIC = Metric("intrinsic/episodic_mean", "1", "its part within the episode (NGU, algorithm 1): mean r_episodic")
 Scale = Annotated[float, Field(gt=0)]
 
 
@@ -32,6 +34,8 @@ class EpisodicNoveltySpec(IntrinsicSpec):
         embedding: what of an observation counts.
         memory: the episodic memory.
     """
+
+    metrics = (*IntrinsicSpec.metrics, EPISODIC)
 
     scale: Scale
     embedding: InstanceOf[EmbeddingSpec]
@@ -58,6 +62,12 @@ class NguSpec(IntrinsicSpec):
         memory: the episodic memory.
         lifelong: random network distillation, the modulator α.
     """
+
+    metrics = (
+        *IntrinsicSpec.metrics,
+        EPISODIC,
+        Metric("intrinsic/alpha_mean", "1", "its part over the whole run: mean α, from 1 to L"),
+    )
 
     scale: Scale
     embedding: InstanceOf[EmbeddingSpec]

@@ -12,6 +12,7 @@ from modules.errors import NonFiniteError
 from modules.intrinsic.moments import RunningMoments
 from modules.intrinsic.parts import DescentSpec, encoder, finite, last_steps
 from modules.keys import Spaces
+from modules.metrics import Metric
 from modules.networks.torsos import TorsoSpec
 from modules.spec import Spec, spec
 from modules.stateful import HasState, Stateful
@@ -34,6 +35,8 @@ class DistillationSpec(Spec):
         last_frames: steps at the end of each row that the predictor learns from.
         descent: optimiser of the predictor.
     """
+
+    metrics = (Metric("intrinsic/rnd_loss", "1", "mean error of random network distillation over the updates"),)
 
     torso: InstanceOf[TorsoSpec]
     features: Count

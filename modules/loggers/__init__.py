@@ -1,8 +1,7 @@
 """Where a run's numbers go: nowhere, CSV, TensorBoard, W&B or several at once, all under one schema."""
 
-from modules.loggers.arms import ArmTally
 from modules.loggers.base import Logger
 from modules.loggers.console import Progress, Waiting
 from modules.loggers.spec import LoggerSpec
 
-__all__ = ["ArmTally", "Logger", "LoggerSpec", "Progress", "Waiting"]
+__all__ = ["Logger", "LoggerSpec", "Progress", "Waiting"]

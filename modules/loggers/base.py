@@ -4,24 +4,22 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from modules.loggers.arms import ArmEpisodes
-
 State = dict[str, str | int]
+Row = Mapping[str, float | None]
 
 
 class Logger(Protocol):
     """One destination of a run's numbers; the x of everything is the environment frames collected so far."""
 
     def log(self, frames: int, metrics: Mapping[str, float]) -> None:
-        """Write one log event.
-
-        Raises:
-            KeyError: a name that is not in `modules.loggers.metrics.METRICS`.
-        """
+        """Write one log event, of metrics that are declared."""
         ...
 
-    def arms(self, frames: int, arms: Sequence[ArmEpisodes]) -> None:
-        """Write what each arm of the family did since the last such event, arm 0 first."""
+    def table(self, name: str, frames: int, rows: Sequence[Row]) -> None:
+        """Write rows of a table of that name, at least one.
+
+        All have the same columns, of which the first says which row it is. None is a number that is not there.
+        """
         ...
 
     def image(self, frames: int, path: Path) -> None:
@@ -39,3 +37,13 @@ class Logger(Protocol):
     def state(self) -> State:
         """Return what a resumed run needs to continue the same log, with everything logged so far on disk."""
         ...
+
+
+def numbers_in(name: str, rows: Sequence[Row]) -> dict[str, float]:
+    """Name the numbers of a table one by one, as TABLE/COLUMN/ROW; whole numbers have two digits, so that they sort."""
+    found: dict[str, float] = {}
+    for row in rows:
+        first, *others = row
+        which = f"{row[first]:02d}" if isinstance(row[first], int) else str(row[first])
+        found |= {f"{name}/{column}/{which}": value for column in others if (value := row[column]) is not None}
+    return found

@@ -16,6 +16,7 @@ SILENCE_S = 30  # between two words about something that takes long
 _SHOWN = {
     "eval/return_mean": "score {:.4g}",
     "loss/q": "loss {:.2g}",
+    "loss/policy": "loss {:.2g}",
     "train/epsilon": "ε {:.2f}",
     "train/temperature": "temperature {:.2g}",
     "perf/frames_per_s": "{:.0f} frames/s",

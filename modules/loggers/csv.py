@@ -1,22 +1,20 @@
-"""CSV: `metrics.csv`, reproducible byte for byte, `timing.csv`, which depends on the clock, and `arms.csv`."""
+"""CSV: `metrics.csv`, reproducible byte for byte, `timing.csv`, which depends on the clock, and tables."""
 
 import errno
-import math
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from modules.files import about, open_itself, refuse_link
-from modules.loggers.arms import COLUMNS, ArmEpisodes, played
-from modules.loggers.base import State
-from modules.loggers.metrics import check, columns
+from modules.loggers.base import Row, State
+from modules.metrics import Metric
 from modules.spec import UsageError
 
-# Key of the state → file and columns. The timing metrics are apart so that a resumed run's metrics.csv can be
-# compared byte for byte with an uninterrupted run's.
-_FILES = {"metrics_csv": ("metrics.csv", columns()), "timing_csv": ("timing.csv", columns(timing=True))}
-_ARMS = {"arms_csv": ("arms.csv", COLUMNS)}
+# The timing metrics are apart so that a resumed run's metrics.csv can be compared byte for byte with an uninterrupted
+# run's.
+METRICS, TIMING = "metrics", "timing"
 
 
 class _Table:
@@ -24,7 +22,7 @@ class _Table:
 
     Args:
         path: the file; it must not exist, or hold at least `offset` bytes under the same header.
-        names: the columns after `frames`.
+        names: the columns after `frames`; None takes those of the file.
         offset: its length in bytes when the checkpoint was saved; None starts the file.
         kept: of a resumed run whose checkpoint knows no offset, because it was logged elsewhere then: the frames up to
             which the rows of a file that is there stay; None refuses such a file.
@@ -33,19 +31,18 @@ class _Table:
         UsageError: the file exists, is missing, is a link, is too short or has other columns.
     """
 
-    def __init__(self, path: Path, names: tuple[str, ...], offset: int | None, kept: int | None) -> None:
+    def __init__(self, path: Path, names: tuple[str, ...] | None, offset: int | None, kept: int | None) -> None:
         refuse_link(path)
-        self.names = names
+        self.names = names or ()
         self._path = path
         self._offset: int | None = None
-        header = (",".join(("frames", *names)) + "\n").encode()
         if offset is None and kept is not None and path.exists():
             offset = _bytes_up_to(path, kept)
         if offset is None:
             if path.exists():
                 raise UsageError(f"{path} exists already: resume that run or choose another run directory.")
             self._file = open_itself(path, "xb", buffering=0)
-            self._file.write(header)
+            self._file.write((",".join(("frames", *self.names)) + "\n").encode())
             return
         if not path.is_file() or path.stat().st_size < offset:
             raise UsageError(
@@ -53,9 +50,11 @@ class _Table:
                 "restore it from a copy."
             )
         self._file = open_itself(path, "r+b", buffering=0)
-        if self._file.readline() != header:
+        first, *there = self._file.readline().decode(errors="replace").rstrip("\n").split(",")
+        if first != "frames" or set(names or ()) - set(there):
             self._file.close()
             raise UsageError(f"{path} has other columns than this version writes: resume with the commit of the run.")
+        self.names = tuple(there)
         self._file.seek(max(0, offset - 1))
         if self._file.read(1) != b"\n":
             self._file.close()
@@ -97,9 +96,11 @@ class _Table:
 class CsvLogger:
     """One row per log event in `metrics.csv` and `timing.csv` of `run_dir`; `pipelines.report` reads them.
 
+    Tables have files of their own, which begin with their first row.
+
     Args:
         run_dir: an existing folder.
-        family: whether there are arms, which have a file of their own, one row per log event and arm.
+        metrics: that the run declares, in the order of their columns. A resumed run keeps the columns that there are.
         state: what `state()` gave at the checkpoint that the run resumes from, without the keys of this logger if
             it was not among the destinations then; None for a new run, which starts new files.
         frames: those of that checkpoint.
@@ -108,34 +109,56 @@ class CsvLogger:
         UsageError: files that exist already, or that do not fit `state`.
     """
 
-    def __init__(self, run_dir: Path, *, family: bool, state: Mapping[str, str | int] | None, frames: int = 0) -> None:
+    def __init__(
+        self, run_dir: Path, *, metrics: Iterable[Metric], state: Mapping[str, str | int] | None, frames: int = 0
+    ) -> None:
+        self._run_dir, self._kept = run_dir, None if state is None else frames
+        self._logged = f"{METRICS}_csv" in (state or {})  # then a table that the state does not know had no row yet
         self._tables: dict[str, _Table] = {}
         self._state: State | None = None
+        offsets = {key.removesuffix("_csv"): int(at) for key, at in (state or {}).items() if key.endswith("_csv")}
+        declared = [*metrics]
         try:
-            for key, (file, names) in (_FILES | _ARMS if family else _FILES).items():
-                offset = (state or {}).get(key)
-                kept = None if state is None else frames
-                self._tables[key] = _Table(run_dir / file, names, None if offset is None else int(offset), kept)
+            for name in dict.fromkeys((METRICS, TIMING, *offsets)):
+                names = None
+                if name in (METRICS, TIMING):
+                    names = tuple(metric.name for metric in declared if metric.timing == (name == TIMING))
+                self._open(name, names, offsets.get(name))
         except UsageError:
             self._close()
             raise
         for table in self._tables.values():  # only once all of them are there: one that is not changes none
             table.go_back()
 
+    def _open(self, name: str, names: tuple[str, ...] | None, offset: int | None) -> _Table:
+        kept = -1 if self._logged else self._kept
+        self._tables[name] = _Table(self._run_dir / f"{name}.csv", names, offset, kept)
+        return self._tables[name]
+
     def log(self, frames: int, metrics: Mapping[str, float]) -> None:
         """Append one row to each file of metrics, or to none if the disk is full; not measured = empty cell."""
-        check(metrics)
-        tables = [self._tables[key] for key in _FILES]
+        tables = [self._tables[METRICS], self._tables[TIMING]]
         with self._all_or_nothing(tables):
             for table in tables:
                 table.append(frames, [[float(metrics[name]) if name in metrics else None for name in table.names]])
 
-    def arms(self, frames: int, arms: Sequence[ArmEpisodes]) -> None:
-        """Append one row for each arm that has episodes."""
-        rows = [(number, arm.episodes, arm.return_mean, arm.intrinsic_return_mean) for number, arm in played(arms)]
-        measured = [[None if math.isnan(value) else value for value in row] for row in rows]
-        with self._all_or_nothing([self._tables["arms_csv"]]):
-            self._tables["arms_csv"].append(frames, measured)
+    def table(self, name: str, frames: int, rows: Sequence[Row]) -> None:
+        """Append rows to NAME.csv, all or none.
+
+        Raises:
+            ValueError: a name that no table can have, or other columns than those of its first row.
+        """
+        if not re.fullmatch(r"[A-Za-z][\w-]*", name) or name in (METRICS, TIMING):
+            raise ValueError(f"no table can be called {name!r}: letters, digits, _ and -, and not metrics or timing")
+        columns = tuple(rows[0])
+        table = self._tables.get(name)
+        if table is None:
+            table = self._open(name, columns, None)
+            table.go_back()
+        if any(tuple(row) != table.names for row in rows):
+            raise ValueError(f"table {name} has the columns {', '.join(table.names)}, not {', '.join(columns)}")
+        with self._all_or_nothing([table]):
+            table.append(frames, [list(row.values()) for row in rows])
 
     def image(self, frames: int, path: Path) -> None:
         """Do nothing: the file itself is in the run directory."""
@@ -152,7 +175,7 @@ class CsvLogger:
 
     def state(self) -> State:
         """Return the length of each file in bytes."""
-        return self._state or {key: table.sync() for key, table in self._tables.items()}
+        return self._state or {f"{name}_csv": table.sync() for name, table in self._tables.items()}
 
     @contextmanager
     def _all_or_nothing(self, tables: Sequence[_Table]) -> Iterator[None]:

@@ -6,9 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from modules.errors import told
-from modules.loggers.arms import ArmEpisodes
-from modules.loggers.base import Logger, State
-from modules.loggers.metrics import check
+from modules.loggers.base import Logger, Row, State
 
 log = logging.getLogger("recall")
 NEEDED = "csv"  # what resuming reads
@@ -32,12 +30,11 @@ class ManyLoggers:
 
     def log(self, frames: int, metrics: Mapping[str, float]) -> None:
         """Write one log event everywhere."""
-        check(metrics)
         self._each(lambda logger: logger.log(frames, metrics))
 
-    def arms(self, frames: int, arms: Sequence[ArmEpisodes]) -> None:
-        """Write what each arm did everywhere."""
-        self._each(lambda logger: logger.arms(frames, arms))
+    def table(self, name: str, frames: int, rows: Sequence[Row]) -> None:
+        """Write rows of a table everywhere."""
+        self._each(lambda logger: logger.table(name, frames, rows))
 
     def image(self, frames: int, path: Path) -> None:
         """Show the picture everywhere."""

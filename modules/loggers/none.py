@@ -3,20 +3,16 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from modules.loggers.arms import ArmEpisodes
-from modules.loggers.base import State
-from modules.loggers.metrics import check
+from modules.loggers.base import Row, State
 
 
 class NoLogger:
-    """Null object: refuses unknown names like every logger, and writes nothing."""
+    """Null object."""
 
     def log(self, frames: int, metrics: Mapping[str, float]) -> None:
-        """Check the names only."""
-        del frames
-        check(metrics)
+        """Do nothing."""
 
-    def arms(self, frames: int, arms: Sequence[ArmEpisodes]) -> None:
+    def table(self, name: str, frames: int, rows: Sequence[Row]) -> None:
         """Do nothing."""
 
     def image(self, frames: int, path: Path) -> None:

@@ -10,6 +10,7 @@ from modules.loggers.base import Logger
 from modules.loggers.csv import CsvLogger
 from modules.loggers.many import NEEDED, ManyLoggers
 from modules.loggers.none import NoLogger
+from modules.metrics import Metric
 from modules.spec import Spec, UsageError, spec
 
 Sink = Literal["csv", "tensorboard", "wandb"]
@@ -58,7 +59,7 @@ class LoggerSpec(Spec):
         name: str,
         frames: int,
         state: Mapping[str, str | int] | None,
-        family: bool = False,
+        metrics: Iterable[Metric] = (),
     ) -> Logger:
         """Open the log of a run, in an existing `run_dir`.
 
@@ -68,7 +69,7 @@ class LoggerSpec(Spec):
             name: the name of the W&B run where `self.name` is null.
             frames: those of the checkpoint that the run resumes from; 0 for a new run.
             state: what `Logger.state()` gave at that checkpoint; None for a new run.
-            family: whether there are several arms, for `Logger.arms`.
+            metrics: that the run declares, in the order of their columns.
 
         Raises:
             UsageError: no W&B login (before anything is created); a log that exists or does not fit `state`.
@@ -77,7 +78,7 @@ class LoggerSpec(Spec):
         for problem in self.needs(None):
             raise UsageError(problem)
         destinations: dict[Sink, Callable[[], Logger]] = {
-            "csv": lambda: CsvLogger(run_dir, family=family, state=state, frames=frames),
+            "csv": lambda: CsvLogger(run_dir, metrics=metrics, state=state, frames=frames),
             "tensorboard": lambda: tensorboard(run_dir, frames),
             "wandb": lambda: self._wandb(run_dir, config=config, name=self.name or name, state=state),
         }

@@ -3,15 +3,12 @@
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
 from torch.utils.tensorboard import SummaryWriter
 
-from modules.loggers.arms import ArmEpisodes, played
-from modules.loggers.base import State
-from modules.loggers.metrics import HISTOGRAM, check, return_of
+from modules.loggers.base import Row, State, numbers_in
 
 
 class TensorboardLogger:
@@ -32,19 +29,15 @@ class TensorboardLogger:
 
     def log(self, frames: int, metrics: Mapping[str, float]) -> None:
         """Write one point per metric and flush, so that a killed run keeps them."""
-        check(metrics)
         self._frames = frames
         for name, value in metrics.items():
             self._writer.add_scalar(name, float(value), frames)
         self._writer.flush()
 
-    def arms(self, frames: int, arms: Sequence[ArmEpisodes]) -> None:
-        """Write a histogram of the arms over the episodes, and each arm's mean return."""
-        numbers = np.repeat(np.arange(len(arms)), [arm.episodes for arm in arms])
-        edges: Any = np.arange(len(arms) + 1) - 0.5  # its type hint knows names of rules only
-        self._writer.add_histogram(HISTOGRAM, numbers, frames, bins=edges)
-        for number, arm in played(arms):
-            self._writer.add_scalar(return_of(number), arm.return_mean, frames)
+    def table(self, name: str, frames: int, rows: Sequence[Row]) -> None:
+        """Write each number of each row as a scalar."""
+        for scalar, value in numbers_in(name, rows).items():
+            self._writer.add_scalar(scalar, value, frames)
         self._writer.flush()
 
     def image(self, frames: int, path: Path) -> None:

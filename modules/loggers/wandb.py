@@ -8,13 +8,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import wandb
 from wandb.sdk.lib.runid import generate_id
 
-from modules.loggers.arms import ArmEpisodes, played
-from modules.loggers.base import State
-from modules.loggers.metrics import HISTOGRAM, check, return_of
+from modules.loggers.base import Row, State, numbers_in
 from modules.spec import UsageError
 
 log = logging.getLogger("recall")
@@ -99,15 +96,11 @@ class WandbLogger:
 
     def log(self, frames: int, metrics: Mapping[str, float]) -> None:
         """Write one row."""
-        check(metrics)
         self._run.log({"frames": frames, **{name: float(value) for name, value in metrics.items()}})
 
-    def arms(self, frames: int, arms: Sequence[ArmEpisodes]) -> None:
-        """Write a histogram of the arms over the episodes, and each arm's mean return."""
-        edges = np.arange(len(arms) + 1) - 0.5
-        histogram = wandb.Histogram(np_histogram=(np.array([arm.episodes for arm in arms]), edges))
-        returns = {return_of(number): arm.return_mean for number, arm in played(arms)}
-        self._run.log({"frames": frames, HISTOGRAM: histogram, **returns})
+    def table(self, name: str, frames: int, rows: Sequence[Row]) -> None:
+        """Write each number of each row as a metric."""
+        self._run.log({"frames": frames, **numbers_in(name, rows)})
 
     def image(self, frames: int, path: Path) -> None:
         """Copy the picture into the run."""

@@ -1,7 +1,6 @@
 """What losses on rows of action values have in common: unrolling, streams, targets in raw space, measures."""
 
 import copy
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -15,6 +14,8 @@ from torchrl.objectives import LossModule
 
 from modules import keys
 from modules.losses import ops
+from modules.losses.measures import VALUE_METRICS
+from modules.losses.padding import without_padding
 from modules.spec import Spec
 
 State = tuple[Tensor, ...]
@@ -45,13 +46,15 @@ class LossSpec(Spec):
 
     `tells_errors` says whether its output has the |δ| of every step, which priorities need; `splits` whether it can
     learn two streams of rewards; `reads_behaviour` whether rows must have the probability of the action taken;
-    `on_policy` whether it learns the policy that acts, and so only from what the newest one has done.
+    `on_policy` whether it learns the policy that acts, and so only from what the newest one has done. The loss itself
+    is measured as `metric`.
     """
 
     tells_errors: ClassVar[bool] = False
     splits: ClassVar[bool] = False
     reads_behaviour: ClassVar[bool] = False
     on_policy: ClassVar[bool] = False
+    metric: ClassVar[str] = "loss/q"
     gamma: float
 
     @property
@@ -64,34 +67,10 @@ class LossSpec(Spec):
         raise NotImplementedError
 
 
-def without_padding(rows: TensorDictBase, reads: Sequence[str], states: Sequence[str]) -> TensorDictBase:
-    """Let no number that belongs to no real step reach a loss; see `ops.fill_padding`.
-
-    Args:
-        rows: [B] with S steps, as the losses read them.
-        reads: entries of observations, before and after each step, [B, S+1, …].
-        states: entries of the row's first real step.
-
-    Returns:
-        The rows themselves if there is no padding, else others with the same real steps.
-    """
-    mask: Tensor = rows.get(keys.MASK)
-    if mask.all():
-        return rows
-    seen, any_real = ops.before_or_after(mask), torch.any(mask, 1)
-    filled = rows.copy()
-    for key in reads:
-        filled[key] = ops.fill_padding(rows[key], seen)
-    for key in {keys.REWARD, keys.INTRINSIC, keys.BEHAVIOUR} & set(rows.keys()):
-        filled[key] = ops.fill_padding(rows[key], mask)
-    for key in {keys.WEIGHT, *states} & set(rows.keys()):
-        filled[key] = torch.where(any_real.reshape(-1, *[1] * (rows[key].ndim - 1)), rows[key], 0)
-    return filled
-
-
 class ValueLossSpec(LossSpec):
     """What the losses on action values have in common."""
 
+    metrics = VALUE_METRICS
     tells_errors = True
     splits = True
 

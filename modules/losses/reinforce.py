@@ -12,7 +12,9 @@ from torchrl.objectives import LossModule
 
 from modules import keys
 from modules.losses import ops
-from modules.losses.base import LossSpec, NonNegative, Rows, without_padding
+from modules.losses.base import LossSpec, NonNegative, Rows
+from modules.losses.padding import without_padding
+from modules.metrics import Metric
 from modules.spec import spec
 
 TEMPERATURE_ONE = "exploration=boltzmann exploration.start=1 exploration.end=1 exploration.clip=500"
@@ -37,6 +39,11 @@ class ReinforceSpec(LossSpec):
     """
 
     on_policy = True
+    metric = "loss/policy"
+    metrics = (
+        Metric(metric, "loss", "mean loss over the updates since the last log event (REINFORCE)"),
+        Metric("loss/entropy", "nats", "mean entropy of the policy over the same updates"),
+    )
 
     gamma: Annotated[float, Field(ge=0, le=1)]
     rule: Literal["reward_to_go", "seed"]

@@ -11,7 +11,9 @@ from torchrl.modules import QValueModule
 from torchrl.objectives import DQNLoss, LossModule
 
 from modules import keys
-from modules.losses.base import LossSpec, Rows, without_padding
+from modules.losses.base import LossSpec, Rows
+from modules.losses.measures import LOSS, TD_ERROR
+from modules.losses.padding import without_padding
 from modules.spec import spec
 
 
@@ -28,6 +30,8 @@ class TorchrlDqnSpec(LossSpec):
         double: choose the bootstrap action with the online network.
         loss_function: TorchRL's name of the error's shape.
     """
+
+    metrics = (LOSS, TD_ERROR)
 
     gamma: Annotated[float, Field(ge=0, le=1)]
     double: bool

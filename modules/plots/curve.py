@@ -42,7 +42,7 @@ def curve_figure(run_dir: Path) -> Figure | None:
     """
     source = run_dir / "metrics.csv"
     table = read_table(source) if source.exists() else {}
-    shown = ("eval/return_mean", "train/return_mean", "loss/q", *EXPLORATION)
+    shown = ("eval/return_mean", "train/return_mean", _loss_of(table), *EXPLORATION)
     if not any(measured(table, metric)[0].size for metric in shown):
         return None
     with figure_of((8.0, 5.6)) as figure:
@@ -51,6 +51,11 @@ def curve_figure(run_dir: Path) -> Figure | None:
         _draw_returns(top, table)
         _draw_loss(bottom, table)
     return figure
+
+
+def _loss_of(table: Table) -> str:
+    """Name the first column of the losses, which is the loss itself."""
+    return next((name for name in table if name.startswith("loss/")), "loss/q")
 
 
 def _draw_returns(axes: Axes, table: Table) -> None:
@@ -76,7 +81,7 @@ def _draw_returns(axes: Axes, table: Table) -> None:
 
 def _draw_loss(axes: Axes, table: Table) -> None:
     frames_axis(axes)
-    frames, values = measured(table, "loss/q")
+    frames, values = measured(table, _loss_of(table))
     axes.plot(frames, values, color=PURPLE, linewidth=1.0, label="loss")
     if frames.size:
         _loss_axis(axes, values.min(), values.max())

@@ -8,6 +8,7 @@ from tensordict import TensorDictBase
 from torch import Tensor
 
 from modules.keys import Spaces
+from modules.metrics import Metric
 from modules.replay.rows import Layout
 from modules.spec import Spec
 
@@ -19,6 +20,11 @@ class ReplaySpec(Spec):
     newest policy did. A row has `length` steps to learn from behind `burn_in` others; a batch has `batch_rows`.
     """
 
+    metrics = (
+        Metric("replay/rows", "count", "rows in the replay"),
+        Metric("replay/fill", "share", "rows in the replay / its capacity"),
+        Metric("replay/padding", "share", "padded steps in the sampled rows"),
+    )
     by_priority: ClassVar[bool] = False
     on_policy: ClassVar[bool] = False
     __dataclass_fields__: ClassVar[dict[str, Any]]  # each subclass is one

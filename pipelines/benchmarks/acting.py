@@ -58,7 +58,7 @@ def measure(run: Run, pace: Pace) -> tuple[Times, float]:
     """Time ours, the bare loop and the layers of ours; also return the mean length of an episode."""
     with ExitStack() as stack:
         parts = stack.enter_context(built(run))
-        bare = BareActor(run, parts.acting, epsilon=parts.exploration.anneal(0))
+        bare = BareActor(run, parts.acting.network, epsilon=parts.acting.exploration.anneal(0))
         stack.callback(bare.close)
         sides: dict[str, Call] = {"ours": collecting(parts), "bare": bare.collect}
         sides |= layer_calls(run, parts, stack)
@@ -71,8 +71,8 @@ def built(run: Run) -> Iterator[Parts]:
     """Build all parts of a run in a directory that vanishes, ready to act."""
     with TemporaryDirectory(prefix="recall_benchmark_") as directory:
         parts = build(run, Path(directory), {}, None)
-        parts.exploration.anneal(0)
-        parts.collection.restart(seed_for(run.seed, "env"))
+        parts.acting.exploration.anneal(0)
+        parts.acting.collection.restart(seed_for(run.seed, "env"))
         try:
             yield parts
         finally:
@@ -82,7 +82,7 @@ def built(run: Run) -> Iterator[Parts]:
 
 def collecting(parts: Parts) -> Call:
     """Return the collection of one batch."""
-    batches = iter(parts.collection)
+    batches = iter(parts.acting.collection)
     return lambda: next(batches)
 
 
@@ -151,7 +151,7 @@ def deciding(parts: Parts, env: EnvBase, steps: int) -> Call:
     def call() -> None:
         with torch.no_grad(), set_exploration_type(ExplorationType.RANDOM):
             for _ in range(steps):
-                parts.policy(start.copy())
+                parts.acting.policy(start.copy())
 
     return call
 

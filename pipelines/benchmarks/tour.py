@@ -87,7 +87,7 @@ def acting(pace: Pace) -> Table:
     )
     run = run_of(TOUR, "env.task=tmaze_both", f"collector.num_envs={n}", *long)
     with process_of(run), built(run) as parts:
-        assert isinstance(world_env(parts.greedy.env), WorldEnv)
+        assert isinstance(world_env(parts.evaluator.env), WorldEnv)
         times = interleave({"ours": collecting(parts)}, pace)
     speed = run.collector.frames_per_batch / times.median("ours")
     cells = [run.network.memory.name, str(n), number(speed), verdict(speed, 1e5) if n == 1024 else "–"]

@@ -129,10 +129,10 @@ def asked_twice(frames: int) -> None:
     """Send a signal after some frames, and another while the run is saved because of it."""
     from pipelines.loop import Loop
 
-    record, save = Loop._record_episodes, Loop.save
+    learn, save = Loop._learn, Loop.save
 
-    def recorded(loop, batch):
-        record(loop, batch)
+    def learned(loop):
+        learn(loop)
         if loop.counters.frames == frames + 20:
             os.kill(os.getpid(), signal.SIGTERM)
 
@@ -141,7 +141,7 @@ def asked_twice(frames: int) -> None:
             os.kill(os.getpid(), signal.SIGTERM)
         save(loop)
 
-    Loop._record_episodes, Loop.save = recorded, saved  # type: ignore[method-assign]
+    Loop._learn, Loop.save = learned, saved  # type: ignore[method-assign]
 
 
 def test_a_checkpoint_of_before_these_fields_still_loads(tmp_path):

@@ -26,14 +26,14 @@ def no_large_files() -> None:
 def no_files_after_then_sigterm(frames: int) -> None:
     """The same, and a scheduler that ends the run then."""
     no_files_after(frames)
-    record = Loop._record_episodes
+    learn = Loop._learn
 
-    def recorded(loop, batch):
-        record(loop, batch)
+    def learned(loop):
+        learn(loop)
         if loop.counters.frames > frames:
             os.kill(os.getpid(), signal.SIGTERM)
 
-    Loop._record_episodes = recorded  # type: ignore[method-assign]
+    Loop._learn = learned  # type: ignore[method-assign]
 
 
 def no_files_after(frames: int) -> None:

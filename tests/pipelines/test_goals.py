@@ -6,8 +6,9 @@ import pytest
 
 from modules.runs import read_table
 from pipelines.counters import reached
-from pipelines.loop import RECENT
 from tests.pipelines.launch import run
+
+RECENT = 50  # episodes of the running mean
 
 
 @pytest.mark.parametrize(

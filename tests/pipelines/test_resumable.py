@@ -172,7 +172,7 @@ def test_a_run_that_was_begun_without_an_identity_goes_on(run_dir):
     assert checkpoint.load(paths(run_dir)[-1])["run_id"] == ""
 
 
-COUNTERS = {"frames": 160, "episodes": 1, "sums": {}, "counts": {}}
+COUNTERS = {"frames": 160, "episodes": 1}
 WRONG = {
     "best": lambda path: shutil.copy(path.with_name("best.pt"), path),
     "negative": lambda path: rewrite(path, frames=-160),
@@ -195,7 +195,8 @@ WRONG = {
     "no rows": lambda path: rewrite(path, replay={}),
     "more rows": lambda path: rewrite(path, replay={"written": 10**15, "sampler": {}}),
     "sampler": lambda path: rewrite(path, replay={"written": 3, "sampler": {"written": 3}}),
-    "visits": lambda path: rewrite(path, visits={"counts": torch.zeros(7, 7)}),
+    "measures": lambda path: rewrite(path, measures={"sums": {"loss/q": math.nan}, "counts": {"loss/q": 1}}),
+    "callbacks": lambda path: rewrite(path, callbacks={"episodes": {"returns": []}}),
 }
 
 

@@ -73,7 +73,7 @@ def test_arms_add_up_to_the_metrics_of_all_episodes_at_every_log_event(family):
 
 def test_every_state_is_counted_once(family):
     saved = checkpoint.load(checkpoint.latest(family / "checkpoints"))
-    counts = saved["visits"]["counts"]
+    counts = saved["callbacks"]["visits"]["counts"]
     assert counts.shape == (1, 10)
     assert int(counts.sum()) == saved["frames"] + saved["counters"]["episodes"]
     assert counts[0, 0] == counts.max()
@@ -86,10 +86,9 @@ def test_pictures_and_panels_of_a_family(family):
         assert min(picture.shape[:2]) > 200
     shown = tags(family)
     assert shown["images"] == ["arms", "visits"]
-    assert shown["histograms"] == ["meta/arms"]
     arms = {int(row["arm"]) for row in rows(family / "arms.csv")}
-    returns = sorted(tag for tag in shown["scalars"] if "return_of_arm" in tag)
-    assert returns == [f"meta/return_of_arm/{arm:02d}" for arm in sorted(arms)]
+    returns = sorted(tag for tag in shown["scalars"] if tag.startswith("arms/return_mean/"))
+    assert returns == [f"arms/return_mean/{arm:02d}" for arm in sorted(arms)]
 
 
 def test_without_a_family_there_is_nothing_of_it_but_the_map_is_drawn(single):
@@ -97,7 +96,7 @@ def test_without_a_family_there_is_nothing_of_it_but_the_map_is_drawn(single):
     assert "visits.png" in names
     assert not names & {"arms.csv", "arms.png"}
     shown = tags(single)
-    assert (shown["images"], shown["histograms"]) == (["visits"], [])
+    assert shown["images"] == ["visits"]
     assert not [tag for tag in shown["scalars"] if "arm" in tag]
 
 

@@ -113,14 +113,14 @@ def recorded(folder: Any, *words: str) -> Recording:
     kept = Recording(run, folder, copy.deepcopy(parts.learner.network))
     loop = Loop(parts, Progress(run.total_frames, 0, bar=False))
     extend, step, anneal = parts.replay.extend, parts.learner.step, parts.replay.anneal
-    told, hears = parts.around.meta.update, parts.greedy.evaluator.update
-    learned, run_episodes = parts.curiosity.step, greedy.run_episodes
+    told, hears = parts.acting.around.meta.update, parts.evaluator.evaluator.update
+    learned, run_episodes = parts.auxiliary.step, greedy.run_episodes
     heard: list[tuple[int, float]] = []
     annealed = [-1]
 
     def extended(batch, stream=0):
         extend(batch, stream)
-        now = {"frames": loop.counters.frames - batch.numel(), "weights": vector(parts.acting)}
+        now = {"frames": loop.counters.frames - batch.numel(), "weights": vector(parts.acting.network)}
         kept.events.append(Batch(**now, data=batch.clone(), rows=len(parts.replay)))
 
     def annealing(frames):
@@ -155,12 +155,12 @@ def recorded(folder: Any, *words: str) -> Recording:
             return policy(td)
 
         found = run_episodes(env, acts, **settings)
-        now = {"frames": loop.counters.frames, "weights": vector(parts.greedy.network), "arms": arms}
+        now = {"frames": loop.counters.frames, "weights": vector(parts.evaluator.network), "arms": arms}
         kept.events.append(Episodes(**now, returns=found.returns, told=list(heard)))
         return found
 
     parts.replay.extend, parts.learner.step, parts.replay.anneal = extended, stepped, annealing
-    parts.around.meta.update, parts.curiosity.step, parts.greedy.evaluator.update = tell, learn, hear
+    parts.acting.around.meta.update, parts.auxiliary.step, parts.evaluator.evaluator.update = tell, learn, hear
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(greedy, "run_episodes", watched)
         loop.train()

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from modules import keys
+from modules.callbacks.visits import Visits
 from modules.envs.base import UNCHANGED
 from modules.envs.explore import GoalCorridorSpec
-from modules.visits import Visits
 from pipelines.command import configured
 from pipelines.schema import read
 from tests.modules.builders import gym_spec

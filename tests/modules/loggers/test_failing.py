@@ -1,7 +1,6 @@
 """A destination that fails is reported once and left out; the others go on, and so does the run."""
 
 import json
-import math
 import subprocess
 import sys
 from pathlib import Path
@@ -10,14 +9,13 @@ from typing import Any
 import pytest
 
 from modules.loggers import Logger, LoggerSpec
-from modules.loggers.arms import ArmEpisodes
 from modules.loggers.csv import CsvLogger
 from modules.loggers.tensorboard import TensorboardLogger
+from tests.modules.loggers.test_files import DECLARED
 
-ARMS = [ArmEpisodes(1, 0.5, 2.0), ArmEpisodes(0, math.nan, math.nan)]
 CALLS = {
     "log": lambda logger, path: logger.log(2, {"loss/q": 0.5}),
-    "arms": lambda logger, path: logger.arms(2, ARMS),
+    "table": lambda logger, path: logger.table("arms", 2, [{"arm": 0, "episodes": 1}]),
     "image": lambda logger, path: logger.image(2, path),
     "video": lambda logger, path: logger.video(2, path),
     "state": lambda logger, path: logger.state(),
@@ -35,7 +33,7 @@ def _no_account(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mo
 
 def opened(run_dir: Path, *to: Any, state: dict[str, str | int] | None = None) -> Logger:
     spec = LoggerSpec(to=to, mode="offline", project="p", group=None, name=None, tags=())
-    return spec.build(run_dir, config={}, name="n", frames=1 if state else 0, state=state, family=True)
+    return spec.build(run_dir, config={}, name="n", frames=1 if state else 0, state=state, metrics=DECLARED)
 
 
 def rows(run_dir: Path) -> list[str]:
@@ -57,7 +55,8 @@ def test_tensorboard_on_a_full_disk_is_left_out(
     for _ in range(3):
         CALLS[call](logger, tmp_path / "a.png")
     logger.log(3, {})
-    assert logger.state().keys() == ({"metrics_csv", "timing_csv", "arms_csv"} if "csv" in to else set())
+    tables = ["metrics_csv", "timing_csv", *["arms_csv"] * (call == "table")]
+    assert logger.state().keys() == set(tables if "csv" in to else [])
     logger.finish({"status": "finished"})
     assert caplog.messages == [
         "logger tensorboard failed and is left out from here on: OSError: [Errno 28] No space left on device"
@@ -94,10 +93,10 @@ def test_a_full_disk_under_the_tables_is_the_runs_and_leaves_no_half_row(
     logger.log(1, {"loss/q": 0.5})
     before = [(tmp_path / name).read_bytes() for name in ("metrics.csv", "timing.csv")]
     tables = next(v for v in vars(logger)["_loggers"].values() if isinstance(v, CsvLogger))._tables
-    write = tables["timing_csv"]._file.write
+    write = tables["timing"]._file.write
 
     class Short:
-        """A file on a disk with room for 3 more bytes."""
+        """A file on a disk with room for 2 more bytes."""
 
         name = "timing.csv"
 
@@ -105,14 +104,14 @@ def test_a_full_disk_under_the_tables_is_the_runs_and_leaves_no_half_row(
             return getattr(real, name)
 
         def write(self, data: bytes) -> int:
-            return write(data[:3])
+            return write(data[:2])
 
-    real = tables["timing_csv"]._file
-    tables["timing_csv"]._file = Short()  # type: ignore[assignment]
+    real = tables["timing"]._file
+    tables["timing"]._file = Short()  # type: ignore[assignment]
     with pytest.raises(OSError, match="No space left"):
         logger.log(2, {"loss/q": 0.5})
     assert [(tmp_path / name).read_bytes() for name in ("metrics.csv", "timing.csv")] == before
-    tables["timing_csv"]._file = real
+    tables["timing"]._file = real
     logger.log(2, {"loss/q": 0.25})
     assert rows(tmp_path) == ["1", "2"]
     logger.finish({})

@@ -1,7 +1,6 @@
 """W&B without network and account."""
 
 import json
-import math
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +11,6 @@ import numpy as np
 import pytest
 
 from modules.loggers import LoggerSpec
-from modules.loggers.arms import ArmEpisodes
 from modules.spec import UsageError
 
 
@@ -57,18 +55,18 @@ def test_offline_run_has_config_frames_as_its_x_axis_video_and_summary(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     hooks = sys.excepthook, sys.exit
-    log = _spec("offline").build(tmp_path, config={"seed": 3}, name="n", frames=0, state=None, family=True)
+    log = _spec("offline").build(tmp_path, config={"seed": 3}, name="n", frames=0, state=None)
     assert (sys.excepthook, sys.exit) == hooks
     log.log(64, {"loss/q": 0.5})
     (tmp_path / "v.mp4").write_bytes(b"video")
     log.video(64, tmp_path / "v.mp4")
-    log.arms(128, [ArmEpisodes(3, 0.5, 2.0), ArmEpisodes(0, math.nan, math.nan), ArmEpisodes(1, 4.0, 1.0)])
+    log.table("arms", 128, [{"arm": 0, "return_mean": 0.5}, {"arm": 2, "return_mean": 4.0}])
     cv2.imwrite(str(tmp_path / "visits.png"), np.zeros((2, 2, 3), np.uint8))
     log.image(128, tmp_path / "visits.png")
     state = log.state()
     log.finish({"status": "interrupted", "score": 7.0, "versions": {"torch": "2"}})
     log.finish({})
-    resumed = _spec("offline").build(tmp_path, config={"seed": 3}, name="n", frames=64, state=state, family=True)
+    resumed = _spec("offline").build(tmp_path, config={"seed": 3}, name="n", frames=64, state=state)
     assert resumed.state()["wandb_id"] == state["wandb_id"]
     resumed.finish({"status": "finished"})
     assert capfd.readouterr() == ("", "")
@@ -84,10 +82,8 @@ def test_offline_run_has_config_frames_as_its_x_axis_video_and_summary(
     assert axes == [("*", "frames")]
     rows = [r["history"]["item"] for r in records if r["type"] == "history"]
     assert [row["frames"] for row in rows] == [64, 64, 128, 128]
-    histogram = {key.rpartition(".")[2]: value for key, value in rows[2].items() if key.startswith("meta/arms")}
-    assert histogram == {"_type": "histogram", "bins": [-0.5, 0.5, 1.5, 2.5], "values": [3, 0, 1]}
-    returns = {name: value for name, value in rows[2].items() if "return_of_arm" in name}
-    assert returns == {"meta/return_of_arm/00": 0.5, "meta/return_of_arm/02": 4.0}
+    returns = {name: value for name, value in rows[2].items() if name.startswith("arms/")}
+    assert returns == {"arms/return_mean/00": 0.5, "arms/return_mean/02": 4.0}
     assert (first.parent / "files" / rows[3]["visits.path"]).read_bytes() == (tmp_path / "visits.png").read_bytes()
     assert rows[0]["loss/q"] == 0.5
     assert (first.parent / "files" / rows[1]["video.path"]).read_bytes() == b"video"

@@ -1,18 +1,21 @@
 """Every observation of an episode counts once, in the cell in which it was made."""
 
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 import torch
-from tensordict import TensorDict
 from tensordict.nn import TensorDictModule
 
 from modules import keys
+from modules.callbacks.visits import Visits, VisitsSpec
 from modules.collect import SyncSpec
 from modules.envs.base import UNCHANGED
 from modules.envs.explore import DeepSeaSpec, DiscountingChainSpec, GoalCorridorSpec, RandomCoinSpec
 from modules.envs.tiny import MemoryLenSpec
-from modules.visits import Visits
 from tests.modules.builders import gym_spec
 
+WATCHED: Any = None  # nothing of it is looked at
 WORLDS = {
     "corridor": GoalCorridorSpec(length=3, horizon=5, mapping_seed=1, **UNCHANGED),
     "sea": DeepSeaSpec(size=4, mapping_seed=1, move_cost=0.01, **UNCHANGED),
@@ -57,7 +60,7 @@ def test_every_observation_of_an_episode_counts_once():
     spec = WORLDS["corridor"]
     visits, expected, ended = Visits(spec.grid_map()), [0] * 4, 0
     for batch in collected(spec):
-        visits.add(batch)
+        visits.on_batch(WATCHED, batch)
         for env in batch:
             for step in env:
                 expected[int(step[keys.OBSERVATION].argmax())] += 1
@@ -72,7 +75,7 @@ def test_every_observation_of_an_episode_counts_once():
 def test_what_an_observation_does_not_tell_is_not_counted():
     visits = Visits(WORLDS["sea"].grid_map())
     for batch in collected(WORLDS["sea"]):
-        visits.add(batch)
+        visits.on_batch(WATCHED, batch)
     assert visits.counts.shape == (5, 4)
     assert int(visits.counts.sum()) == 4 * 3 * 7
     assert int(visits.counts[-1].sum()) == 0
@@ -83,12 +86,12 @@ def test_counts_go_on_after_a_checkpoint():
     batches = collected(spec)
     whole, first, second = (Visits(spec.grid_map()) for _ in range(3))
     for batch in batches:
-        whole.add(batch)
-    first.add(batches[0])
+        whole.on_batch(WATCHED, batch)
+    first.on_batch(WATCHED, batches[0])
     second.load_state_dict(first.state_dict())
     for batch in batches[1:]:
-        first.add(batch)  # the state is a copy
-        second.add(batch)
+        first.on_batch(WATCHED, batch)  # the state is a copy
+        second.on_batch(WATCHED, batch)
     assert second.counts.tolist() == whole.counts.tolist() == first.counts.tolist()
     assert int(whole.counts.sum()) > 4 * 3 * 7
 
@@ -97,6 +100,5 @@ def test_counts_go_on_after_a_checkpoint():
     "spec", [MemoryLenSpec(length=3, bits=1, **UNCHANGED), gym_spec("CartPole-v1")], ids=["world", "gym"]
 )
 def test_without_a_map_nothing_is_looked_at(spec):
-    visits = Visits(spec.grid_map())
-    visits.add(TensorDict({}, []))
-    assert visits.counts.numel() == 0
+    assert not VisitsSpec().applies(SimpleNamespace(env=spec))
+    assert VisitsSpec().applies(SimpleNamespace(env=WORLDS["sea"]))

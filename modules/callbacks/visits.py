@@ -2,17 +2,37 @@
 
 from collections.abc import Mapping
 from math import prod
+from pathlib import Path
 from typing import Any
 
 import torch
 from tensordict import TensorDictBase
 
 from modules import keys
+from modules.callbacks.base import CallbackSpec, Context, Training, TrainingCallback
 from modules.keys import GridMap
+from modules.plots import visits_map
+from modules.spec import spec
 
 
-class Visits:
-    """Counts the cells in which the batches' observations were made; where there is no map, nothing.
+@spec
+class VisitsSpec(CallbackSpec):
+    """Settings of the map of visits, of environments that have a map."""
+
+    pictures = ("visits.png",)
+
+    def applies(self, run: Any) -> bool:
+        """Tell whether there is a map."""
+        return run.env.grid_map() is not None
+
+    def build(self, context: Context) -> TrainingCallback:
+        """Make the callback."""
+        assert context.grid is not None
+        return Visits(context.grid)
+
+
+class Visits(TrainingCallback):
+    """Counts the cells in which the batches' observations were made.
 
     Every observation of an episode counts once: those that were acted on, and the last one. Only the one at which a
     restart of the environments abandons an episode is missing. All of a batch is looked at in one go, which costs less
@@ -20,21 +40,24 @@ class Visits:
     environments, one core).
 
     Args:
-        grid: the map; None if there is none.
+        grid: the map.
     """
 
-    def __init__(self, grid: GridMap | None) -> None:
+    def __init__(self, grid: GridMap) -> None:
         self._grid = grid
-        self.counts = torch.zeros(grid.shape if grid else (0, 0), dtype=torch.int64)
+        self.counts = torch.zeros(grid.shape, dtype=torch.int64)
 
-    def add(self, batch: TensorDictBase) -> None:
-        """Take in a batch [N, T]."""
-        if self._grid is None:
-            return
+    def on_batch(self, training: Training, batch: TensorDictBase) -> None:
+        """Take it in."""
         last = batch["next", keys.OBSERVATION][batch["next", keys.DONE].squeeze(-1)]
         cells = self._grid.cells(torch.cat((batch[keys.OBSERVATION].flatten(0, 1), last)))
         found = torch.bincount(cells[cells >= 0], minlength=prod(self._grid.shape))
         self.counts += found.view_as(self.counts)
+
+    def draw(self, training: Training) -> list[Path]:
+        """Draw the map, if anything was visited."""
+        picture = visits_map(training.run_dir, self.counts.numpy())
+        return [] if picture is None else [picture]
 
     def state_dict(self) -> dict[str, Any]:
         """The counts, [rows, columns]."""

@@ -1,0 +1,231 @@
+"""What watches training without changing it: the hooks, what they are shown, and how several are told."""
+
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Protocol, get_args
+
+from tensordict import TensorDictBase
+
+from modules.errors import told
+from modules.evaluation import Episodes
+from modules.keys import GridMap
+from modules.learner import Learner
+from modules.loggers.base import Logger
+from modules.meta import Meta
+from modules.metrics import Metric, refuse_undeclared
+from modules.replay.base import Replay
+from modules.spec import Spec
+
+Hook = Literal["on_start", "on_batch", "on_update", "on_evaluation", "on_checkpoint", "on_end"]
+HOOKS = (*get_args(Hook), "measures", "measures_after", "draw")
+
+
+class Training(Protocol):
+    """What a callback sees of the run in progress; it must change none of it."""
+
+    @property
+    def frames(self) -> int:
+        """Environment steps collected so far."""
+        ...
+
+    @property
+    def updates(self) -> int:
+        """Optimiser steps so far."""
+        ...
+
+    @property
+    def episodes(self) -> int:
+        """Training episodes that ended so far."""
+        ...
+
+    @property
+    def wall_s(self) -> float:
+        """Seconds spent so far, over all sittings."""
+        ...
+
+    @property
+    def run_dir(self) -> Path:
+        """Folder of the run."""
+        ...
+
+    @property
+    def logger(self) -> Logger:
+        """Where tables, pictures and films are shown."""
+        ...
+
+    def save_policy(self, path: Path) -> None:
+        """Write what is evaluated at this moment, as `best.pt` has it."""
+        ...
+
+    def film(self, path: Path) -> None:
+        """Film greedy episodes of what is evaluated at this moment."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Context:
+    """What a callback is made with: live parts of the run, to look at.
+
+    Attributes:
+        seed: of the run.
+        n_arms: policies of the family; 1 without a family.
+        grid: map of the environment, if it has one.
+        stride: new steps of each row of the replay.
+        learner: with the network that learns.
+        replay: what was collected.
+        evaluator: what chooses the arm of evaluations.
+        intrinsic: means of the intrinsic rewards since the last call.
+    """
+
+    seed: int
+    n_arms: int
+    grid: GridMap | None
+    stride: int
+    learner: Learner
+    replay: Replay
+    evaluator: Meta
+    intrinsic: Callable[[], Mapping[str, float]]
+
+
+class TrainingCallback:
+    """Hears of training; each hook may be left out.
+
+    An exception ends the run as one of an environment does, with everything saved and the callback's name.
+
+    Attributes:
+        metrics: that it may measure, if it is handed over from Python; else its spec declares them.
+        should_stop: once true, the run ends early after the batch in hand, with its last evaluation.
+    """
+
+    metrics: ClassVar[tuple[Metric, ...]] = ()
+    should_stop: bool = False
+
+    def on_start(self, training: Training) -> None:
+        """Hear that training begins or goes on."""
+
+    def on_batch(self, training: Training, batch: TensorDictBase) -> None:
+        """Hear of collected steps [N, T]; the replay has them."""
+
+    def on_update(self, training: Training, measures: Mapping[str, Any]) -> None:
+        """Hear of an optimiser step and what it measured."""
+
+    def on_evaluation(self, training: Training, episodes: Episodes) -> None:
+        """Hear of an evaluation's episodes."""
+
+    def on_checkpoint(self, training: Training, path: Path) -> None:
+        """Hear that a checkpoint is written."""
+
+    def on_end(self, training: Training, status: str) -> None:
+        """Hear that this sitting ends: finished, interrupted or failed; what can be saved is."""
+
+    def measures(self, training: Training) -> Mapping[str, float]:
+        """Say what was measured since the last call; asked at each log event, before its evaluation."""
+        return {}
+
+    def measures_after(self, training: Training) -> Mapping[str, float]:
+        """Say what is measured after the evaluation of a log event, right before its row is written."""
+        return {}
+
+    def draw(self, training: Training) -> list[Path]:
+        """Draw pictures, PNG files in the run's folder, at the end of the run; return them."""
+        return []
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint must hold of it: tensors, numbers, text, lists and tables of these."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Put back what `state_dict` returned."""
+
+
+class CallbackSpec(Spec):
+    """Settings of a callback; its `metrics` are what it may measure, `pictures` the files that it draws at the end."""
+
+    pictures: ClassVar[tuple[str, ...]] = ()
+
+    def applies(self, run: Any) -> bool:
+        """Tell whether there is anything to see in this `run`; if not, there is no callback and no column."""
+        del run
+        return True
+
+    def build(self, context: Context) -> TrainingCallback:
+        """Make the callback."""
+        raise NotImplementedError
+
+
+def overrides(callback: TrainingCallback, hook: str) -> bool:
+    """Tell whether a callback has this hook of its own."""
+    return getattr(type(callback), hook) is not getattr(TrainingCallback, hook)
+
+
+class CallbackError(RuntimeError):
+    """A callback went wrong; names it."""
+
+
+class Callbacks:
+    """Tells several callbacks, in their order.
+
+    Args:
+        callbacks: under their names in the settings.
+        declared: names of all metrics of the run.
+    """
+
+    def __init__(self, callbacks: Mapping[str, TrainingCallback], declared: Collection[str]) -> None:
+        self._callbacks, self._declared = dict(callbacks), declared
+        self._hearing = {  # most hear of few things, and updates are many
+            hook: [(name, getattr(callback, hook)) for name, callback in callbacks.items() if overrides(callback, hook)]
+            for hook in HOOKS
+        }
+
+    @property
+    def should_stop(self) -> str:
+        """Name of a callback that asks for the end; "" if there is none."""
+        return next((name for name, callback in self._callbacks.items() if callback.should_stop), "")
+
+    def tell(self, hook: Hook, *arguments: Any) -> None:
+        """Call the `hook` of each."""
+        for name, call in self._hearing[hook]:
+            with named(name):
+                call(*arguments)
+
+    def ask(self, hook: Literal["measures", "measures_after"], training: Training) -> dict[str, float]:
+        """Collect what each measures."""
+        found: dict[str, float] = {}
+        for name, call in self._hearing[hook]:
+            with named(name):
+                measures = call(training)
+                refuse_undeclared("it", measures, self._declared)
+                found |= measures
+        return found
+
+    def draw(self, training: Training) -> list[Path]:
+        """Let each draw its pictures."""
+        found: list[Path] = []
+        for name, call in self._hearing["draw"]:
+            with named(name):
+                found += call(training)
+        return found
+
+    def state_dict(self) -> dict[str, Any]:
+        """The states of all."""
+        return {name: callback.state_dict() for name, callback in self._callbacks.items()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Put back what `state_dict` returned; one that was not there then begins anew."""
+        for name, callback in self._callbacks.items():
+            if name in state:
+                with named(name):
+                    callback.load_state_dict(state[name])
+
+
+@contextmanager
+def named(name: str) -> Iterator[None]:
+    """Let an error name the callback that it is of."""
+    try:
+        yield
+    except OSError:
+        raise
+    except Exception as error:
+        raise CallbackError(f"callbacks.{name}: {told(error)}") from error

@@ -1,0 +1,53 @@
+"""Films of training's progress."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from modules.callbacks.base import CallbackSpec, Context, Training, TrainingCallback
+from modules.evaluation import Episodes
+from modules.spec import spec
+
+
+@spec
+class FilmsSpec(CallbackSpec):
+    """Settings of the films between the first evaluation and the film at the end, which `video` asks for.
+
+    Attributes:
+        every: evaluations from one film to the next; 0 means none.
+    """
+
+    every: Annotated[int, Field(ge=0)]
+
+    def applies(self, run: Any) -> bool:
+        """Tell whether films are wanted."""
+        return run.video and self.every > 0
+
+    def build(self, context: Context) -> TrainingCallback:
+        """Make the callback."""
+        del context
+        return Films(self.every)
+
+
+class Films(TrainingCallback):
+    """Films greedy episodes after every k-th evaluation."""
+
+    def __init__(self, every: int) -> None:
+        self._every, self._evaluations = every, 0
+
+    def on_evaluation(self, training: Training, episodes: Episodes) -> None:
+        """Film if it is time to."""
+        self._evaluations += 1
+        if self._evaluations % self._every == 0:
+            path = training.run_dir / "videos" / f"frames_{training.frames:012d}.mp4"
+            training.film(path)
+            training.logger.video(training.frames, path)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Evaluations so far."""
+        return {"evaluations": self._evaluations}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Put back what `state_dict` returned."""
+        self._evaluations = state["evaluations"]

@@ -1,0 +1,56 @@
+"""How stale the recurrent states of the replay are, as the run goes on; the measure is `modules.staleness.delta_q`."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import torch
+from pydantic import Field
+
+from modules.callbacks.base import CallbackSpec, Context, Training, TrainingCallback
+from modules.metrics import Metric
+from modules.seeding import seed_for
+from modules.spec import spec
+
+
+@spec
+class StalenessSpec(CallbackSpec):
+    """Settings of the measure of stale recurrent states, of runs that replay such states.
+
+    Attributes:
+        rows: of the replay that each measurement compares; those count that do not start their episode.
+    """
+
+    metrics = (
+        Metric(
+            "replay/delta_q_first",
+            "share",
+            "staleness of the recurrent state (R2D2, section 3): ‖q̂ − q‖ / |max q̂| at the first learned step, where q "
+            "saw the whole episode",
+        ),
+        Metric("replay/delta_q_last", "share", "the same at the last learned step"),
+    )
+
+    rows: Annotated[int, Field(gt=0)]
+
+    def applies(self, run: Any) -> bool:
+        """Tell whether there are recurrent states, and values to compare."""
+        return bool(run.network.states()) and not run.replay.on_policy
+
+    def build(self, context: Context) -> TrainingCallback:
+        """Make the callback."""
+        return Staleness(self.rows, context)
+
+
+class Staleness(TrainingCallback):
+    """Measures at each log event, on rows drawn for that."""
+
+    def __init__(self, rows: int, context: Context) -> None:
+        self._rows, self._context = rows, context
+
+    def measures(self, training: Training) -> Mapping[str, float]:
+        """ΔQ at the first and at the last learned step; nothing while the replay is empty."""
+        context = self._context
+        if not len(context.replay):
+            return {}
+        generator = torch.Generator().manual_seed(seed_for(context.seed, "staleness", training.frames))
+        return context.learner.staleness(context.replay.histories(self._rows, generator), context.stride)

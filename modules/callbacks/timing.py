@@ -1,0 +1,89 @@
+"""How fast a run is, and what it spends its time on."""
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from tensordict import TensorDictBase
+
+from modules.callbacks.base import CallbackSpec, Context, Training, TrainingCallback
+from modules.evaluation import Episodes
+from modules.metrics import Metric
+from modules.spec import spec
+
+PHASES = ("collect", "learn", "eval")
+
+
+@spec
+class TimingSpec(CallbackSpec):
+    """Settings of the timing; what it measures stands in timing.csv."""
+
+    metrics = (
+        Metric(
+            "perf/frames_per_s", "frames/s", "frames collected since the last log event / time since then", timing=True
+        ),
+        Metric("perf/updates_per_s", "1/s", "updates since the last log event / time since then", timing=True),
+        Metric("perf/collect_share", "share", "share of that time spent on acting", timing=True),
+        Metric("perf/learn_share", "share", "share of that time spent on sampling and learning", timing=True),
+        Metric("perf/eval_share", "share", "share of that time spent on evaluation", timing=True),
+        Metric("perf/wall_s", "s", "wall time of the run so far", timing=True),
+    )
+
+    def build(self, context: Context) -> TrainingCallback:
+        """Make the callback."""
+        del context
+        return Timing()
+
+
+class Timing(TrainingCallback):
+    """Counts the time before each event as spent on what the event ends."""
+
+    def __init__(self) -> None:
+        self._busy_s = dict.fromkeys(PHASES, 0.0)
+        self._event_s = 0.0
+        self._row = (0, 0, 0.0)  # frames, updates and time at the last log event
+
+    def on_start(self, training: Training) -> None:
+        """Begin to count."""
+        self._event_s = time.perf_counter()
+        self._row = (training.frames, training.updates, self._event_s)
+
+    def on_batch(self, training: Training, batch: TensorDictBase) -> None:
+        """Count acting."""
+        self._spent("collect")
+
+    def on_update(self, training: Training, measures: Mapping[str, Any]) -> None:
+        """Count learning."""
+        self._spent("learn")
+
+    def on_evaluation(self, training: Training, episodes: Episodes) -> None:
+        """Count an evaluation."""
+        self._spent("eval")
+
+    def on_checkpoint(self, training: Training, path: Path) -> None:
+        """Count saving as none of these."""
+        self._event_s = time.perf_counter()
+
+    def measures_after(self, training: Training) -> Mapping[str, float]:
+        """Speeds and shares since the last log event."""
+        now = time.perf_counter()
+        frames, updates, began_s = self._row
+        seconds = now - began_s
+        found = {f"perf/{phase}_share": busy_s / seconds for phase, busy_s in self._busy_s.items()}
+        self._row, self._event_s, self._busy_s = (
+            (training.frames, training.updates, now),
+            now,
+            dict.fromkeys(PHASES, 0.0),
+        )
+        return {
+            "perf/frames_per_s": (training.frames - frames) / seconds,
+            "perf/updates_per_s": (training.updates - updates) / seconds,
+            **found,
+            "perf/wall_s": training.wall_s,
+        }
+
+    def _spent(self, phase: Literal["collect", "learn", "eval"]) -> None:
+        now = time.perf_counter()
+        self._busy_s[phase] += now - self._event_s
+        self._event_s = now

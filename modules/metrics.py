@@ -1,0 +1,69 @@
+"""What a run measures: each part declares its numbers, and the tables have a column for every one."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import KW_ONLY, dataclass
+from typing import Any
+
+GROUPS = ("train", "loss", "intrinsic", "meta", "replay", "eval", "perf")  # as the tables have them; others follow
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One measured number; what depends on the clock is `timing` and stands in timing.csv instead of metrics.csv."""
+
+    name: str
+    unit: str
+    meaning: str
+    _: KW_ONLY
+    timing: bool = False
+
+
+class UndeclaredMetricError(KeyError):
+    """A part measured what it does not declare; without a declaration there is no column."""
+
+    def __str__(self) -> str:
+        """Without the quotes of a KeyError."""
+        return str(self.args[0])
+
+
+def refuse_undeclared(sender: str, measures: Mapping[str, Any], declared: Iterable[str]) -> None:
+    """Raise `UndeclaredMetricError` if `sender` measured what is not `declared`: a typo must not lose a curve."""
+    if unknown := sorted(measures.keys() - set(declared)):
+        raise UndeclaredMetricError(
+            f"{sender} measured {', '.join(unknown)}, which no part of this run declares: add it to the `metrics` of "
+            f"its spec"
+        )
+
+
+class Means:
+    """Sums measures up and gives their means; a checkpoint between two log events loses nothing."""
+
+    def __init__(self) -> None:
+        self._sums: dict[str, float] = {}
+        self._counts: dict[str, int] = {}
+
+    def add(self, measures: Mapping[str, Any], count: int = 1) -> None:
+        """Take in measures that are each the sum of `count`."""
+        for name, value in measures.items():
+            self._sums[name] = self._sums.get(name, 0.0) + float(value)
+            self._counts[name] = self._counts.get(name, 0) + count
+
+    def take(self) -> dict[str, float]:
+        """Means since the last call."""
+        found = {name: total / self._counts[name] for name, total in self._sums.items()}
+        self._sums, self._counts = {}, {}
+        return found
+
+    def state_dict(self) -> dict[str, Any]:
+        """Sums and counts."""
+        return {"sums": dict(self._sums), "counts": dict(self._counts)}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Put back what `state_dict` returned."""
+        self._sums, self._counts = dict(state["sums"]), dict(state["counts"])
+
+
+def place(name: str) -> int:
+    """Of a metric's group among the columns."""
+    group = name.partition("/")[0]
+    return GROUPS.index(group) if group in GROUPS else len(GROUPS)
