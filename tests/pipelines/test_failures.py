@@ -152,7 +152,8 @@ def test_an_environment_without_a_time_limit_is_told_before_training(tmp_path):
     ended = train(tmp_path, *ODD, "env.max_steps=null", "dry=true")
     assert ended.code == 0
     assert "no time limit of tests.pipelines.odd_ends:Odd-v0 is known" in ended.out + ended.err
-    assert "env.max_steps gives it one" in ended.out + ended.err
+    assert "until the next save ends it" in ended.out + ended.err
+    assert "env.max_steps gives it a limit" in ended.out + ended.err
     assert "no time limit" not in train(tmp_path, *ODD, "dry=true").out
 
 
