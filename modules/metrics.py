@@ -1,6 +1,6 @@
 """What a run measures: each part declares its numbers, and the tables have a column for every one."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
@@ -26,9 +26,9 @@ class UndeclaredMetricError(KeyError):
         return str(self.args[0])
 
 
-def refuse_undeclared(sender: str, measures: Mapping[str, Any], declared: Iterable[str]) -> None:
+def refuse_undeclared(sender: str, measures: Mapping[str, Any], declared: Collection[str]) -> None:
     """Raise `UndeclaredMetricError` if `sender` measured what is not `declared`: a typo must not lose a curve."""
-    if unknown := sorted(measures.keys() - set(declared)):
+    if unknown := [name for name in measures if name not in declared]:
         raise UndeclaredMetricError(
             f"{sender} measured {', '.join(unknown)}, which no part of this run declares: add it to the `metrics` of "
             f"its spec"

@@ -38,7 +38,8 @@ def begun(
         made.callback(parts.logger.finish, {"status": "failed"})
         made.callback(parts.close)
         write_text(run_dir / "config.yaml", settings)
-        loop = Loop(parts, Progress(run.total_frames, checkpoint["frames"] if checkpoint else 0, bar=bar))
+        began = checkpoint["frames"] if checkpoint else 0
+        loop = Loop(parts, Progress(run.total_frames, began, bar=bar, loss=run.loss.metric))
         made.callback(loop.progress.close)
         if checkpoint:
             loop.load(checkpoint)

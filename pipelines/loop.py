@@ -169,17 +169,19 @@ class Loop:
 
     def _learn(self) -> None:
         parts, c = self.parts, self.counters
-        self._add("exploration", self._anneal())
+        self._add(parts.acting.exploration, self._anneal())
         while c.owed >= 1:
             c.owed -= 1
             rows = parts.replay.sample()
             learned, errors = parts.learner.step(rows.to(self.run.torch_device))
             padding = {"replay/padding": 1 - rows[keys.MASK].float().mean()}
-            measures: dict[str, Any] = {**padding, **learned, **parts.auxiliary.step(rows)}
+            further = parts.auxiliary.step(rows)
             if errors is not None:
                 parts.replay.update(rows, errors)
-            self._add("learning", measures)
-            parts.callbacks.tell("on_update", self, measures)
+            self._add(parts.replay, padding)
+            self._add(parts.learner.loss, learned)
+            self._add(parts.auxiliary, further)
+            parts.callbacks.tell("on_update", self, {**padding, **learned, **further})
         self._push_weights()
 
     def _push_weights(self) -> None:
@@ -241,8 +243,8 @@ class Loop:
         c.row = None
         self.progress.show(metrics)
 
-    def _add(self, sender: str, measures: Mapping[str, Any]) -> None:
-        refuse_undeclared(sender, measures, self.run.declared)
+    def _add(self, sender: object, measures: Mapping[str, Any]) -> None:
+        refuse_undeclared(type(sender).__name__, measures, self.run.declared)
         self._means.add(measures)
 
 

@@ -196,8 +196,8 @@ class Callbacks:
         for name, call in self._hearing[hook]:
             with named(name):
                 measures = call(training)
-                refuse_undeclared("it", measures, self._declared)
-                found |= measures
+            refuse_undeclared(f"callbacks.{name}", measures, self._declared)
+            found |= measures
         return found
 
     def draw(self, training: Training) -> list[Path]:
@@ -225,7 +225,9 @@ def named(name: str) -> Iterator[None]:
     """Let an error name the callback that it is of."""
     try:
         yield
-    except OSError:
-        raise
+    except OSError as error:
+        if error.filename is None or error.strerror is None:  # of the network, perhaps
+            raise CallbackError(f"callbacks.{name}: {told(error)}") from error
+        raise OSError(error.errno, f"{error.strerror} (callbacks.{name})", error.filename) from error
     except Exception as error:
         raise CallbackError(f"callbacks.{name}: {told(error)}") from error

@@ -16,7 +16,6 @@ SILENCE_S = 30  # between two words about something that takes long
 _SHOWN = {
     "eval/return_mean": "score {:.4g}",
     "loss/q": "loss {:.2g}",
-    "loss/policy": "loss {:.2g}",
     "train/epsilon": "ε {:.2f}",
     "train/temperature": "temperature {:.2g}",
     "perf/frames_per_s": "{:.0f} frames/s",
@@ -53,10 +52,12 @@ class Progress:
         bar: draw a bar if stderr is a terminal or a notebook's; otherwise `show` writes a line through the logger
             "recall".
             Bars of parallel jobs overwrite each other, so a multirun passes False.
+        loss: metric of the run's loss.
     """
 
-    def __init__(self, total_frames: int, start_frames: int, *, bar: bool) -> None:
+    def __init__(self, total_frames: int, start_frames: int, *, bar: bool, loss: str = "loss/q") -> None:
         self._total = total_frames
+        self._shown = {loss if name == "loss/q" else name: text for name, text in _SHOWN.items()}
         self._start = start_frames
         self._frames = start_frames
         self._began_s = time.perf_counter()
@@ -82,9 +83,9 @@ class Progress:
 
     def show(self, metrics: Mapping[str, float]) -> None:
         """Show the view with the values in `metrics`; one that is not in it keeps its last value."""
-        self._latest.update({name: float(metrics[name]) for name in _SHOWN if name in metrics})
+        self._latest.update({name: float(metrics[name]) for name in self._shown if name in metrics})
         self._waits_for = ""
-        values = [text.format(self._latest[name]) for name, text in _SHOWN.items() if name in self._latest]
+        values = [text.format(self._latest[name]) for name, text in self._shown.items() if name in self._latest]
         if self._bar.disable:
             frames = min(self._frames, self._total)  # the last batch may pass the total
             share = f"{frames:,}/{self._total:,} frames ({frames / self._total:.0%})"

@@ -7,9 +7,20 @@ import matplotlib.image
 import pytest
 from omegaconf import OmegaConf
 
+from pipelines.api import compose, train
 from pipelines.report import main
+from tests.pipelines.saved_runs import MASKED
 
 HEADER = ("frames", "loss/q", "eval/return_mean", "eval/length_mean")
+
+
+@pytest.fixture(scope="session")
+def finished_run(tmp_path_factory) -> Path:
+    """A run of 100 frames, to be copied and changed."""
+    folder = tmp_path_factory.mktemp("origin") / "run"
+    words = (MASKED, "+debug=smoke", "video=false", "total_frames=100", "threads=1")
+    train(compose(*words), run_dir=folder, bar=False)
+    return folder
 
 
 @pytest.fixture

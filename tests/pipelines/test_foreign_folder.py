@@ -38,20 +38,12 @@ class Mine(AdamSpec):
 """
 
 
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory) -> Path:
-    """A finished run."""
-    folder = tmp_path_factory.mktemp("origin") / "run"
-    train(compose(*TINY), run_dir=folder, bar=False)
-    return folder
-
-
 @pytest.fixture
-def run_dir(whole, tmp_path, monkeypatch) -> Path:
+def run_dir(finished_run, tmp_path, monkeypatch) -> Path:
     """A copy of it in the current folder, whose files may be changed."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
-    return shutil.copytree(whole, tmp_path / "run")
+    return shutil.copytree(finished_run, tmp_path / "run")
 
 
 def go_on(run_dir: Path, plugins: tuple[str, ...] = ()) -> None:

@@ -17,27 +17,19 @@ from modules import checkpoint
 from modules.lock import _lock_file
 from modules.spec import UsageError
 from modules.video import Writer
-from pipelines.api import compose, evaluate, train
+from pipelines.api import evaluate
 from pipelines.begin import crashes_told
 from pipelines.command import FAILED_JOBS, note_failed, refuse_existing
-from tests.pipelines.test_foreign_folder import TINY, go_on
+from tests.pipelines.test_foreign_folder import go_on
 
 FOLDERS = ("checkpoints", "videos", "tensorboard", "wandb")
 TABLES = ("metrics.csv", "timing.csv")
 
 
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory) -> Path:
-    """A finished run."""
-    folder = tmp_path_factory.mktemp("origin") / "run"
-    train(compose(*TINY), run_dir=folder, bar=False)
-    return folder
-
-
 @pytest.fixture
-def run_dir(whole, tmp_path) -> Path:
+def run_dir(finished_run, tmp_path) -> Path:
     """A copy of it, whose files may be changed."""
-    return shutil.copytree(whole, tmp_path / "run")
+    return shutil.copytree(finished_run, tmp_path / "run")
 
 
 @contextlib.contextmanager

@@ -7,20 +7,12 @@ import pytest
 from omegaconf import OmegaConf
 
 from modules.spec import UsageError
-from pipelines.api import compose, load, train
+from pipelines.api import load
 from pipelines.foreign import foreign
 from pipelines.plugins import environment_modules, with_plugins
-from tests.pipelines.test_foreign_folder import SIGN, TINY, change, everything
+from tests.pipelines.test_foreign_folder import SIGN, change, everything
 
 GYMNASIUM = "import gymnasium\n"
-
-
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory) -> Path:
-    """A finished run."""
-    folder = tmp_path_factory.mktemp("origin") / "run"
-    train(compose(*TINY), run_dir=folder, bar=False)
-    return folder
 
 
 @pytest.fixture
@@ -44,10 +36,10 @@ def here(tmp_path, monkeypatch) -> Path:
         ("network.torso._target_", """${oc.env:NOPE,"trap.Spec"}"""),
     ],
 )
-def test_a_reference_names_no_module_either(setting, text, whole, here, monkeypatch):
+def test_a_reference_names_no_module_either(setting, text, finished_run, here, monkeypatch):
     """What it stands for is judged, not how it is written."""
     monkeypatch.delenv("NOPE", raising=False)
-    run_dir = shutil.copytree(whole, here / "runs" / "run")
+    run_dir = shutil.copytree(finished_run, here / "runs" / "run")
     Path("trap.py").write_text("open('EXPLODED', 'w').close()\n")
     change(run_dir, setting, text)
     said = everything(run_dir)
@@ -57,9 +49,9 @@ def test_a_reference_names_no_module_either(setting, text, whole, here, monkeypa
     assert "asks to import trap," in said[0] or "no spec of this program" in said[0]
 
 
-def test_a_reference_that_leads_nowhere_is_one_sentence(whole, here, monkeypatch):
+def test_a_reference_that_leads_nowhere_is_one_sentence(finished_run, here, monkeypatch):
     monkeypatch.delenv("NOPE", raising=False)
-    run_dir = shutil.copytree(whole, here / "run")
+    run_dir = shutil.copytree(finished_run, here / "run")
     change(run_dir, "env.id", "${oc.env:NOPE}")
     with pytest.raises(UsageError, match=r"config\.yaml: .*Environment variable 'NOPE' not found"):
         load(run_dir)
@@ -120,9 +112,9 @@ def test_a_link_to_the_run_hides_nothing(here, tmp_path_factory):
     assert foreign("sign", Path("mine/run1"))
 
 
-def test_the_module_beside_the_runs_of_a_sweep_is_not_imported(whole, here):
+def test_the_module_beside_the_runs_of_a_sweep_is_not_imported(finished_run, here):
     Path("evil_sign.py").write_text(SIGN.format(name="Evil") + "open('EXPLODED', 'w').close()\n")
-    change(shutil.copytree(whole, here / "run0"), "env.id", "evil_sign:Evil-v0")
+    change(shutil.copytree(finished_run, here / "run0"), "env.id", "evil_sign:Evil-v0")
     said = everything(Path("run0"))
     assert not Path("EXPLODED").exists()
     assert {f"both lie in {here}" in text and "add plugins=[evil_sign]" in text for text in said} == {True}
@@ -191,8 +183,8 @@ def test_a_package_may_leave_gymnasium_to_a_part_of_its_own(here):
     assert foreign("no", Path("runs/a"))
 
 
-def test_not_every_module_of_ours_is_an_environments(whole, here):
-    run_dir = shutil.copytree(whole, here / "runs" / "run")
+def test_not_every_module_of_ours_is_an_environments(finished_run, here):
+    run_dir = shutil.copytree(finished_run, here / "runs" / "run")
     change(run_dir, "env.id", "modules.loggers.__main__:X-v0")
     with pytest.raises(UsageError, match=r"asks to import modules\.loggers\.__main__, which"):
         load(run_dir)
