@@ -1,12 +1,15 @@
 """The data's vocabulary: every TensorDict entry's name, shape, dtype, writer and readers, once.
 
+The entries of a recurrent state are declared by the memory that has it (`MemorySpec.state`), and nowhere else.
+
 B: rows in a batch, N: environments, T: steps, A: actions, H: units of the memory, layers: its layers. An arm is a
 member of the family of policies: a weight β of the intrinsic reward with a discount γ.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import prod
+from typing import NamedTuple
 
 import torch
 
@@ -33,8 +36,6 @@ ARM = "arm"
 ROW = "row"
 BEFORE = "before"
 WEIGHT = "weight"
-LSTM_STATE = ("recurrent_state_h", "recurrent_state_c")
-GRU_STATE = ("recurrent_state",)
 
 
 @dataclass(frozen=True)
@@ -72,10 +73,26 @@ KEYS = (
     Key(ROW, "sampled row: []", "int64", "replay, prioritised: number of the row", "replay"),
     Key(BEFORE, "row: []", "int64", "replay: number of the episode's row before, or -1", "staleness"),
     Key(WEIGHT, "sampled row: []", "float32", "replay, prioritised: importance weight", "losses"),
-    Key(LSTM_STATE[0], "[N, layers, H]; row: first step's", "float32", "networks.memory", "replay, losses"),
-    Key(LSTM_STATE[1], "[N, layers, H]; row: first step's", "float32", "networks.memory", "replay, losses"),
-    Key(GRU_STATE[0], "[N, layers, H]; row: first step's", "float32", "networks.memory", "replay, losses"),
 )
+
+
+class Entry(NamedTuple):
+    """Shape, without batch axes, and number type of one entry."""
+
+    shape: tuple[int, ...]
+    dtype: torch.dtype = torch.float32
+
+    @property
+    def bytes(self) -> int:
+        """Size of one."""
+        return prod(self.shape) * self.dtype.itemsize
+
+    def zeros(self, *batch: int, device: torch.device | None = None) -> torch.Tensor:
+        """Make zeros, [*batch, *shape]."""
+        return torch.zeros((*batch, *self.shape), dtype=self.dtype, device=device)
+
+
+StateSchema = Mapping[str, Entry]  # of a recurrent state, by key; every entry is zero at an episode's start
 
 
 @dataclass(frozen=True)

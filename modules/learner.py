@@ -22,10 +22,13 @@ class FusedSoftUpdate(SoftUpdate):
     def __init__(self, loss: LossModule, *, tau: float) -> None:
         super().__init__(loss, tau=tau)
         self._share = tau
+        sets: dict[str, Any] = dict(loss.named_children())
         self._pairs = [
-            (target.data, self._sources[name].data)
-            for prefixed, target in self._targets.items(include_nested=True, leaves_only=True)
-            for name in [(prefixed[0].removeprefix("target_"), *prefixed[1:])]
+            (targets[key].data, source.data)
+            for name, targets in sets.items()
+            if name.startswith("target_")
+            for key, source in sets[name.removeprefix("target_")].items(include_nested=True, leaves_only=True)
+            if isinstance(source, nn.Parameter)
         ]
 
     def step(self) -> None:
@@ -51,7 +54,8 @@ def target_update(loss: LossModule, tau: float) -> FusedSoftUpdate | NoTarget:
 class Split(Protocol):
     """A network of several that share no parameter and learn from losses of their own."""
 
-    streams: nn.ModuleList
+    @property
+    def independent(self) -> tuple[nn.Module, ...]: ...
 
 
 class Learner:
@@ -67,7 +71,7 @@ class Learner:
         self.updates = 0
         self._settings = settings
         self._parameters = [p for p in loss.parameters() if p.requires_grad]
-        parts = network.streams if isinstance(network, Split) else [network]
+        parts = network.independent if isinstance(network, Split) else [network]
         # What Adam does to one parameter depends on no other; clipped together, streams would scale each other's steps.
         self._streams = [list(part.parameters()) for part in parts] if len(parts) > 1 else [self._parameters]
         self._optimiser = settings.build(self._parameters)

@@ -16,17 +16,18 @@ class Unroller(Protocol):
 
     burn_in: int
     states: tuple[str, ...]
+    streams: tuple[str, ...]
 
-    def unroll(self, rows: TensorDictBase, which: Any) -> Tensor:
-        """Action values of the learned observations, [B, T+1, A]."""
+    def unroll(self, rows: TensorDictBase, which: Any) -> dict[str, Tensor]:
+        """What the network puts out for the learned observations, among it the values [B, T+1, A] of each stream."""
         ...
 
-    def unroll_from(self, rows: TensorDictBase, state: tuple[Tensor, ...]) -> Tensor:
+    def unroll_from(self, rows: TensorDictBase, state: tuple[Tensor, ...]) -> dict[str, Tensor]:
         """The same from a given state before the first learned observation."""
         ...
 
     def state_after(self, rows: TensorDictBase, state: tuple[Tensor, ...], steps: int) -> tuple[Tensor, ...]:
-        """The state `steps` learned observations after it, each [B, layers, H]."""
+        """The state `steps` learned observations after it, each [B, …]."""
         ...
 
 
@@ -58,7 +59,8 @@ def delta_q(history: Iterable[TensorDictBase], loss: Unroller, stride: int, devi
             zero[: len(carried)] = carried
     if rows is None:
         return {}
-    learned, true = (q.flatten(2) for q in (loss.unroll(rows, "online"), loss.unroll_from(rows, state)))  # streams
+    outputs = loss.unroll(rows, "online"), loss.unroll_from(rows, state)
+    learned, true = (torch.cat([values[key] for key in loss.streams], -1) for values in outputs)
     mask = rows[keys.MASK][:, loss.burn_in :]
     scale = learned[:, :-1].amax(-1).masked_fill(~mask, -torch.inf).amax(1).abs().mean().clamp_min(1e-8)
     distance = (learned - true)[:, :-1].norm(dim=-1) / scale

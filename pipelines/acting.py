@@ -79,7 +79,7 @@ class NumpyPolicy:
         return torch.from_numpy(begins)
 
     def _remember_nothing(self, n: int) -> None:
-        self._state = {key: torch.zeros(n, *shape) for key, shape in self._subject.run.network.states().items()}
+        self._state = {key: entry.zeros(n) for key, entry in self._subject.run.network.state().items()}
         self._action = torch.full((n,), NO_ACTION)
         if n != self._n:
             self._bonus, self._n = self._subject.around(n).bonus, n

@@ -22,7 +22,7 @@ from modules.intrinsic import Bonus, Curiosity
 from modules.learner import Learner
 from modules.loggers import Logger
 from modules.metrics import Metric
-from modules.networks.nets import Policy, ValueNetwork
+from modules.networks.network import Policy, ValueNetwork
 from modules.process import tune
 from modules.replay.base import Replay
 from modules.replay.on_policy import OnPolicyReplay, OnPolicySpec
@@ -143,7 +143,7 @@ def build(
     run_id = uuid4().hex if checkpoint is None else checkpoint.get("run_id", "")  # "" for one that began without
     replay = replay_of(run, run_dir, run_id, checkpoint)
     network = network.to(run.torch_device)
-    learner = Learner(network, run.loss.build(network, run.rows), run.optim, metric=run.loss.metric)
+    learner = Learner(network, run.loss.build(network, run.batch_info), run.optim, metric=run.loss.metric)
     declared = {**run.declared, **{metric.name: metric for callback in given for metric in callback.metrics}}
     callbacks = Callbacks({**callbacks_of(run, learner, replay, evaluator, bonus), **named_by_class(given)}, declared)
     if checkpoint:  # to be sure of it, before any file of the run is touched; the loop does it when all is made

@@ -15,7 +15,7 @@ from torch.export import Dim, ExportedProgram
 
 from modules import keys
 from modules.files import refuse_unwritable, write_bytes
-from modules.networks.stepped import GreedyStep, first_inputs
+from modules.networks.export_step import GreedyStep, first_inputs
 from modules.spec import Spec, UsageError, spec
 from pipelines.command import command
 from pipelines.output import write
@@ -74,7 +74,7 @@ def refuse_missing() -> None:
 def exported(subject: Subject) -> tuple[ExportedProgram, dict[str, Tensor]]:
     """Trace one step of a policy, for any number of episodes; return it with inputs of two."""
     run, network = subject.run, subject.policy.network
-    inputs = first_inputs(network, run.spaces, run.network.states(), 2)  # one would be taken for a constant
+    inputs = first_inputs(network, run.spaces, run.network.state(), 2)  # one would be taken for a constant
     episodes = Dim("N", min=1)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # PyTorch's to itself

@@ -10,8 +10,8 @@ from torchrl.envs import EnvBase
 from modules.evaluation import Episodes, Watch, run_episodes
 from modules.intrinsic import Bonus, Curiosity
 from modules.meta import FixedArm, Meta
-from modules.networks.nets import Policy, RecurrentNetwork
-from modules.networks.split import SplitNetwork
+from modules.networks.network import Policy, RecurrentNetwork
+from modules.networks.two_streams import TwoStreamNetwork
 from modules.seeding import seed_for
 from pipelines.around import CPU, Surroundings, greedy_surroundings
 from pipelines.film import film
@@ -77,7 +77,7 @@ class Greedy:
         film(self.run, self.policy, around, seed=self.run.seed, path=path, watch=watch)
 
 
-def build_greedy(run: Run, network: RecurrentNetwork | SplitNetwork, learning: Curiosity, bonus: Bonus) -> Greedy:
+def build_greedy(run: Run, network: RecurrentNetwork | TwoStreamNetwork, learning: Curiosity, bonus: Bonus) -> Greedy:
     """Make the greedy side of a run.
 
     Args:

@@ -1,5 +1,6 @@
-"""What settings that came later mean in the config.yaml of an older run: that all is as it was before them."""
+"""What an older run left, as it is written today: settings that came later, parts and weights that moved."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from pydoc import locate
@@ -24,10 +25,57 @@ LATER = MappingProxyType(
     }
 )
 
+MOVED = MappingProxyType({"modules.networks.memory.": "modules.networks.recurrent."})  # beginnings of `_target_`
+RENAMED = (  # parts of the keys of weights, in this order
+    (r"streams\.0\.", "extrinsic."),
+    (r"streams\.1\.", "intrinsic."),
+    (r"(?<=_params\.)betas$", "combination.betas"),
+    (r"module\.0\.module\.", "torso."),
+    (r"module\.\d\.(?=lstm\.|gru\.)", "memory."),
+    (r"module\.\d\.module\.(?=\d)", "head.layers."),
+    (r"module\.\d\.module\.", "head."),
+)
+
+
+def as_now(state: Mapping[str, Any]) -> dict[str, Any]:
+    """Give the weights in a checkpoint the names that they have today."""
+    found = {**state, "network": renamed(state["network"])}
+    if "learner" in state:
+        weights = {name: renamed(state["learner"][name]) for name in ("average", "loss")}
+        found["learner"] = {**state["learner"], **weights}
+    return found
+
+
+def renamed(weights: Mapping[str, Any]) -> dict[str, Any]:
+    """Give each weight the name that it has today."""
+    return {new_name(key): value for key, value in weights.items()}
+
+
+def new_name(key: str) -> str:
+    """Today's name of a weight."""
+    if re.search(r"module\.\d\.|streams\.|_params\.betas", key):
+        for old, new in RENAMED:
+            key = re.sub(old, new, key)
+    return key
+
+
+def moved(node: Any) -> Any:
+    """Let each `_target_` name the place where its part is today."""
+    if isinstance(node, list):
+        return [moved(item) for item in node]
+    if not isinstance(node, dict):
+        return node
+    found = {key: moved(value) for key, value in node.items()}
+    target = str(found.get("_target_", ""))
+    for old, new in MOVED.items():
+        if target.startswith(old):
+            found["_target_"] = new + target.removeprefix(old)
+    return found
+
 
 def as_before(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Put the `LATER` settings into the plain values of a run that has none of them."""
-    filled = {**config}
+    """Put the `LATER` settings into the plain values of a run that has none of them, and name its parts as today."""
+    filled = moved({**config})
     for path, value in LATER.items():
         *above, name = path.split(".")
         node: Any = filled

@@ -12,6 +12,7 @@ from modules import checkpoint
 from modules.seeding import random_state, set_random_state
 from modules.spec import UsageError
 from pipelines.counters import Counters
+from pipelines.older import as_now
 from pipelines.saved import POLICY, impossible, refuse_another_runs
 from pipelines.schema import Run
 
@@ -41,7 +42,7 @@ def goes_on_from(run: Run, run_dir: Path) -> dict[str, Any]:
             " and ".join(map(str, skipped)),
             state["frames"],
         )
-    return state
+    return as_now(state)
 
 
 def uncountable(state: Mapping[str, Any], path: Path, run: Run) -> Iterator[str]:

@@ -16,14 +16,14 @@ from modules import checkpoint
 from modules.exploration import random_policy
 from modules.intrinsic import Bonus, Curiosity
 from modules.meta import FixedArm
-from modules.networks.nets import Policy, RecurrentNetwork
-from modules.networks.split import SplitNetwork
+from modules.networks.network import Policy, RecurrentNetwork
+from modules.networks.two_streams import TwoStreamNetwork
 from modules.process import tune
 from modules.seeding import seed_everything
 from modules.spec import UsageError
 from modules.stateful import put_back
 from pipelines.around import CPU, Surroundings, greedy_surroundings
-from pipelines.older import as_before
+from pipelines.older import as_before, as_now
 from pipelines.output import quoted
 from pipelines.plugins import read_yaml, refuse_lookups, values_of, with_plugins
 from pipelines.schema import Run, read
@@ -76,7 +76,7 @@ def saved(run: Run, run_dir: Path, which: str) -> tuple[Path, dict[str, Any]]:
     if wrong := next(impossible(state, POLICY, run), ""):
         raise UsageError(f"{path}: not a checkpoint that can be evaluated, because {wrong}")
     refuse_another_runs(state, path, run_dir)
-    return path, state
+    return path, as_now(state)
 
 
 def refuse_another_runs(state: Mapping[str, Any], path: Path, run_dir: Path) -> None:
@@ -107,7 +107,7 @@ def impossible(state: Mapping[str, Any], kinds: Mapping[str, type], run: Run) ->
         yield f"it has arm {state['arm']}, and the run {run.spaces.n_arms} arms, of which the first is 0"
 
 
-def network_with(state: Mapping[str, Any], run: Run, run_dir: Path) -> RecurrentNetwork | SplitNetwork:
+def network_with(state: Mapping[str, Any], run: Run, run_dir: Path) -> RecurrentNetwork | TwoStreamNetwork:
     """Make the network that `run` describes with the weights saved in `run_dir`, or raise `UsageError`."""
     network = run.network.build(run.spaces)
     try:

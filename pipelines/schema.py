@@ -21,7 +21,7 @@ from modules.exploration import ExplorationSpec
 from modules.intrinsic import IntrinsicSpec
 from modules.keys import Spaces
 from modules.loggers import LoggerSpec
-from modules.losses.base import LossSpec, Rows
+from modules.losses.base import BatchInfo, LossSpec
 from modules.meta import Arms, MetaSpec
 from modules.metrics import Metric
 from modules.networks.spec import NetworkSpec
@@ -120,10 +120,9 @@ class Run(Spec):
         return declared(replace(self, callbacks=self.watching))
 
     @property
-    def rows(self) -> Rows:
-        """What the loss must know of its rows."""
-        states = tuple(self.network.states())
-        return Rows(states=states, burn_in=self.replay.burn_in, beta=self.arms.beta, gamma=self.arms.gamma)
+    def batch_info(self) -> BatchInfo:
+        """What the loss must know of the rows that it learns from."""
+        return BatchInfo(burn_in=self.replay.burn_in, beta=self.arms.beta, gamma=self.arms.gamma)
 
     @property
     def torch_device(self) -> torch.device:
@@ -137,7 +136,7 @@ class Run(Spec):
         arm = () if self.meta.single else (keys.ARM,)
         behaviour = (keys.BEHAVIOUR,) if self.loss.reads_behaviour else ()
         novelty = (keys.INTRINSIC,) if self.intrinsic.rewards else ()
-        return self.replay.layout(self.network.states(), (*self.network.reads, *arm), (*novelty, *behaviour))
+        return self.replay.layout(self.network.state(), (*self.network.reads, *arm), (*novelty, *behaviour))
 
     @property
     def replay_bytes(self) -> int:

@@ -1,7 +1,6 @@
 """What a run takes of memory and disk, counted before anything of that size is allocated."""
 
 from collections.abc import Iterator, Mapping
-from math import prod
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -18,7 +17,6 @@ META = torch.device("meta")  # where tensors have a shape and no memory
 COPIES = 5  # of the network: gradients, two moments of Adam, the average that is evaluated, the target network
 ACTING = 2  # copies on the CPU, to collect and to evaluate with
 TRAINED = 3  # gradients and moments of what learns beside the network
-FEW = 4  # bytes of a float32
 WORD = 8  # bytes of a float64, an int64 or a reference
 
 
@@ -61,7 +59,7 @@ def stored_parts(run: Run) -> dict[str, int]:
     """Bytes of what is as long as some setting says, by its name with the settings that it follows from."""
     spaces, batch = run.spaces, run.collector.frames_per_batch
     row = run.layout.row_bytes(spaces)
-    states = FEW * sum(prod(shape) for shape in run.network.states().values())
+    states = sum(entry.bytes for entry in run.network.state().values())
     step = 2 * (spaces.observation_size * spaces.observation_dtype.itemsize + states) + 3 * WORD
     return {
         "the steps of a batch (collector.num_envs x collector.steps x observation and recurrent state)": step * batch,

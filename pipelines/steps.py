@@ -133,11 +133,11 @@ class FirstEpisodes(Callback):
         self._returns: dict[int, float] = {}
 
     @property
-    def observations(self) -> list[np.ndarray]:  # noqa: D102 - said above
+    def observations(self) -> list[np.ndarray]:
         return [np.stack(self._seen[episode]) for episode in sorted(self._returns)]
 
     @property
-    def returns(self) -> list[float]:  # noqa: D102
+    def returns(self) -> list[float]:
         return [self._returns[episode] for episode in sorted(self._returns)]
 
     def on_episode_begin(self, episode: int, observation: np.ndarray) -> None:

@@ -118,7 +118,7 @@ def test_only_agent57_looks_as_far_as_the_longest_chain():
 def test_the_dqn_control_has_no_memory_and_draws_single_steps_uniformly():
     run, control = read_run("+exp=dqn_mountain_car"), read_run("+exp=r2d2_mountain_car")
     assert {"total_frames", "env", "collector", "optim"}.isdisjoint(differing(run, control))
-    assert (run.network.states(), run.network.reads) == ({}, ())
+    assert (run.network.state(), run.network.reads) == ({}, ())
     assert (run.replay.length, run.replay.by_priority) == (1, False)
     assert run.replay.batch_rows == control.replay.batch_rows * control.replay.length
     assert (run.loss.n_step, run.loss.double) == (1, False)  # type: ignore[attr-defined]

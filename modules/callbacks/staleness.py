@@ -34,7 +34,7 @@ class StalenessSpec(CallbackSpec):
 
     def applies(self, run: Any) -> bool:
         """Tell whether there are recurrent states, and values to compare."""
-        return bool(run.network.states()) and not run.replay.on_policy
+        return bool(run.network.state()) and not run.replay.on_policy
 
     def build(self, context: Context) -> TrainingCallback:
         """Make the callback."""

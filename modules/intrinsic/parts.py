@@ -103,7 +103,7 @@ def encoder(torso: TorsoSpec, spaces: Spaces, features: int) -> nn.Sequential:
         raise UsageError(
             f"an intrinsic reward needs a torso that writes features, not {torso.writes}: mlp, conv or grid"
         )
-    body = torso.build(spaces).module
+    body = torso.build(spaces)
     assert isinstance(body, nn.Module)
     return nn.Sequential(body, nn.Linear(torso.out_features, features))
 

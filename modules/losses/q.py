@@ -1,16 +1,30 @@
-"""The recurrent Q loss: n-step double Q on rows, both networks unrolled once from the stored state."""
+"""The recurrent Q loss on rows, in the order in which it is computed; R2D2's is `QLoss`.
 
-from collections.abc import Iterator
-from typing import Annotated, Any
+State → burn-in → unroll → greedy actions → target → mask and importance weights → priorities.
+"""
 
+import copy
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+import torch
+import torch.nn.functional as F
 from pydantic import Field
-from tensordict.nn import TensorDictModuleBase
-from torch import Tensor
+from tensordict import TensorDict, TensorDictBase, TensorDictParams
+from torch import Tensor, nn
 from torchrl.objectives import LossModule
 
+from modules import keys
 from modules.losses import ops
-from modules.losses.base import AFTER, NonNegative, Rows, Steps, ValueLoss, ValueLossSpec
+from modules.losses.base import BatchInfo, NonNegative, ValueLossSpec
+from modules.losses.padding import without_padding
 from modules.spec import spec
+
+State = tuple[Tensor, ...]
+Outputs = dict[str, Tensor]  # of a network, by name
+Which = Literal["online", "target"]
+ALL, BEFORE, LAST, AFTER = slice(None), slice(-1), slice(-1, None), slice(1, None)  # of T+1 observations
 
 
 @spec
@@ -36,9 +50,231 @@ class QLossSpec(ValueLossSpec):
         if self.n_step > run.replay.length:
             yield f"loss.n_step={self.n_step} must not exceed replay.length={run.replay.length}"
 
-    def build(self, network: TensorDictModuleBase, rows: Rows) -> LossModule:
-        """Make the loss."""
-        return QLoss(network, self, rows)
+    def build(self, network: Any, info: BatchInfo) -> LossModule:
+        return QLoss(network, self, info)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TargetInputs:
+    """What the targets of all streams have in common.
+
+    Attributes:
+        action: taken, [B, T].
+        discount: γ of the row's arm, or 0 where the step terminated, [B, T].
+        continues: True where the next step is in the same row and episode, [B, T].
+        selector: values by which the evaluated policy chooses, of the observations that are `read`, [B, R, A].
+        behaviour: probability with which the action was taken, [B, T], if rows have it.
+    """
+
+    action: Tensor
+    discount: Tensor
+    continues: Tensor
+    selector: Tensor
+    behaviour: Tensor | None
+
+
+class ValueLoss(LossModule):
+    """Loss on rows of T steps and T+1 observations, behind `burn_in` more; subclasses say what its targets are.
+
+    Both networks are unrolled once over all observations, each from its own burned-in state. A network of two streams
+    learns the environment's rewards with the first and the intrinsic ones with the second; a network of one the sum,
+    weighted by the arm's β. Both streams' targets follow one policy, that of the combined values (Agent57, section
+    3.1). Why not TorchRL's `DQNLoss`: it computes recurrent targets from a zero state (see `loss=torchrl_dqn`).
+    """
+
+    value_network: nn.Module
+    value_network_params: TensorDictParams
+    target_value_network_params: TensorDictParams
+    beta: Tensor
+    gamma: Tensor
+    read: slice  # the observations whose values `stream_targets` reads, R of the T+1
+
+    def __init__(self, network: Any, settings: Any, info: BatchInfo) -> None:
+        super().__init__()
+        self.convert_to_functional(network, "value_network", create_target_params=True)
+        self.settings = settings
+        self.states, self.streams = network.states, network.streams
+        self.burn_in = info.burn_in
+        device = next(network.parameters()).device
+        self.register_buffer("beta", info.beta.to(device), persistent=False)
+        self.register_buffer("gamma", info.gamma.to(device), persistent=False)
+        # The functional form swaps parameters in and out at each call; a module that keeps the target's need not.
+        target = copy.deepcopy(network).requires_grad_(False)
+        parameters = dict(self.named_children())["target_value_network_params"]
+        assert isinstance(parameters, TensorDictParams)
+        parameters.to_module(target)
+        self._networks: dict[str, Any] = {"online": network, "target": target}  # registered once, as parameters above
+
+    def forward(self, rows: TensorDictBase) -> TensorDict:
+        """Loss and measures of one batch of rows.
+
+        Args:
+            rows: [B] with S = burn_in + T steps: what the network reads [B, S+1, …], action, reward, terminated,
+                mask [B, S], the recurrent state of the first real step [B, …], and, where there are such,
+                intrinsic reward and probability of the action [B, S], and importance weights [B].
+
+        Returns:
+            `loss` (scalar with gradient), the detached scalars td_error, q_mean, target_mean, and `errors`, the
+            detached |δ| [B, T]; of two streams, loss is their sum and everything else that of their combination. What
+            stands in padding changes none of them, and no gradient.
+        """
+        rows = without_padding(rows, self._networks["online"].reads, self.states)
+        q, selector = self.online_values(rows)
+        with torch.no_grad():
+            q_target = self.unroll(rows, "target", self.read)
+            selector = q_target[keys.ACTION_VALUE] if selector is None else selector
+            target = self.targets(rows, self.target_inputs(rows, selector), q_target)
+        return self.weighted_loss(rows, q, target)
+
+    # 1. State: the one that is stored with the row, of its first real step.
+
+    def unroll(self, rows: TensorDictBase, which: Which, part: slice = ALL) -> Outputs:
+        """Outputs for a `part` of the T+1 learned observations, [B, T+1, …] of all, from their burned-in state."""
+        state = tuple(rows[key] for key in self.states)
+        return self.unroll_from(rows, self.burned_in(rows, state, which), which, part)
+
+    # 2. Burn-in: without gradient.
+
+    def burned_in(self, rows: TensorDictBase, state: State, which: Which) -> State:
+        """The state before the first learned observation.
+
+        A row at an episode's start has padding where others have burn-in; there the stored state counts.
+        """
+        if not (self.burn_in and state):
+            return state
+        with torch.no_grad():
+            burned = self._state_after(rows, state, slice(0, self.burn_in), which)
+        has = rows[keys.MASK][:, 0]
+        return tuple(torch.where(has.view(-1, *[1] * (s.ndim - 1)), b, s) for b, s in zip(burned, state, strict=True))
+
+    def _state_after(self, rows: TensorDictBase, state: State, slots: slice, which: Which) -> State:
+        network = self._networks[which]
+        return network.state_after({key: rows[key][:, slots] for key in network.reads}, state)
+
+    def state_after(self, rows: TensorDictBase, state: State, steps: int) -> State:
+        """The online network's state `steps` learned observations after `state`."""
+        return self._state_after(rows, state, slice(self.burn_in, self.burn_in + steps), "online")
+
+    # 3. Unroll: once over all learned observations.
+
+    def unroll_from(self, rows: TensorDictBase, state: State, which: Which = "online", part: slice = ALL) -> Outputs:
+        """Outputs from a given state before the first learned observation; without a state only `part` is computed."""
+        network = self._networks[which]
+        seen, wanted = (ALL, part) if state else (part, ALL)
+        outputs, _ = network.unroll(self.inputs(rows, seen), state)
+        return {key: value[:, wanted] for key, value in outputs.items()}
+
+    def inputs(self, rows: TensorDictBase, part: slice = ALL) -> dict[str, Tensor]:
+        """What the network reads of a `part` of the learned observations."""
+        return {key: rows[key][:, self.burn_in :][:, part] for key in self._networks["online"].reads}
+
+    def learned(self, rows: TensorDictBase, *wanted: str) -> list[Tensor]:
+        """The `wanted` entries [B, burn_in + T] of the rows without their burn-in, [B, T]."""
+        return [rows[key][:, self.burn_in :] for key in wanted]
+
+    def online_values(self, rows: TensorDictBase) -> tuple[Outputs, Tensor | None]:
+        """Outputs for the T steps' own observations, with gradient, and the selector's values if it is online.
+
+        A feed-forward network needs no gradient of the last observation, which in rows of one step is half of the work.
+        """
+        if self.states:
+            q = self.unroll(rows, "online")
+            selector = q[keys.ACTION_VALUE][:, self.read].detach() if self.selects_online() else None
+            return {key: value[:, BEFORE] for key, value in q.items()}, selector
+        q = self.unroll(rows, "online", BEFORE)
+        if not self.selects_online():
+            return q, None
+        with torch.no_grad():
+            last = self.unroll(rows, "online", LAST)[keys.ACTION_VALUE]
+        return q, torch.cat((q[keys.ACTION_VALUE].detach(), last), 1)[:, self.read]
+
+    # 4. Greedy actions: by the online network's values (double Q) or the target's.
+
+    def selects_online(self) -> bool:
+        """Whether the evaluated policy chooses by the online network's values, or by the target's."""
+        raise NotImplementedError
+
+    def target_inputs(self, rows: TensorDictBase, selector: Tensor) -> TargetInputs:
+        """What the targets need beside rewards and values."""
+        action, mask, terminated = self.learned(rows, keys.ACTION, keys.MASK, keys.TERMINATED)
+        behaviour = rows.get(keys.BEHAVIOUR, None)
+        _, gamma = self.arms(rows)
+        return TargetInputs(
+            action=action,
+            discount=(~terminated).to(selector.dtype) * gamma,
+            continues=torch.cat((mask[:, 1:], torch.zeros_like(mask[:, :1])), 1),
+            selector=selector,
+            behaviour=None if behaviour is None else behaviour[:, self.burn_in :],
+        )
+
+    def arms(self, rows: TensorDictBase) -> tuple[Tensor, Tensor]:
+        """β and γ of each row, [B, 1]; where rows have no arm there is only one, [1]."""
+        arm = rows.get(keys.ARM, None)
+        return (self.beta, self.gamma) if arm is None else (self.beta[arm[:, :1]], self.gamma[arm[:, :1]])
+
+    # 5. Target: in raw value space, then rescaled.
+
+    def targets(self, rows: TensorDictBase, inputs: TargetInputs, q_target: Outputs) -> Outputs:
+        """Targets [B, T, …] of each stream, in the network's (rescaled) value space."""
+        eps, found = self.settings.rescale_eps, {}
+        for key, reward in self.rewards(rows).items():
+            raw = self.stream_targets(reward, q_target[key], inputs)
+            found[key] = ops.signed_hyperbolic(raw, eps) if eps else raw
+        return found
+
+    def rewards(self, rows: TensorDictBase) -> dict[str, Tensor]:
+        """The reward [B, T] of each stream."""
+        if rows.get(keys.INTRINSIC, None) is None:
+            (reward,) = self.learned(rows, keys.REWARD)
+            return dict.fromkeys(self.streams, reward)
+        extrinsic, intrinsic = self.learned(rows, keys.REWARD, keys.INTRINSIC)
+        if len(self.streams) > 1:
+            return dict(zip(self.streams, (extrinsic, intrinsic), strict=True))
+        beta, _ = self.arms(rows)
+        return dict.fromkeys(self.streams, extrinsic + beta * intrinsic)
+
+    def stream_targets(self, reward: Tensor, q_target: Tensor, inputs: TargetInputs) -> Tensor:
+        """Raw targets [B, T] of one stream from its reward [B, T] and its target network's values that are `read`."""
+        raise NotImplementedError
+
+    def raw(self, values: Tensor) -> Tensor:
+        """Values before the rescaling h."""
+        eps = self.settings.rescale_eps
+        return ops.signed_parabolic(values, eps) if eps else values
+
+    # 6. Mask and importance weights.
+
+    def weighted_loss(self, rows: TensorDictBase, q: Outputs, target: Outputs) -> TensorDict:
+        """The loss over the real steps, weighted, with what `forward` returns beside it."""
+        action, mask = self.learned(rows, keys.ACTION, keys.MASK)
+        index = action.unsqueeze(-1)
+        q_tm1 = {key: torch.where(mask, q[key].gather(-1, index).squeeze(-1), 0) for key in target}
+        target = {key: torch.where(mask, value, 0) for key, value in target.items()}
+        errors = sum(self.step_loss(q_tm1[key], target[key]) for key in target)
+        weight = rows.get(keys.WEIGHT, None)
+        errors = errors if weight is None else errors * weight.unsqueeze(-1)
+        combined = (self.combined(rows, {k: v.detach() for k, v in values.items()}) for values in (q_tm1, target))
+        return TensorDict({"loss": ops.masked_mean(errors, mask), **measures(*combined, mask)})
+
+    def step_loss(self, q_tm1: Tensor, target: Tensor) -> Tensor:
+        """Loss of each step, [B, T]."""
+        delta = self.settings.huber_delta
+        return F.huber_loss(q_tm1, target, reduction="none", delta=delta) if delta else 0.5 * (q_tm1 - target) ** 2
+
+    def combined(self, rows: TensorDictBase, values: Mapping[str, Tensor]) -> Tensor:
+        """Values [B, T] of each stream as what the network would choose by."""
+        one_action = {key: value.unsqueeze(-1) for key, value in values.items()}
+        return self._networks["online"].combined(one_action, self.inputs(rows, BEFORE)).squeeze(-1)
+
+
+# 7. Priorities: the replay makes them of the |δ| of each step, see `ops.sequence_priority`.
+
+
+def measures(q_tm1: Tensor, target: Tensor, mask: Tensor) -> dict[str, Tensor]:
+    """Means over the real steps, and the |δ| of each, from values without gradient; [B, T] each."""
+    errors = (q_tm1 - target).abs()
+    means = ops.masked_mean(torch.stack((errors, q_tm1, target)), mask)
+    return dict(zip(("td_error", "q_mean", "target_mean"), means.unbind(), strict=True)) | {"errors": errors}
 
 
 class QLoss(ValueLoss):
@@ -46,11 +282,11 @@ class QLoss(ValueLoss):
 
     read = AFTER  # of each step
 
-    def chooses_online(self) -> bool:
+    def selects_online(self) -> bool:
         """With double Q."""
         return self.settings.double
 
-    def stream_targets(self, reward: Tensor, q_target: Tensor, steps: Steps) -> Tensor:
+    def stream_targets(self, reward: Tensor, q_target: Tensor, inputs: TargetInputs) -> Tensor:
         """N rewards, then the target network's value of the action chosen."""
-        v_t = self.raw(ops.double_q_value(q_target, steps.choose_by))
-        return ops.n_step_return(reward, steps.discount, v_t, steps.continues, self.settings.n_step)
+        v_t = self.raw(ops.double_q_value(q_target, inputs.selector))
+        return ops.n_step_return(reward, inputs.discount, v_t, inputs.continues, self.settings.n_step)

@@ -6,13 +6,12 @@ from typing import Annotated, Any, Literal
 import torch
 from pydantic import Field
 from tensordict import TensorDict, TensorDictBase
-from tensordict.nn import TensorDictModuleBase
 from torch import Tensor
 from torchrl.objectives import LossModule
 
 from modules import keys
 from modules.losses import ops
-from modules.losses.base import LossSpec, NonNegative, Rows
+from modules.losses.base import BatchInfo, LossSpec, NonNegative
 from modules.losses.padding import without_padding
 from modules.metrics import Metric
 from modules.spec import spec
@@ -60,9 +59,9 @@ class ReinforceSpec(LossSpec):
         if run.intrinsic.rewards or not run.meta.single:
             yield "loss=reinforce knows no intrinsic reward and no arms: use intrinsic=none and meta=none"
 
-    def build(self, network: TensorDictModuleBase, rows: Rows) -> LossModule:
-        """Make the loss."""
-        return ReinforceLoss(network, self, rows)
+    def build(self, network: Any, info: BatchInfo) -> LossModule:
+        del info
+        return ReinforceLoss(network, self)
 
 
 def samples_the_policy(exploration: Any, frames: int) -> bool:
@@ -79,11 +78,10 @@ def samples_the_policy(exploration: Any, frames: int) -> bool:
 class ReinforceLoss(LossModule):
     """Loss on rows that are whole episodes; the network gets the gradient, and there is no target network."""
 
-    def __init__(self, network: TensorDictModuleBase, settings: ReinforceSpec, rows: Rows) -> None:
+    def __init__(self, network: Any, settings: ReinforceSpec) -> None:
         super().__init__()
         self.network: Any = network
         self.settings = settings
-        self._states = rows.states
 
     def weights(self, reward: Tensor, mask: Tensor) -> Tensor:
         """What the log-probabilities are weighed with, [B, T], from rewards and mask [B, T]."""
@@ -99,17 +97,17 @@ class ReinforceLoss(LossModule):
 
         Args:
             rows: [B] with T steps: what the network reads [B, T+1, …], action, reward, mask [B, T], and the recurrent
-                state of the first step [B, layers, H].
+                state of the first step [B, …].
 
         Returns:
             `loss`, a scalar with gradient: the mean over real steps, where the papers have the sum over an episode; and
             the policy's mean `entropy`, detached, in nats.
         """
-        rows = without_padding(rows, self.network.reads, self._states)
+        rows = without_padding(rows, self.network.reads, self.network.states)
         action, mask = rows[keys.ACTION], rows[keys.MASK]
         acted_on = {key: rows[key][:, :-1] for key in self.network.reads}
-        logits, _ = self.network.unroll(acted_on, tuple(rows[key] for key in self._states))
-        log_pi = logits.log_softmax(-1)
+        outputs, _ = self.network.unroll(acted_on, tuple(rows[key] for key in self.network.states))
+        log_pi = outputs[keys.ACTION_VALUE].log_softmax(-1)
         if self.settings.rule == "seed":
             log_probability = log_pi.sum(-1)
         else:

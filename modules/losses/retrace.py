@@ -1,14 +1,14 @@
 """Retrace(λ) on rows: off-policy returns that are cut where the acting policy did what the evaluated one would not."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import Field
-from tensordict.nn import TensorDictModuleBase
 from torch import Tensor
 from torchrl.objectives import LossModule
 
 from modules.losses import ops
-from modules.losses.base import ALL, NonNegative, Rows, Steps, ValueLoss, ValueLossSpec
+from modules.losses.base import BatchInfo, NonNegative, ValueLossSpec
+from modules.losses.q import ALL, TargetInputs, ValueLoss
 from modules.spec import spec
 
 
@@ -32,9 +32,8 @@ class RetraceSpec(ValueLossSpec):
     huber_delta: NonNegative
     rescale_eps: NonNegative
 
-    def build(self, network: TensorDictModuleBase, rows: Rows) -> LossModule:
-        """Make the loss."""
-        return RetraceLoss(network, self, rows)
+    def build(self, network: Any, info: BatchInfo) -> LossModule:
+        return RetraceLoss(network, self, info)
 
 
 class RetraceLoss(ValueLoss):
@@ -42,16 +41,16 @@ class RetraceLoss(ValueLoss):
 
     read = ALL
 
-    def chooses_online(self) -> bool:
+    def selects_online(self) -> bool:
         """Always."""
         return True
 
-    def stream_targets(self, reward: Tensor, q_target: Tensor, steps: Steps) -> Tensor:
+    def stream_targets(self, reward: Tensor, q_target: Tensor, inputs: TargetInputs) -> Tensor:
         """Sum of the traces' errors; the policy is the same for all streams."""
-        assert steps.behaviour is not None
-        q, pi = self.raw(q_target), ops.eps_greedy_policy(steps.choose_by, self.settings.target_epsilon)
-        of_action = steps.action.unsqueeze(-1)
+        assert inputs.behaviour is not None
+        q, pi = self.raw(q_target), ops.eps_greedy_policy(inputs.selector, self.settings.target_epsilon)
+        of_action = inputs.action.unsqueeze(-1)
         q_tm1, pi_of_action = (x[:, :-1].gather(-1, of_action).squeeze(-1) for x in (q, pi))
-        c_t = ops.trace(pi_of_action, steps.behaviour, self.settings.lam)
+        c_t = ops.trace(pi_of_action, inputs.behaviour, self.settings.lam)
         v_t = ops.expected_value(pi[:, 1:], q[:, 1:])
-        return ops.retrace(q_tm1, v_t, reward, steps.discount, c_t, steps.continues)
+        return ops.retrace(q_tm1, v_t, reward, inputs.discount, c_t, inputs.continues)

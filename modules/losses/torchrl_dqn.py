@@ -6,12 +6,12 @@ from typing import Annotated, Any, Literal
 import torch
 from pydantic import Field
 from tensordict import TensorDict, TensorDictBase
-from tensordict.nn import TensorDictModuleBase, TensorDictSequential
+from tensordict.nn import TensorDictSequential
 from torchrl.modules import QValueModule
 from torchrl.objectives import DQNLoss, LossModule
 
 from modules import keys
-from modules.losses.base import LossSpec, Rows
+from modules.losses.base import BatchInfo, LossSpec
 from modules.losses.measures import LOSS, TD_ERROR
 from modules.losses.padding import without_padding
 from modules.spec import spec
@@ -46,17 +46,16 @@ class TorchrlDqnSpec(LossSpec):
         if run.intrinsic.rewards or run.spaces.n_arms > 1:
             yield "loss=torchrl_dqn knows no intrinsic reward and no arms: use loss=q or loss=retrace"
 
-    def build(self, network: TensorDictModuleBase, rows: Rows) -> LossModule:
-        """Make the loss."""
-        assert isinstance(network, TensorDictSequential)
-        return TorchrlDqn(network, self, rows.states)
+    def build(self, network: Any, info: BatchInfo) -> LossModule:
+        del info
+        return TorchrlDqn(network, self)
 
 
 class TorchrlDqn(DQNLoss):
     """`DQNLoss` that is given rows of T steps and T+1 observations as T transitions."""
 
-    def __init__(self, network: TensorDictSequential, settings: TorchrlDqnSpec, states: tuple[str, ...]) -> None:
-        policy = TensorDictSequential([*network, QValueModule(action_space="categorical")])
+    def __init__(self, network: Any, settings: TorchrlDqnSpec) -> None:
+        policy = TensorDictSequential(*network.tensordict_module(), QValueModule(action_space="categorical"))
         super().__init__(
             policy,
             loss_function=settings.loss_function,
@@ -65,7 +64,7 @@ class TorchrlDqn(DQNLoss):
             action_space="categorical",
         )
         self.make_value_estimator(gamma=settings.gamma)
-        self._states = states
+        self._states = network.states
 
     def forward(self, rows: TensorDictBase) -> TensorDict:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Loss of rows [B] as the sequence replay yields them; returns `loss` and the mean |δ| as `td_error`."""

@@ -5,11 +5,9 @@ from typing import Annotated
 
 import torch
 from pydantic import Field
-from tensordict.nn import TensorDictModule
 from torch import Tensor, nn
 from torchrl.modules import ConvNet
 
-from modules import keys
 from modules.keys import Spaces
 from modules.networks.torsos import ACTIVATIONS, Activation, TorsoSpec
 from modules.spec import spec
@@ -54,7 +52,7 @@ class GridSpec(TorsoSpec):
         if self.kernel % 2 == 0:
             yield f"network.torso.kernel={self.kernel} must be odd, so that the planes keep their size"
 
-    def build(self, spaces: Spaces) -> TensorDictModule:
+    def build(self, spaces: Spaces) -> nn.Module:
         """Make the torso for observations [side, planes·side]."""
         side, width = spaces.observation_shape
         act = ACTIVATIONS[self.activation]
@@ -67,5 +65,4 @@ class GridSpec(TorsoSpec):
             activation_class=act,
         )
         flat = nn.Linear(self.channels[-1] * side * side, self.out_features)
-        body = nn.Sequential(Planes(side, width // side), conv, flat, act())
-        return TensorDictModule(body, [keys.OBSERVATION], [keys.EMBED])
+        return nn.Sequential(Planes(side, width // side), conv, flat, act())

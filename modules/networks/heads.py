@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
-from tensordict.nn import TensorDictModule
 from torch import Tensor, nn
 from torchrl.modules import MLP
 
@@ -16,11 +15,17 @@ PositiveInt = Annotated[int, Field(gt=0)]
 
 
 class HeadSpec(Spec):
-    """Settings of a head; `build` makes the module that writes `action_value`, [..., A]."""
+    """Settings of a head.
 
-    reads: ClassVar[str] = "features"  # what a torso `writes`
+    `build` makes a module, features [..., in_features] → tensors [..., …] by name: `action_value` [..., A], by which
+    actions are chosen, and what else a loss may learn. `reads` says what a torso must write; `writes` names the
+    tensors.
+    """
 
-    def build(self, in_features: int, n_actions: int) -> TensorDictModule:
+    reads: ClassVar[str] = "features"
+    writes: ClassVar[tuple[str, ...]] = (keys.ACTION_VALUE,)
+
+    def build(self, in_features: int, n_actions: int) -> nn.Module:
         """Make the head."""
         raise NotImplementedError
 
@@ -61,9 +66,8 @@ class QSpec(DenseHeadSpec):
     To a loss that learns the policy itself they are logits: the greatest is the likeliest action, and greedy the same.
     """
 
-    def build(self, in_features: int, n_actions: int) -> TensorDictModule:
-        """Make the head."""
-        return TensorDictModule(self.layers(in_features, n_actions), [keys.MEMORY], [keys.ACTION_VALUE])
+    def build(self, in_features: int, n_actions: int) -> "Values":
+        return Values(self.layers(in_features, n_actions))
 
 
 @spec
@@ -81,10 +85,21 @@ class DuelingSpec(DenseHeadSpec):
                 "loss=reinforce could not learn it: use network/head=q"
             )
 
-    def build(self, in_features: int, n_actions: int) -> TensorDictModule:
-        """Make the head."""
+    def build(self, in_features: int, n_actions: int) -> "Dueling":
         value, advantage = (self.layers(in_features, size) for size in (1, n_actions))
-        return TensorDictModule(Dueling(value, advantage), [keys.MEMORY], [keys.ACTION_VALUE])
+        return Dueling(value, advantage)
+
+
+class Values(nn.Module):
+    """What layers put out, as action values."""
+
+    def __init__(self, layers: nn.Module) -> None:
+        super().__init__()
+        self.layers = layers
+
+    def forward(self, features: Tensor) -> dict[str, Tensor]:
+        """[..., features] → `action_value` [..., A]."""
+        return {keys.ACTION_VALUE: self.layers(features)}
 
 
 class Dueling(nn.Module):
@@ -94,7 +109,7 @@ class Dueling(nn.Module):
         super().__init__()
         self.value, self.advantage = value, advantage
 
-    def forward(self, memory: Tensor) -> Tensor:
-        """[..., features] → [..., A]."""
-        advantage = self.advantage(memory)
-        return self.value(memory) + advantage - advantage.mean(-1, keepdim=True)
+    def forward(self, features: Tensor) -> dict[str, Tensor]:
+        """[..., features] → `action_value` [..., A]."""
+        advantage = self.advantage(features)
+        return {keys.ACTION_VALUE: self.value(features) + advantage - advantage.mean(-1, keepdim=True)}

@@ -6,7 +6,6 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from tensordict import TensorDictBase
-from tensordict.nn import TensorDictModule
 from torch import Tensor, nn
 from torchrl.data import Composite, Unbounded
 from torchrl.envs import Transform
@@ -59,9 +58,9 @@ class InputsSpec(Spec):
         numbers = self.previous_reward + self.previous_intrinsic
         return self.previous_action * spaces.n_actions + self.arm * spaces.n_arms + numbers
 
-    def build(self, spaces: Spaces) -> TensorDictModule:
-        """Make the module that joins them: embed [..., F] → embed [..., F + size]."""
-        return TensorDictModule(Joined(self.reads, spaces), [keys.EMBED, *self.reads], [keys.EMBED])
+    def build(self, spaces: Spaces) -> "Joined | None":
+        """Make what joins them to the features; None if there are none."""
+        return Joined(self.reads, spaces) if self.reads else None
 
 
 class Joined(nn.Module):

@@ -1,22 +1,21 @@
 """Settings of a network, and what its environments must provide for it."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
-import torch
 from pydantic import Field, InstanceOf
 from tensordict import TensorDictBase
 from torchrl.data import Unbounded
 from torchrl.envs import Compose, TensorDictPrimer, Transform
 
 from modules import keys
-from modules.keys import Spaces
+from modules.keys import Spaces, StateSchema
 from modules.networks.heads import HeadSpec
 from modules.networks.inputs import InputsSpec, PreviousStep
-from modules.networks.memory import MemorySpec
-from modules.networks.nets import RecurrentNetwork
-from modules.networks.split import INTRINSIC, SplitNetwork
+from modules.networks.network import RecurrentNetwork
+from modules.networks.recurrent import MemorySpec, stored, with_stored_state
 from modules.networks.torsos import TorsoSpec
+from modules.networks.two_streams import PREFIX, Combination, TwoStreamNetwork
 from modules.spec import Spec, spec
 
 
@@ -27,15 +26,15 @@ class ZeroState(TensorDictPrimer):
     After a reset TorchRL itself keeps the environments that go on as they were.
     """
 
-    def __init__(self, states: Mapping[str, tuple[int, ...]]) -> None:
-        super().__init__({key: Unbounded(torch.Size(shape)) for key, shape in states.items()}, expand_specs=True)
-        self._shapes = dict(states)
+    def __init__(self, state: StateSchema) -> None:
+        specs = {key: Unbounded(entry.shape, dtype=entry.dtype) for key, entry in state.items()}
+        super().__init__(specs, expand_specs=True)
+        self._state = dict(state)
 
     def _reset(self, tensordict: TensorDictBase, tensordict_reset: TensorDictBase) -> TensorDictBase:
         del tensordict
-        for key, shape in self._shapes.items():
-            zero = torch.zeros((*tensordict_reset.batch_size, *shape), device=tensordict_reset.device)
-            tensordict_reset.set(key, zero)
+        for key, entry in self._state.items():
+            tensordict_reset.set(key, entry.zeros(*tensordict_reset.batch_size, device=tensordict_reset.device))
         return tensordict_reset
 
 
@@ -69,7 +68,7 @@ class NetworkSpec(Spec):
             )
         if self.torso.writes != "features" and self.inputs.reads:
             yield "network/torso=table cannot be joined by further inputs: use network/inputs=none"
-        if self.torso.writes != "features" and self.memory.states():
+        if self.torso.writes != "features" and self.memory.state():
             yield f"network/memory={self.memory.name} cannot remember rows of a table: use network/memory=none"
         if self.streams == "two" and not (run.intrinsic.rewards and run.loss.splits):
             yield (
@@ -98,26 +97,28 @@ class NetworkSpec(Spec):
         arm = (keys.ARM,) if self.streams == "two" else ()
         return tuple(dict.fromkeys((*self.inputs.reads, *arm)))
 
-    def states(self) -> dict[str, tuple[int, ...]]:
-        """Keys and shapes (without batch axes) of the recurrent state; empty if there is none."""
-        mine = self.memory.states()
-        return mine | ({} if self.streams == "one" else {INTRINSIC + key: shape for key, shape in mine.items()})
+    def state(self) -> StateSchema:
+        """Key, shape and number type of each tensor of the recurrent state; empty if there is none."""
+        mine = stored(self.memory.state())
+        return {**mine, **({} if self.streams == "one" else {PREFIX + key: entry for key, entry in mine.items()})}
 
-    def build(self, spaces: Spaces) -> RecurrentNetwork | SplitNetwork:
+    def build(self, spaces: Spaces) -> RecurrentNetwork | TwoStreamNetwork:
         """Make the network: observation [..., *shape] (and recurrent state) → action_value [..., A]."""
         if self.streams == "two":
             eps = spaces.rescale_eps if self.combine == "rescaled" else 0.0
-            return SplitNetwork(self._stream(spaces), self._stream(spaces), spaces.betas, eps)
+            return TwoStreamNetwork(self._stream(spaces), self._stream(spaces), Combination(spaces.betas, eps))
         return self._stream(spaces)
 
     def _stream(self, spaces: Spaces) -> RecurrentNetwork:
-        memory, features = self.memory.build(self.torso.out_features + self.inputs.size(spaces), self.span)
-        torso, head = self.torso.build(spaces), self.head.build(features, spaces.n_actions)
-        return RecurrentNetwork(torso, self.inputs.build(spaces) if self.inputs.reads else None, memory, head)
+        features = self.torso.out_features + self.inputs.size(spaces)
+        memory = with_stored_state(self.memory.build(features, self.span), self.memory.state())
+        torso = self.torso.build(spaces)
+        head = self.head.build(self.memory.out_features(features), spaces.n_actions)
+        return RecurrentNetwork(torso, self.inputs.build(spaces), memory, head, spec=self.memory)
 
     def transforms(self) -> list[Transform]:
         """Make what provides, at each reset, the zero recurrent state and, at each step, the further inputs."""
-        zero = ZeroState(self.states())
+        zero = ZeroState(self.state())
         return [zero, PreviousStep(intrinsic=self.inputs.previous_intrinsic)] if self.inputs.reads else [zero]
 
     def primer(self) -> Transform:

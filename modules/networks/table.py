@@ -5,7 +5,6 @@ from typing import Annotated, ClassVar
 
 import torch
 from pydantic import Field
-from tensordict.nn import TensorDictModule
 from torch import Tensor, nn
 
 from modules import keys
@@ -97,10 +96,10 @@ class TableSpec(TorsoSpec):
         del spaces
         yield from ()
 
-    def build(self, spaces: Spaces) -> TensorDictModule:
+    def build(self, spaces: Spaces) -> nn.Module:
         """Make the numbering."""
         flat = nn.Flatten(-len(spaces.observation_shape))
-        return TensorDictModule(nn.Sequential(flat, Rows(self.rows)), [keys.OBSERVATION], [keys.EMBED])
+        return nn.Sequential(flat, Rows(self.rows))
 
 
 class Lookup(nn.Module):
@@ -110,9 +109,9 @@ class Lookup(nn.Module):
         super().__init__()
         self.values = nn.Parameter(torch.zeros(rows, n_actions))
 
-    def forward(self, row: Tensor) -> Tensor:
-        """Row numbers [..., 1] → action values [..., A], 0 where there is no row."""
-        return self.values[row.squeeze(-1).clamp(min=0)].where(row != NO_ROW, 0.0)
+    def forward(self, row: Tensor) -> dict[str, Tensor]:
+        """Row numbers [..., 1] → `action_value` [..., A], 0 where there is no row."""
+        return {keys.ACTION_VALUE: self.values[row.squeeze(-1).clamp(min=0)].where(row != NO_ROW, 0.0)}
 
 
 @spec
@@ -121,6 +120,6 @@ class TableHeadSpec(HeadSpec):
 
     reads: ClassVar[str] = "row"
 
-    def build(self, in_features: int, n_actions: int) -> TensorDictModule:
+    def build(self, in_features: int, n_actions: int) -> Lookup:
         """Make a table of `in_features` rows."""
-        return TensorDictModule(Lookup(in_features, n_actions), [keys.MEMORY], [keys.ACTION_VALUE])
+        return Lookup(in_features, n_actions)

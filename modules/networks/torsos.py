@@ -5,11 +5,9 @@ from typing import Annotated, ClassVar, Literal
 
 import torch
 from pydantic import Field
-from tensordict.nn import TensorDictModule
 from torch import Tensor, nn
 from torchrl.modules import MLP, ConvNet
 
-from modules import keys
 from modules.keys import Spaces
 from modules.spec import Spec, spec
 
@@ -89,7 +87,7 @@ def initialise_(layers: nn.Module, init: Init) -> None:
 
 
 class TorsoSpec(Spec):
-    """Settings of a torso; `build` makes the module that writes `embed`, [..., out_features].
+    """Settings of a torso; `build` makes a module, observation [..., *shape] → features [..., out_features].
 
     `writes` says what that is; a head must read the same, and a memory must be able to.
     """
@@ -97,7 +95,7 @@ class TorsoSpec(Spec):
     writes: ClassVar[str] = "features"
     out_features: int
 
-    def build(self, spaces: Spaces) -> TensorDictModule:
+    def build(self, spaces: Spaces) -> nn.Module:
         """Make the torso for these observations."""
         raise NotImplementedError
 
@@ -155,7 +153,7 @@ class MlpSpec(TorsoSpec):
         if len(shape) > 2:
             yield f"network/torso=mlp needs vectors or grids, but observations are {shape}: use network/torso=conv"
 
-    def build(self, spaces: Spaces) -> TensorDictModule:
+    def build(self, spaces: Spaces) -> nn.Module:
         """Make the torso."""
         act = ACTIVATIONS[self.activation]
         mlp = MLP(
@@ -169,7 +167,7 @@ class MlpSpec(TorsoSpec):
         initialise_(mlp, self.init)
         axes = len(spaces.observation_shape)
         body = nn.Sequential(nn.Flatten(-axes), mlp) if axes > 1 else mlp
-        return TensorDictModule(AsFloats(body), [keys.OBSERVATION], [keys.EMBED])
+        return AsFloats(body)
 
 
 class Pool(nn.Sequential):
@@ -222,7 +220,7 @@ class ConvSpec(TorsoSpec):
                 return 0, 0
         return height, width
 
-    def build(self, spaces: Spaces) -> TensorDictModule:
+    def build(self, spaces: Spaces) -> nn.Module:
         """Make the torso for images of `spaces.observation_shape` = [C, H, W]."""
         depth, height, width = spaces.observation_shape
         act = ACTIVATIONS[self.activation]
@@ -238,6 +236,4 @@ class ConvSpec(TorsoSpec):
         rows, columns = (1, 1) if self.pool else self.output_size(height, width)
         flat = nn.Linear(self.channels[-1] * rows * columns, self.out_features)
         body = nn.Sequential(conv, flat, act())
-        return TensorDictModule(
-            Scaled(body, offset=float(self.background), scale=self.gain / 255), [keys.OBSERVATION], [keys.EMBED]
-        )
+        return Scaled(body, offset=float(self.background), scale=self.gain / 255)

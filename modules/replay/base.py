@@ -7,7 +7,7 @@ import torch
 from tensordict import TensorDictBase
 from torch import Tensor
 
-from modules.keys import Spaces
+from modules.keys import Spaces, StateSchema
 from modules.metrics import Metric
 from modules.replay.rows import Layout
 from modules.spec import Spec
@@ -37,9 +37,7 @@ class ReplaySpec(Spec):
         """Put in the length of the longest episode, `max_steps` if that is known, where it was left open."""
         raise NotImplementedError
 
-    def layout(
-        self, states: Mapping[str, tuple[int, ...]], reads: tuple[str, ...], extra: tuple[str, ...] = ()
-    ) -> Layout:
+    def layout(self, states: StateSchema, reads: tuple[str, ...], extra: tuple[str, ...] = ()) -> Layout:
         """Say what a row is made of, for a network with these recurrent `states` that `reads` these entries."""
         raise NotImplementedError
 

@@ -10,7 +10,7 @@ from tensordict import TensorDict, TensorDictBase
 from torch import Tensor
 
 from modules import keys
-from modules.keys import Spaces
+from modules.keys import Spaces, StateSchema
 from modules.replay.base import ReplaySpec
 from modules.replay.rows import FURTHER, NONE, Layout, RowCutter
 from modules.replay.sequence import previous_steps
@@ -64,9 +64,7 @@ class OnPolicySpec(ReplaySpec):
             raise UsageError("replay.length=0 needs an environment with a time limit: give the longest episode's steps")
         return replace(self, length=max_steps)
 
-    def layout(
-        self, states: Mapping[str, tuple[int, ...]], reads: tuple[str, ...], extra: tuple[str, ...] = ()
-    ) -> Layout:
+    def layout(self, states: StateSchema, reads: tuple[str, ...], extra: tuple[str, ...] = ()) -> Layout:
         """A row is an episode."""
         further = tuple(key for key in FURTHER if key in reads)
         return Layout(length=self.length, states=states, further=further, extra=extra)

@@ -1,15 +1,13 @@
 """Cut the stream of vectorised steps into rows: fixed length, one episode each, padded and masked."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from math import prod
 
 import numpy as np
 import torch
 from tensordict import TensorDict, TensorDictBase
 
 from modules import keys
-from modules.keys import Spaces
+from modules.keys import Entry, Spaces, StateSchema
 
 Cut = tuple[int, int, int, int, int]  # environment, first column, burn-in steps, steps to learn from, row before
 NONE = -1  # the number of no row
@@ -27,8 +25,8 @@ class Layout:
         burn_in: slots before those that are learned from, from which only the recurrent state is recomputed.
         length: slots that are learned from, T.
         overlap: learned slots that neighbouring rows of an episode share; burn-in is shared besides.
-        states: shapes [layers, H] of the recurrent state, which is stored of the row's first step.
-        zeros: shapes of a recurrent state that is not stored: each row starts from 0.
+        states: the recurrent state, which is stored of the row's first step.
+        zeros: a recurrent state that is not stored: each row starts from 0.
         further: keys of what is stored of the first step beside it, see `FURTHER`.
         extra: keys of what is stored of every step, a number each, beside what all rows have.
     """
@@ -36,8 +34,8 @@ class Layout:
     burn_in: int = 0
     length: int
     overlap: int = 0
-    states: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
-    zeros: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    states: StateSchema = field(default_factory=dict)
+    zeros: StateSchema = field(default_factory=dict)
     further: tuple[str, ...] = ()
     extra: tuple[str, ...] = ()
 
@@ -51,28 +49,28 @@ class Layout:
         """Steps between the starts of neighbouring rows."""
         return self.length - self.overlap
 
-    def fields(self, spaces: Spaces) -> dict[str, tuple[tuple[int, ...], torch.dtype]]:
-        """Shape and type of everything that the replay stores of a row."""
+    def fields(self, spaces: Spaces) -> dict[str, Entry]:
+        """Everything that the replay stores of a row."""
         n = self.slots
         return {
-            keys.OBSERVATION: ((n + 1, *spaces.observation_shape), spaces.observation_dtype),
-            keys.ACTION: ((n,), narrow(spaces.n_actions)),
-            keys.REWARD: ((n,), torch.float32),
-            keys.TERMINATED: ((n,), torch.bool),
-            keys.MASK: ((n,), torch.bool),
-            keys.BEFORE: ((), torch.int64),
-            **{key: (shape, torch.float32) for key, shape in self.states.items()},
-            **{key: ((), torch.int64 if key in INTEGERS else torch.float32) for key in self.further},
-            **{key: ((n,), torch.float32) for key in self.extra},
+            keys.OBSERVATION: Entry((n + 1, *spaces.observation_shape), spaces.observation_dtype),
+            keys.ACTION: Entry((n,), narrow(spaces.n_actions)),
+            keys.REWARD: Entry((n,)),
+            keys.TERMINATED: Entry((n,), torch.bool),
+            keys.MASK: Entry((n,), torch.bool),
+            keys.BEFORE: Entry((), torch.int64),
+            **self.states,
+            **{key: Entry((), torch.int64 if key in INTEGERS else torch.float32) for key in self.further},
+            **{key: Entry((n,)) for key in self.extra},
         }
 
     def row_bytes(self, spaces: Spaces) -> int:
         """Bytes of a row, however many; nothing is allocated."""
-        return sum(prod(shape) * dtype.itemsize for shape, dtype in self.fields(spaces).values())
+        return sum(entry.bytes for entry in self.fields(spaces).values())
 
     def template(self, spaces: Spaces) -> TensorDict:
         """Make one empty row."""
-        return TensorDict({key: torch.zeros(shape, dtype=dtype) for key, (shape, dtype) in self.fields(spaces).items()})
+        return TensorDict({key: entry.zeros() for key, entry in self.fields(spaces).items()})
 
 
 def narrow(n_actions: int) -> torch.dtype:

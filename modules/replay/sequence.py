@@ -11,7 +11,7 @@ from torch import Tensor
 from modules import keys
 from modules.keys import Spaces, Symmetry
 from modules.replay.intact import Mark, chain, refuse_impossible_rows, refuse_lost_rows
-from modules.replay.ring import open_ring
+from modules.replay.ring import open_ring, views_of
 from modules.replay.rows import Layout, RowCutter
 from modules.replay.specs import SequenceSpec
 
@@ -55,8 +55,7 @@ class SequenceReplay:
         # One batch of one-step episodes, with the tails of those that run, must still fit the interval.
         self._save_at = (self._ring - settings.capacity_rows) // 2 - 2 * batch_frames
         self._mark = Mark(directory, run=run_id, written=written)
-        # Plain views: a memory-mapped tensor's own indexing takes nine times as long.
-        self._fields = {key: torch.as_tensor(field.numpy()) for key, field in self._storage._storage.items()}  # pyright: ignore[reportAttributeAccessIssue]
+        self._fields = views_of(self._storage)
 
     def __len__(self) -> int:
         """Rows that the sampler can draw."""
@@ -164,7 +163,7 @@ class SequenceReplay:
         index = number % self._ring
         rows = {key: field.index_select(0, index) for key, field in self._fields.items()}
         rows[keys.ACTION] = rows[keys.ACTION].long()
-        return rows | {key: torch.zeros(len(number), *shape) for key, shape in self._layout.zeros.items()}
+        return rows | {key: entry.zeros(len(number)) for key, entry in self._layout.zeros.items()}
 
     def _write(self, rows: TensorDict) -> None:
         count = rows.shape[0]

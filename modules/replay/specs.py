@@ -1,13 +1,13 @@
 """Settings of the sequence replay, sampled uniformly or by priority."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
 from torch import Tensor
 
-from modules.keys import Spaces
+from modules.keys import Spaces, StateSchema
 from modules.losses import ops
 from modules.replay.base import ReplaySpec
 from modules.replay.rows import FURTHER, Layout
@@ -61,9 +61,7 @@ class SequenceSpec(ReplaySpec):
         """Bytes on disk of the full ring; the page cache holds as much of it as memory allows."""
         return layout.row_bytes(spaces) * ring_rows
 
-    def layout(
-        self, states: Mapping[str, tuple[int, ...]], reads: tuple[str, ...], extra: tuple[str, ...] = ()
-    ) -> Layout:
+    def layout(self, states: StateSchema, reads: tuple[str, ...], extra: tuple[str, ...] = ()) -> Layout:
         """Say what a row is made of, for a network with these recurrent `states` that `reads` these entries."""
         return Layout(
             burn_in=self.burn_in,
@@ -96,7 +94,7 @@ class SequenceSpec(ReplaySpec):
             )
         if self.mirror and run.env.symmetry() is None:
             yield "replay.mirror=true needs an environment with a mirror symmetry; this one has none: set it to false"
-        elif self.mirror and self.length < (run.env.episode_limit() or self.length + 1) and run.network.memory.states():
+        elif self.mirror and self.length < (run.env.episode_limit() or self.length + 1) and run.network.memory.state():
             yield "replay.mirror=true needs whole episodes (a recurrent state has no mirror image): set replay.length=0"
         if self.mirror and run.intrinsic.rewards:
             yield (

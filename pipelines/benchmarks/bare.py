@@ -14,7 +14,7 @@ from modules.learner import Learner
 from modules.losses.q import QLossSpec
 from modules.networks.heads import DuelingSpec, QSpec
 from modules.networks.inputs import NO_ACTION
-from modules.networks.memory import GruSpec, LstmSpec
+from modules.networks.recurrent import GruSpec, LstmSpec
 from modules.networks.torsos import ACTIVATIONS, ConvSpec, MlpSpec
 from modules.spec import UsageError
 from pipelines.schema import Run
@@ -118,7 +118,7 @@ class BareLearner:
         if not isinstance(run.loss, QLossSpec):
             raise UsageError(f"{run.name}: there is no bare loop with {run.loss} to compare with")
         self.loss_settings, self.optim_settings, self.burn_in = run.loss, run.optim, run.replay.burn_in
-        self.states = tuple(run.network.memory.states())
+        self.states = tuple(run.network.memory.state())
         self.online, self.target = BareNetwork(run), BareNetwork(run).requires_grad_(False)
         self.online.take_weights(network)
         self.target.take_weights(target)

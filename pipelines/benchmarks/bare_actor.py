@@ -39,8 +39,8 @@ class BareActor:
         )
         self.network = BareNetwork(run).requires_grad_(False)
         self.network.take_weights(network)
-        shapes = run.network.memory.states().values()
-        self.state: State = tuple(torch.zeros(layers, n, size, device=self.device) for layers, size in shapes)
+        state = run.network.memory.state().values()
+        self.state: State = tuple(e.zeros(n, device=self.device).transpose(0, 1) for e in state)
         state, _ = self.envs.reset(seed=run.seed)
         self.sight = self.look(np.ones(n, bool), state, None)
         self.frames, self.episodes = 0, 0

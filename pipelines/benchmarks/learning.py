@@ -14,8 +14,8 @@ from torchrl.objectives import DQNLoss, SoftUpdate, ValueEstimators
 
 from modules import keys
 from modules.losses.q import QLossSpec
-from modules.networks.memory import GruSpec, LstmSpec
-from modules.networks.nets import RecurrentNetwork
+from modules.networks.network import RecurrentNetwork
+from modules.networks.recurrent import GruSpec, LstmSpec
 from modules.spec import UsageError
 from pipelines.benchmarks.bare import BareLearner, refuse_other_maths
 from pipelines.benchmarks.measure import Missing, Pace, Table, interleave, number, target
@@ -84,7 +84,7 @@ def their_learner(run: Run, capacity: int) -> Iterator[tuple[Callable[[], None],
         raise UsageError(f"{run.name}: DQNLoss compares with one network, not with network.streams=two")
     choose = QValueModule(action_space="categorical", spec=Categorical(run.spaces.n_actions))
     loss = DQNLoss(
-        TensorDictSequential([*network, choose]),
+        TensorDictSequential(*network.tensordict_module(), choose),
         action_space="categorical",
         loss_function="smooth_l1",
         double_dqn=loss_settings.double,

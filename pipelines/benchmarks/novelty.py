@@ -15,8 +15,8 @@ from torch import Tensor
 from modules.intrinsic import Bonus, NguSpec
 from modules.intrinsic.memory import EpisodicMemory
 from modules.intrinsic.ngu import NoveltyBonus
-from modules.networks.nets import Policy, RecurrentNetwork
-from modules.networks.split import SplitNetwork
+from modules.networks.network import Policy, RecurrentNetwork
+from modules.networks.two_streams import TwoStreamNetwork
 from modules.seeding import seed_for
 from modules.spec import UsageError
 from pipelines.around import CPU, Surroundings
@@ -38,7 +38,7 @@ NO_END = {  # of an episode, so that no memory is emptied
 }
 PROC = Path("/proc")
 MB = 1e6
-Network = RecurrentNetwork | SplitNetwork
+Network = RecurrentNetwork | TwoStreamNetwork
 
 
 def novelty(pace: Pace) -> Iterator[Table | Missing]:

@@ -5,7 +5,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
-from math import prod
 
 from tensordict import TensorDictBase
 
@@ -29,7 +28,7 @@ ENTRIES = {
     "actions": (keys.ACTION,),
     "rewards": (keys.REWARD,),
     "terminated, mask": (keys.TERMINATED, keys.MASK),
-    "recurrent state": (*keys.LSTM_STATE, *keys.GRU_STATE),
+    "recurrent state": (),  # what the memory of the run says
     "row before, previous step": (keys.BEFORE, keys.PREVIOUS_ACTION, keys.PREVIOUS_REWARD),
 }
 
@@ -193,7 +192,7 @@ def least_bytes(run: Run) -> float:
     """Bytes that a step of a run must take: observation, action, reward, terminated, mask, its share of the state."""
     spaces = run.spaces
     action = 1 if spaces.n_actions <= 256 else 2
-    state = sum(4 * prod(shape) for shape in run.layout.states.values()) / run.layout.slots
+    state = sum(entry.bytes for entry in run.layout.states.values()) / run.layout.slots
     return spaces.observation_size * spaces.observation_dtype.itemsize + action + 4 + 1 + 1 + state
 
 
@@ -214,4 +213,5 @@ def spare(run: Run) -> float:
 def sizes_of(run: Run) -> dict[str, int]:
     """Bytes of the entries of a row, grouped as in `ENTRIES`."""
     row = run.layout.template(run.spaces)
-    return {name: sum(row[key].nbytes for key in group if key in row) for name, group in ENTRIES.items()}
+    groups = {name: group or tuple(run.network.state()) for name, group in ENTRIES.items()}
+    return {name: sum(row[key].nbytes for key in group if key in row) for name, group in groups.items()}

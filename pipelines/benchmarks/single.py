@@ -69,7 +69,7 @@ class SingleEnvironment:
     """DQN as CleanRL writes it: one environment, a ring of arrays, an update every few frames."""
 
     def __init__(self, run: Run) -> None:
-        if not isinstance(run.loss, QLossSpec) or run.replay.length != 1 or run.network.memory.states():
+        if not isinstance(run.loss, QLossSpec) or run.replay.length != 1 or run.network.memory.state():
             needs = "loss=q or dqn, replay.length=1 and network/memory=none"
             raise UsageError(f"{run.name}: the single-environment loop needs {needs}")
         self.run, self.env = run, environment(run)

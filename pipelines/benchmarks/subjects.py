@@ -10,8 +10,7 @@ from tempfile import TemporaryDirectory
 import torch
 from hydra import compose, initialize_config_dir
 from tensordict import TensorDict, TensorDictParams
-from tensordict.nn import TensorDictModuleBase
-from torch import Tensor
+from torch import Tensor, nn
 
 from modules import keys
 from modules.learner import Learner
@@ -57,18 +56,18 @@ def process_of(run: Run) -> Iterator[None]:
 class Learning:
     """A learner with its network."""
 
-    network: TensorDictModuleBase
+    network: nn.Module
     learner: Learner
 
 
 def learning(run: Run) -> Learning:
     """Make a run's learner as `pipelines.build` does, without environments and replay."""
     network = run.network.build(run.spaces).to(run.torch_device)
-    loss = run.loss.build(network, run.rows)
+    loss = run.loss.build(network, run.batch_info)
     return Learning(network, Learner(network, loss, run.optim))
 
 
-def set_apart(ours: Learning) -> TensorDictModuleBase:
+def set_apart(ours: Learning) -> nn.Module:
     """Let the target prefer what the online network likes least, so that it matters which one is asked; return it."""
     target = copy.deepcopy(ours.network).requires_grad_(False)
     for last in list(target.parameters())[-2:]:
@@ -89,7 +88,7 @@ def observations(run: Run, *shape: int) -> Tensor:
 
 def random_rows(run: Run) -> TensorDict:
     """Draw one batch of replay rows [B] with every case: padded tails, terminated and running episodes."""
-    states, burn_in, batch = run.network.states(), run.replay.burn_in, run.replay.batch_rows
+    states, burn_in, batch = run.network.state(), run.replay.burn_in, run.replay.batch_rows
     length, column = run.layout.slots, torch.arange(run.layout.slots)
     rows = run.layout.template(run.spaces).expand(batch).clone()
     learned = run.replay.length
@@ -101,8 +100,8 @@ def random_rows(run: Run) -> TensorDict:
     rows[keys.MASK] = (column < steps[:, None]) & ~starts
     ends = column == steps[:, None] - 1
     rows[keys.TERMINATED] = ends & (torch.arange(batch) % 2 == 1)[:, None]
-    for key, shape in states.items():
-        rows[key] = 0.1 * torch.randn(batch, *shape)
+    for key, entry in states.items():
+        rows[key] = 0.1 * torch.randn(batch, *entry.shape, dtype=entry.dtype)
     for key in run.layout.further:
         steps_before = (batch, length + 1)
         if key == keys.ARM:
@@ -122,7 +121,9 @@ def random_stream(run: Run, num_envs: int, steps: int, *, episode: int) -> Tenso
     sight = observations(run, num_envs, steps + 1)
     column = torch.arange(steps).expand(num_envs, steps).unsqueeze(-1)
     done = column % episode == episode - 1
-    states = {key: 0.1 * torch.randn(num_envs, steps, *s) for key, s in run.network.memory.states().items()}
+    states = {
+        key: 0.1 * torch.randn(num_envs, steps, *s.shape, dtype=s.dtype) for key, s in run.network.state().items()
+    }
     first = column % episode == 0
     for value in states.values():
         value[first.squeeze(-1)] = 0

@@ -1,6 +1,6 @@
 """Small parts that several tests of the core share."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Literal
 
 import gymnasium
@@ -12,12 +12,13 @@ from tensordict.nn import TensorDictModule
 from modules import keys
 from modules.envs.base import UNCHANGED
 from modules.envs.gym import GymSpec
-from modules.keys import Spaces
-from modules.losses.base import Rows
+from modules.keys import Entry, Spaces
+from modules.losses.base import BatchInfo
 from modules.losses.q import QLossSpec
 from modules.networks.heads import QSpec
 from modules.networks.inputs import InputsSpec
-from modules.networks.memory import GruSpec, LstmSpec, MemorySpec, NoMemorySpec
+from modules.networks.linear_recurrent import LruSpec, MinGruSpec
+from modules.networks.recurrent import GRU_STATE, GruSpec, LstmSpec, MemorySpec, NoMemorySpec
 from modules.networks.spec import NetworkSpec
 from modules.networks.torsos import MlpSpec
 from modules.optim import AdamSpec
@@ -25,6 +26,8 @@ from modules.optim import AdamSpec
 MEMORIES: dict[str, MemorySpec] = {
     "lstm": LstmSpec(name="lstm", hidden_size=5, layers=1),
     "gru": GruSpec(name="gru", hidden_size=4, layers=2),
+    "mingru": MinGruSpec(name="mingru", hidden_size=4, layers=2),
+    "lru": LruSpec(name="lru", hidden_size=4, layers=2, r_min=0.5, r_max=0.9, max_phase=3.0),
     "none": NoMemorySpec(name="none"),
 }
 
@@ -62,9 +65,9 @@ def sharpen(network: torch.nn.Module) -> None:
             p.mul_(2.0)
 
 
-def plain_rows(states: Iterable[str], burn_in: int = 0, *, gamma: float = 0.9) -> Rows:
+def plain_info(burn_in: int = 0, *, gamma: float = 0.9) -> BatchInfo:
     """Rows without arms."""
-    return Rows(states=tuple(states), burn_in=burn_in, beta=torch.zeros(1), gamma=torch.tensor([gamma]))
+    return BatchInfo(burn_in=burn_in, beta=torch.zeros(1), gamma=torch.tensor([gamma]))
 
 
 def q_settings(
@@ -117,7 +120,7 @@ def random_rows(steps: Sequence[int], length: int, spaces: Spaces, memory: str, 
             keys.REWARD: 3 * torch.randn(batch, length),
             keys.TERMINATED: terminated,
             keys.MASK: mask,
-            **{key: torch.randn(batch, *shape) for key, shape in MEMORIES[memory].states().items()},
+            **{key: torch.randn(batch, *entry.shape) for key, entry in network_spec(memory).state().items()},
             keys.PREVIOUS_ACTION: torch.randint(-1, spaces.n_actions, (batch, length + 1)),
             keys.PREVIOUS_REWARD: torch.randn(batch, length + 1),
         },
@@ -125,7 +128,7 @@ def random_rows(steps: Sequence[int], length: int, spaces: Spaces, memory: str, 
     )
 
 
-STATE = keys.GRU_STATE[0]
+STATE = GRU_STATE[0]
 
 
 def stream(episodes: Sequence[Sequence[int]]) -> TensorDict:
@@ -163,7 +166,7 @@ def stream(episodes: Sequence[Sequence[int]]) -> TensorDict:
 
 
 STREAM_SPACES = Spaces(observation_shape=(1,), observation_dtype=torch.float32, n_actions=7)
-STREAM_STATES = {STATE: (1, 1)}
+STREAM_STATES = {STATE: Entry((1, 1))}
 
 
 class Parity(gymnasium.Env):

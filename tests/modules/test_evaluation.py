@@ -6,7 +6,7 @@ import torch
 from modules import keys
 from modules.envs.base import LastStep
 from modules.evaluation import Episodes, run_episodes
-from modules.networks.nets import Policy
+from modules.networks.network import Policy
 from modules.seeding import random_state
 from tests.modules.builders import always, gym_spec, network_spec
 
@@ -76,7 +76,7 @@ def test_evaluation_disturbs_no_random_stream():
 def test_no_graph_is_kept():
     network = network_spec("lstm").build(CARTPOLE.spaces())
     graphs = []
-    network[-1].module.register_forward_hook(lambda module, args, out: graphs.append(out.requires_grad))
+    network.head.layers.register_forward_hook(lambda module, args, out: graphs.append(out.requires_grad))
     run_episodes(CARTPOLE.build(2, network_spec("lstm").primer()), Policy(network), episodes=4, seed=0)
     assert graphs
     assert not any(graphs)

@@ -30,7 +30,7 @@ def test_a_torso_leaves_the_observation_as_it_is():
     torso, _ = parts(bias=True, init="default")
     observation = torch.tensor([[1.0, -2.0, 3.0, 0.5]])
     before = observation.clone()
-    torso.module(observation)
+    torso(observation)
     assert torch.equal(observation, before)
 
 
@@ -64,8 +64,7 @@ def test_the_leaky_slope_is_that_of_keras():
     x = torch.randn(5, 4)
     hidden = (x @ first.T).where(x @ first.T > 0, 0.3 * (x @ first.T))
     out = (hidden @ second.T).where(hidden @ second.T > 0, 0.3 * (hidden @ second.T))
-    torch.testing.assert_close(torso.module(x), out)
-    assert torso.out_keys == [keys.EMBED]
+    torch.testing.assert_close(torso(x), out)
 
 
 NO_OPTION = {
@@ -89,12 +88,12 @@ def test_an_activation_is_the_function_of_its_name(name):
     first, second = linear(torso)
     x = 3 * torch.randn(50, 4)
     hidden = getattr(F, name)(first(x), **further)
-    torch.testing.assert_close(torso.module(x), getattr(F, name)(second(hidden), **further))
+    torch.testing.assert_close(torso(x), getattr(F, name)(second(hidden), **further))
 
 
 def test_prelu_learns_a_slope_for_each_layer():
     torso = MlpSpec(out_features=9, hidden=(20,), activation="prelu", bias=True, init="glorot").build(SPACES)
-    torso.module(torch.randn(50, 4)).sum().backward()
+    torso(torch.randn(50, 4)).sum().backward()
     slopes = [layer.weight for layer in torso.modules() if isinstance(layer, nn.PReLU)]
     assert len(slopes) == 2
     assert slopes[0] is not slopes[1]
@@ -106,7 +105,9 @@ def test_a_dueling_head_has_no_part_in_a_softmax():
     assert not list(head.needs(SimpleNamespace(loss=SimpleNamespace(on_policy=False))))
     (said,) = head.needs(SimpleNamespace(loss=SimpleNamespace(on_policy=True)))
     assert "use network/head=q" in said
-    module = head.build(4, 3).module
-    module(torch.randn(6, 4)).log_softmax(-1).gather(1, torch.arange(6)[:, None] % 3).sum().backward()
+    module = head.build(4, 3)
+    module(torch.randn(6, 4))[keys.ACTION_VALUE].log_softmax(-1).gather(
+        1, torch.arange(6)[:, None] % 3
+    ).sum().backward()
     assert linear(module.advantage)[-1].weight.grad.abs().max() > 1e-3
     assert linear(module.value)[-1].weight.grad.abs().max() < 1e-6

@@ -7,14 +7,14 @@ import torch
 from modules import checkpoint, keys
 from modules.keys import Spaces
 from modules.learner import Learner, NonFiniteError
-from tests.modules.builders import adam, network_spec, plain_rows, q_settings, random_rows
+from tests.modules.builders import adam, network_spec, plain_info, q_settings, random_rows
 
 SPACES = Spaces(observation_shape=(3,), observation_dtype=torch.float32, n_actions=3)
 
 
 def make(**settings):
     network = network_spec("lstm").build(SPACES)
-    return Learner(network, q_settings().build(network, plain_rows(keys.LSTM_STATE)), adam(**settings)), network
+    return Learner(network, q_settings().build(network, plain_info()), adam(**settings)), network
 
 
 def batch():

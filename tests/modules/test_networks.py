@@ -7,8 +7,8 @@ from torchrl.modules import set_recurrent_mode
 from modules import keys
 from modules.keys import Spaces
 from modules.networks.heads import QSpec
-from modules.networks.memory import chrono_
-from modules.networks.nets import Policy
+from modules.networks.network import Policy
+from modules.networks.recurrent import chrono_
 from modules.networks.spec import NetworkSpec
 from modules.networks.torsos import ConvSpec, MlpSpec
 from tests.modules.builders import MEMORIES, NO_INPUTS, network_spec
@@ -57,7 +57,7 @@ def inputs(spaces, memory, *batch):
         {
             keys.OBSERVATION: observation,
             keys.IS_INIT: torch.zeros(*batch, 1, dtype=torch.bool),
-            **{key: torch.randn(*batch, *s) for key, s in MEMORIES[memory].states().items()},
+            **{key: torch.randn(*batch, *s.shape) for key, s in network_spec(memory).state().items()},
         },
         batch_size=batch,
     )
@@ -73,13 +73,14 @@ def test_unrolled_equals_stepped(memory, make, spaces):
     network = make(memory).build(spaces)
     td = inputs(spaces, memory, 2, 5)
     with set_recurrent_mode("recurrent"):
-        recurrent = network(td.clone())[keys.ACTION_VALUE]
-    state = {key: td[key][:, 0] for key in MEMORIES[memory].states()}
-    unrolled, last = network.unroll(td, tuple(state.values()))
+        recurrent = network.tensordict_module()(td.clone())[keys.ACTION_VALUE]
+    state = {key: td[key][:, 0] for key in network_spec(memory).state()}
+    outputs, last = network.unroll(td, tuple(state.values()))
+    unrolled = outputs[keys.ACTION_VALUE]
     assert unrolled.shape == (2, 5, spaces.n_actions)
     torch.testing.assert_close(unrolled, recurrent, rtol=1e-5, atol=1e-6)
     for t in range(5):
-        out = network(td[:, t].clone().update(state))
+        out = network.tensordict_module()(td[:, t].clone().update(state))
         torch.testing.assert_close(out[keys.ACTION_VALUE], unrolled[:, t], rtol=1e-5, atol=1e-6)
         state = {key: out["next", key] for key in state}
     assert len(last) == len(state)
@@ -94,7 +95,7 @@ def test_memory_is_what_makes_the_past_count(memory):
     other = td.clone()
     other[keys.OBSERVATION][0, 0] += 5.0
     with set_recurrent_mode("recurrent"), torch.no_grad():
-        a, b = (network(x)[keys.ACTION_VALUE][0] for x in (td, other))
+        a, b = (network.tensordict_module()(x)[keys.ACTION_VALUE][0] for x in (td, other))
     changed = [not torch.equal(x, y) for x, y in zip(a, b, strict=True)]
     assert changed == [True, *[memory != "none"] * 3]
 
@@ -105,12 +106,12 @@ def test_an_episode_starts_without_a_past(memory):
     network = network_spec(memory).build(VECTOR)
     td = inputs(VECTOR, memory, 2)
     fresh = td.clone()
-    for key in MEMORIES[memory].states():
+    for key in network_spec(memory).state():
         fresh[key].zero_()
     started = td.clone()
     started[keys.IS_INIT][0] = True
     with torch.no_grad():
-        old, new, mixed = (network(x)[keys.ACTION_VALUE] for x in (td, fresh, started))
+        old, new, mixed = (network.tensordict_module()(x)[keys.ACTION_VALUE] for x in (td, fresh, started))
     assert torch.equal(mixed[0], new[0])
     assert torch.equal(mixed[1], old[1])
     assert not torch.equal(old, new)
@@ -122,11 +123,11 @@ def test_greedy_policy_acts_like_its_network(memory):
     network = network_spec(memory).build(VECTOR)
     td = inputs(VECTOR, memory, 6)
     td[keys.IS_INIT][::2] = True
-    expected = network(td.clone())
+    expected = network.tensordict_module()(td.clone())
     out = Policy(network)(td.clone())
     assert torch.equal(out[keys.ACTION], expected[keys.ACTION_VALUE].argmax(-1))
     assert out[keys.ACTION].dtype == torch.int64
-    states = {("next", key) for key in MEMORIES[memory].states()}
+    states = {("next", key) for key in network_spec(memory).state()}
     for key in states:
         torch.testing.assert_close(out[key], expected[key], rtol=1e-5, atol=1e-6)
     assert set(out.keys(True, True)) - set(td.keys()) == {keys.ACTION, *states}
@@ -145,32 +146,29 @@ def test_greedy_policy_follows_its_network(memory):
             p.neg_()
     after = policy(td.clone())[keys.ACTION]
     assert not torch.equal(before, after)
-    assert torch.equal(after, network(td.clone())[keys.ACTION_VALUE].argmax(-1))
+    assert torch.equal(after, network.tensordict_module()(td.clone())[keys.ACTION_VALUE].argmax(-1))
 
 
 def test_background_excites_nothing_and_full_contrast_is_the_gain():
     torso = conv().build(IMAGE)
-    blank, black = (
-        torso(TensorDict({keys.OBSERVATION: torch.full((1, 1, 20, 32), grey, dtype=torch.uint8)}, [1]))[keys.EMBED]
-        for grey in (255, 0)
-    )
-    zero = torso.module.network(torch.zeros(1, 1, 20, 32))
+    blank, black = (torso(torch.full((1, 1, 20, 32), grey, dtype=torch.uint8)) for grey in (255, 0))
+    zero = torso.network(torch.zeros(1, 1, 20, 32))
     assert torch.equal(blank, zero)
-    torch.testing.assert_close(black, torso.module.network(torch.full((1, 1, 20, 32), -GAIN)))
+    torch.testing.assert_close(black, torso.network(torch.full((1, 1, 20, 32), -GAIN)))
 
 
 @pytest.mark.parametrize(("height", "width"), [(20, 160), (20, 32), (33, 47), (10, 20)])
 def test_output_size_is_that_of_the_convolutions(height, width):
     torso = conv()
     spaces = Spaces(observation_shape=(1, height, width), observation_dtype=torch.uint8, n_actions=2)
-    out = torso.build(spaces).module.network[0](torch.zeros(2, 1, height, width))
+    out = torso.build(spaces).network[0](torch.zeros(2, 1, height, width))
     rows, columns = torso.output_size(height, width)
     assert out.shape == (2, 5 * rows * columns)
 
 
 def test_pool_averages_each_filter_over_the_image():
     image = torch.randint(255, (2, 1, 20, 32), dtype=torch.uint8)
-    pooled = conv(pool=True).build(IMAGE).module
+    pooled = conv(pool=True).build(IMAGE)
     x = GAIN * (image.float() - 255) / 255
     body = pooled.network
     layers = [layer for layer in body[0].modules() if isinstance(layer, torch.nn.Conv2d)]

@@ -15,10 +15,11 @@ from modules import keys
 from modules.collect import SyncSpec
 from modules.exploration import EpsGreedySpec
 from modules.keys import Spaces
-from modules.networks.nets import Policy
+from modules.networks.network import Policy
+from modules.networks.recurrent import LSTM_STATE
 from modules.replay.sequence import SequenceReplay
 from modules.replay.specs import SequenceSpec
-from tests.modules.builders import MEMORIES, always, gym_spec, network_spec, plain_rows, q_settings, sharpen
+from tests.modules.builders import MEMORIES, always, gym_spec, network_spec, plain_info, q_settings, sharpen
 
 ENVS, STEPS, LENGTH = 3, 7, 10
 BATCHES = 8  # in each of the two sittings
@@ -58,10 +59,10 @@ def play(memory, directory, *, overlap, burn_in, previous):
     exploration = EpsGreedySpec(start=0.5, end=0.5, anneal_frames=1).build(1)
     policy = Policy(acting, exploration.choose)
     values = []
-    acting[-1].module.register_forward_hook(lambda module, args, out: values.append(out.reshape(ENVS, -1).clone()))
+    acting.head.layers.register_forward_hook(lambda module, args, out: values.append(out.reshape(ENVS, -1).clone()))
     env = env_spec.build(ENVS, spec.primer())
     collection = SyncSpec(num_envs=ENVS, steps=STEPS).build(env, policy)
-    states = spec.memory.states()
+    states = spec.state()
     settings = SequenceSpec(
         capacity=10_000, length=LENGTH, burn_in=burn_in, overlap=overlap, state="stored", batch_rows=4, ratio=1,
         mirror=False,
@@ -83,7 +84,7 @@ def play(memory, directory, *, overlap, burn_in, previous):
             replay.extend(batch)
         replay.truncate()
     collection.close()
-    loss = q_settings().build(network, plain_rows(states, burn_in))
+    loss = q_settings().build(network, plain_info(burn_in))
     return diary, stored(replay), loss
 
 
@@ -102,11 +103,11 @@ def stored(replay):
 def test_replayed_equals_acted(memory, overlap, burn_in, previous, tmp_path):
     diary, rows, loss = play(memory, tmp_path, overlap=overlap, burn_in=burn_in, previous=previous)
     with torch.no_grad():
-        replayed = loss.unroll(rows, "online")
+        replayed = loss.unroll(rows, "online")[keys.ACTION_VALUE]
         forgetful = rows.clone()
         for key in loss.states:
             forgetful[key].zero_()
-        without_state = loss.unroll(forgetful, "online")
+        without_state = loss.unroll(forgetful, "online")[keys.ACTION_VALUE]
     covered, followed, burned = Counter(), 0, 0
     for whole, q in zip(rows.unbind(0), replayed, strict=True):
         if whole[keys.MASK][0] and burn_in:  # the steps in front are those before the first learned one
@@ -173,8 +174,8 @@ def test_restart_makes_every_environment_fresh(tmp_path):
         assert first.shape == (ENVS, STEPS)
         assert first[keys.IS_INIT][:, 0].all()
         assert not first[keys.STEP_COUNT][:, 0].any()
-        assert not any(first[key][:, 0].any() for key in keys.LSTM_STATE)
-        assert second[keys.LSTM_STATE[0]][:, 0].any()
+        assert not any(first[key][:, 0].any() for key in LSTM_STATE)
+        assert second[LSTM_STATE[0]][:, 0].any()
         assert torch.equal(second[keys.OBSERVATION][:, 0], first["next", keys.OBSERVATION][:, -1])
     assert all((a == b).all() for a, b in zip(batches[0], batches[1], strict=True))
     assert not torch.equal(batches[0][0][keys.OBSERVATION], batches[2][0][keys.OBSERVATION])

@@ -15,11 +15,11 @@ from modules.keys import Spaces
 from modules.losses.retrace import RetraceSpec
 from modules.meta import ArmPerEpisode, UniformSpec
 from modules.meta.arms import ArmsSpec
-from modules.networks.nets import Policy
+from modules.networks.network import Policy
 from modules.replay.sequence import SequenceReplay
 from modules.replay.specs import SequenceSpec
 from tests.modules.builders import gym_spec, network_spec, sharpen
-from tests.modules.losses.family import rows_of
+from tests.modules.losses.family import info
 
 ENVS, STEPS, BATCHES, LENGTH, BURN_IN = 3, 7, 10, 10, 4
 BETAS = (0.0, 0.5, 2.0)
@@ -65,7 +65,7 @@ def play(memory, directory, cross_mixture=0.0, combine="sum"):
         cross_mixture=cross_mixture,
     )
     replay = SequenceReplay(
-        settings, directory, spaces, settings.layout(spec.states(), spec.reads, EXTRA),
+        settings, directory, spaces, settings.layout(spec.state(), spec.reads, EXTRA),
         save_every=100, batch_frames=ENVS * STEPS, seed=0,
     )  # fmt: skip
     acted = {}
@@ -82,7 +82,7 @@ def play(memory, directory, cross_mixture=0.0, combine="sum"):
     replay.truncate()
     collection.close()
     loss = RetraceSpec(gamma=0.9, lam=0.9, target_epsilon=0.0, huber_delta=0.0, rescale_eps=0.0)
-    return acted, torch.cat([replay.sample() for _ in range(200)]), loss.build(network, rows_of(network, BURN_IN))
+    return acted, torch.cat([replay.sample() for _ in range(200)]), loss.build(network, info(BURN_IN))
 
 
 @pytest.mark.parametrize(("memory", "combine"), [("lstm", "sum"), ("gru", "sum"), ("none", "sum"), ("gru", "rescaled")])
@@ -92,7 +92,7 @@ def test_a_family_is_replayed_as_it_acted(memory, combine, tmp_path):
     rungs = [0.5 ** (1 + i / 2) for i in range(ENVS)]
     found, arms, odd = set(), set(), 0
     with torch.no_grad():
-        values = loss.combined(rows, loss.unroll(rows, "online"))
+        values = loss.unroll(rows, "online")[keys.ACTION_VALUE]
     for row, q in zip(rows.unbind(0), values, strict=True):
         for t in range(BURN_IN, BURN_IN + LENGTH):
             if not row[keys.MASK][t]:

@@ -4,10 +4,11 @@ import pytest
 import torch
 
 from modules import keys
+from modules.networks.recurrent import GRU_STATE
 from modules.replay.sequence import SequenceReplay
 from modules.replay.specs import SequenceSpec
 from modules.staleness import delta_q
-from tests.modules.builders import STREAM_SPACES, network_spec, plain_rows, q_settings, sharpen, stream
+from tests.modules.builders import STREAM_SPACES, network_spec, plain_info, q_settings, sharpen, stream
 
 LENGTH, EPISODE = 3, 11
 CPU = torch.device("cpu")
@@ -16,7 +17,7 @@ CPU = torch.device("cpu")
 def replay_of(directory, data, **changes):
     base = {"capacity": 900, "length": LENGTH, "burn_in": 0, "overlap": 0, "state": "stored", "batch_rows": 4}
     spec = SequenceSpec(**{**base, **changes}, ratio=1.0, mirror=False, cross_mixture=0)
-    layout = spec.layout(network_spec("gru").memory.states(), ())
+    layout = spec.layout(network_spec("gru").memory.state(), ())
     replay = SequenceReplay(spec, directory, STREAM_SPACES, layout, save_every=100, batch_frames=60, seed=0)
     replay.extend(data)
     replay.truncate()
@@ -38,7 +39,7 @@ def acted(network, *, noise=0.0):
                 states[env, t + 1] = network.unroll(now, (state.unsqueeze(0),))[1][0].squeeze(0)
     noisy = states + noise * torch.randn_like(states)
     first = (torch.arange(4 * EPISODE) % EPISODE == 0)[None, :, None, None]
-    data[keys.GRU_STATE[0]] = torch.where(first, 0, noisy)
+    data[GRU_STATE[0]] = torch.where(first, 0, noisy)
     return data
 
 
@@ -48,7 +49,7 @@ def measure(tmp_path, *, noise, burn_in=0, overlap=0, state="stored"):
     network = network_spec("gru").build(STREAM_SPACES)
     sharpen(network)
     replay = replay_of(tmp_path, acted(network, noise=noise), burn_in=burn_in, overlap=overlap, state=state)
-    loss = q_settings().build(network, plain_rows(keys.GRU_STATE, burn_in))
+    loss = q_settings().build(network, plain_info(burn_in))
     return delta_q(replay.histories(64, torch.Generator().manual_seed(0)), loss, replay.settings.length - overlap, CPU)
 
 
@@ -74,6 +75,6 @@ def test_what_helps_against_stale_states(tmp_path):
 
 def test_there_is_nothing_to_measure_without_a_memory_or_rows(tmp_path):
     network = network_spec("none").build(STREAM_SPACES)
-    assert delta_q([], q_settings().build(network, plain_rows(())), 3, CPU) == {}
+    assert delta_q([], q_settings().build(network, plain_info()), 3, CPU) == {}
     whole = replay_of(tmp_path, acted(network_spec("gru").build(STREAM_SPACES)), length=EPISODE)
     assert [*whole.histories(64, torch.Generator())] == []  # every row starts its episode

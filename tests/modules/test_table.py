@@ -9,8 +9,8 @@ from tensordict import TensorDict
 from modules import keys
 from modules.keys import Spaces
 from modules.networks.heads import QSpec
-from modules.networks.memory import NoMemorySpec
-from modules.networks.nets import Policy
+from modules.networks.network import Policy
+from modules.networks.recurrent import NoMemorySpec
 from modules.networks.spec import NetworkSpec
 from modules.networks.table import Rows, TableFullError, TableHeadSpec, TableSpec
 from modules.networks.torsos import MlpSpec
@@ -38,14 +38,14 @@ def grids(*codes):
 
 
 def values(network, *codes):
-    return network.unroll({keys.OBSERVATION: grids(*codes).unsqueeze(1)}, ())[0].squeeze(1)
+    return network.unroll({keys.OBSERVATION: grids(*codes).unsqueeze(1)}, ())[0][keys.ACTION_VALUE].squeeze(1)
 
 
 def test_each_different_observation_has_its_own_values():
     network = table()
     assert not values(network, 7, 9, 7).any()
     with torch.no_grad():
-        network[-1].module.values[:] = torch.arange(8.0).view(4, 2)
+        network.head.values[:] = torch.arange(8.0).view(4, 2)
     assert values(network, 9, 7, 9, 0).tolist() == [[2, 3], [0, 1], [2, 3], [4, 5]]
 
 
@@ -71,7 +71,7 @@ def test_copies_share_the_numbering_but_not_the_values():
     values(other, 6)
     values(network, 5)  # row 1 in both
     with torch.no_grad():
-        network[-1].module.values[1] = 1.0
+        network.head.values[1] = 1.0
     assert values(network, 6, 5).tolist() == [[0, 0], [1, 1]]
     assert not values(other, 6, 5).any()
 
@@ -80,7 +80,7 @@ def test_a_saved_table_is_found_again():
     network = table()
     values(network, 5, 6)
     with torch.no_grad():
-        network[-1].module.values[1] = 3.0
+        network.head.values[1] = 3.0
     restored = table()
     values(restored, 6, 2, 3)
     restored.load_state_dict(network.state_dict())
@@ -99,7 +99,7 @@ def test_an_evaluation_needs_no_rows():
     network = table(rows=2)
     values(network, 1, 2)
     with torch.no_grad():
-        network[-1].module.values[:] = 1.0
+        network.head.values[:] = 1.0
     evaluated = copy.deepcopy(network).eval()
     assert values(evaluated, 1, 3, 2).tolist() == [[1, 1], [0, 0], [1, 1]]
     with pytest.raises(TableFullError):
@@ -112,7 +112,7 @@ def test_it_acts():
     td = TensorDict({keys.OBSERVATION: observations, keys.IS_INIT: torch.ones(2, 1, dtype=torch.bool)}, [2])
     values(network, 3, 4)
     with torch.no_grad():
-        network[-1].module.values[0, 1] = 1.0
+        network.head.values[0, 1] = 1.0
     assert Policy(network)(td)[keys.ACTION].tolist() == [1, 0]
 
 

@@ -177,7 +177,7 @@ def test_a_stream_has_whole_episodes_that_start_from_nothing():
     stream = random_stream(run, 2, 20, episode=10)
     assert stream["next", keys.DONE][0, :, 0].nonzero().flatten().tolist() == [9, 19]
     assert stream[keys.IS_INIT][0, :, 0].nonzero().flatten().tolist() == [0, 10]
-    for key in run.network.memory.states():
+    for key in run.network.memory.state():
         assert not stream[key][:, [0, 10]].any()
         assert stream[key][:, 9].any()
 

@@ -37,7 +37,7 @@ def test_without_means_without():
     with ExitStack() as stack:
         _, batch = novelty.collecting(run, run.network.build(run.spaces).requires_grad_(False), Nothing(2), stack)()
     assert not batch["next", keys.INTRINSIC].any()
-    assert {keys.ARM, keys.PREVIOUS_INTRINSIC, *run.network.states()} <= set(batch.keys())
+    assert {keys.ARM, keys.PREVIOUS_INTRINSIC, *run.network.state()} <= set(batch.keys())
 
 
 def test_costs_are_compared_with_the_step_without_and_shares_of_the_step(monkeypatch):
@@ -61,7 +61,7 @@ def test_the_control_has_the_same_sizes():
     control = novelty.control(run)
     ours, theirs = (learning(one).network for one in (run, control))
     further = sum(one.network.inputs.size(run.spaces) for one in (run,)) - control.network.inputs.size(control.spaces)
-    sizes = [sum(p.numel() for p in network.parameters()) for network in (ours.streams[0], theirs)]
+    sizes = [sum(p.numel() for p in network.parameters()) for network in (ours.independent[0], theirs)]
     assert sizes[0] - sizes[1] == 4 * 7 * further  # the gates' weights of what only the family reads
     assert control.name == novelty.CONTROL
     assert random_rows(control)[keys.ACTION].shape == random_rows(run)[keys.ACTION].shape == (3, 9)

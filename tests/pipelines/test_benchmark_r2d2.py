@@ -9,6 +9,7 @@ from tensordict import TensorDict
 
 from modules import keys
 from modules.networks.inputs import NO_ACTION
+from modules.networks.recurrent import LSTM_STATE
 from modules.replay.sequence import SequenceReplay
 from modules.spec import UsageError
 from pipelines import benchmark
@@ -87,7 +88,7 @@ def test_the_bare_step_reads_all_of_a_row_but_the_padding():
         assert loss_with(key, padded) == before, key
     did = 0, burn_in + 1
     assert loss_with(keys.PREVIOUS_ACTION, did, 0) != loss_with(keys.PREVIOUS_ACTION, did, NO_ACTION)
-    for key in (*keys.LSTM_STATE, keys.WEIGHT):
+    for key in (*LSTM_STATE, keys.WEIGHT):
         assert loss_with(key, 0) != before, key
         assert loss_with(key, starts) != before, key
 

@@ -59,7 +59,7 @@ def chosen(run_dir, policy, num_envs):
     with torch.no_grad():
         actions = torch.stack([acting(td.clone())[keys.ACTION] for _ in range(4_000 // num_envs)])
         state = tuple(td[key] for key in network.states)
-        values = network.unroll({key: td[key].unsqueeze(1) for key in network.reads}, state)[0][0, 0]
+        values = network.unroll({key: td[key].unsqueeze(1) for key in network.reads}, state)[0][keys.ACTION_VALUE][0, 0]
     env.close()
     return actions, values
 

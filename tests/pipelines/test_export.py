@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from modules import keys
+from modules.networks.export_step import NEXT
 from modules.networks.inputs import NO_ACTION
-from modules.networks.stepped import NEXT
 from pipelines import export
 from pipelines.api import Callback, evaluate
 from pipelines.export import main
@@ -57,8 +57,8 @@ def test_an_episode_has_the_same_actions(kind, tmp_path, capsys):
     policy, said = exported(tmp_path, capsys)
     kept = episode(tmp_path)
     names = [line.split()[1] for line in said.splitlines() if line.startswith("in ")]
-    assert set(names) == {keys.OBSERVATION, *run.network.reads, *run.network.states()}
-    state = {name: torch.zeros(1, *shape) for name, shape in run.network.states().items()}
+    assert set(names) == {keys.OBSERVATION, *run.network.reads, *run.network.state()}
+    state = {name: entry.zeros(1) for name, entry in run.network.state().items()}
     actions = []
     for read in kept.read:
         if keys.PREVIOUS_REWARD in read:
@@ -87,13 +87,13 @@ def test_two_streams_novelty_and_arms_are_inputs_too(combine, tmp_path, capsys):
         keys.PREVIOUS_REWARD: torch.randn(n, generator=generator),
         keys.PREVIOUS_INTRINSIC: torch.randn(n, generator=generator),
         keys.ARM: torch.randint(0, run.spaces.n_arms, (n,), generator=generator),
-        **{name: torch.randn(n, *shape, generator=generator) for name, shape in run.network.states().items()},
+        **{name: torch.randn(n, *entry.shape, generator=generator) for name, entry in run.network.state().items()},
     }
     out = policy(inputs)
     now = {name: value.unsqueeze(1) for name, value in inputs.items()}
     with torch.no_grad():
         values, state = network.unroll(now, tuple(inputs[name] for name in network.states))
-    assert network.rescale_eps == (run.loss.rescale_eps if combine == "rescaled" else 0)
+    assert network.combination.rescale_eps == (run.loss.rescale_eps if combine == "rescaled" else 0)
     torch.testing.assert_close(out["action_value"], network.combined(values, now).squeeze(1))
     assert torch.equal(out["action"], out["action_value"].argmax(-1))
     assert varied(out["action"].tolist())
@@ -131,7 +131,7 @@ def test_onnx_has_the_same_actions(kind, tmp_path, capsys):
     assert main([f"run={tmp_path}", "format=onnx"]) == 0
     session = onnxruntime.InferenceSession(tmp_path / "policy.onnx")
     names, outputs = ([entry.name for entry in found] for found in (session.get_inputs(), session.get_outputs()))
-    state = {name: np.zeros((1, *shape), np.float32) for name, shape in run.network.states().items()}
+    state = {name: np.zeros((1, *entry.shape), np.float32) for name, entry in run.network.state().items()}
     kept, actions = episode(tmp_path), []
     for read in kept.read:
         inputs = {name: value.numpy() for name, value in tensors(read, names).items()}

@@ -63,12 +63,12 @@ def test_the_policy_that_acts_is_the_one_that_the_loss_sees(memory, tmp_path):
     batch = next(iter(parts.acting.collection))[1]
     parts.replay.extend(batch)
     rows = parts.replay.sample()
-    logits, _ = parts.learner.network.unroll(rows, tuple(rows[key] for key in parts.run.network.states()))
+    out, _ = parts.learner.network.unroll(rows, tuple(rows[key] for key in parts.run.network.state()))
     acting = parts.acting.policy.network
-    state = tuple(torch.zeros(2, *shape) for shape in parts.run.network.states().values())
+    state = tuple(entry.zeros(2) for entry in parts.run.network.state().values())
     for t in range(8):
         seen, state = acting.unroll({keys.OBSERVATION: batch[keys.OBSERVATION][:, t : t + 1]}, state)
-        torch.testing.assert_close(logits[:2, t], seen[:, 0], rtol=1e-5, atol=1e-6)
+        torch.testing.assert_close(out[keys.ACTION_VALUE][:2, t], seen[keys.ACTION_VALUE][:, 0], rtol=1e-5, atol=1e-6)
     assert torch.equal(rows[keys.ACTION][:2], batch[keys.ACTION][:, :8])
     parts.close()
 

@@ -123,7 +123,7 @@ def test_actions_are_drawn_and_remembered_with_the_epsilon_or_temperature_of_the
             state = tuple(now[key].masked_fill(now[keys.IS_INIT].unsqueeze(-1), 0) for key in network.states)
             seen = {key: now[key].unsqueeze(1) for key in network.reads}
             with torch.no_grad():
-                values = network.combined(network.unroll(seen, state)[0], seen).squeeze(1)
+                values = network.unroll(seen, state)[0][keys.ACTION_VALUE].squeeze(1)
             every = policy_by_hand(run, values, batch.frames)
             pi = every.gather(1, now[keys.ACTION].unsqueeze(1)).squeeze(1)
             expected.append(every.square().sum(1))

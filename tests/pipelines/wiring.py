@@ -12,7 +12,7 @@ from torch import Tensor
 
 from modules import keys
 from modules.loggers import Progress
-from modules.losses.base import Rows
+from modules.losses.base import BatchInfo
 from pipelines import greedy
 from pipelines.build import build
 from pipelines.command import configured
@@ -175,10 +175,7 @@ class Naive:
     def __init__(self, recording: Recording, gammas: Tensor, betas: Tensor) -> None:
         run = self.run = recording.run
         self.newest, self.average = copy.deepcopy(recording.network), copy.deepcopy(recording.network)
-        states = tuple(run.network.states())
-        self.loss: Any = run.loss.build(
-            self.newest, Rows(states=states, burn_in=run.replay.burn_in, beta=betas, gamma=gammas)
-        )
+        self.loss: Any = run.loss.build(self.newest, BatchInfo(burn_in=run.replay.burn_in, beta=betas, gamma=gammas))
         s = run.optim
         self.adam = torch.optim.Adam(self.newest.parameters(), betas=s.betas, eps=s.eps, fused=True)
         self.updates = 0

@@ -213,8 +213,8 @@ def test_torsos_read_them(spec):
         torsos.append(GridSpec(channels=(4,), kernel=3, out_features=8, activation="relu"))
     for torso in torsos:
         assert not [*torso.fits(spec.spaces())]
-        read = torso.build(spec.spaces())(spec.build(2, None).reset())
-        assert read[keys.EMBED].shape == (2, 8)
+        read = torso.build(spec.spaces())(spec.build(2, None).reset()[keys.OBSERVATION])
+        assert read.shape == (2, 8)
 
 
 @pytest.mark.parametrize("spec", EVERY)

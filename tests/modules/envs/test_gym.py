@@ -19,6 +19,7 @@ from torchrl.envs import (
 from modules import keys
 from modules.envs.gym import vector_env
 from modules.keys import Spaces
+from modules.networks.recurrent import GRU_STATE, LSTM_STATE
 from modules.spec import UsageError
 from tests.modules.builders import MEMORIES, gym_spec, network_spec
 
@@ -62,8 +63,8 @@ def test_environment_keeps_torchrls_contract(spec, memory):
     assert td[keys.OBSERVATION].shape == (2, *spaces.observation_shape)
     assert td[keys.OBSERVATION].dtype == spaces.observation_dtype == torch.float32
     assert env.action_spec_unbatched.n == spaces.n_actions
-    primed = {key: td[key] for key in keys.LSTM_STATE + keys.GRU_STATE if key in td}
-    expected = {key: (2, *shape) for key, shape in MEMORIES[memory].states().items()}
+    primed = {key: td[key] for key in LSTM_STATE + GRU_STATE if key in td}
+    expected = {key: (2, *entry.shape) for key, entry in network_spec(memory).state().items()}
     assert {key: value.shape for key, value in primed.items()} == expected
     assert not any(value.any() for value in primed.values())
     env.close()
@@ -73,9 +74,8 @@ def test_environment_keeps_torchrls_contract(spec, memory):
 def test_tracker_and_zero_state_write_what_torchrls_transforms_write(memory):
     """Short episodes, resets of single environments, and a policy that leaves states behind."""
     spec, ours = gym_spec("CartPole-v1"), network_spec(memory).primer()
-    theirs = TensorDictPrimer(
-        {key: Unbounded(torch.Size(shape)) for key, shape in MEMORIES[memory].states().items()}, expand_specs=True
-    )
+    state = network_spec(memory).state()
+    theirs = TensorDictPrimer({key: Unbounded(entry.shape) for key, entry in state.items()}, expand_specs=True)
     tracked = spec.build(4, ours)
     record = RewardSum(in_keys=[keys.REWARD], out_keys=[keys.EPISODE_RETURN])
     same = TransformedEnv(spec.build(4, None).base_env, Compose(InitTracker(), StepCounter(), record, theirs))
@@ -89,7 +89,7 @@ def test_tracker_and_zero_state_write_what_torchrls_transforms_write(memory):
         steps = []
         for i, env in enumerate((tracked, same)):
             td = tds[i].set(keys.ACTION, action)
-            for key in MEMORIES[memory].states():
+            for key in network_spec(memory).state():
                 td["next", key] = td[key] + 1
             step, tds[i] = env.step_and_maybe_reset(td)
             steps.append(step)
@@ -145,7 +145,7 @@ def test_one_environment_ends_and_the_others_go_on():
         if t == 2:
             singles[1].state = (3.0, 0.0, 0.0, 0.0)  # beyond the end of the track
         td[keys.ACTION] = torch.tensor([0, 1, 0])
-        td["next"] = {key: td[key] + 1 for key in keys.LSTM_STATE}
+        td["next"] = {key: td[key] + 1 for key in LSTM_STATE}
         step, td = env.step_and_maybe_reset(td)
     assert step["next", keys.DONE].flatten().tolist() == [False, True, False]
     assert step["next", keys.TERMINATED].flatten().tolist() == [False, True, False]
@@ -156,7 +156,7 @@ def test_one_environment_ends_and_the_others_go_on():
     assert td[keys.IS_INIT].flatten().tolist() == [False, True, False]
     assert td[keys.STEP_COUNT].flatten().tolist() == [3, 0, 3]
     assert step["next", keys.EPISODE_RETURN].flatten().tolist() == [3, 3, 3]
-    assert td[keys.LSTM_STATE[0]].flatten(1).unique(dim=1).flatten().tolist() == [3, 0, 3]
+    assert td[LSTM_STATE[0]].flatten(1).unique(dim=1).flatten().tolist() == [3, 0, 3]
     step, _ = env.step_and_maybe_reset(td.set(keys.ACTION, torch.tensor([0, 1, 0])))
     assert step["next", keys.EPISODE_RETURN].flatten().tolist() == [4, 1, 4]
 

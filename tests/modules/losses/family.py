@@ -8,9 +8,9 @@ from torchrl.modules import set_recurrent_mode
 
 from modules import keys
 from modules.keys import Spaces
-from modules.losses.base import Rows
-from modules.networks.split import INTRINSIC
-from tests.modules.builders import MEMORIES, random_rows
+from modules.losses.base import BatchInfo
+from modules.networks.two_streams import PREFIX
+from tests.modules.builders import network_spec, random_rows
 
 BETAS, GAMMAS = (0.0, 0.3, 2.0), (0.99, 0.9, 0.6)
 SPACES = Spaces(observation_shape=(3,), observation_dtype=torch.float32, n_actions=3, betas=BETAS)
@@ -27,24 +27,24 @@ def family_rows(memory, *, burn_in=0, intrinsic_scale=1.0):
     rows[keys.PREVIOUS_INTRINSIC] = torch.rand(batch, slots + 1)
     rows[keys.BEHAVIOUR] = 0.05 + 0.95 * torch.rand(batch, slots)
     rows[keys.WEIGHT] = torch.tensor([1.0, 0.3, 0.7, 0.2, 0.9])
-    for key, shape in MEMORIES[memory].states().items():
-        rows[INTRINSIC + key] = torch.randn(batch, *shape)
+    for key, entry in network_spec(memory).state().items():
+        rows[PREFIX + key] = torch.randn(batch, *entry.shape)
     return rows
 
 
-def rows_of(network, burn_in=0, *, betas=BETAS):
-    return Rows(states=network.states, burn_in=burn_in, beta=torch.tensor(betas), gamma=torch.tensor(GAMMAS))
+def info(burn_in=0, *, betas=BETAS):
+    return BatchInfo(burn_in=burn_in, beta=torch.tensor(betas), gamma=torch.tensor(GAMMAS))
 
 
 def one_at_a_time(network, row, steps, burn_in=0, prefix=""):
     """Call one recurrent network step by step; values of steps+1 observations, the burn-in before them not learned."""
-    state = {key: row[prefix + key][None] for key in network.states}
+    state, stepped = {key: row[prefix + key][None] for key in network.states}, network.tensordict_module()
     values = []
     for t in range(0 if row[keys.MASK][0] else burn_in, burn_in + steps + 1):
         now = TensorDict({key: row[key][t][None] for key in network.reads}, [1])
         now[keys.IS_INIT] = torch.zeros(1, 1).bool()
         with set_recurrent_mode("sequential"), torch.set_grad_enabled(t >= burn_in and torch.is_grad_enabled()):
-            out = network(now.update(state))
+            out = stepped(now.update(state))
         state = {key: out["next", key] for key in state}
         if t >= burn_in:
             values.append(out[keys.ACTION_VALUE][0])
@@ -53,10 +53,10 @@ def one_at_a_time(network, row, steps, burn_in=0, prefix=""):
 
 def streams_of(network, row, steps, burn_in):
     """Values of each stream."""
-    if not hasattr(network, "streams"):
+    if len(network.streams) == 1:
         return [one_at_a_time(network, row, steps, burn_in)]
-    prefixes = ("", INTRINSIC)
-    return [one_at_a_time(s, row, steps, burn_in, p) for s, p in zip(network.streams, prefixes, strict=True)]
+    prefixes = ("", PREFIX)
+    return [one_at_a_time(s, row, steps, burn_in, p) for s, p in zip(network.independent, prefixes, strict=True)]
 
 
 def h(x, eps):

@@ -17,11 +17,11 @@ from tests.modules.losses.family import (
     STEPS,
     best,
     family_rows,
+    info,
     mixed,
     n_step_target,
     naive_loss,
     retrace_target,
-    rows_of,
     streams_of,
 )
 
@@ -41,7 +41,7 @@ def make(memory, streams, settings, burn_in=0, combine="sum"):
         if combine == "rescaled":
             disagree(network)
     own, other = copy.deepcopy(online), copy.deepcopy(target)
-    loss = settings.build(online, rows_of(online, burn_in))
+    loss = settings.build(online, info(burn_in))
     held = dict(loss.target_value_network_params.flatten_keys(".").items())
     with torch.no_grad():
         for name, parameter in target.named_parameters():
@@ -53,7 +53,7 @@ def disagree(network):
     """Of β = 2: by the sum action 0 is about 12 and action 1 10.5; by h(h⁻¹(Q_e) + 2 h⁻¹(Q_i)) 9.7 and 10.5."""
     biases = torch.tensor([0.0, 10.5, 0.0]), torch.tensor([6.0, 0.0, 0.0])
     with torch.no_grad():
-        for stream, bias in zip(network.streams, biases, strict=True):
+        for stream, bias in zip(network.independent, biases, strict=True):
             [*stream.parameters()][-1].copy_(bias)
 
 
@@ -141,8 +141,8 @@ def test_measures_and_priorities_are_those_of_the_combined_values(combine):
     rows = family_rows("gru")
     out = loss(rows)
     with torch.no_grad():
-        chosen_by = loss.online_values(rows)[1]
-        targets = loss.targets(rows, chosen_by, loss.unroll(rows, "target"))
+        inputs = loss.target_inputs(rows, loss.online_values(rows)[1])
+        targets = loss.targets(rows, inputs, loss.unroll(rows, "target"))
     taken, errors = [], []
     for b, row in enumerate(rows.unbind(0)):
         steps, beta = int(row[keys.MASK].sum()), BETAS[int(row[keys.ARM][0])]
@@ -150,7 +150,7 @@ def test_measures_and_priorities_are_those_of_the_combined_values(combine):
         action = row[keys.ACTION].tolist()
         for t in range(steps):
             taken.append(mixed(extrinsic[t], intrinsic[t], beta, combine, 0.05)[action[t]].item())
-            aim = mixed(targets[b, t, :1], targets[b, t, 1:], beta, combine, 0.05).item()
+            aim = mixed(*(targets[key][b, t : t + 1] for key in online.streams), beta, combine, 0.05).item()
             errors.append(abs(taken[-1] - aim))
     assert out["q_mean"].item() == pytest.approx(sum(taken) / len(taken), rel=1e-5)
     assert out["errors"].shape == (len(STEPS), LENGTH)
@@ -163,8 +163,8 @@ def learner(streams):
     torch.manual_seed(0)
     network = network_spec("lstm", family=True, streams=streams).build(SPACES)
     if streams == "two":
-        network.betas.zero_()
-    loss = retrace(rescale_eps=0.0).build(network, rows_of(network, betas=(0.0, 0.0, 0.0)))
+        network.combination.betas.zero_()
+    loss = retrace(rescale_eps=0.0).build(network, info(betas=(0.0, 0.0, 0.0)))
     return Learner(network, loss, adam(max_grad_norm=0.1)), network
 
 
@@ -177,11 +177,11 @@ def test_each_stream_learns_as_if_it_had_an_optimiser_of_its_own():
             torch.manual_seed(seed)
             measures, _ = mine.step(family_rows("lstm", intrinsic_scale=scale))
         networks.append(network)
-        gradients.append([torch.stack([p.grad.norm() for p in s.parameters()]).norm() for s in network.streams])
+        gradients.append([torch.stack([p.grad.norm() for p in s.parameters()]).norm() for s in network.independent])
         assert measures["loss/grad_norm"] > 0.2  # so both are clipped
-    for a, b in zip(*(network.streams[0].parameters() for network in networks), strict=True):
+    for a, b in zip(*(network.independent[0].parameters() for network in networks), strict=True):
         assert torch.equal(a, b)
-    assert not all(torch.equal(a, b) for a, b in zip(*(n.streams[1].parameters() for n in networks), strict=True))
+    assert not all(torch.equal(a, b) for a, b in zip(*(n.independent[1].parameters() for n in networks), strict=True))
     torch.testing.assert_close(torch.tensor(gradients), torch.full((2, 2), 0.1), rtol=1e-3, atol=0)
 
 

@@ -14,7 +14,7 @@ from modules.losses.reinforce import ReinforceSpec
 from modules.losses.retrace import RetraceSpec
 from modules.losses.torchrl_dqn import TorchrlDqnSpec
 from tests.modules.builders import network_spec, q_settings, sharpen
-from tests.modules.losses.family import SPACES, family_rows, rows_of
+from tests.modules.losses.family import SPACES, family_rows, info
 
 ANYTHING = [math.nan, math.inf, -math.inf, 3e38]
 Q = {"n_step": 3, "rescale_eps": 1e-3}
@@ -43,7 +43,7 @@ def make(name, memory):
     rows[keys.MASK][-1] = False
     if name == "torchrl":
         rows = rows.exclude(keys.WEIGHT)
-    return settings.build(network, rows_of(network, burn_in)), rows
+    return settings.build(network, info(burn_in)), rows
 
 
 def polluted(rows, states, value):
@@ -75,7 +75,7 @@ def test_whatever_stands_in_the_padding_changes_nothing(name, memory):
     assert all(value.isfinite().all() for value in expected)
     assert max(value.abs().max() for value in expected[1:]) > 1e-3
     for value in ANYTHING:
-        bad = polluted(rows, tuple(network_spec(memory).states()), value)
+        bad = polluted(rows, tuple(network_spec(memory).state()), value)
         found = outcome(loss, bad)
         assert all(torch.equal(a, b) for a, b in zip(found, expected, strict=True)), value
 
@@ -96,9 +96,9 @@ def test_padding_reaches_the_network_as_something_that_it_can_see(name):
     """Zeros in its place would be NaN for some networks, and NaN has a gradient, masked or not."""
     loss, rows = make(name, "lstm")
     rows = rows[:-1]
-    network = loss.network if name == "reinforce" else loss._unrolled["online"]
-    for stream in getattr(network, "streams", [network]):
-        stream.module[0].module = Direction(stream.module[0].module)
+    network = loss.network if name == "reinforce" else loss.value_network
+    for stream in getattr(network, "independent", [network]):
+        stream.torso = Direction(stream.torso)
     bad = polluted(rows, (), math.nan)
     assert all(value.isfinite().all() for value in outcome(loss, bad))
 

@@ -5,7 +5,8 @@ import torch
 
 from modules import keys
 from modules.keys import Spaces
-from tests.modules.builders import MEMORIES, network_spec, plain_rows, q_settings, random_rows, sharpen
+from modules.networks.recurrent import GRU_STATE
+from tests.modules.builders import MEMORIES, network_spec, plain_info, q_settings, random_rows, sharpen
 from tests.modules.losses.family import h, h_inverse, huber, n_step_target, one_at_a_time
 
 SPACES = Spaces(observation_shape=(3,), observation_dtype=torch.float32, n_actions=3)
@@ -19,9 +20,7 @@ def make(memory, *, previous=False, burn_in=0, **settings):
     for network in (online, target):
         sharpen(network)
     own, other = copy.deepcopy(online), copy.deepcopy(target)
-    loss = (spec := q_settings(**settings)).build(
-        online, plain_rows(MEMORIES[memory].states(), burn_in, gamma=spec.gamma)
-    )
+    loss = (spec := q_settings(**settings)).build(online, plain_info(burn_in, gamma=spec.gamma))
     with torch.no_grad():
         for p, q in zip(loss.target_value_network_params.values(True, True), target.parameters(), strict=True):
             p.copy_(q)
@@ -84,7 +83,7 @@ def test_burn_in_matters_here():
     rows = random_rows(STEPS, LENGTH, SPACES, "gru", 3)
     other = rows.clone()
     other[keys.OBSERVATION][:, :3] += 1
-    a, b = (loss.unroll(x, "online").detach() for x in (rows, other))
+    a, b = (loss.unroll(x, "online")[keys.ACTION_VALUE].detach() for x in (rows, other))
     has = rows[keys.MASK][:, 0]
     assert torch.equal(a[~has], b[~has])  # there it is padding
     assert ((a - b)[has].abs().amax((1, 2)) > 1e-3).all()
@@ -204,8 +203,8 @@ def test_rows_do_not_touch():
     rows = random_rows(STEPS, LENGTH, SPACES, "lstm")
     for which in ("online", "target"):
         with torch.no_grad():
-            together = loss.unroll(rows, which)
-            alone = torch.cat([loss.unroll(rows[b : b + 1], which) for b in range(len(STEPS))])
+            together = loss.unroll(rows, which)[keys.ACTION_VALUE]
+            alone = torch.cat([loss.unroll(rows[b : b + 1], which)[keys.ACTION_VALUE] for b in range(len(STEPS))])
         torch.testing.assert_close(together, alone, rtol=1e-5, atol=1e-6)
 
 
@@ -213,14 +212,14 @@ def test_the_stored_state_counts():
     loss, _, _ = make("gru")
     rows = random_rows(STEPS, LENGTH, SPACES, "gru")
     forgotten = rows.clone()
-    forgotten[keys.GRU_STATE[0]].zero_()
+    forgotten[GRU_STATE[0]].zero_()
     assert loss(rows)["loss"] != loss(forgotten)["loss"]
 
 
 def test_the_loss_learns_the_network_that_it_is_given():
     """Weights are pushed to the acting copy from this network, so the optimiser must step its parameters."""
     network = network_spec("lstm").build(SPACES)
-    loss = q_settings().build(network, plain_rows(keys.LSTM_STATE))
+    loss = q_settings().build(network, plain_info())
     loss(random_rows(STEPS, LENGTH, SPACES, "lstm"))["loss"].backward()
     shared = {id(p) for p in network.parameters()}
     assert {id(p) for p in loss.parameters() if p.requires_grad} == shared

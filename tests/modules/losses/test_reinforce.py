@@ -12,7 +12,7 @@ from modules.exploration import BoltzmannSpec, EpsGreedySpec, EpsLadderSpec
 from modules.keys import Spaces
 from modules.learner import Learner, NoTarget
 from modules.losses.reinforce import ReinforceSpec
-from tests.modules.builders import MEMORIES, adam, network_spec, plain_rows, random_rows, sharpen
+from tests.modules.builders import MEMORIES, adam, network_spec, plain_info, random_rows, sharpen
 
 SPACES = Spaces(observation_shape=(3,), observation_dtype=torch.float32, n_actions=3)
 STEPS = [5, 3, 4]
@@ -26,7 +26,7 @@ def settings(**changes):
 def make(memory="none", **changes):
     network = network_spec(memory).build(SPACES)
     sharpen(network)
-    return settings(**changes).build(network, plain_rows(MEMORIES[memory].states())), network
+    return settings(**changes).build(network, plain_info()), network
 
 
 def batch(memory="none", length=5):
@@ -37,8 +37,8 @@ def acted(network, rows, row, steps):
     """Logits of each step as the policy sees them when it acts: one observation at a time."""
     state, found = tuple(rows[key][row : row + 1] for key in network.states), []
     for t in range(steps):
-        logits, state = network.unroll({keys.OBSERVATION: rows[keys.OBSERVATION][row : row + 1, t : t + 1]}, state)
-        found.append(logits[0, 0])
+        out, state = network.unroll({keys.OBSERVATION: rows[keys.OBSERVATION][row : row + 1, t : t + 1]}, state)
+        found.append(out[keys.ACTION_VALUE][0, 0])
     return found
 
 
@@ -139,8 +139,8 @@ def test_the_likelier_action_becomes_the_one_that_pays():
             measures, errors = learner.step(rows)
         assert errors is None
         assert measures.keys() == {"loss/q", "loss/entropy", "loss/grad_norm"}
-        logits, _ = network.unroll({keys.OBSERVATION: torch.ones(1, 1, 3)}, ())
-        greedy[rule] = logits.softmax(-1)[0, 0, 2].item()
+        out, _ = network.unroll({keys.OBSERVATION: torch.ones(1, 1, 3)}, ())
+        greedy[rule] = out[keys.ACTION_VALUE].softmax(-1)[0, 0, 2].item()
     assert greedy["reward_to_go"] > 0.95
     assert greedy["seed"] < 0.9
 

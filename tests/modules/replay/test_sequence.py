@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from modules import checkpoint, keys
-from modules.keys import Spaces
+from modules.keys import Entry, Spaces
+from modules.networks.recurrent import LSTM_STATE
 from modules.replay.sequence import SequenceReplay
 from modules.replay.specs import SequenceSpec
 from modules.spec import UsageError
@@ -211,8 +212,8 @@ def test_reopened_directory_has_the_same_rows(tmp_path):
         {"spaces": Spaces(observation_shape=(2,), observation_dtype=torch.float32, n_actions=7)},
         {"spaces": Spaces(observation_shape=(1,), observation_dtype=torch.uint8, n_actions=7)},
         {"states": {}},
-        {"states": {STATE: (1, 2)}},
-        {"states": dict.fromkeys(keys.LSTM_STATE, (1, 1))},
+        {"states": {STATE: Entry((1, 2))}},
+        {"states": dict.fromkeys(LSTM_STATE, Entry((1, 1)))},
     ],
     ids=str,
 )

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from modules import keys
-from modules.keys import Spaces
+from modules.keys import Spaces, StateSchema
 from modules.networks.inputs import NO_ACTION
-from modules.networks.nets import ValueNetwork, greedy
+from modules.networks.network import ValueNetwork, greedy
 
 NEXT = "next_"  # in front of the states' keys among the outputs
 
@@ -39,21 +39,19 @@ class GreedyStep(nn.Module):
         """
         network = self.network
         now = {key: inputs[key].unsqueeze(1) for key in network.reads}
-        values, state = network.unroll(now, tuple(inputs[key] for key in network.states))
-        values = network.combined(values, now).squeeze(1)
+        outputs, state = network.unroll(now, tuple(inputs[key] for key in network.states))
+        values = outputs[keys.ACTION_VALUE].squeeze(1)
         after = {NEXT + key: value for key, value in zip(network.states, state, strict=True)}
         return {keys.ACTION: greedy(values), keys.ACTION_VALUE: values, **after}
 
 
-def first_inputs(
-    network: ValueNetwork, spaces: Spaces, states: Mapping[str, tuple[int, ...]], n: int
-) -> dict[str, Tensor]:
+def first_inputs(network: ValueNetwork, spaces: Spaces, state: StateSchema, n: int) -> dict[str, Tensor]:
     """Make the inputs of the first step of `n` episodes, with observations of zeros.
 
     Args:
         network: that reads them.
         spaces: of the environment.
-        states: shapes of the recurrent state, without the batch axis.
+        state: schema of the recurrent state.
         n: episodes.
     """
     every = {
@@ -63,4 +61,4 @@ def first_inputs(
         keys.PREVIOUS_INTRINSIC: torch.zeros(n),
         keys.ARM: torch.zeros(n, dtype=torch.int64),
     }
-    return {key: every[key] for key in network.reads} | {key: torch.zeros(n, *shape) for key, shape in states.items()}
+    return {key: every[key] for key in network.reads} | {key: entry.zeros(n) for key, entry in state.items()}
