@@ -16,6 +16,7 @@ import torch
 OBSERVATION = "observation"
 ACTION = "action"
 ACTION_VALUE = "action_value"
+QUANTILES = "quantiles"
 REWARD = "reward"
 DONE = "done"
 TERMINATED = "terminated"
@@ -53,6 +54,7 @@ KEYS = (
     Key(OBSERVATION, "[N, *shape]; row: [T+1, *shape]", "uint8 or float32", "envs", "networks.torsos, replay"),
     Key(ACTION, "[N]", "int64", "Policy", "envs, replay, losses"),
     Key(ACTION_VALUE, "[N, A]", "float32", "networks.heads", "losses"),
+    Key(QUANTILES, "[N, A, quantiles]", "float32", "networks.heads", "losses"),
     Key(REWARD, "[N, 1]; row: [T]", "float32", "envs (in next)", "replay, losses"),
     Key(DONE, "[N, 1]", "bool", "envs (in next): terminated or truncated", "replay, evaluation"),
     Key(TERMINATED, "[N, 1]; row: [T]", "bool", "envs (in next)", "replay, losses"),

@@ -1,5 +1,6 @@
 """What the loop and the other parts must know of a loss."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
@@ -69,3 +70,9 @@ class ValueLossSpec(LossSpec):
     @property
     def rescaling(self) -> float:
         return self.rescale_eps
+
+
+def beyond_a_row(n_step: int, run: Any) -> Iterator[str]:
+    """Say that the horizon of the target does not fit a row."""
+    if n_step > run.replay.length:
+        yield f"loss.n_step={n_step} must not exceed replay.length={run.replay.length}"

@@ -79,6 +79,25 @@ def n_step_return(r_t: Tensor, discount_t: Tensor, v_t: Tensor, continues: Tenso
     return g_t
 
 
+def quantile_huber(theta_tm1: Tensor, target: Tensor, kappa: float) -> Tensor:
+    """Quantile regression (Dabney et al. 2018, equations 9 and 10): Σ_i mean_j |τ_i − 1{u < 0}| L_κ(u) / κ.
+
+    Args:
+        theta_tm1: predicted quantiles at τ_i = (2i − 1) / 2N, [..., N].
+        target: samples of the target's distribution, without gradient, [..., M].
+        kappa: |u| beyond which L is linear; 0 means |u| everywhere.
+
+    Returns:
+        [...], where u_ij = target_j − θ_i.
+    """
+    n = theta_tm1.shape[-1]
+    tau = (torch.arange(n, dtype=theta_tm1.dtype, device=theta_tm1.device) + 0.5) / n
+    u = target.unsqueeze(-2) - theta_tm1.unsqueeze(-1)
+    size = u.abs()
+    shape = torch.where(size <= kappa, 0.5 * u.square() / kappa, size - 0.5 * kappa) if kappa else size
+    return ((tau.unsqueeze(-1) - (u.detach() < 0).to(u.dtype)).abs() * shape).mean(-1).sum(-1)
+
+
 def eps_greedy_policy(q_online: Tensor, epsilon: float | Tensor) -> Tensor:
     """Probabilities of the ε-greedy policy: the best action has 1 − ε + ε/A, every other ε/A.
 

@@ -17,7 +17,7 @@ from torchrl.objectives import LossModule
 
 from modules import keys
 from modules.losses import ops
-from modules.losses.base import BatchInfo, NonNegative, ValueLossSpec
+from modules.losses.base import BatchInfo, NonNegative, ValueLossSpec, beyond_a_row
 from modules.losses.padding import without_padding
 from modules.spec import spec
 
@@ -46,9 +46,7 @@ class QLossSpec(ValueLossSpec):
     rescale_eps: NonNegative
 
     def needs(self, run: Any) -> Iterator[str]:
-        """The horizon of the target must fit a row."""
-        if self.n_step > run.replay.length:
-            yield f"loss.n_step={self.n_step} must not exceed replay.length={run.replay.length}"
+        yield from beyond_a_row(self.n_step, run)
 
     def build(self, network: Any, info: BatchInfo) -> LossModule:
         return QLoss(network, self, info)
@@ -93,11 +91,11 @@ class ValueLoss(LossModule):
         super().__init__()
         self.convert_to_functional(network, "value_network", create_target_params=True)
         self.settings = settings
-        self.states, self.streams = network.states, network.streams
+        self.states = network.states
+        self.streams = network.streams if settings.learns == keys.ACTION_VALUE else (settings.learns,)
         self.burn_in = info.burn_in
-        device = next(network.parameters()).device
-        self.register_buffer("beta", info.beta.to(device), persistent=False)
-        self.register_buffer("gamma", info.gamma.to(device), persistent=False)
+        for name, value in (("beta", info.beta), ("gamma", info.gamma)):
+            self.register_buffer(name, value.to(next(network.parameters()).device), persistent=False)
         # The functional form swaps parameters in and out at each call; a module that keeps the target's need not.
         target = copy.deepcopy(network).requires_grad_(False)
         parameters = dict(self.named_children())["target_value_network_params"]
@@ -216,7 +214,7 @@ class ValueLoss(LossModule):
 
     def targets(self, rows: TensorDictBase, inputs: TargetInputs, q_target: Outputs) -> Outputs:
         """Targets [B, T, …] of each stream, in the network's (rescaled) value space."""
-        eps, found = self.settings.rescale_eps, {}
+        eps, found = self.settings.rescaling, {}
         for key, reward in self.rewards(rows).items():
             raw = self.stream_targets(reward, q_target[key], inputs)
             found[key] = ops.signed_hyperbolic(raw, eps) if eps else raw
@@ -239,7 +237,7 @@ class ValueLoss(LossModule):
 
     def raw(self, values: Tensor) -> Tensor:
         """Values before the rescaling h."""
-        eps = self.settings.rescale_eps
+        eps = self.settings.rescaling
         return ops.signed_parabolic(values, eps) if eps else values
 
     # 6. Mask and importance weights.
@@ -247,9 +245,8 @@ class ValueLoss(LossModule):
     def weighted_loss(self, rows: TensorDictBase, q: Outputs, target: Outputs) -> TensorDict:
         """The loss over the real steps, weighted, with what `forward` returns beside it."""
         action, mask = self.learned(rows, keys.ACTION, keys.MASK)
-        index = action.unsqueeze(-1)
-        q_tm1 = {key: torch.where(mask, q[key].gather(-1, index).squeeze(-1), 0) for key in target}
-        target = {key: torch.where(mask, value, 0) for key, value in target.items()}
+        q_tm1 = {key: only_real(of_action(q[key], action), mask) for key in target}
+        target = {key: only_real(value, mask) for key, value in target.items()}
         errors = sum(self.step_loss(q_tm1[key], target[key]) for key in target)
         weight = rows.get(keys.WEIGHT, None)
         errors = errors if weight is None else errors * weight.unsqueeze(-1)
@@ -265,6 +262,18 @@ class ValueLoss(LossModule):
         """Values [B, T] of each stream as what the network would choose by."""
         one_action = {key: value.unsqueeze(-1) for key, value in values.items()}
         return self._networks["online"].combined(one_action, self.inputs(rows, BEFORE)).squeeze(-1)
+
+
+def of_action(values: Tensor, action: Tensor) -> Tensor:
+    """Values [B, T, A, …] of the actions [B, T] → [B, T, …]."""
+    further = values.shape[3:]
+    index = action.view(*action.shape, 1, *[1] * len(further)).expand(*action.shape, 1, *further)
+    return values.gather(2, index).squeeze(2)
+
+
+def only_real(values: Tensor, mask: Tensor) -> Tensor:
+    """Values [B, T, …], 0 where there is no step."""
+    return torch.where(mask.view(*mask.shape, *[1] * (values.ndim - 2)), values, 0)
 
 
 # 7. Priorities: the replay makes them of the |δ| of each step, see `ops.sequence_priority`.
@@ -283,7 +292,6 @@ class QLoss(ValueLoss):
     read = AFTER  # of each step
 
     def selects_online(self) -> bool:
-        """With double Q."""
         return self.settings.double
 
     def stream_targets(self, reward: Tensor, q_target: Tensor, inputs: TargetInputs) -> Tensor:

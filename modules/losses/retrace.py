@@ -42,7 +42,6 @@ class RetraceLoss(ValueLoss):
     read = ALL
 
     def selects_online(self) -> bool:
-        """Always."""
         return True
 
     def stream_targets(self, reward: Tensor, q_target: Tensor, inputs: TargetInputs) -> Tensor:

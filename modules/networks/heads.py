@@ -71,6 +71,42 @@ class QSpec(DenseHeadSpec):
 
 
 @spec
+class QuantileSpec(DenseHeadSpec):
+    """Fully connected layers that end in the quantiles of each action's return; its value is their mean.
+
+    Source: QR-DQN (Dabney et al. 2018), section 4; the quantiles stand at τ = (2i − 1) / 2N.
+
+    Attributes:
+        quantiles: N.
+    """
+
+    writes = (keys.ACTION_VALUE, keys.QUANTILES)
+
+    quantiles: PositiveInt
+
+    def needs(self, run: Any) -> Iterator[str]:
+        """Something must learn the quantiles."""
+        if run.loss.learns != keys.QUANTILES:
+            yield "network/head=quantile needs a loss that learns quantiles: use loss=quantile, or network/head=q"
+
+    def build(self, in_features: int, n_actions: int) -> "Quantiles":
+        return Quantiles(self.layers(in_features, n_actions * self.quantiles), n_actions)
+
+
+class Quantiles(nn.Module):
+    """What layers put out, as the quantiles of each action."""
+
+    def __init__(self, layers: nn.Module, n_actions: int) -> None:
+        super().__init__()
+        self.layers, self.n_actions = layers, n_actions
+
+    def forward(self, features: Tensor) -> dict[str, Tensor]:
+        """[..., features] → `quantiles` [..., A, N] and their mean, `action_value` [..., A]."""
+        quantiles = self.layers(features).unflatten(-1, (self.n_actions, -1))
+        return {keys.ACTION_VALUE: quantiles.mean(-1), keys.QUANTILES: quantiles}
+
+
+@spec
 class DuelingSpec(DenseHeadSpec):
     """A value and an advantage stream, each with hidden layers of its own; the last biases start at 0.
 

@@ -70,6 +70,11 @@ class NetworkSpec(Spec):
             yield "network/torso=table cannot be joined by further inputs: use network/inputs=none"
         if self.torso.writes != "features" and self.memory.state():
             yield f"network/memory={self.memory.name} cannot remember rows of a table: use network/memory=none"
+        if run.loss.learns not in self.head.writes:
+            yield (
+                f"the loss learns {run.loss.learns}, and network/head puts out {' and '.join(self.head.writes)}: "
+                f"choose a head that puts out {run.loss.learns}, or another loss"
+            )
         if self.streams == "two" and not (run.intrinsic.rewards and run.loss.splits):
             yield (
                 "network.streams=two needs an intrinsic reward (an option of intrinsic) and a loss that learns both "
