@@ -6,9 +6,11 @@ import numpy as np
 import torch
 from tensordict import TensorDict
 from torch import Tensor
+from torchrl.envs import Transform
 
 from modules import keys
 from modules.networks.inputs import NO_ACTION
+from modules.networks.network import torchrl_policy
 from modules.spec import UsageError
 from pipelines.plain import plain_of
 from pipelines.saved import Subject
@@ -28,17 +30,28 @@ class NumpyPolicy:
 
     Attributes:
         reads_reward: whether calls must give the reward of the step before.
+        policy: the same as TorchRL's `TensorDictSequential(torso → memory → head → QValueModule)`, for `env.rollout`, a
+            `Collector`, or rows in recurrent mode; it acts in environments with the `transforms`.
     """
 
     def __init__(self, subject: Subject) -> None:
         self._subject = subject
         self._plain = plain_of(subject.run.env, subject.run.env.spaces())
         self._reads = subject.policy.network.reads
+        self.policy = torchrl_policy(subject.policy.network)
         self.reads_reward = keys.PREVIOUS_REWARD in self._reads
         self._bonus = subject.bonus
         self._n = 0
         self._window: Tensor | None = None  # the newest observations of each episode
         self.reset()
+
+    def transforms(self, num_envs: int = 1) -> list[Transform]:
+        """Make what an environment of TorchRL needs around it for `policy`.
+
+        These are the arm, the intrinsic reward, the zero recurrent state at each reset and the previous step, as far as
+        the network reads them. They come behind an `InitTracker`, for `num_envs` environments that step together.
+        """
+        return self._subject.around(num_envs).transforms()
 
     def reset(self) -> None:
         """Begin a new episode, in every environment: the next observation is a first one, and nothing is remembered."""

@@ -25,14 +25,17 @@ class Surroundings:
     meta: Meta
     max_steps: int | None
 
-    def primer(self) -> Transform:
+    def transforms(self) -> list[Transform]:
         """Make the transforms, in the order in which they read each other."""
         run = self.run
         last = [] if self.max_steps is None else [LastStep(self.max_steps, "eval_max_steps")]
         arm = [] if run.meta.single else [ArmPerEpisode(self.meta, run.spaces.n_arms)]
         novelty = [IntrinsicReward(self.bonus)] if run.intrinsic.rewards else []
-        # In one list: TorchRL finds no parent of a transform that is in a Compose in a Compose in a Compose.
-        return Compose([*last, *arm, *novelty, *run.network.transforms()])
+        return [*last, *arm, *novelty, *run.network.transforms()]
+
+    def primer(self) -> Transform:
+        """Make them as one; TorchRL finds no parent of a transform that is in a Compose in a Compose in a Compose."""
+        return Compose(self.transforms())
 
     def build(self, num_envs: int, *, video: bool = False) -> TransformedEnv:
         """Make the environments."""
