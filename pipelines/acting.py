@@ -1,5 +1,6 @@
 """A trained policy outside our environments: a callable on plain NumPy observations that keeps its own memory."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -51,7 +52,7 @@ class NumpyPolicy:
         These are the arm, the intrinsic reward, the zero recurrent state at each reset and the previous step, as far as
         the network reads them. They come behind an `InitTracker`, for `num_envs` environments that step together.
         """
-        return self._subject.around(num_envs).transforms()
+        return replace(self._subject.around(num_envs), max_steps=None).transforms()
 
     def reset(self) -> None:
         """Begin a new episode, in every environment: the next observation is a first one, and nothing is remembered."""

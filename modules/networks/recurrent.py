@@ -21,6 +21,7 @@ LSTM_STATE = ("recurrent_state_h", "recurrent_state_c")
 GRU_STATE = ("recurrent_state",)
 
 
+@spec
 class MemorySpec(Spec):
     """Settings of a memory.
 
@@ -94,16 +95,19 @@ class RecurrentModule(TensorDictModuleBase):
 
     def forward(self, tensordict: TensorDictBase) -> TensorDictBase:
         """Write `memory` and the next state."""
-        stored = [tensordict[key] for key in self._states]
+        batch = tensordict.batch_size
+        axes = (-1, batch[-1]) if recurrent_mode() else (-1,)
+        flat = tensordict.select(*self.in_keys).reshape(*axes)
+        embed, begins = flat[keys.EMBED], flat[keys.IS_INIT].squeeze(-1)
+        state = [flat[key] for key in self._states]
         if recurrent_mode():
-            out, after = self._rows(tensordict[keys.EMBED], stored, tensordict[keys.IS_INIT].squeeze(-1))
+            out, after = self._rows(embed, state, begins)
         else:
-            state = tuple(blank(value, tensordict[keys.IS_INIT].squeeze(-1)) for value in stored)
-            out, after = self.memory(tensordict[keys.EMBED].unsqueeze(1), state)
+            out, after = self.memory(embed.unsqueeze(1), tuple(blank(value, begins) for value in state))
             out = out.squeeze(1)
-        tensordict.set(keys.MEMORY, out)
+        tensordict.set(keys.MEMORY, out.reshape(*batch, out.shape[-1]))
         for key, value in zip(self._states, after, strict=True):
-            tensordict.set(("next", key), value)
+            tensordict.set(("next", key), value.reshape(*batch, *value.shape[len(axes) :]))
         return tensordict
 
     def _rows(self, embed: Tensor, stored: list[Tensor], begins: Tensor) -> tuple[Tensor, list[Tensor]]:

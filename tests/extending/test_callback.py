@@ -1,6 +1,5 @@
 """Callbacks of one's own, by the page's recipe: one that prunes, one that uploads, and ones that go wrong."""
 
-import csv
 import json
 import re
 import signal
@@ -13,8 +12,9 @@ from modules.callbacks import TrainingCallback
 from modules.metrics import Metric
 from modules.spec import UsageError
 from pipelines.api import RunFailed, compose, train
+from tests.extending.recipe import die, go, rows
 from tests.pipelines import deaths
-from tests.pipelines.launch import ROOT, run
+from tests.pipelines.launch import ROOT
 
 PAGE = (ROOT / "docs" / "callbacks.md").read_text()
 (PRUNER,) = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
@@ -53,27 +53,6 @@ def here(tmp_path) -> Path:
     (tmp_path / "pruner.py").write_text(PRUNER)
     (tmp_path / "uploader.py").write_text(UPLOADER)
     return tmp_path
-
-
-def look_here() -> None:
-    """Find the user's files, as `python -m` does."""
-    import os
-    import sys
-
-    sys.path.insert(0, os.getcwd())
-
-
-def die(moment) -> None:
-    look_here()
-    moment()
-
-
-def go(here: Path, module: str, *words: str, before=look_here):
-    return run(f"pipelines.{module}", *words, cwd=here, before=before)
-
-
-def rows(here: Path, name: str = "run") -> list[dict[str, str]]:
-    return list(csv.DictReader((here / name / "metrics.csv").open()))
 
 
 def summary(here: Path) -> dict:

@@ -1,55 +1,80 @@
-"""A loss of one's own with a metric of its own, in a file outside of Recall."""
+"""A head of one's own with its loss and a metric."""
 
-import csv
-import signal
-from functools import partial
-
-from tests.extending.test_callback import die, go
-from tests.pipelines import deaths
+from tests.extending.recipe import trains_and_all
 
 FILE = '''
+from typing import Literal
+
+import torch
+from torch import nn
+
 from modules.losses.q import QLoss, QLossSpec
 from modules.metrics import Metric
+from modules.networks.heads import HeadSpec
 from modules.spec import spec
 
 
 @spec
-class ShrunkSpec(QLossSpec):
-    """Q-learning with a penalty on the size of the values.
+class EnsembleSpec(HeadSpec):
+    """Two heads; actions are chosen by their mean.
+
+    Attributes:
+        spread: factor on the second head's first weights.
+    """
+
+    writes = ("action_value", "members")
+
+    spread: float
+
+    def build(self, in_features, n_actions):
+        return Ensemble(in_features, n_actions, self.spread)
+
+
+class Ensemble(nn.Module):
+    def __init__(self, in_features, n_actions, spread):
+        super().__init__()
+        self.members = nn.ModuleList(nn.Linear(in_features, n_actions) for _ in range(2))
+        with torch.no_grad():
+            self.members[1].weight.mul_(spread)
+
+    def forward(self, features):
+        members = torch.stack([member(features) for member in self.members], -1)
+        return {"action_value": members.mean(-1), "members": members}
+
+
+@spec
+class AgreeingSpec(QLossSpec):
+    """Q-learning with a penalty where the heads disagree.
 
     Attributes:
         penalty: its weight.
     """
 
-    metrics = (*QLossSpec.metrics, Metric("loss/penalty", "loss", "mean squared value times the weight"))
+    metrics = (*QLossSpec.metrics, Metric("loss/disagreement", "value", "mean variance of the two heads"))
 
     penalty: float
 
-    def build(self, network, rows):
-        return Shrunk(network, self, rows)
+    def needs(self, run):
+        yield from super().needs(run)
+        if "members" not in run.network.head.writes:
+            yield "loss=agreeing needs the head ensemble"
+
+    def build(self, network, info):
+        return Agreeing(network, self, info)
 
 
-class Shrunk(QLoss):
+class Agreeing(QLoss):
     def forward(self, rows):
         out = super().forward(rows)
-        penalty = self.settings.penalty * self.unroll(rows, "online").square().mean()
-        return out.set("loss", out["loss"] + penalty).set("penalty", penalty.detach())
+        disagreement = self.unroll(rows, "online")["members"].var(-1).mean()
+        out["loss"] = out["loss"] + self.settings.penalty * disagreement
+        return out.set("disagreement", disagreement.detach())
 '''
-WORDS = ("+exp=drqn_cartpole_masked", "+debug=smoke", "threads=1", "video=false", "eval_episodes=2", "total_frames=240")
-WORDS += ("eval_every=80", "log_every=20", "save_every=80", "hydra.run.dir=run", "plugins=[shrunk]")
-WORDS += ("loss._target_=shrunk.ShrunkSpec", "+loss.penalty=0.1")
+HEAD = ("network/head=table", "network.head._target_=own_head.EnsembleSpec", "+network.head.spread=0.5")
+LOSS = ("loss._target_=own_head.AgreeingSpec", "+loss.penalty=0.1")
 
 
 def test_it_trains_is_killed_resumes_bit_for_bit_evaluates_and_exports(tmp_path):
-    (tmp_path / "shrunk.py").write_text(FILE)
-    assert go(tmp_path, "train", *WORDS).code == 0
-    expected = (tmp_path / "run" / "metrics.csv").read_bytes()
-    rows = list(csv.DictReader(expected.decode().splitlines()))
-    assert float(rows[-1]["loss/penalty"]) > 0
-    assert go(tmp_path, "evaluate", "run=run", "episodes=2", "plugins=[shrunk]").code == 0
-    assert go(tmp_path, "export", "run=run", "plugins=[shrunk]").code == 0
-    (tmp_path / "run").rename(tmp_path / "whole")
-    killed = go(tmp_path, "train", *WORDS, before=partial(die, partial(deaths.in_step, 110)))
-    assert killed.code == -signal.SIGKILL
-    assert go(tmp_path, "resume", "run=run", "plugins=[shrunk]").code == 0
-    assert (tmp_path / "run" / "metrics.csv").read_bytes() == expected
+    (tmp_path / "own_head.py").write_text(FILE)
+    found = trains_and_all(tmp_path, "own_head", *HEAD, *LOSS)
+    assert float(found[-1]["loss/disagreement"]) > 0
