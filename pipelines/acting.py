@@ -10,8 +10,8 @@ from torch import Tensor
 from torchrl.envs import Transform
 
 from modules import keys
-from modules.networks.inputs import NO_ACTION
 from modules.networks.network import torchrl_policy
+from modules.previous_step import NO_ACTION
 from modules.spec import UsageError
 from pipelines.plain import plain_of
 from pipelines.saved import Subject

@@ -6,6 +6,7 @@ State → burn-in → unroll → greedy actions → target → mask and importan
 import copy
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import reduce
 from typing import Annotated, Any, Literal
 
 import torch
@@ -21,8 +22,7 @@ from modules.losses.base import BatchInfo, NonNegative, ValueLossSpec, beyond_a_
 from modules.losses.padding import without_padding
 from modules.spec import spec
 
-State = tuple[Tensor, ...]
-Outputs = dict[str, Tensor]  # of a network, by name
+State, Outputs = tuple[Tensor, ...], dict[str, Tensor]  # of a network, its outputs by name
 Which = Literal["online", "target"]
 ALL, BEFORE, LAST, AFTER = slice(None), slice(-1), slice(-1, None), slice(1, None)  # of T+1 observations
 
@@ -247,11 +247,11 @@ class ValueLoss(LossModule):
         action, mask = self.learned(rows, keys.ACTION, keys.MASK)
         q_tm1 = {key: only_real(of_action(q[key], action), mask) for key in target}
         target = {key: only_real(value, mask) for key, value in target.items()}
-        errors = sum(self.step_loss(q_tm1[key], target[key]) for key in target)
+        errors = reduce(torch.add, [self.step_loss(q_tm1[key], target[key]) for key in target])
         weight = rows.get(keys.WEIGHT, None)
         errors = errors if weight is None else errors * weight.unsqueeze(-1)
-        combined = (self.combined(rows, {k: v.detach() for k, v in values.items()}) for values in (q_tm1, target))
-        return TensorDict({"loss": ops.masked_mean(errors, mask), **measures(*combined, mask)})
+        found, aim = (self.combined(rows, {k: v.detach() for k, v in x.items()}) for x in (q_tm1, target))
+        return TensorDict({"loss": ops.masked_mean(errors, mask), **measures(found, aim, mask)})
 
     def step_loss(self, q_tm1: Tensor, target: Tensor) -> Tensor:
         """Loss of each step, [B, T]."""
@@ -287,7 +287,7 @@ def measures(q_tm1: Tensor, target: Tensor, mask: Tensor) -> dict[str, Tensor]:
 
 
 class QLoss(ValueLoss):
-    """Double, n-step, optionally rescaled Q-learning."""
+    """Double, n-step, rescaled."""
 
     read = AFTER  # of each step
 

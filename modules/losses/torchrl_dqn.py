@@ -55,7 +55,7 @@ class TorchrlDqn(DQNLoss):
     """`DQNLoss` that is given rows of T steps and T+1 observations as T transitions."""
 
     def __init__(self, network: Any, settings: TorchrlDqnSpec) -> None:
-        policy = TensorDictSequential(*network.tensordict_module(), QValueModule(action_space="categorical"))
+        policy = TensorDictSequential([*network.tensordict_module(), QValueModule(action_space="categorical")])
         super().__init__(
             policy,
             loss_function=settings.loss_function,

@@ -7,8 +7,8 @@ from torch import Tensor, nn
 
 from modules import keys
 from modules.keys import Spaces, StateSchema
-from modules.networks.inputs import NO_ACTION
 from modules.networks.network import ValueNetwork, greedy
+from modules.previous_step import SOURCES, before_the_first
 
 NEXT = "next_"  # in front of the states' keys among the outputs
 
@@ -56,9 +56,7 @@ def first_inputs(network: ValueNetwork, spaces: Spaces, state: StateSchema, n: i
     """
     every = {
         keys.OBSERVATION: torch.zeros(n, *spaces.observation_shape, dtype=spaces.observation_dtype),
-        keys.PREVIOUS_ACTION: torch.full((n,), NO_ACTION),
-        keys.PREVIOUS_REWARD: torch.zeros(n),
-        keys.PREVIOUS_INTRINSIC: torch.zeros(n),
+        **{key: before_the_first(key, n) for key in SOURCES},
         keys.ARM: torch.zeros(n, dtype=torch.int64),
     }
     return {key: every[key] for key in network.reads} | {key: entry.zeros(n) for key, entry in state.items()}

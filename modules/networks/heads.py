@@ -77,7 +77,7 @@ class QuantileSpec(DenseHeadSpec):
     Source: QR-DQN (Dabney et al. 2018), section 4; the quantiles stand at τ = (2i − 1) / 2N.
 
     Attributes:
-        quantiles: N.
+        quantiles: number of quantiles per action, N.
     """
 
     writes = (keys.ACTION_VALUE, keys.QUANTILES)

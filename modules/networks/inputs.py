@@ -12,9 +12,8 @@ from torchrl.envs import Transform
 
 from modules import keys
 from modules.keys import Spaces
+from modules.previous_step import ENTRIES, NO_ACTION, SOURCES, before_the_first, following
 from modules.spec import Spec, spec
-
-NO_ACTION = -1  # before the first step of an episode
 
 
 @spec
@@ -84,7 +83,7 @@ class Joined(nn.Module):
 
 
 class PreviousStep(Transform):
-    """Writes what the agent did and got in the step before; after a reset -1 and 0.
+    """Writes what the agent did and got in the step before, see `modules/previous_step.py`.
 
     Args:
         intrinsic: whether to write the intrinsic reward too, which a transform before this one gives.
@@ -92,27 +91,27 @@ class PreviousStep(Transform):
 
     def __init__(self, *, intrinsic: bool = False) -> None:
         super().__init__()
-        follows = {keys.PREVIOUS_REWARD: keys.REWARD, keys.PREVIOUS_INTRINSIC: keys.INTRINSIC}
-        self._rewards = dict(list(follows.items())[: 1 + intrinsic])
+        self._keys = [key for key in SOURCES if intrinsic or key != keys.PREVIOUS_INTRINSIC]
 
     def _reset(self, tensordict: TensorDictBase, tensordict_reset: TensorDictBase) -> TensorDictBase:
         del tensordict
-        shape, device = tensordict_reset.batch_size, tensordict_reset.device
-        for key in self._rewards:
-            tensordict_reset.set(key, torch.zeros(shape, device=device))
-        return tensordict_reset.set(keys.PREVIOUS_ACTION, torch.full(shape, NO_ACTION, device=device))
+        for key in self._keys:
+            first = before_the_first(key, *tensordict_reset.batch_size, device=tensordict_reset.device)
+            tensordict_reset.set(key, first)
+        return tensordict_reset
 
     def _step(self, tensordict: TensorDictBase, next_tensordict: TensorDictBase) -> TensorDictBase:
-        for key, reward in self._rewards.items():
-            next_tensordict.set(key, next_tensordict[reward].squeeze(-1))
-        return next_tensordict.set(keys.PREVIOUS_ACTION, tensordict[keys.ACTION])
+        for key in self._keys:
+            acted = SOURCES[key] == keys.ACTION
+            made = tensordict[keys.ACTION] if acted else next_tensordict[SOURCES[key]].squeeze(-1)
+            next_tensordict.set(key, following(key, made))
+        return next_tensordict
 
     def transform_observation_spec(  # pyright: ignore[reportIncompatibleMethodOverride] - ours is always composite
         self, observation_spec: Composite
     ) -> Composite:
         """Add the entries, [N] each."""
-        shape, device = observation_spec.shape, observation_spec.device
-        observation_spec[keys.PREVIOUS_ACTION] = Unbounded(shape, dtype=torch.int64, device=device)
-        for key in self._rewards:
-            observation_spec[key] = Unbounded(shape, dtype=torch.float32, device=device)
+        for key in self._keys:
+            dtype, device = ENTRIES[key].dtype, observation_spec.device
+            observation_spec[key] = Unbounded(observation_spec.shape, dtype=dtype, device=device)
         return observation_spec

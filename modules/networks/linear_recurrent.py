@@ -1,6 +1,7 @@
 """Memories whose recurrence is linear, x_t = a_t x_{t-1} + b_t: rows are unrolled by a parallel scan, not by steps."""
 
 import math
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import Annotated, Any, Literal
 
@@ -71,7 +72,7 @@ def in_blocks(a: Tensor, b: Tensor, before: Tensor) -> Tensor:
 class Stack(nn.Module):
     """Layers that each have their part of the state, [B, layers, H]."""
 
-    def __init__(self, encoder: nn.Module, layers: list[nn.Module]) -> None:
+    def __init__(self, encoder: nn.Module, layers: Sequence[nn.Module]) -> None:
         super().__init__()
         self.encoder, self.layers = encoder, nn.ModuleList(layers)
 
@@ -175,6 +176,12 @@ class LruSpec(RecurrentSpec):
     r_min: Annotated[float, Field(ge=0, lt=1)]
     r_max: Annotated[float, Field(gt=0, lt=1)]
     max_phase: Annotated[float, Field(gt=0, le=2 * math.pi)]
+
+    def needs(self, run: Any) -> Iterator[str]:
+        """The ring must have an inside."""
+        del run
+        if self.r_min >= self.r_max:
+            yield f"network.memory.r_min={self.r_min} must be smaller than network.memory.r_max={self.r_max}"
 
     def state(self) -> StateSchema:
         """The complex state of each layer, [layers, H]."""

@@ -93,7 +93,7 @@ class RecurrentNetwork(nn.Module):
         return values[keys.ACTION_VALUE]
 
     def tensordict_module(self) -> TensorDictSequential:
-        return TensorDictSequential(*self.modules_of())
+        return TensorDictSequential(self.modules_of())
 
     def modules_of(self, prefix: str = "", value: str = keys.ACTION_VALUE) -> list[TensorDictModuleBase]:
         """Make the stack's modules; the state's keys begin with `prefix`, the values get the key `value`."""
@@ -126,7 +126,7 @@ def torchrl_policy(network: ValueNetwork) -> TensorDictSequential:
 
     It acts in any TorchRL code: `env.rollout`, a `Collector`, and in recurrent mode on rows.
     """
-    return TensorDictSequential(*network.tensordict_module(), QValueModule(action_space="categorical"))
+    return TensorDictSequential([*network.tensordict_module(), QValueModule(action_space="categorical")])
 
 
 Choose = Callable[[Tensor], Tensor]  # action values [N, A] → actions [N]

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
+import torch
 from pydantic import Field, InstanceOf
 from tensordict import TensorDictBase
 from torchrl.data import Unbounded
@@ -27,7 +28,7 @@ class ZeroState(TensorDictPrimer):
     """
 
     def __init__(self, state: StateSchema) -> None:
-        specs = {key: Unbounded(entry.shape, dtype=entry.dtype) for key, entry in state.items()}
+        specs = {key: Unbounded(torch.Size(entry.shape), dtype=entry.dtype) for key, entry in state.items()}
         super().__init__(specs, expand_specs=True)
         self._state = dict(state)
 

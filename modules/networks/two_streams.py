@@ -75,8 +75,6 @@ class TwoStreamNetwork(nn.Module):
         return self.combination(values[EXTRINSIC], values[INTRINSIC], inputs[keys.ARM])
 
     def tensordict_module(self) -> TensorDictSequential:
-        return TensorDictSequential(
-            *self.extrinsic.modules_of(value=EXTRINSIC),
-            *self.intrinsic.modules_of(PREFIX, INTRINSIC),
-            TensorDictModule(self.combination, [EXTRINSIC, INTRINSIC, keys.ARM], [keys.ACTION_VALUE]),
-        )
+        combination = TensorDictModule(self.combination, [EXTRINSIC, INTRINSIC, keys.ARM], [keys.ACTION_VALUE])
+        streams = (*self.extrinsic.modules_of(value=EXTRINSIC), *self.intrinsic.modules_of(PREFIX, INTRINSIC))
+        return TensorDictSequential([*streams, combination])

@@ -8,12 +8,12 @@ from tensordict import TensorDict, TensorDictBase
 
 from modules import keys
 from modules.keys import Entry, Spaces, StateSchema
+from modules.previous_step import ENTRIES
 
 Cut = tuple[int, int, int, int, int]  # environment, first column, burn-in steps, steps to learn from, row before
 NONE = -1  # the number of no row
 # Stored of a row's first step; the others follow from it. The arm is the same in a whole episode.
 FURTHER = (keys.PREVIOUS_ACTION, keys.PREVIOUS_REWARD, keys.PREVIOUS_INTRINSIC, keys.ARM)
-INTEGERS = (keys.PREVIOUS_ACTION, keys.ARM)
 AFTER = (keys.INTRINSIC,)  # of `extra`: what a step led to
 
 
@@ -60,7 +60,7 @@ class Layout:
             keys.MASK: Entry((n,), torch.bool),
             keys.BEFORE: Entry((), torch.int64),
             **self.states,
-            **{key: Entry((), torch.int64 if key in INTEGERS else torch.float32) for key in self.further},
+            **{key: ENTRIES.get(key, Entry((), torch.int64)) for key in self.further},  # which leaves the arm
             **{key: Entry((n,)) for key in self.extra},
         }
 

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from modules import keys
 from modules.keys import Spaces, Symmetry
+from modules.previous_step import SOURCES, unfolded
 from modules.replay.intact import Mark, chain, refuse_impossible_rows, refuse_lost_rows
 from modules.replay.ring import open_ring, views_of
 from modules.replay.rows import Layout, RowCutter
@@ -178,22 +179,14 @@ class SequenceReplay:
 
 def previous_steps(rows: Mapping[str, Tensor], layout: Layout) -> dict[str, Tensor]:
     """Unfold what is stored of the step before a row's first one to all of its T+1 observations, [B, T+1]."""
-    follows = {
-        keys.PREVIOUS_ACTION: keys.ACTION,
-        keys.PREVIOUS_REWARD: keys.REWARD,
-        keys.PREVIOUS_INTRINSIC: keys.INTRINSIC,
-    }
-    unfolded = {}
+    mask, found = rows[keys.MASK], {}
+    starts_at = torch.where(mask[:, 0], 0, layout.burn_in)  # there the burn-in is padding
     for key in layout.further:
-        first = rows[key]
         if key == keys.ARM:
-            unfolded[key] = first.unsqueeze(1).expand(-1, rows[keys.MASK].shape[1] + 1)
-            continue
-        entry = torch.cat((first.unsqueeze(1), rows[follows[key]]), 1)
-        slot = layout.burn_in  # of the first real step, where the burn-in is padding
-        entry[:, slot] = torch.where(rows[keys.MASK][:, 0], entry[:, slot], first)
-        unfolded[key] = entry
-    return unfolded
+            found[key] = rows[key].unsqueeze(1).expand(-1, mask.shape[1] + 1)
+        else:
+            found[key] = unfolded(key, rows[key], rows[SOURCES[key]], starts_at)
+    return found
 
 
 class Mirror:

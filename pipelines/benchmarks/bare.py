@@ -13,9 +13,9 @@ from modules import keys
 from modules.learner import Learner
 from modules.losses.q import QLossSpec
 from modules.networks.heads import DuelingSpec, QSpec
-from modules.networks.inputs import NO_ACTION
 from modules.networks.recurrent import GruSpec, LstmSpec
 from modules.networks.torsos import ACTIVATIONS, ConvSpec, MlpSpec
+from modules.previous_step import NO_ACTION
 from modules.spec import UsageError
 from pipelines.schema import Run
 

@@ -84,7 +84,7 @@ def their_learner(run: Run, capacity: int) -> Iterator[tuple[Callable[[], None],
         raise UsageError(f"{run.name}: DQNLoss compares with one network, not with network.streams=two")
     choose = QValueModule(action_space="categorical", spec=Categorical(run.spaces.n_actions))
     loss = DQNLoss(
-        TensorDictSequential(*network.tensordict_module(), choose),
+        TensorDictSequential([*network.tensordict_module(), choose]),
         action_space="categorical",
         loss_function="smooth_l1",
         double_dqn=loss_settings.double,

@@ -1,3 +1,5 @@
+import itertools
+
 import pytest
 import torch
 from tensordict import TensorDict
@@ -7,11 +9,12 @@ from torchrl.modules import set_recurrent_mode
 from modules import keys
 from modules.keys import Spaces
 from modules.networks.heads import QSpec
+from modules.networks.linear_recurrent import LruSpec, MinGruLayer, linear_scan
 from modules.networks.network import Policy
 from modules.networks.recurrent import chrono_
 from modules.networks.spec import NetworkSpec
 from modules.networks.torsos import ConvSpec, MlpSpec
-from tests.modules.builders import MEMORIES, NO_INPUTS, network_spec
+from tests.modules.builders import MEMORIES, NO_INPUTS, network_spec, q_settings
 
 VECTOR = Spaces(observation_shape=(3,), observation_dtype=torch.float32, n_actions=3)
 IMAGE = Spaces(observation_shape=(1, 20, 32), observation_dtype=torch.uint8, n_actions=2)
@@ -46,7 +49,7 @@ def image_network(memory="lstm", torso=None):
 
 class RunStub:
     def __init__(self, spaces):
-        self.spaces = spaces
+        self.spaces, self.loss = spaces, q_settings()
 
 
 def inputs(spaces, memory, *batch):
@@ -221,3 +224,53 @@ def test_span_makes_units_remember(kind):
     # Units with T drawn from 2 to 40 keep (1 - 1/T)^30.
     expected = torch.tensor([(1 - 1 / t) ** 30 for t in torch.linspace(2, 40, 1000).tolist()]).mean().item()
     assert kept[40] == pytest.approx(expected, abs=0.06)
+
+
+@pytest.mark.parametrize("memory", ["gru", "mingru", "lru"])
+def test_in_recurrent_mode_a_row_may_begin_episodes_in_its_middle(memory):
+    """There the state that is stored counts, as in TorchRL's own modules; the same as rows cut apart."""
+    spec = network_spec(memory)
+    network = spec.build(VECTOR)
+    td = inputs(VECTOR, memory, 3, 6)
+    td[keys.IS_INIT][0, 2], td[keys.IS_INIT][2, 2], td[keys.IS_INIT][1, 5] = True, True, True
+    with set_recurrent_mode("recurrent"), torch.no_grad():
+        whole = network.tensordict_module()(td.clone())[keys.ACTION_VALUE]
+    for row, cuts in enumerate(([0, 2, 6], [0, 5, 6], [0, 2, 6])):
+        for start, end in itertools.pairwise(cuts):
+            piece = td[row : row + 1, start:end]
+            state = tuple(piece[key][:, 0] for key in spec.state())
+            with torch.no_grad():
+                outputs, _ = network.unroll(piece, state)
+            torch.testing.assert_close(whole[row, start:end], outputs[keys.ACTION_VALUE][0], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3, 10, 37])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.complex128])
+@pytest.mark.parametrize("rows", [1, 2])
+def test_the_parallel_scan_is_the_recurrence_and_has_its_gradient(steps, dtype, rows):
+    torch.manual_seed(steps)
+    a = (0.7 * torch.rand(rows, steps, 3, dtype=dtype)).requires_grad_()
+    b = torch.randn(2, steps, 3, dtype=dtype, requires_grad=True)
+    x = before = torch.randn(2, 3, dtype=dtype, requires_grad=True)
+    expected = []
+    for t in range(steps):
+        x = a[:, t] * x + b[:, t]
+        expected.append(x)
+    torch.testing.assert_close(linear_scan(a, b, before), torch.stack(expected, 1))
+    assert torch.autograd.gradcheck(linear_scan, (a, b, before))
+
+
+def test_a_span_makes_linear_memories_remember():
+    """Of what was put in, units keep (1 − 1/T)^30 after 30 steps with nothing to see, T up to the span."""
+    torch.manual_seed(0)
+    layer = MinGruLayer(3, 2000, span=40)
+    with torch.no_grad():
+        layer.candidate.weight.zero_(), layer.candidate.bias.zero_(), layer.gate.weight.zero_()
+        _, last = layer(torch.zeros(1, 30, 3), torch.ones(1, 2000))
+    expected = torch.tensor([(1 - 1 / t) ** 30 for t in torch.linspace(2, 40, 1000).tolist()]).mean().item()
+    assert last.mean().item() == pytest.approx(expected, abs=0.02)
+    ring = LruSpec(name="lru", hidden_size=500, layers=1, r_min=0.5, r_max=0.9, max_phase=1.0)
+    for span, inner, outer in ((0, 0.5, 0.9), (40, 0.0, 1 - 1 / 41)):
+        radius = (-ring.build(3, span).layers[0].nu.exp()).exp()
+        assert inner <= radius.min() < inner + 0.2
+        assert outer - 0.05 < radius.max() <= outer

@@ -8,8 +8,8 @@ import torch
 from tensordict import TensorDict
 
 from modules import keys
-from modules.networks.inputs import NO_ACTION
 from modules.networks.recurrent import LSTM_STATE
+from modules.previous_step import NO_ACTION
 from modules.replay.sequence import SequenceReplay
 from modules.spec import UsageError
 from pipelines import benchmark

@@ -6,7 +6,7 @@ import torch
 
 from modules import keys
 from modules.networks.export_step import NEXT
-from modules.networks.inputs import NO_ACTION
+from modules.previous_step import NO_ACTION
 from pipelines import export
 from pipelines.api import Callback, evaluate
 from pipelines.export import main
