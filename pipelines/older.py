@@ -39,16 +39,15 @@ RENAMED = (  # parts of the keys of weights, in this order
 
 def as_now(state: Mapping[str, Any]) -> dict[str, Any]:
     """Give the weights in a checkpoint the names that they have today."""
-    found = {**state, "network": renamed(state["network"])}
-    if "learner" in state:
-        weights = {name: renamed(state["learner"][name]) for name in ("average", "loss")}
-        found["learner"] = {**state["learner"], **weights}
-    return found
+    learner = {name: renamed(part) for name, part in state.get("learner", {}).items()}
+    return {**state, "network": renamed(state["network"]), **({"learner": learner} if learner else {})}
 
 
-def renamed(weights: Mapping[str, Any]) -> dict[str, Any]:
-    """Give each weight the name that it has today."""
-    return {new_name(key): value for key, value in weights.items()}
+def renamed(weights: Any) -> Any:
+    """Give each weight the name that it has today, if these are weights."""
+    if not isinstance(weights, Mapping):
+        return weights
+    return {new_name(key) if isinstance(key, str) else key: value for key, value in weights.items()}
 
 
 def new_name(key: str) -> str:

@@ -19,7 +19,7 @@ NAME = re.compile(r"(?:ops\.)?(?:_?[A-Za-z]\w*)(?:\.\w+)*")
 OTHERS = {*dir(builtins), *dir(gymnasium.spaces)} | {  # of other programs
     "NormalizeObservation", "NormalizeReward",
     "LossModule", "TimeLimit", "SoftUpdate", "DQNLoss", "ImgObsWrapper", "BoltzmannQPolicy", "DQNAgent",
-    "LazyMemmapStorage",
+    "LazyMemmapStorage", "InitTracker", "TensorDictSequential", "QValueModule", "GymEnv", "Collector",
 }  # fmt: skip
 
 

@@ -14,7 +14,7 @@ from modules.networks.recurrent import NoMemorySpec
 from modules.networks.spec import NetworkSpec
 from modules.networks.table import Rows, TableFullError, TableHeadSpec, TableSpec
 from modules.networks.torsos import MlpSpec
-from tests.modules.builders import MEMORIES, NO_INPUTS
+from tests.modules.builders import MEMORIES, NO_INPUTS, q_settings
 
 SPACES = Spaces(observation_shape=(2, 3), observation_dtype=torch.uint8, n_actions=2)
 
@@ -140,6 +140,6 @@ def test_a_table_goes_with_its_own_kind_only(torso, memory, head, says):
     )
 
     class Run:
-        spaces = SPACES
+        spaces, loss = SPACES, q_settings()
 
     assert says in " ".join(spec.needs(Run()))

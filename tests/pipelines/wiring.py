@@ -186,7 +186,7 @@ class Naive:
         loss = self.loss(rows)["loss"]
         self.adam.zero_grad()
         loss.backward()
-        for stream in getattr(self.newest, "streams", [self.newest]):
+        for stream in getattr(self.newest, "independent", [self.newest]):
             torch.nn.utils.clip_grad_norm_(stream.parameters(), s.max_grad_norm)
         done = min(1.0, frames / s.lr_decay_frames)
         self.adam.param_groups[0]["lr"] = s.lr * (1 - done) + s.lr * s.lr_decay * done
