@@ -46,10 +46,10 @@ format: $(READY) ## mend what can be mended
 	$(BIN)/ruff format .
 
 docs: $(READY) ## write the generated pages and the tasks' pictures anew
-	$(BIN)/python -m pipelines.metrics_page > docs/metrics.md
+	$(BIN)/python -m pipelines.config.metrics_page > docs/metrics.md
 	$(BIN)/python -m tests.pipelines.bad_input > docs/bad_input.md
-	$(BIN)/python -m pipelines.settings_page > docs/settings.md
-	for task in tour corridor tiny explore shower; do $(BIN)/python -m modules.envs.$${task}_picture || exit 1; done
+	$(BIN)/python -m pipelines.config.settings_page > docs/settings.md
+	for task in tour corridor tiny explore shower; do $(BIN)/python -m modules.envs.rendering.$${task} || exit 1; done
 
 clean: ## remove .venv and caches, keep outputs
 	rm -rf .venv .pytest_cache .ruff_cache build dist

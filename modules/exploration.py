@@ -49,7 +49,7 @@ class ExplorationSpec(Spec):
         return self.build(num_envs)
 
 
-class LineSpec(ExplorationSpec):
+class LinearScheduleSpec(ExplorationSpec):
     """Settings of a rule with one number, the same in all environments, that falls in a line over env frames."""
 
     start: float
@@ -63,10 +63,10 @@ class LineSpec(ExplorationSpec):
             yield f"exploration.end={self.end} must not exceed exploration.start={self.start}"
 
 
-class Line(Exploration):
+class LinearSchedule(Exploration):
     """A rule with one number, `now`, for all environments."""
 
-    def __init__(self, settings: LineSpec) -> None:
+    def __init__(self, settings: LinearScheduleSpec) -> None:
         self._line = settings
         self.anneal(0)
 
@@ -99,7 +99,7 @@ def eps_greedy_probability(values: Tensor, action: Tensor, epsilon: float | Tens
 
 
 @spec
-class EpsGreedySpec(LineSpec):
+class EpsGreedySpec(LinearScheduleSpec):
     """ε-greedy: a uniformly random action with probability ε, annealed linearly in env frames.
 
     Attributes:
@@ -118,7 +118,7 @@ class EpsGreedySpec(LineSpec):
         return EpsGreedy(self)
 
 
-class EpsGreedy(Line):
+class EpsGreedy(LinearSchedule):
     """One ε for all environments."""
 
     def choose(self, values: Tensor) -> Tensor:
@@ -204,7 +204,7 @@ def boltzmann(values: Tensor, *, temperature: float, clip: float) -> Tensor:
 
 
 @spec
-class BoltzmannSpec(LineSpec):
+class BoltzmannSpec(LinearScheduleSpec):
     """Boltzmann exploration: the better an action's value, the likelier; the temperature falls in a line.
 
     It is in units of the values as the network gives them, so `loss.rescale_eps` above 0 wants a lower one.
@@ -232,7 +232,7 @@ class BoltzmannSpec(LineSpec):
         return Boltzmann(self)
 
 
-class Boltzmann(Line):
+class Boltzmann(LinearSchedule):
     """One temperature for all environments."""
 
     metric = "train/temperature"

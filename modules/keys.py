@@ -66,7 +66,7 @@ KEYS = (
     Key(PREVIOUS_REWARD, "[N]; sampled row: [T+1]", "float32", "PreviousStep, replay", "networks.inputs"),
     Key(PREVIOUS_INTRINSIC, "[N]; sampled row: [T+1]", "float32", "PreviousStep, replay", "networks.inputs"),
     Key(INTRINSIC, "[N, 1]; row: [T]", "float32", "IntrinsicReward (in next)", "replay, losses, PreviousStep"),
-    Key(INTRINSIC_RETURN, "[N, 1]", "float64", "IntrinsicReward", "loop"),
+    Key(INTRINSIC_RETURN, "[N, 1]", "float64", "IntrinsicRewardTransform", "loop"),
     Key(BEHAVIOUR, "[N]; row: [T]", "float32", "Policy: probability of the action taken", "replay, losses"),
     Key(ARM, "[N]; row: []; sampled row: [T+1]", "int64", "ArmPerEpisode", "Policy, networks.inputs, replay, losses"),
     Key(EMBED, "[N, features]", "float32", "networks.torsos", "networks.memory"),
@@ -94,6 +94,8 @@ class Entry(NamedTuple):
         return torch.zeros((*batch, *self.shape), dtype=self.dtype, device=device)
 
 
+State = tuple[torch.Tensor, ...]  # recurrent, in the order of its schema
+Outputs = dict[str, torch.Tensor]  # of a network, by name
 StateSchema = Mapping[str, Entry]  # of a recurrent state, by key; every entry is zero at an episode's start
 
 

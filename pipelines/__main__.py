@@ -5,7 +5,7 @@ import runpy
 import sys
 from collections.abc import Sequence
 
-from pipelines.output import complain
+from pipelines.console.output import complain
 
 COMMANDS = {
     "train": "train a run, or several with -m",
@@ -14,7 +14,6 @@ COMMANDS = {
     "play": "play a task yourself, in a terminal",
     "report": "compare runs over seeds, in tables and pictures",
     "export": "write the greedy policy for torch.export or ONNX",
-    "benchmark": "measure speed side by side with bare loops and another program",
 }
 USAGE_EXIT = 2
 

@@ -17,19 +17,20 @@ from modules.evaluation import Callback, Step
 from modules.files import said
 from modules.metrics import Metric
 from modules.plots import curve_figure
-from modules.runs import Table, read_table
+from modules.plots.runs import Table, read_table
 from modules.seeding import random_state, set_random_state
 from modules.spec import UsageError
-from pipelines.acting import NumpyPolicy
-from pipelines.check import refuse_misfits
-from pipelines.command import RunFailed, configured
+from pipelines.agent.held_out import DEFAULTS, Evaluation
+from pipelines.agent.numpy_policy import NumpyPolicy
+from pipelines.agent.trained_agent import PolicyName
+from pipelines.config.check import refuse_misfits
+from pipelines.config.composing import configured
+from pipelines.config.schema import read
+from pipelines.config.settings import checked, folder
+from pipelines.console.command import RunFailed
+from pipelines.console.output import quoted
 from pipelines.evaluate import loaded, played, summary
-from pipelines.held_out import DEFAULTS, Evaluation
-from pipelines.output import quoted
-from pipelines.saved import PolicyName
-from pipelines.schema import read
-from pipelines.session import start
-from pipelines.settings import checked, folder
+from pipelines.training.session import start
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

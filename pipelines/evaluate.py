@@ -22,32 +22,32 @@ from modules.errors import told
 from modules.evaluation import Callback, Episodes, run_episodes
 from modules.files import write_text
 from modules.loggers import Waiting
-from modules.runs import evaluation_file
+from modules.plots.runs import evaluation_file
 from modules.seeding import seed_for
 from modules.spec import UsageError
-from pipelines.command import command
-from pipelines.film import film
-from pipelines.held_out import DEFAULTS, HELD_OUT, USAGE, Evaluation, of_returns
-from pipelines.output import Unread, complain, one_line, quoted, while_read, write
-from pipelines.random_play import random_play
-from pipelines.saved import Subject, runs_beneath, subject_of
-from pipelines.settings import parse
-from pipelines.signals import Asked, Stop, handled_by
-from pipelines.steps import recorded
-from pipelines.terminal import Screen, Stage, ending_on_signals
+from pipelines.agent.film import film
+from pipelines.agent.held_out import DEFAULTS, HELD_OUT, USAGE, Evaluation, of_returns
+from pipelines.agent.random_play import random_play
+from pipelines.agent.step_table import recorded
+from pipelines.agent.trained_agent import TrainedAgent, load_agent, runs_beneath
+from pipelines.config.settings import parse
+from pipelines.console.command import command
+from pipelines.console.output import Unread, complain, one_line, quoted, while_read, write
+from pipelines.console.signals import Asked, Stop, handled_by
+from pipelines.console.terminal import Screen, Stage, ending_on_signals
 
 log = logging.getLogger("recall")
 
 
-def loaded(settings: Evaluation) -> Subject:
+def loaded(settings: Evaluation) -> TrainedAgent:
     """Make everything ready for the evaluation of one run."""
-    return subject_of(
+    return load_agent(
         settings.run, which=settings.checkpoint, arm=settings.arm, seed=settings.seed, plugins=settings.plugins
     )
 
 
 def evaluate(
-    settings: Evaluation, subject: Subject, say: Callable[[dict[str, Any]], object] = lambda result: None
+    settings: Evaluation, subject: TrainedAgent, say: Callable[[dict[str, Any]], object] = lambda result: None
 ) -> dict[str, Any]:
     """Run the episodes, film others if asked; return what evaluation.json says, and write it unless watched.
 
@@ -78,26 +78,26 @@ def evaluate(
     return result
 
 
-def filmed(settings: Evaluation, subject: Subject) -> None:
+def filmed(settings: Evaluation, subject: TrainedAgent) -> None:
     """Film episodes into the folder of the run."""
     kind = "" if settings.policy == "greedy" else f"_{settings.policy}"
     path = settings.run / "videos" / f"evaluation_{settings.checkpoint}{kind}.mp4"
     policy, watch = subject.acting(settings.policy, 1), partial(Waiting(), "filming")
-    film(subject.run, policy, subject.around(1), seed=settings.seed, path=path, watch=watch)
+    film(subject.run, policy, subject.agent_env(1), seed=settings.seed, path=path, watch=watch)
 
 
-def played(settings: Evaluation, subject: Subject, callbacks: Sequence[Callback]) -> Episodes:
+def played(settings: Evaluation, subject: TrainedAgent, callbacks: Sequence[Callback]) -> Episodes:
     """Run the episodes; writes nothing."""
     envs = settings.side_by_side
     # Another purpose than training's evaluations: no seed here was used to choose the best checkpoint.
     seed = seed_for(settings.seed, HELD_OUT)
     watch = partial(Waiting(), "evaluating")
-    with contextlib.closing(subject.around(envs).build(envs)) as env:
+    with contextlib.closing(subject.agent_env(envs).build(envs)) as env:
         policy = subject.acting(settings.policy, envs)
         return run_episodes(env, policy, episodes=settings.episodes, seed=seed, callbacks=callbacks, watch=watch)
 
 
-def summary(settings: Evaluation, episodes: Episodes, subject: Subject) -> dict[str, Any]:
+def summary(settings: Evaluation, episodes: Episodes, subject: TrainedAgent) -> dict[str, Any]:
     """Say what was evaluated, how, and what came of it."""
     return {
         **of_returns(episodes),
@@ -121,9 +121,9 @@ def watch(policy: TensorDictModuleBase, stage: Stage, screen: Screen, *, delay_s
             screen.show(stage.text())
 
 
-def stage_for(settings: Evaluation, subject: Subject) -> Stage:
+def stage_for(settings: Evaluation, subject: TrainedAgent) -> Stage:
     """Make the environment for `watch`, with the episode that the film begins with; refuse one without a text view."""
-    stage = Stage(subject.run.env, subject.around(1).primer(), seed=seed_for(settings.seed, "video"))
+    stage = Stage(subject.run.env, subject.agent_env(1).transforms(), seed=seed_for(settings.seed, "video"))
     try:
         stage.text()
     except UsageError:
@@ -132,7 +132,7 @@ def stage_for(settings: Evaluation, subject: Subject) -> Stage:
     return stage
 
 
-def on_stage(settings: Evaluation, subject: Subject) -> AbstractContextManager[Stage]:
+def on_stage(settings: Evaluation, subject: TrainedAgent) -> AbstractContextManager[Stage]:
     """Make the environment for `watch`, to be closed; only now, for there may be no room for it beside others."""
     with command():
         return contextlib.closing(stage_for(settings, subject))

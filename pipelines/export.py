@@ -17,11 +17,11 @@ from modules import keys
 from modules.files import refuse_unwritable, write_bytes
 from modules.networks.export_step import GreedyStep, first_inputs
 from modules.spec import Spec, UsageError, spec
-from pipelines.command import command
-from pipelines.output import write
-from pipelines.plugins import Plugins
-from pipelines.saved import Subject, subject_of
-from pipelines.settings import parse
+from pipelines.agent.trained_agent import TrainedAgent, load_agent
+from pipelines.config.plugins import Plugins
+from pipelines.config.settings import parse
+from pipelines.console.command import command
+from pipelines.console.output import write
 
 DEFAULTS = {"checkpoint": "best", "format": "pt2", "plugins": ()}
 USAGE = """python -m pipelines.export run=DIR [setting=value ...]
@@ -53,7 +53,7 @@ def export(settings: Export) -> str:
     """
     if settings.format == "onnx":
         refuse_missing()
-    subject = subject_of(settings.run, which=settings.checkpoint, arm=None, seed=0, plugins=settings.plugins)
+    subject = load_agent(settings.run, which=settings.checkpoint, arm=None, seed=0, plugins=settings.plugins)
     if subject.run.network.torso.writes != "features":
         raise UsageError(f"{settings.run}: a table looks observations up in Python, which cannot be exported")
     refuse_unwritable(settings.run, "run")
@@ -71,7 +71,7 @@ def refuse_missing() -> None:
         raise UsageError(f"format=onnx needs {' and '.join(missing)}: install with {how}")
 
 
-def exported(subject: Subject) -> tuple[ExportedProgram, dict[str, Tensor]]:
+def exported(subject: TrainedAgent) -> tuple[ExportedProgram, dict[str, Tensor]]:
     """Trace one step of a policy, for any number of episodes; return it with inputs of two."""
     run, network = subject.run, subject.policy.network
     inputs = first_inputs(network, run.spaces, run.network.state(), 2)  # one would be taken for a constant
@@ -107,7 +107,7 @@ def write_onnx(program: ExportedProgram, inputs: Mapping[str, Tensor], file: IO[
 WRITERS = {"pt2": write_pt2, "onnx": write_onnx}
 
 
-def described(path: Path, subject: Subject, inputs: Mapping[str, Tensor], outputs: Mapping[str, Tensor]) -> str:
+def described(path: Path, subject: TrainedAgent, inputs: Mapping[str, Tensor], outputs: Mapping[str, Tensor]) -> str:
     """Say where the policy is, and list what goes in and what comes out."""
     lines = [f"{path}: the policy at frame {subject.frames}"]
     for title, entries in (("in", inputs), ("out", outputs)):

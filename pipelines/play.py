@@ -12,10 +12,11 @@ from modules import keys
 from modules.envs.base import EnvSpec
 from modules.seeding import seed_everything, seed_for
 from modules.spec import UsageError
-from pipelines.command import command, configured
-from pipelines.output import while_read, write
-from pipelines.schema import read
-from pipelines.terminal import Screen, Stage, key_presses
+from pipelines.config.composing import configured
+from pipelines.config.schema import read
+from pipelines.console.command import command
+from pipelines.console.output import while_read, write
+from pipelines.console.terminal import Screen, Stage, key_presses
 
 QUIT = "q"
 WITH_TEXT = (
@@ -44,7 +45,7 @@ def stage_for(overrides: Sequence[str]) -> tuple[EnvSpec, dict[str, int], Stage]
         raise UsageError("; ".join(problems))
     seed_everything(run.seed)
     keys_of_actions = run.env.keys()  # first: it may make an environment, and there may not be another beside it
-    stage = Stage(run.env, None, seed=seed_for(run.seed, "play"))
+    stage = Stage(run.env, (), seed=seed_for(run.seed, "play"))
     try:
         stage.text()
     except UsageError as error:

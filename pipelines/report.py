@@ -11,21 +11,21 @@ from typing import NoReturn
 
 from modules.files import refuse_unwritable, write_bytes, write_text
 from modules.plots import Difference, GroupCurve, Panel, draw_report
-from modules.runs import RANDOM_PLAY, SCORE_METRIC, find_runs, load_run
+from modules.plots.runs import RANDOM_PLAY, SCORE_METRIC, find_runs, load_run
 from modules.spec import UsageError
-from pipelines.caveats import notes
-from pipelines.command import command
-from pipelines.comparison import Group, compare, group_curve, group_runs, newest
-from pipelines.metrics_page import known
-from pipelines.output import one_line, write
-from pipelines.settings import folder
-from pipelines.tables import difference_table, group_table, result_table, run_table
+from pipelines.config.metrics_page import known
+from pipelines.config.settings import folder
+from pipelines.console.command import command
+from pipelines.console.output import one_line, write
+from pipelines.reporting.caveats import notes
+from pipelines.reporting.comparison import Group, compare, group_curve, group_runs, newest
+from pipelines.reporting.tables import difference_table, group_table, result_table, run_table
 
 Curves = Mapping[str, GroupCurve]  # of one group, by metric
 
 
 @dataclass(frozen=True, kw_only=True)
-class Line:
+class LinearSchedule:
     """A named value of `metric`, for one `exp` or, if that is empty, for all."""
 
     exp: str
@@ -77,7 +77,7 @@ def _words(given: Sequence[str]) -> list[str]:
     return [word.strip() for argument in given for word in argument.split(",") if word.strip()]
 
 
-def _line(word: str, options: argparse.Namespace) -> Line:
+def _line(word: str, options: argparse.Namespace) -> LinearSchedule:
     scope, _, value = word.rpartition("=")
     *where, name = scope.split(":")
     metrics, exps = [part for part in where if "/" in part], [part for part in where if "/" not in part]
@@ -86,12 +86,12 @@ def _line(word: str, options: argparse.Namespace) -> Line:
     metric = "".join(metrics) or options.metric
     if metric not in options.panels:
         raise UsageError(f"--lines: no panel shows '{metric}', where '{word}' belongs; --panels names them.")
-    return Line(exp="".join(exps), metric=metric, name=name, value=_finite("--lines", word, value))
+    return LinearSchedule(exp="".join(exps), metric=metric, name=name, value=_finite("--lines", word, value))
 
 
-def _target(word: str, options: argparse.Namespace) -> Line:
+def _target(word: str, options: argparse.Namespace) -> LinearSchedule:
     exp, _, value = word.rpartition("=")
-    return Line(exp=exp, metric=options.metric, name="target", value=_finite("--target", word, value))
+    return LinearSchedule(exp=exp, metric=options.metric, name="target", value=_finite("--target", word, value))
 
 
 def _finite(option: str, word: str, text: str) -> float:
@@ -125,7 +125,7 @@ def _load_sides(options: argparse.Namespace, quantity: str) -> list[list[Group]]
     return sides
 
 
-def _random_play(options: argparse.Namespace, groups: Sequence[Group]) -> list[Line]:
+def _random_play(options: argparse.Namespace, groups: Sequence[Group]) -> list[LinearSchedule]:
     """Draw a line for what random actions return, in every experiment in which that was evaluated."""
     found: dict[str, list[float]] = {}
     for group in groups:
@@ -133,7 +133,7 @@ def _random_play(options: argparse.Namespace, groups: Sequence[Group]) -> list[L
             run.numbers[RANDOM_PLAY] for run in group.runs if RANDOM_PLAY in run.numbers
         )
     return [
-        Line(exp=exp, metric=SCORE_METRIC, name=RANDOM_PLAY, value=statistics.fmean(values))
+        LinearSchedule(exp=exp, metric=SCORE_METRIC, name=RANDOM_PLAY, value=statistics.fmean(values))
         for exp, values in found.items()
         if values and SCORE_METRIC in options.panels
     ]

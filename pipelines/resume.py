@@ -11,17 +11,17 @@ from omegaconf import OmegaConf
 
 from modules.replay.ring import refuse_missing_ring
 from modules.spec import Spec, UsageError, spec
-from pipelines.check import check
-from pipelines.command import command
-from pipelines.counters import reached
-from pipelines.hints import content
-from pipelines.pictures import missing_pictures
-from pipelines.plugins import Plugins
-from pipelines.resumable import goes_on_from
-from pipelines.saved import load_run, network_with
-from pipelines.schema import read
-from pipelines.session import execute
-from pipelines.settings import checked, given
+from pipelines.agent.trained_agent import load_run, network_with
+from pipelines.config.check import check
+from pipelines.config.hints import content
+from pipelines.config.plugins import Plugins
+from pipelines.config.schema import read
+from pipelines.config.settings import checked, given
+from pipelines.console.command import command
+from pipelines.training.counters import reached
+from pipelines.training.pictures import missing_pictures
+from pipelines.training.resumable import goes_on_from
+from pipelines.training.session import execute
 
 GOALS = ("stop_at_score", "stop_at_episodes", "stop_at_length")
 CADENCES = ("log_every", "save_every", "eval_every", "eval_episodes", "keep_checkpoints")

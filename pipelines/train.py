@@ -14,11 +14,12 @@ from omegaconf import DictConfig
 
 from modules.errors import told
 from modules.spec import UsageError
-from pipelines.command import CONF, RunFailed, abandoned, command, note_failed, passed_by_hydra, preflight, worker
-from pipelines.flags import SWEEP, arranged
-from pipelines.hints import opened
-from pipelines.output import escape_unprintable
-from pipelines.session import start
+from pipelines.config.flags import SWEEP, arranged
+from pipelines.config.hints import CONF, opened
+from pipelines.console.command import RunFailed, command, passed_by_hydra
+from pipelines.console.output import escape_unprintable
+from pipelines.training.jobs import abandoned, note_failed, preflight, worker
+from pipelines.training.session import start
 
 
 @hydra.main(version_base="1.3", config_path=CONF, config_name="config")

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-LEAVES = {"spec", "keys", "files", "schedule", "seeding", "losses.ops", "optim", "process", "runs", "statistics"}
-LEAVES |= {"staleness", "errors", "resets", "stateful", "episode_tracker", "metrics", "previous_step"}
+LEAVES = {"spec", "keys", "files", "schedule", "seeding", "losses.ops", "optim", "process"}
+LEAVES |= {"errors", "resets", "stateful", "episode_tracker", "metrics", "previous_step"}
 FOLDERS = {path.name for path in (ROOT / "modules").iterdir() if (path / "__init__.py").exists()}
 ABOVE = "callbacks"  # look at all other parts, and none of them at a callback
 EXCEPTION = ("intrinsic", "networks.torsos")  # random network distillation needs a torso
@@ -39,16 +39,17 @@ class Source:
     @cached_property
     def imports(self) -> set[str]:
         """Dotted names of everything imported, at the top or inside functions; files of ours as file names."""
-        found = set()
-        for node in ast.walk(self.tree):
-            if isinstance(node, ast.Import):
-                found |= {alias.name for alias in node.names}
-            elif isinstance(node, ast.ImportFrom):
-                assert node.level == 0, f"{self.name}: a relative import; write the whole name"
-                found |= {
-                    whole if is_file(whole := f"{node.module}.{a.name}") else str(node.module) for a in node.names
-                }
-        return found
+        return {name for node in ast.walk(self.tree) for name in self.names(node)}
+
+    @staticmethod
+    def names(node: ast.AST) -> set[str]:
+        """What one statement imports."""
+        if isinstance(node, ast.Import):
+            return {alias.name for alias in node.names}
+        if not isinstance(node, ast.ImportFrom):
+            return set()
+        assert node.level == 0, "a relative import; write the whole name"
+        return {whole if is_file(whole := f"{node.module}.{a.name}") else str(node.module) for a in node.names}
 
     @property
     def ours(self) -> set[str]:
@@ -70,7 +71,8 @@ def is_file(name: str) -> bool:
 MODULES = [Source(path) for path in sorted((ROOT / "modules").rglob("*.py"))]
 PIPELINES = [Source(path) for path in sorted((ROOT / "pipelines").rglob("*.py"))]
 TESTS = [Source(path) for path in sorted((ROOT / "tests").rglob("*.py"))]
-CODE = [*MODULES, *PIPELINES]
+BENCHMARKS = [Source(path) for path in sorted((ROOT / "benchmarks").rglob("*.py"))]
+CODE = [*MODULES, *PIPELINES, *BENCHMARKS]
 
 
 def each(sources: list[Source]):
@@ -96,6 +98,23 @@ def test_modules_know_neither_pipelines_nor_hydra(source):
 @each(PIPELINES)
 def test_pipelines_know_neither_wandb_nor_tests(source):
     assert not top(source) & {"tests", "wandb"}
+
+
+@each([*MODULES, *PIPELINES])
+def test_nothing_needs_the_benchmarks(source):
+    assert "benchmarks" not in top(source)
+
+
+def test_the_tree_has_no_crowded_folder():
+    folders = {source.path.parent for source in CODE}
+    crowded = {str(folder.relative_to(ROOT)): len(list(folder.glob("*.py"))) for folder in folders}
+    assert {name: count for name, count in crowded.items() if count > 17} == {}
+
+
+@each([s for s in MODULES if s.name.startswith("modules.envs.worlds")])
+def test_no_world_imports_its_picture(source):
+    at_the_top = {name for node in source.tree.body for name in Source.names(node)}
+    assert not {name for name in at_the_top if name.startswith("modules.envs.rendering")}
 
 
 @each([source for source in MODULES if source.name.removeprefix("modules.") in LEAVES])

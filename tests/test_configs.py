@@ -20,9 +20,9 @@ from pydantic import ValidationError
 import modules
 import pipelines
 from modules.spec import Spec, UsageError
-from pipelines.check import check
-from pipelines.command import CONF
-from pipelines.schema import Run, read
+from pipelines.config.check import check
+from pipelines.config.hints import CONF
+from pipelines.config.schema import RunConfig, read
 from tests.cases import later, some_later
 from tests.pipelines.launch import run
 
@@ -68,7 +68,7 @@ def skip_without_its_package(option: str) -> None:
 
 
 @cache
-def read_run(*words: str) -> Run:
+def read_run(*words: str) -> RunConfig:
     with initialize_config_dir(CONF, version_base="1.3"):
         return read(compose("config", list(words)))
 
@@ -151,7 +151,7 @@ def test_every_experiment_trains_when_made_tiny(exp, tmp_path):
 
 def test_specs_have_no_defaults():
     found = [*specs()]
-    assert {kind.__name__ for kind in found} >= {"Run", "NetworkSpec", "SequenceSpec", "LoggerSpec", "Evaluation"}
+    assert {kind.__name__ for kind in found} >= {"RunConfig", "NetworkSpec", "SequenceSpec", "LoggerSpec", "Evaluation"}
     for kind in found:
         for field in dataclasses.fields(kind):  # type: ignore[arg-type]
             missing = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
@@ -167,7 +167,7 @@ def test_specs_are_frozen_and_refuse_unknown_settings():
         field.name: getattr(found, field.name) for field in dataclasses.fields(found)
     }  # type: ignore[arg-type]
     with pytest.raises(ValidationError):
-        Run(**settings)
+        RunConfig(**settings)
 
 
 def test_a_dry_run_builds_nothing_and_leaves_nothing_but_hydras_log(tmp_path):

@@ -6,8 +6,8 @@ from dataclasses import fields
 import pytest
 
 from modules.spec import UsageError
-from pipelines.check import check, refuse_misfits
-from pipelines.schema import Run
+from pipelines.config.check import check, refuse_misfits
+from pipelines.config.schema import RunConfig
 from tests.test_configs import plenty_of_disk, read_run  # noqa: F401 - the first is a fixture
 
 BUDGETS = {
@@ -30,7 +30,7 @@ SAME = {  # what a preset has already
 }
 
 
-def differing(one: Run, other: Run) -> set[str]:
+def differing(one: RunConfig, other: RunConfig) -> set[str]:
     """Top-level settings in which two runs differ."""
     return {field.name for field in fields(one) if getattr(one, field.name) != getattr(other, field.name)}
 

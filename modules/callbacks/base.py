@@ -11,9 +11,9 @@ from tensordict import TensorDictBase
 from modules.errors import told
 from modules.evaluation import Episodes
 from modules.keys import GridMap
-from modules.learner import Learner
+from modules.learner.learner import Learner
 from modules.loggers.base import Logger
-from modules.meta import Meta
+from modules.meta_controller import MetaController
 from modules.metrics import Metric, refuse_undeclared
 from modules.replay.base import Replay
 from modules.spec import Spec
@@ -85,7 +85,7 @@ class Context:
     stride: int
     learner: Learner
     replay: Replay
-    evaluator: Meta
+    evaluator: MetaController
     intrinsic: Callable[[], Mapping[str, float]]
 
 

@@ -1,4 +1,4 @@
-"""How stale the recurrent states of the replay are, as the run goes on; the measure is `modules.staleness.delta_q`."""
+"""How stale the recurrent states of the replay are, as the run goes on: `modules.learner.staleness.delta_q`."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any
@@ -53,4 +53,4 @@ class Staleness(TrainingCallback):
         if not len(context.replay):
             return {}
         generator = torch.Generator().manual_seed(seed_for(context.seed, "staleness", training.frames))
-        return context.learner.staleness(context.replay.histories(self._rows, generator), context.stride)
+        return context.learner.staleness(context.replay.sample_with_prefix(self._rows, generator), context.stride)

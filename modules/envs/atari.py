@@ -1,6 +1,7 @@
 """Atari games of the Arcade Learning Environment, pre-processed by Gymnasium's own wrappers."""
 
 import importlib
+from collections.abc import Sequence
 from contextlib import closing
 from typing import Annotated
 
@@ -13,7 +14,7 @@ from torchrl.envs import EnvBase, Transform, TransformedEnv
 
 from modules.envs.base import EnvSpec, transformed
 from modules.envs.gym import first_frame, make_one, wrapped
-from modules.envs.reading import action_count
+from modules.envs.gym_spaces import action_count
 from modules.envs.vector import CheckedVectorEnv, try_together
 from modules.keys import Spaces
 from modules.spec import UsageError, spec
@@ -76,10 +77,10 @@ class AtariSpec(EnvSpec):
         """The limit in steps."""
         return -(-self.max_frames // self.frame_skip)
 
-    def build(self, num_envs: int, primer: Transform | None, *, video: bool = False) -> TransformedEnv:
+    def build(self, num_envs: int, transforms: Sequence[Transform] = (), *, video: bool = False) -> TransformedEnv:
         """Make the games, which step together."""
         games = [lambda: self._preprocessed(video=video)] * num_envs
-        return transformed(wrapped(CheckedVectorEnv(games, self.id)), self, primer)
+        return transformed(wrapped(CheckedVectorEnv(games, self.id)), self, transforms)
 
     def picture(self, env: EnvBase) -> np.ndarray:
         """The screen in colour, not the agent's view of it."""

@@ -2,7 +2,7 @@
 
 import logging
 import string
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 from typing import Annotated, Any, ClassVar
@@ -80,7 +80,7 @@ class EnvSpec(Spec):
         entries = [step * size + entry for step in range(self.window_length) for entry in found.observation]
         return replace(found, observation=tuple(entries))
 
-    def build(self, num_envs: int, primer: Transform | None, *, video: bool = False) -> TransformedEnv:
+    def build(self, num_envs: int, transforms: Sequence[Transform] = (), *, video: bool = False) -> TransformedEnv:
         """Make `num_envs` environments that step together; `video` lets `picture` work."""
         raise NotImplementedError
 
@@ -158,10 +158,9 @@ class LastStep(Transform):
         self._told = True
 
 
-def transformed(env: EnvBase, settings: EnvSpec, primer: Transform | None) -> TransformedEnv:
+def transformed(env: EnvBase, settings: EnvSpec, transforms: Sequence[Transform]) -> TransformedEnv:
     """Add what acting needs: episode starts, step count, undiscounted return, the agent's view, recurrent state."""
-    more = [] if primer is None else [primer]
-    return TransformedEnv(env, Compose(*[EpisodeTracker(), *view(settings, env), *more]))
+    return TransformedEnv(env, Compose(*[EpisodeTracker(), *view(settings, env), *transforms]))
 
 
 def view(settings: EnvSpec, env: EnvBase) -> Iterator[Transform]:

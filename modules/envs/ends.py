@@ -9,7 +9,7 @@ import gymnasium
 from gymnasium.wrappers import TimeLimit
 from pydantic import Field
 
-from modules.envs.reading import Adapter
+from modules.envs.gym_spaces import Adapter
 from modules.errors import closed
 from modules.spec import UsageError
 

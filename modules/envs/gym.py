@@ -22,8 +22,7 @@ from modules import keys
 from modules.envs.base import EnvSpec, transformed
 from modules.envs.ends import Closing, MaxSteps, cut_after, limit
 from modules.envs.frames import Order, film_problem, renders, rgb, speed
-from modules.envs.ids import check_id
-from modules.envs.reading import (
+from modules.envs.gym_spaces import (
     Adapter,
     action_count,
     adapters,
@@ -33,6 +32,7 @@ from modules.envs.reading import (
     refuse_unplayable,
     wrappers_named,
 )
+from modules.envs.ids import check_id
 from modules.envs.vector import CheckedVectorEnv, Observations, try_together
 from modules.errors import told
 from modules.keys import Spaces
@@ -147,13 +147,13 @@ class GymSpec(EnvSpec):
         with closing(self._mine()) as env:
             return self.max_steps or limit(env)
 
-    def build(self, num_envs: int, primer: Transform | None, *, video: bool = False) -> TransformedEnv:
+    def build(self, num_envs: int, transforms: Sequence[Transform] = (), *, video: bool = False) -> TransformedEnv:
         """Make the vector environment."""
         kwargs, last = cut_after(self.max_steps, {**self.kwargs, **({"render_mode": "rgb_array"} if video else {})})
         with closing(self._mine()) as env:
             adapted = adapters(env)
         envs = make_vec(self.id, num_envs, kwargs, (*wrappers_named(self.wrappers), *adapted, *last))
-        return transformed(wrapped(Observations(envs, self.id, self.keep, self.channels)), self, primer)
+        return transformed(wrapped(Observations(envs, self.id, self.keep, self.channels)), self, transforms)
 
     def picture(self, env: EnvBase) -> np.ndarray:
         """Ask the environment's own renderer."""

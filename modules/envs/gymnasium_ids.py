@@ -14,9 +14,10 @@ import numpy as np
 import torch
 from pydantic import ValidationError
 
-from modules.envs import corridor, explore, shower, tiny, tour
 from modules.envs.base import UNCHANGED
-from modules.envs.world import FPS, State, World, WorldSpec
+from modules.envs.rendering import picture, text
+from modules.envs.worlds import corridor, explore, shower, tiny, tour
+from modules.envs.worlds.world import FPS, State, World, WorldSpec
 from modules.spec import UsageError, sentences
 
 
@@ -58,8 +59,8 @@ class WorldGym(gymnasium.Env[np.ndarray, np.int64]):
     def render(self) -> Any:
         """A picture [H, W, 3] of uint8, or a text; None without a render mode."""
         if self.render_mode == "rgb_array":
-            return self.world.picture(self._state, 0)
-        return self.world.text(self._state, 0) if self.render_mode == "ansi" else None
+            return picture(self.world, self._state, 0)
+        return text(self.world, self._state, 0) if self.render_mode == "ansi" else None
 
 
 EXAMS: dict[str, type[WorldSpec]] = {**tiny.SPECS, **explore.SPECS, **shower.SPECS}
@@ -85,7 +86,7 @@ def made(kind: type[WorldSpec], settings: Mapping[str, Any]) -> tuple[World, int
 
 
 class TourGym(WorldGym):
-    """A grid tour; `rules` replace those of the task, see `modules.envs.tour.Task`."""
+    """A grid tour; `rules` replace those of the task, see `modules.envs.worlds.tour.Task`."""
 
     def __init__(
         self,
@@ -101,7 +102,7 @@ class TourGym(WorldGym):
 
 
 class CorridorGym(WorldGym):
-    """A corridor; `rules` replace those of the task, see `modules.envs.corridor.Task`."""
+    """A corridor; `rules` replace those of the task, see `modules.envs.worlds.corridor.Task`."""
 
     def __init__(self, task: corridor.TaskName, *, render_mode: str | None = None, **rules: Any) -> None:
         settings = {"task": task} | unchanged(corridor.Task) | rules
@@ -109,7 +110,7 @@ class CorridorGym(WorldGym):
 
 
 class TinyGym(WorldGym):
-    """A tiny exam task; `rules` are its settings, see `modules.envs.tiny`, `explore` and `shower`."""
+    """A tiny exam task; `rules` are its settings, see `modules.envs.worlds.tiny`, `explore` and `shower`."""
 
     def __init__(self, task: str, *, render_mode: str | None = None, **rules: Any) -> None:
         if task not in EXAMS:

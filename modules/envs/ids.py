@@ -6,7 +6,7 @@ import re
 
 import gymnasium
 
-from modules.envs.reading import imported
+from modules.envs.gym_spaces import imported
 from modules.spec import UsageError
 
 EXTRAS = {"MiniGrid-": "minigrid", "BabyAI-": "minigrid"}  # how ids begin → the package, and extra, that registers them

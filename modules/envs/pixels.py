@@ -1,6 +1,6 @@
 """Gymnasium environments seen through their own renderer: grey, cropped, resized `uint8` frames."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import closing
 from typing import Annotated, Any
 
@@ -18,7 +18,7 @@ from modules.envs.base import EnvSpec, transformed
 from modules.envs.ends import MaxSteps, cut_after, limit
 from modules.envs.frames import Order, renders, rgb
 from modules.envs.gym import first_frame, make_one, make_vec, wrapped
-from modules.envs.reading import action_count, numbering
+from modules.envs.gym_spaces import action_count, numbering
 from modules.envs.vector import try_together
 from modules.errors import BadValueError, told
 from modules.keys import Spaces
@@ -95,14 +95,14 @@ class PixelsSpec(EnvSpec):
         top, bottom, left, right = self.crop
         return picture[int(top * height) : int(bottom * height), int(left * width) : int(right * width)]
 
-    def build(self, num_envs: int, primer: Transform | None, *, video: bool = False) -> TransformedEnv:
+    def build(self, num_envs: int, transforms: Sequence[Transform] = (), *, video: bool = False) -> TransformedEnv:
         """Make the vector environment; it renders anyway, so `video` changes nothing."""
         del video
         kwargs, last = cut_after(self.max_steps, {**self.kwargs, "render_mode": "rgb_array"})
         with closing(make_one(self.id, kwargs, ())) as env:
             adapted = (unseen, *numbering(env))
         envs = make_vec(self.id, num_envs, kwargs, (*adapted, *last))
-        return transformed(wrapped(Pixels(envs, self)), self, primer)
+        return transformed(wrapped(Pixels(envs, self)), self, transforms)
 
     def picture(self, env: EnvBase) -> np.ndarray:
         """The full colour frame, not the agent's view of it."""

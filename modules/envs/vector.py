@@ -12,7 +12,7 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv, sync_vecto
 
 from modules.envs.fit import refuse_misfit, refuse_not_finite
 from modules.envs.frames import Order
-from modules.envs.reading import reading
+from modules.envs.gym_spaces import reading
 from modules.errors import BadValueError, told
 from modules.spec import UsageError
 

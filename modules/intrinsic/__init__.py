@@ -1,14 +1,14 @@
 """Intrinsic rewards: novelty within an episode, novelty over the whole run, and both as in NGU."""
 
-from modules.intrinsic.base import Bonus, Curiosity, IntrinsicSpec, NoneSpec
+from modules.intrinsic.base import IntrinsicModel, IntrinsicReward, IntrinsicSpec, NoneSpec
 from modules.intrinsic.ngu import EpisodicNoveltySpec, NguSpec, RndSpec
-from modules.intrinsic.transform import IntrinsicReward
+from modules.intrinsic.transform import IntrinsicRewardTransform
 
 __all__ = [
-    "Bonus",
-    "Curiosity",
     "EpisodicNoveltySpec",
+    "IntrinsicModel",
     "IntrinsicReward",
+    "IntrinsicRewardTransform",
     "IntrinsicSpec",
     "NguSpec",
     "NoneSpec",

@@ -13,7 +13,7 @@ from modules.spec import Spec, spec
 from modules.stateful import Stateful
 
 
-class Bonus:
+class IntrinsicReward:
     """Rewards N environments for what is new in their steps.
 
     A reward belongs to the action that led to the observation (see docs/algorithms/ngu.md), so the first observation
@@ -32,7 +32,7 @@ class Bonus:
         """Mean reward and mean of its parts since the last call, under the names of the metrics table."""
         raise NotImplementedError
 
-    def adopt(self, other: "Bonus") -> None:
+    def adopt(self, other: "IntrinsicReward") -> None:
         """Take over the running statistics of other environments' bonus."""
         raise NotImplementedError
 
@@ -45,14 +45,14 @@ class Bonus:
         raise NotImplementedError
 
 
-class Curiosity:
+class IntrinsicModel:
     """The networks and statistics behind a bonus; `acting` makes the bonus of some environments."""
 
     def step(self, rows: TensorDictBase) -> dict[str, Tensor]:
         """Learn from one batch of replayed rows; returns measures under the names of the metrics table."""
         raise NotImplementedError
 
-    def acting(self, num_envs: int) -> Bonus:
+    def acting(self, num_envs: int) -> IntrinsicReward:
         """Make the bonus of `num_envs` environments, which follows what is learned here."""
         raise NotImplementedError
 
@@ -73,7 +73,7 @@ class IntrinsicSpec(Spec):
         Metric("intrinsic/reward_mean", "intrinsic reward", "mean intrinsic reward of a step, before β weights it"),
     )
 
-    def build(self, spaces: Spaces, device: torch.device) -> Curiosity:
+    def build(self, spaces: Spaces, device: torch.device) -> IntrinsicModel:
         """Make networks and statistics."""
         raise NotImplementedError
 
@@ -85,13 +85,13 @@ class NoneSpec(IntrinsicSpec):
     metrics = ()
     rewards = False
 
-    def build(self, spaces: Spaces, device: torch.device) -> "NoCuriosity":
+    def build(self, spaces: Spaces, device: torch.device) -> "NoIntrinsicModel":
         """Make nothing."""
         del spaces, device
-        return NoCuriosity()
+        return NoIntrinsicModel()
 
 
-class Tally:
+class MeanAccumulator:
     """Sums up rewards and their parts, and gives their means."""
 
     def __init__(self) -> None:
@@ -114,19 +114,19 @@ class Tally:
         return found
 
 
-class Forgetful(Stateful, Bonus):
+class StatelessReward(Stateful, IntrinsicReward):
     """A bonus that remembers nothing of an episode, and has no statistics of its own."""
 
     def begin(self, which: Tensor, observation: Tensor) -> None:
         """Nothing to remember."""
         del which, observation
 
-    def adopt(self, other: Bonus) -> None:
+    def adopt(self, other: IntrinsicReward) -> None:
         """Nothing to take over."""
         del other
 
 
-class NoBonus(Forgetful):
+class NoIntrinsicReward(StatelessReward):
     """Is never asked for a reward."""
 
     def measures(self) -> dict[str, float]:
@@ -134,7 +134,7 @@ class NoBonus(Forgetful):
         return {}
 
 
-class NoCuriosity(Stateful, Curiosity):
+class NoIntrinsicModel(Stateful, IntrinsicModel):
     """Learns nothing."""
 
     def step(self, rows: TensorDictBase) -> dict[str, Tensor]:
@@ -142,7 +142,7 @@ class NoCuriosity(Stateful, Curiosity):
         del rows
         return {}
 
-    def acting(self, num_envs: int) -> NoBonus:
+    def acting(self, num_envs: int) -> NoIntrinsicReward:
         """Make nothing."""
         del num_envs
-        return NoBonus()
+        return NoIntrinsicReward()

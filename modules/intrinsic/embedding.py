@@ -11,7 +11,7 @@ from tensordict import TensorDictBase
 from torch import Tensor, nn
 from torch.func import stack_module_state
 
-from modules.intrinsic.parts import DescentSpec, encoder, last_steps
+from modules.intrinsic.parts import AuxiliaryOptimizerSpec, encoder, last_steps
 from modules.intrinsic.stacked import stacked
 from modules.keys import Spaces
 from modules.metrics import Metric
@@ -109,7 +109,7 @@ class InverseDynamicsSpec(EmbeddingSpec):
     features: Count
     hidden: Count
     last_frames: Count
-    descent: InstanceOf[DescentSpec]
+    descent: InstanceOf[AuxiliaryOptimizerSpec]
 
     def build(self, spaces: Spaces, device: torch.device) -> "InverseDynamics":
         """Make embedding, head and optimiser."""
@@ -127,10 +127,10 @@ class RandomEmbedding(Stateful):
         del rows
         return {}
 
-    def acting(self, num_envs: int) -> "Shared":
+    def acting(self, num_envs: int) -> "SharedEmbedding":
         """Act with the network itself."""
         del num_envs
-        return Shared(self.network)
+        return SharedEmbedding(self.network)
 
     def parts(self) -> Mapping[str, HasState]:
         """The weights."""
@@ -182,7 +182,7 @@ class InverseDynamics(Stateful):
         return {"network": self.network, "head": self.head, "descent": self._descent}
 
 
-class Shared:
+class SharedEmbedding:
     """One network for all environments, which does not change."""
 
     def __init__(self, network: nn.Module) -> None:

@@ -11,9 +11,9 @@ from pydantic import Field, InstanceOf
 from tensordict import TensorDictBase
 from torch import Tensor
 
-from modules.intrinsic.base import Bonus, Curiosity, Forgetful, IntrinsicSpec, Tally
+from modules.intrinsic.base import IntrinsicModel, IntrinsicReward, IntrinsicSpec, MeanAccumulator, StatelessReward
 from modules.intrinsic.embedding import Embedding, EmbeddingSpec
-from modules.intrinsic.memory import EpisodicSpec
+from modules.intrinsic.episodic_memory import EpisodicSpec
 from modules.intrinsic.parts import misfits
 from modules.intrinsic.rnd import DistillationSpec, RandomDistillation
 from modules.keys import Spaces
@@ -105,7 +105,7 @@ class RndSpec(IntrinsicSpec):
         return Distilled(self.lifelong.build(spaces, device), scale=self.scale)
 
 
-class Novelty(Stateful, Curiosity):
+class Novelty(Stateful, IntrinsicModel):
     """Embedding, and distillation if there is one, with what they learn."""
 
     def __init__(
@@ -125,9 +125,9 @@ class Novelty(Stateful, Curiosity):
         measures = self.embedding.step(rows) | ({} if self.lifelong is None else self.lifelong.step(rows))
         return {f"intrinsic/{name}": value for name, value in measures.items()}
 
-    def acting(self, num_envs: int) -> "NoveltyBonus":
+    def acting(self, num_envs: int) -> "NoveltyReward":
         """Make the bonus of `num_envs` environments."""
-        return NoveltyBonus(self, num_envs)
+        return NoveltyReward(self, num_envs)
 
     def parts(self) -> Mapping[str, HasState]:
         """Embedding and distillation."""
@@ -135,7 +135,7 @@ class Novelty(Stateful, Curiosity):
         return embedding if self.lifelong is None else embedding | {"lifelong": self.lifelong}
 
 
-class NoveltyBonus(Bonus):
+class NoveltyReward(IntrinsicReward):
     """One episodic memory per environment, and the embedding that stays as it is within an episode."""
 
     def __init__(self, source: Novelty, num_envs: int) -> None:
@@ -143,7 +143,7 @@ class NoveltyBonus(Bonus):
         self._embed = source.embedding.acting(num_envs)
         device = next(source.embedding.network.parameters()).device
         self._memory = source.memory.build(num_envs, source.features, device)
-        self._tally = Tally()
+        self._tally = MeanAccumulator()
 
     def begin(self, which: Tensor, observation: Tensor) -> None:
         """Forget the episode before and remember the first observation."""
@@ -167,9 +167,9 @@ class NoveltyBonus(Bonus):
         """Mean reward, mean episodic reward and, if there is one, mean α."""
         return self._tally.means()
 
-    def adopt(self, other: Bonus) -> None:
+    def adopt(self, other: IntrinsicReward) -> None:
         """Take over the mean distances, environment by environment."""
-        assert isinstance(other, NoveltyBonus)
+        assert isinstance(other, NoveltyReward)
         self._memory.adopt(other._memory)
 
     def state_dict(self) -> dict[str, Any]:
@@ -181,7 +181,7 @@ class NoveltyBonus(Bonus):
         self._memory.load_state_dict(state)
 
 
-class Distilled(Curiosity):
+class Distilled(IntrinsicModel):
     """Random network distillation alone."""
 
     def __init__(self, lifelong: RandomDistillation, *, scale: float) -> None:
@@ -191,10 +191,10 @@ class Distilled(Curiosity):
         """Learn from one batch of replayed rows."""
         return {f"intrinsic/{name}": value for name, value in self.lifelong.step(rows).items()}
 
-    def acting(self, num_envs: int) -> "DistilledBonus":
+    def acting(self, num_envs: int) -> "DistilledReward":
         """Make the bonus, which is the same for all environments."""
         del num_envs
-        return DistilledBonus(self)
+        return DistilledReward(self)
 
     def state_dict(self) -> dict[str, Any]:
         """Parameters, moments and statistics."""
@@ -205,16 +205,16 @@ class Distilled(Curiosity):
         self.lifelong.load_state_dict(state)
 
 
-class DistilledBonus(Forgetful):
+class DistilledReward(StatelessReward):
     """Rewards by the source, whose statistics are the same for all environments."""
 
     def __init__(self, source: Distilled) -> None:
         self._source = source
-        self._tally = Tally()
+        self._tally = MeanAccumulator()
 
     def reward(self, observation: Tensor) -> Tensor:
         """Scale · err / σ."""
-        reward = self._source.scale * self._source.lifelong.bonus(observation)
+        reward = self._source.scale * self._source.lifelong.intrinsic_reward(observation)
         self._tally.add(reward=reward)
         return reward
 

@@ -20,7 +20,7 @@ from modules.spec import Spec, UsageError, spec
 
 
 @spec
-class DescentSpec(Spec):
+class AuxiliaryOptimizerSpec(Spec):
     """Adam (Kingma & Ba 2015) for one auxiliary loss.
 
     Attributes:
@@ -37,15 +37,15 @@ class DescentSpec(Spec):
     weight_decay: Annotated[float, Field(ge=0)]
     max_grad_norm: Annotated[float, Field(gt=0)]
 
-    def build(self, parameters: Iterable[nn.Parameter]) -> "Descent":
+    def build(self, parameters: Iterable[nn.Parameter]) -> "AuxiliaryOptimizer":
         """Make the optimiser over `parameters`."""
-        return Descent(self, parameters)
+        return AuxiliaryOptimizer(self, parameters)
 
 
-class Descent:
+class AuxiliaryOptimizer:
     """Backward, clip and step of one auxiliary loss."""
 
-    def __init__(self, settings: DescentSpec, parameters: Iterable[nn.Parameter]) -> None:
+    def __init__(self, settings: AuxiliaryOptimizerSpec, parameters: Iterable[nn.Parameter]) -> None:
         self._parameters = list(parameters)
         self._max_grad_norm = settings.max_grad_norm
         self._adam = torch.optim.Adam(

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from modules.errors import NonFiniteError
 from modules.intrinsic.moments import RunningMoments
-from modules.intrinsic.parts import DescentSpec, encoder, finite, last_steps
+from modules.intrinsic.parts import AuxiliaryOptimizerSpec, encoder, finite, last_steps
 from modules.keys import Spaces
 from modules.metrics import Metric
 from modules.networks.torsos import TorsoSpec
@@ -43,7 +43,7 @@ class DistillationSpec(Spec):
     max_alpha: Annotated[float, Field(ge=1)]
     error_horizon: Annotated[int, Field(ge=0)]
     last_frames: Count
-    descent: InstanceOf[DescentSpec]
+    descent: InstanceOf[AuxiliaryOptimizerSpec]
 
     def build(self, spaces: Spaces, device: torch.device) -> "RandomDistillation":
         """Make both networks, from the global random stream, and empty statistics."""
@@ -90,7 +90,7 @@ class RandomDistillation(Stateful):
         return (error.double() - (mean - deviation)).div_(deviation).clamp_(1, self.settings.max_alpha).float()
 
     @torch.no_grad()
-    def bonus(self, observation: Tensor) -> Tensor:
+    def intrinsic_reward(self, observation: Tensor) -> Tensor:
         """Reward the current states for the errors themselves, and take them into the statistics as `alpha` does.
 
         Deviation from Burda et al. (2018), who divide by the deviation of intrinsic returns: by that of the errors.

@@ -6,11 +6,11 @@ from torchrl.data import Composite, Unbounded
 from torchrl.envs import Transform
 
 from modules import keys
-from modules.intrinsic.base import Bonus
+from modules.intrinsic.base import IntrinsicReward
 from modules.resets import starting
 
 
-class IntrinsicReward(Transform):
+class IntrinsicRewardTransform(Transform):
     """Writes what arriving at the next observation is worth for its novelty, and its sum over the episode, in float64.
 
     Both stand beside the environment's own reward, neither weighted nor discounted.
@@ -19,9 +19,9 @@ class IntrinsicReward(Transform):
         bonus: of these environments.
     """
 
-    def __init__(self, bonus: Bonus) -> None:
+    def __init__(self, intrinsic_reward: IntrinsicReward) -> None:
         super().__init__()
-        self._bonus = [bonus]  # in a list: the bonus of environments is no part of a transform's state
+        self._bonus = [intrinsic_reward]  # in a list: the bonus of environments is no part of a transform's state
 
     def _reset(self, tensordict: TensorDictBase, tensordict_reset: TensorDictBase) -> TensorDictBase:
         which = starting(tensordict, tensordict_reset)

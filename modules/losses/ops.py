@@ -183,7 +183,7 @@ def reward_to_go(r_t: Tensor, gamma: float, mask: Tensor) -> Tensor:
     return g_t
 
 
-def discounted_by_age(r_t: Tensor, gamma: float, mask: Tensor) -> Tensor:
+def discounted_reward(r_t: Tensor, gamma: float, mask: Tensor) -> Tensor:
     """γ^t r_t: each reward by itself, weighed by its step in the episode, and so no return; [B, T] each → [B, T].
 
     0 where `mask` is False.
@@ -191,7 +191,7 @@ def discounted_by_age(r_t: Tensor, gamma: float, mask: Tensor) -> Tensor:
     return torch.where(mask, r_t, 0) * gamma ** torch.arange(r_t.shape[1], dtype=r_t.dtype, device=r_t.device)
 
 
-def less_mean_of_step(g_t: Tensor, mask: Tensor) -> Tensor:
+def leave_one_out_baseline(g_t: Tensor, mask: Tensor) -> Tensor:
     """Take off each entry the mean of the other rows at the same step; [B, T] each → [B, T].
 
     A baseline that knows nothing of the row's own actions leaves the expected gradient as it is (Williams 1992, section

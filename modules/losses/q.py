@@ -17,12 +17,12 @@ from torch import Tensor, nn
 from torchrl.objectives import LossModule
 
 from modules import keys
+from modules.keys import Outputs, State
 from modules.losses import ops
 from modules.losses.base import BatchInfo, NonNegative, ValueLossSpec, beyond_a_row
 from modules.losses.padding import without_padding
 from modules.spec import spec
 
-State, Outputs = tuple[Tensor, ...], dict[str, Tensor]  # of a network, its outputs by name
 Which = Literal["online", "target"]
 ALL, BEFORE, LAST, AFTER = slice(None), slice(-1), slice(-1, None), slice(1, None)  # of T+1 observations
 
@@ -101,7 +101,7 @@ class ValueLoss(LossModule):
         parameters = dict(self.named_children())["target_value_network_params"]
         assert isinstance(parameters, TensorDictParams)
         parameters.to_module(target)
-        self._networks: dict[str, Any] = {"online": network, "target": target}  # registered once, as parameters above
+        self._nets: dict[str, Any] = {"online": network, "target": target}  # registered once, as parameters above
 
     def forward(self, rows: TensorDictBase) -> TensorDict:
         """Loss and measures of one batch of rows.
@@ -116,7 +116,7 @@ class ValueLoss(LossModule):
             detached |δ| [B, T]; of two streams, loss is their sum and everything else that of their combination. What
             stands in padding changes none of them, and no gradient.
         """
-        rows = without_padding(rows, self._networks["online"].reads, self.states)
+        rows = without_padding(rows, self._nets["online"].reads, self.states)
         q, selector = self.online_values(rows)
         with torch.no_grad():
             q_target = self.unroll(rows, "target", self.read)
@@ -146,7 +146,7 @@ class ValueLoss(LossModule):
         return tuple(torch.where(has.view(-1, *[1] * (s.ndim - 1)), b, s) for b, s in zip(burned, state, strict=True))
 
     def _state_after(self, rows: TensorDictBase, state: State, slots: slice, which: Which) -> State:
-        network = self._networks[which]
+        network = self._nets[which]
         return network.state_after({key: rows[key][:, slots] for key in network.reads}, state)
 
     def state_after(self, rows: TensorDictBase, state: State, steps: int) -> State:
@@ -157,14 +157,14 @@ class ValueLoss(LossModule):
 
     def unroll_from(self, rows: TensorDictBase, state: State, which: Which = "online", part: slice = ALL) -> Outputs:
         """Outputs from a given state before the first learned observation; without a state only `part` is computed."""
-        network = self._networks[which]
+        network = self._nets[which]
         seen, wanted = (ALL, part) if state else (part, ALL)
         outputs, _ = network.unroll(self.inputs(rows, seen), state)
         return {key: value[:, wanted] for key, value in outputs.items()}
 
     def inputs(self, rows: TensorDictBase, part: slice = ALL) -> dict[str, Tensor]:
         """What the network reads of a `part` of the learned observations."""
-        return {key: rows[key][:, self.burn_in :][:, part] for key in self._networks["online"].reads}
+        return {key: rows[key][:, self.burn_in :][:, part] for key in self._nets["online"].reads}
 
     def learned(self, rows: TensorDictBase, *wanted: str) -> list[Tensor]:
         """The `wanted` entries [B, burn_in + T] of the rows without their burn-in, [B, T]."""
@@ -261,7 +261,7 @@ class ValueLoss(LossModule):
     def combined(self, rows: TensorDictBase, values: Mapping[str, Tensor]) -> Tensor:
         """Values [B, T] of each stream as what the network would choose by."""
         one_action = {key: value.unsqueeze(-1) for key, value in values.items()}
-        return self._networks["online"].combined(one_action, self.inputs(rows, BEFORE)).squeeze(-1)
+        return self._nets["online"].combined(one_action, self.inputs(rows, BEFORE)).squeeze(-1)
 
 
 def of_action(values: Tensor, action: Tensor) -> Tensor:

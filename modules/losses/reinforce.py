@@ -87,9 +87,9 @@ class ReinforceLoss(LossModule):
         """What the log-probabilities are weighed with, [B, T], from rewards and mask [B, T]."""
         s, gamma = self.settings, self.settings.gamma
         own = s.rule == "seed"
-        weight = ops.discounted_by_age(reward, gamma, mask) if own else ops.reward_to_go(reward, gamma, mask)
+        weight = ops.discounted_reward(reward, gamma, mask) if own else ops.reward_to_go(reward, gamma, mask)
         if s.baseline == "step":
-            weight = ops.less_mean_of_step(weight, mask)
+            weight = ops.leave_one_out_baseline(weight, mask)
         return ops.standardised(weight, mask) if s.normalise else weight
 
     def forward(self, rows: TensorDictBase) -> TensorDict:

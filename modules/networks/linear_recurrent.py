@@ -9,8 +9,8 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from modules.keys import Entry, StateSchema
-from modules.networks.recurrent import RecurrentSpec, State
+from modules.keys import Entry, State, StateSchema
+from modules.networks.recurrent import RecurrentSpec
 from modules.spec import spec
 
 STATE = "recurrent_state"

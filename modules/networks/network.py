@@ -9,10 +9,10 @@ from torch import Tensor, nn
 from torchrl.modules import QValueModule
 
 from modules import keys
-from modules.networks.recurrent import MemorySpec, State, blank
+from modules.keys import Outputs, State
+from modules.networks.recurrent import MemorySpec, blank
 
 Inputs = TensorDictBase | Mapping[str, Tensor]
-Outputs = dict[str, Tensor]
 
 
 class ValueNetwork(Protocol):

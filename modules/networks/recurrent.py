@@ -11,12 +11,11 @@ from torch import Tensor, nn
 from torchrl.modules import GRUModule, LSTMModule, recurrent_mode
 
 from modules import keys
-from modules.keys import Entry, StateSchema
+from modules.keys import Entry, State, StateSchema
 from modules.spec import Spec, spec
 
 PositiveInt = Annotated[int, Field(gt=0)]
 Layers = Annotated[int, Field(gt=0, le=1000)]
-State = tuple[Tensor, ...]
 LSTM_STATE = ("recurrent_state_h", "recurrent_state_c")
 GRU_STATE = ("recurrent_state",)
 

@@ -7,7 +7,7 @@ import torch
 from pydantic import Field, InstanceOf
 from tensordict import TensorDictBase
 from torchrl.data import Unbounded
-from torchrl.envs import Compose, TensorDictPrimer, Transform
+from torchrl.envs import TensorDictPrimer, Transform
 
 from modules import keys
 from modules.keys import Spaces, StateSchema
@@ -126,7 +126,3 @@ class NetworkSpec(Spec):
         """Make what provides, at each reset, the zero recurrent state and, at each step, the further inputs."""
         zero = ZeroState(self.state())
         return [zero, PreviousStep(intrinsic=self.inputs.previous_intrinsic)] if self.inputs.reads else [zero]
-
-    def primer(self) -> Transform:
-        """Make them as one."""
-        return Compose(self.transforms())

@@ -7,9 +7,9 @@ from tensordict.nn import TensorDictModule, TensorDictSequential
 from torch import Tensor, nn
 
 from modules import keys
+from modules.keys import Outputs, State
 from modules.losses.ops import combined_values
-from modules.networks.network import Inputs, Outputs, RecurrentNetwork
-from modules.networks.recurrent import State
+from modules.networks.network import Inputs, RecurrentNetwork
 
 EXTRINSIC, INTRINSIC = "extrinsic_value", "intrinsic_value"
 PREFIX = "intrinsic_"  # in front of the state's keys of the second network

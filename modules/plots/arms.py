@@ -9,7 +9,7 @@ import numpy as np
 
 from modules.files import write_bytes
 from modules.plots.figure import BLACK, GREY, figure_of, frames_axis, png, run_title
-from modules.runs import Table, measured, read_table
+from modules.plots.runs import Table, measured, read_table
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

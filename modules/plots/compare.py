@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from modules.plots.figure import BLACK, COLOURS, GREY, LINES, figure_of, frames_axis, png
-from modules.runs import SeedCurve
-from modules.statistics import Estimate
+from modules.plots.runs import SeedCurve
+from modules.plots.statistics import Estimate
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

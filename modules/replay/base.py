@@ -9,7 +9,7 @@ from torch import Tensor
 
 from modules.keys import Spaces, StateSchema
 from modules.metrics import Metric
-from modules.replay.rows import Layout
+from modules.replay.rows import SequenceSchema
 from modules.spec import Spec
 
 
@@ -37,7 +37,7 @@ class ReplaySpec(Spec):
         """Put in the length of the longest episode, `max_steps` if that is known, where it was left open."""
         raise NotImplementedError
 
-    def layout(self, states: StateSchema, reads: tuple[str, ...], extra: tuple[str, ...] = ()) -> Layout:
+    def layout(self, states: StateSchema, reads: tuple[str, ...], extra: tuple[str, ...] = ()) -> SequenceSchema:
         """Say what a row is made of, for a network with these recurrent `states` that `reads` these entries."""
         raise NotImplementedError
 
@@ -55,7 +55,7 @@ class ReplaySpec(Spec):
         del rows
         return 0
 
-    def footprint(self, spaces: Spaces, layout: Layout, ring_rows: int) -> int:
+    def footprint(self, spaces: Spaces, layout: SequenceSchema, ring_rows: int) -> int:
         """Bytes on disk."""
         raise NotImplementedError
 
@@ -86,7 +86,7 @@ class Replay(Protocol):
         """End all running episodes here."""
         ...
 
-    def updates_owed(self, frames: int) -> float:
+    def updates_due(self, frames: int) -> float:
         """Optimiser steps that `frames` collected steps call for."""
         ...
 
@@ -98,8 +98,8 @@ class Replay(Protocol):
         """Take note of the |δ| [B, T] of sampled `rows`."""
         ...
 
-    def histories(self, count: int, generator: torch.Generator) -> Iterator[TensorDictBase]:
-        """Yield what `modules.staleness.delta_q` compares rows with, drawn with `generator`."""
+    def sample_with_prefix(self, count: int, generator: torch.Generator) -> Iterator[TensorDictBase]:
+        """Yield what `modules.learner.staleness.delta_q` compares rows with, drawn with `generator`."""
         ...
 
     def state_dict(self) -> dict[str, Any]:

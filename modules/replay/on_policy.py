@@ -12,7 +12,7 @@ from torch import Tensor
 from modules import keys
 from modules.keys import Spaces, StateSchema
 from modules.replay.base import ReplaySpec
-from modules.replay.rows import FURTHER, NONE, Layout, RowCutter
+from modules.replay.rows import FURTHER, NONE, SequenceBuilder, SequenceSchema
 from modules.replay.sequence import previous_steps
 from modules.spec import UsageError, spec
 
@@ -64,17 +64,17 @@ class OnPolicySpec(ReplaySpec):
             raise UsageError("replay.length=0 needs an environment with a time limit: give the longest episode's steps")
         return replace(self, length=max_steps)
 
-    def layout(self, states: StateSchema, reads: tuple[str, ...], extra: tuple[str, ...] = ()) -> Layout:
+    def layout(self, states: StateSchema, reads: tuple[str, ...], extra: tuple[str, ...] = ()) -> SequenceSchema:
         """A row is an episode."""
         further = tuple(key for key in FURTHER if key in reads)
-        return Layout(length=self.length, states=states, further=further, extra=extra)
+        return SequenceSchema(length=self.length, states=states, further=further, extra=extra)
 
     def ring_rows(self, save_every: int, batch_frames: int) -> int:
         """None is on disk."""
         del save_every, batch_frames
         return 0
 
-    def footprint(self, spaces: Spaces, layout: Layout, ring_rows: int) -> int:
+    def footprint(self, spaces: Spaces, layout: SequenceSchema, ring_rows: int) -> int:
         """Nothing is on disk."""
         del spaces, layout, ring_rows
         return 0
@@ -91,10 +91,10 @@ class OnPolicyReplay:
     and that of its batch. An episode that a save cuts off is dropped, for nobody knows its return.
     """
 
-    def __init__(self, settings: OnPolicySpec, layout: Layout) -> None:
+    def __init__(self, settings: OnPolicySpec, layout: SequenceSchema) -> None:
         self.settings = settings
         self._layout = layout
-        self._cutters: dict[int, RowCutter] = {}
+        self._cutters: dict[int, SequenceBuilder] = {}
         self._rows: list[TensorDict] = []
 
     def __len__(self) -> int:
@@ -115,7 +115,7 @@ class OnPolicyReplay:
         Raises:
             EpisodeTooLongError: one is longer than a row.
         """
-        rows = self._cutters.setdefault(stream, RowCutter(self._layout)).push(batch)
+        rows = self._cutters.setdefault(stream, SequenceBuilder(self._layout)).push(batch)
         if (rows[keys.BEFORE] != NONE).any():
             raise EpisodeTooLongError(
                 f"replay.length={self.settings.length}: an episode is longer, so its return is not known; give the "
@@ -128,7 +128,7 @@ class OnPolicyReplay:
         """Forget the running episodes."""
         self._cutters.clear()
 
-    def updates_owed(self, frames: int) -> float:
+    def updates_due(self, frames: int) -> float:
         """1 if enough episodes wait, however many frames they took."""
         del frames
         return float(len(self) >= self.settings.batch_rows)
@@ -148,7 +148,7 @@ class OnPolicyReplay:
     def update(self, rows: TensorDictBase, errors: Tensor) -> None:
         """Errors of what is forgotten are of no use."""
 
-    def histories(self, count: int, generator: torch.Generator) -> Iterator[TensorDict]:
+    def sample_with_prefix(self, count: int, generator: torch.Generator) -> Iterator[TensorDict]:
         """Nothing comes before a whole episode."""
         del count, generator
         return iter(())

@@ -18,7 +18,7 @@ AFTER = (keys.INTRINSIC,)  # of `extra`: what a step led to
 
 
 @dataclass(frozen=True, kw_only=True)
-class Layout:
+class SequenceSchema:
     """What a row is made of.
 
     Attributes:
@@ -78,7 +78,7 @@ def narrow(n_actions: int) -> torch.dtype:
     return torch.uint8 if n_actions <= 2**8 else torch.int16 if n_actions <= 2**15 else torch.int64
 
 
-class RowCutter:
+class SequenceBuilder:
     """Turns batches [N, T] into rows [R] of `layout.slots` steps and one more observation.
 
     The learned part of a row starts at an episode's start or `layout.stride` steps after that of the row before; in
@@ -88,7 +88,7 @@ class RowCutter:
     that are not yet complete wait here, so the cut does not depend on how long the batches are.
     """
 
-    def __init__(self, layout: Layout) -> None:
+    def __init__(self, layout: SequenceSchema) -> None:
         self._layout = layout
         self._extra = {key: ("next", key) if key in AFTER else key for key in layout.extra}
         self._stream: TensorDictBase | None = None  # [N, S] steps that a future row may need

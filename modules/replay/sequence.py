@@ -13,7 +13,7 @@ from modules.keys import Spaces, Symmetry
 from modules.previous_step import SOURCES, unfolded
 from modules.replay.intact import Mark, chain, refuse_impossible_rows, refuse_lost_rows
 from modules.replay.ring import open_ring, views_of
-from modules.replay.rows import Layout, RowCutter
+from modules.replay.rows import SequenceBuilder, SequenceSchema
 from modules.replay.specs import SequenceSpec
 
 
@@ -30,7 +30,7 @@ class SequenceReplay:
         settings: SequenceSpec,
         directory: Path,
         spaces: Spaces,
-        layout: Layout,
+        layout: SequenceSchema,
         *,
         save_every: int,
         batch_frames: int,
@@ -42,7 +42,7 @@ class SequenceReplay:
         """Open the ring in `directory`, or make it; of run `run_id`, with `written` rows at most if nothing says."""
         self.settings = settings
         self._layout = layout
-        self._cutters: dict[int, RowCutter] = {}
+        self._cutters: dict[int, SequenceBuilder] = {}
         self._mirror = Mirror(symmetry) if settings.mirror and symmetry is not None else None
         self._directory, self._spaces = directory, spaces
         self._sampler = settings.sampler(seed)
@@ -73,7 +73,7 @@ class SequenceReplay:
 
     def extend(self, batch: TensorDictBase, stream: int = 0) -> None:
         """Cut a batch [N, T] into rows and store those that it completes; each `stream` has environments of its own."""
-        cutter = self._cutters.setdefault(stream, RowCutter(self._layout))
+        cutter = self._cutters.setdefault(stream, SequenceBuilder(self._layout))
         self._write(cutter.push(batch, self._written))
 
     def truncate(self) -> None:
@@ -83,7 +83,7 @@ class SequenceReplay:
             if rows is not None:
                 self._write(rows)
 
-    def updates_owed(self, frames: int) -> float:
+    def updates_due(self, frames: int) -> float:
         """Optimiser steps that `frames` collected steps call for; 0 while there are too few rows for a batch."""
         s = self.settings
         return frames * s.ratio / (s.batch_rows * s.length) if len(self) >= s.batch_rows else 0.0
@@ -108,7 +108,7 @@ class SequenceReplay:
             mask = rows[keys.MASK][:, self.settings.burn_in :]
             self._sampler.update(rows[keys.ROW], self.settings.priority(errors.cpu(), mask))
 
-    def histories(self, count: int, generator: torch.Generator) -> Iterator[TensorDict]:
+    def sample_with_prefix(self, count: int, generator: torch.Generator) -> Iterator[TensorDict]:
         """Draw rows that do not start their episode, and look up all that came before them in it.
 
         Yields:
@@ -177,7 +177,7 @@ class SequenceReplay:
             self._sampler.extend(count)
 
 
-def previous_steps(rows: Mapping[str, Tensor], layout: Layout) -> dict[str, Tensor]:
+def previous_steps(rows: Mapping[str, Tensor], layout: SequenceSchema) -> dict[str, Tensor]:
     """Unfold what is stored of the step before a row's first one to all of its T+1 observations, [B, T+1]."""
     mask, found = rows[keys.MASK], {}
     starts_at = torch.where(mask[:, 0], 0, layout.burn_in)  # there the burn-in is padding

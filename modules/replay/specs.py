@@ -10,7 +10,7 @@ from torch import Tensor
 from modules.keys import Spaces, StateSchema
 from modules.losses import ops
 from modules.replay.base import ReplaySpec
-from modules.replay.rows import FURTHER, Layout
+from modules.replay.rows import FURTHER, SequenceSchema
 from modules.replay.samplers import Prioritised, Sampler, Uniform
 from modules.schedule import linear
 from modules.spec import UsageError, spec
@@ -57,13 +57,13 @@ class SequenceSpec(ReplaySpec):
             raise UsageError(f"replay.burn_in={self.burn_in} must be 0 where rows are whole episodes (replay.length=0)")
         return replace(self, length=max_steps)
 
-    def footprint(self, spaces: Spaces, layout: Layout, ring_rows: int) -> int:
+    def footprint(self, spaces: Spaces, layout: SequenceSchema, ring_rows: int) -> int:
         """Bytes on disk of the full ring; the page cache holds as much of it as memory allows."""
         return layout.row_bytes(spaces) * ring_rows
 
-    def layout(self, states: StateSchema, reads: tuple[str, ...], extra: tuple[str, ...] = ()) -> Layout:
+    def layout(self, states: StateSchema, reads: tuple[str, ...], extra: tuple[str, ...] = ()) -> SequenceSchema:
         """Say what a row is made of, for a network with these recurrent `states` that `reads` these entries."""
-        return Layout(
+        return SequenceSchema(
             burn_in=self.burn_in,
             length=self.length,
             overlap=self.overlap,

@@ -7,7 +7,7 @@ from tests.extending.recipe import SMALL, trains_and_all
 FILE = '''
 import torch
 
-from modules.envs.world import SmallWorld, WorldSpec
+from modules.envs.worlds.world import SmallWorld, WorldSpec
 from modules.keys import Spaces
 from modules.spec import spec
 

@@ -81,7 +81,7 @@ class Telling(nn.Module):
 
 
 def make(fault: str, worker: int) -> Actor:
-    env = gym_spec(ID, worker=worker, fault=fault).build(ENVS, None)
+    env = gym_spec(ID, worker=worker, fault=fault).build(ENVS)
     network = Telling()
     policy = TensorDictModule(network, [keys.OBSERVATION], [keys.ACTION])
     return Actor(env=env, policy=policy, network=network, anneal=network.anneal)  # type: ignore[arg-type]

@@ -6,7 +6,7 @@ import torch
 
 from modules import checkpoint, keys
 from modules.keys import Spaces
-from modules.learner import Learner, NonFiniteError
+from modules.learner.learner import Learner, NonFiniteError
 from tests.modules.builders import adam, network_spec, plain_info, q_settings, random_rows
 
 SPACES = Spaces(observation_shape=(3,), observation_dtype=torch.float32, n_actions=3)

@@ -12,8 +12,8 @@ import time
 import psutil
 import pytest
 
-from modules.lock import FILE, lock
 from modules.spec import UsageError
+from pipelines.training.lock import FILE, lock
 
 GONE = 4_194_305  # above every possible number of a process
 
@@ -88,7 +88,7 @@ def test_the_file_of_a_killed_process_does_not_block(no_locks, tmp_path):
     program = f"""import fcntl, pathlib, time
 def flock(*_): raise OSError(38, "no")
 fcntl.flock = flock
-from modules.lock import lock
+from pipelines.training.lock import lock
 with lock(pathlib.Path({str(tmp_path)!r})): time.sleep(60)"""
     process = subprocess.Popen([sys.executable, "-c", program])
     while not (tmp_path / FILE).exists() or not (tmp_path / FILE).read_text():
@@ -127,7 +127,7 @@ def test_who_takes_a_dead_lock_in_between_keeps_it(no_locks, tmp_path, monkeypat
         (tmp_path / FILE).write_text('{"host": "quicker"}')  # while the dead one is still looked for
         return started(pid)
 
-    monkeypatch.setattr("modules.lock.psutil.Process", quicker)
+    monkeypatch.setattr("pipelines.training.lock.psutil.Process", quicker)
     with pytest.raises(UsageError, match="another process is at work there"):
         enter(tmp_path)
     assert json.loads((tmp_path / FILE).read_text()) == {"host": "quicker"}

@@ -6,7 +6,7 @@ from matplotlib.colors import LogNorm
 
 from modules.plots import arms_over_time, visits_map
 from modules.plots.arms import COLUMNS_SHOWN, binned
-from modules.runs import read_table
+from modules.plots.runs import read_table
 
 HEADER = "frames,arm,episodes,return_mean,intrinsic_return_mean\n"
 

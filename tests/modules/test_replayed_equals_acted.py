@@ -1,6 +1,6 @@
 """The invariant that everything rests on: what the loss recomputes from the replay is what the agent saw.
 
-The parts are wired as in `pipelines.build`, the weights are frozen, and every step is written down as it is acted.
+The parts are wired as in `pipelines.training.build`, the weights are frozen, and every step is written down.
 """
 
 import copy
@@ -60,7 +60,7 @@ def play(memory, directory, *, overlap, burn_in, previous):
     policy = Policy(acting, exploration.choose)
     values = []
     acting.head.layers.register_forward_hook(lambda module, args, out: values.append(out.reshape(ENVS, -1).clone()))
-    env = env_spec.build(ENVS, spec.primer())
+    env = env_spec.build(ENVS, spec.transforms())
     collection = SyncSpec(num_envs=ENVS, steps=STEPS).build(env, policy)
     states = spec.state()
     settings = SequenceSpec(
@@ -150,7 +150,7 @@ def test_replayed_equals_acted(memory, overlap, burn_in, previous, tmp_path):
 
 
 def test_without_a_restart_there_is_no_batch():
-    collection = SyncSpec(num_envs=ENVS, steps=STEPS).build(gym_spec("CartPole-v1").build(ENVS, None), always(0))
+    collection = SyncSpec(num_envs=ENVS, steps=STEPS).build(gym_spec("CartPole-v1").build(ENVS), always(0))
     with pytest.raises(RuntimeError, match=r"restart\(seed\) must come before the first batch"):
         next(iter(collection))
     collection.close()
@@ -163,7 +163,7 @@ def test_restart_makes_every_environment_fresh(tmp_path):
     assert spaces == Spaces(observation_shape=(2,), observation_dtype=torch.float32, n_actions=2)
     network = spec.build(spaces)
     policy = Policy(network, EpsGreedySpec(start=0.5, end=0.5, anneal_frames=1).build(1).choose)
-    collection = SyncSpec(num_envs=ENVS, steps=STEPS).build(env_spec.build(ENVS, spec.primer()), policy)
+    collection = SyncSpec(num_envs=ENVS, steps=STEPS).build(env_spec.build(ENVS, spec.transforms()), policy)
     batches = []
     for seed in (1, 1, 2):
         collection.restart(seed)

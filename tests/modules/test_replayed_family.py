@@ -4,17 +4,16 @@ import copy
 
 import pytest
 import torch
-from torchrl.envs import Compose
 
 from modules import keys
 from modules.collect import SyncSpec
 from modules.exploration import EpsLadderSpec
-from modules.intrinsic import IntrinsicReward
-from modules.intrinsic.base import NoBonus
+from modules.intrinsic import IntrinsicRewardTransform
+from modules.intrinsic.base import NoIntrinsicReward
 from modules.keys import Spaces
 from modules.losses.retrace import RetraceSpec
-from modules.meta import ArmPerEpisode, UniformSpec
-from modules.meta.arms import ArmsSpec
+from modules.meta_controller import ArmPerEpisode, UniformSpec
+from modules.meta_controller.arms import ArmsSpec
 from modules.networks.network import Policy
 from modules.replay.sequence import SequenceReplay
 from modules.replay.specs import SequenceSpec
@@ -26,7 +25,7 @@ BETAS = (0.0, 0.5, 2.0)
 EXTRA = (keys.INTRINSIC, keys.BEHAVIOUR)
 
 
-class Loud(NoBonus):
+class Loud(NoIntrinsicReward):
     """Rewards by what is seen, so that each step's novelty is its own."""
 
     def reward(self, observation):
@@ -50,9 +49,9 @@ def play(memory, directory, cross_mixture=0.0, combine="sum"):
 
     arms = ArmsSpec(n=3, beta=2.0, ladder="ngu", gamma_max=0.99, gamma_mid=0.9, gamma_min=0.9)
     meta = UniformSpec(arms=arms).build(ENVS, seed=0)
-    around = Compose([ArmPerEpisode(meta, 3), IntrinsicReward(Loud()), *spec.transforms()])
+    agent_env = [ArmPerEpisode(meta, 3), IntrinsicRewardTransform(Loud()), *spec.transforms()]
     policy = Policy(acting, choose, exploration.probability)
-    collection = SyncSpec(num_envs=ENVS, steps=STEPS).build(env_spec.build(ENVS, around), policy)
+    collection = SyncSpec(num_envs=ENVS, steps=STEPS).build(env_spec.build(ENVS, agent_env), policy)
     settings = SequenceSpec(
         capacity=10_000,
         length=LENGTH,

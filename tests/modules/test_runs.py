@@ -1,6 +1,6 @@
 import numpy as np
 
-from modules.runs import measured, read_table
+from modules.plots.runs import measured, read_table
 
 
 def test_measured_skips_gaps_and_keeps_the_last_value_at_equal_frames(tmp_path):

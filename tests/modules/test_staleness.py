@@ -4,10 +4,10 @@ import pytest
 import torch
 
 from modules import keys
+from modules.learner.staleness import delta_q
 from modules.networks.recurrent import GRU_STATE
 from modules.replay.sequence import SequenceReplay
 from modules.replay.specs import SequenceSpec
-from modules.staleness import delta_q
 from tests.modules.builders import STREAM_SPACES, network_spec, plain_info, q_settings, sharpen, stream
 
 LENGTH, EPISODE = 3, 11
@@ -50,7 +50,9 @@ def measure(tmp_path, *, noise, burn_in=0, overlap=0, state="stored"):
     sharpen(network)
     replay = replay_of(tmp_path, acted(network, noise=noise), burn_in=burn_in, overlap=overlap, state=state)
     loss = q_settings().build(network, plain_info(burn_in))
-    return delta_q(replay.histories(64, torch.Generator().manual_seed(0)), loss, replay.settings.length - overlap, CPU)
+    return delta_q(
+        replay.sample_with_prefix(64, torch.Generator().manual_seed(0)), loss, replay.settings.length - overlap, CPU
+    )
 
 
 @pytest.mark.parametrize(("burn_in", "overlap"), [(0, 0), (2, 0), (0, 2), (2, 1)])
@@ -77,4 +79,4 @@ def test_there_is_nothing_to_measure_without_a_memory_or_rows(tmp_path):
     network = network_spec("none").build(STREAM_SPACES)
     assert delta_q([], q_settings().build(network, plain_info()), 3, CPU) == {}
     whole = replay_of(tmp_path, acted(network_spec("gru").build(STREAM_SPACES)), length=EPISODE)
-    assert [*whole.histories(64, torch.Generator())] == []  # every row starts its episode
+    assert [*whole.sample_with_prefix(64, torch.Generator())] == []  # every row starts its episode

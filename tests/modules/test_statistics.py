@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import trim_mean
 
-from modules.statistics import GRID_POINTS, common_curve, difference, estimate, improvement, iqm, mean
+from modules.plots.statistics import GRID_POINTS, common_curve, difference, estimate, improvement, iqm, mean
 
 
 def test_mean_and_iqm_by_hand():

@@ -139,7 +139,7 @@ def test_a_table_goes_with_its_own_kind_only(torso, memory, head, says):
         span=0, streams="one", combine="sum", torso=torso, inputs=NO_INPUTS, memory=MEMORIES[memory], head=head
     )
 
-    class Run:
+    class RunConfig:
         spaces, loss = SPACES, q_settings()
 
-    assert says in " ".join(spec.needs(Run()))
+    assert says in " ".join(spec.needs(RunConfig()))

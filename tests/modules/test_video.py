@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from modules.errors import BadValueError
-from modules.video import BAND, INKS, STEP, TEXT, WIDE, Strip, Writer
+from modules.plots.video import BAND, INKS, STEP, TEXT, WIDE, Strip, Writer
 
 
 def grey(level, height=41, width=60):

@@ -45,6 +45,11 @@ for module in FURTHER:
     PLACES |= module.PLACES
 
 
+def module_of(command: str) -> str:
+    """What `python -m` runs."""
+    return "benchmarks" if command == "benchmark" else f"pipelines.{command}"
+
+
 @dataclass(frozen=True)
 class Case:
     """One bad command, the heading under which it stands, and what came of it."""
@@ -58,9 +63,7 @@ class Case:
 
     @property
     def typed(self) -> str:
-        return " ".join(
-            ("python -m", f"pipelines.{self.command}", *(w if " " not in w else f"'{w}'" for w in self.words))
-        )
+        return " ".join(("python -m", module_of(self.command), *(w if " " not in w else f"'{w}'" for w in self.words)))
 
     @property
     def refused(self) -> bool:
@@ -82,7 +85,7 @@ class Case:
     @property
     def row(self) -> str:
         """Of the page."""
-        words = self.typed.removeprefix(f"python -m pipelines.{self.command}").strip().replace("|", "\\|")
+        words = self.typed.removeprefix(f"python -m {module_of(self.command)}").strip().replace("|", "\\|")
         return f"| {f'`{words}`' if words else 'nothing'} | {self.said.replace('|', chr(92) + '|')} |"
 
 
@@ -171,7 +174,7 @@ def case(place: Path, heading: str, command: str, words: tuple[str, ...]) -> Cas
     """Run one command in `place`, and remove what it should not have made."""
     before = contents(place)
     first = refuse_to_train if command == "train" else nobody
-    ended = launch(f"pipelines.{command}", *words, cwd=place, log=place.parent, before=first).wait()
+    ended = launch(module_of(command), *words, cwd=place, log=place.parent, before=first).wait()
     after = contents(place)
     left = tuple(sorted(name for name in before.keys() | after if before.get(name) != after.get(name)))
     if left:
@@ -211,7 +214,7 @@ def markdown(found: list[Case]) -> str:
     for case in found:
         if (case.command, case.heading) != above:
             above = (case.command, case.heading)
-            title = f"pipelines.{case.command}" + (f": {case.heading.lower()}" if case.heading else "")
+            title = module_of(case.command) + (f": {case.heading.lower()}" if case.heading else "")
             lines += ["", f"## {title}", "", "| typed | said |", "|---|---|"]
         lines.append(case.row)
     return "\n".join(lines) + "\n"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from gymnasium.vector import SyncVectorEnv
 
-from modules.envs.world import WorldEnv
+from modules.envs.worlds.world import WorldEnv
 
 
 def die() -> None:

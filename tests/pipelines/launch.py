@@ -16,7 +16,7 @@ import psutil
 
 ROOT = Path(__file__).resolve().parents[2]
 LIMIT_S = 120  # of processor time of one process, or without any; two seconds are usual, however long they take to come
-IMPORTED = ["pipelines.session", "pipelines.resume", "pipelines.report", "hydra.core.plugins"]
+IMPORTED = ["pipelines.training.session", "pipelines.resume", "pipelines.report", "hydra.core.plugins"]
 
 _context: Any = multiprocessing.get_context("forkserver")
 _context.set_forkserver_preload([*IMPORTED, "tests.pipelines.launch", "tests.pipelines.warm"])

@@ -7,9 +7,9 @@ import torch
 from omegaconf import OmegaConf
 
 from modules import checkpoint
-from pipelines.command import configured
-from pipelines.schema import Run, read
-from pipelines.session import config_of
+from pipelines.config.composing import configured
+from pipelines.config.schema import RunConfig, read
+from pipelines.training.session import config_of
 from tests.modules.builders import sharpen
 
 MASKED = "+exp=drqn_cartpole_masked"
@@ -25,13 +25,13 @@ KINDS = {  # of policies: words of the command line, and the seed of weights tha
 }
 
 
-def saved_kind(run_dir: Path, kind: str) -> Run:
+def saved_kind(run_dir: Path, kind: str) -> RunConfig:
     """Write a run of one of `KINDS`."""
     words, seed = KINDS[kind]
     return saved_run(run_dir, *words, seed=seed)
 
 
-def saved_run(run_dir: Path, *words: str, seed: int = 1) -> Run:
+def saved_run(run_dir: Path, *words: str, seed: int = 1) -> RunConfig:
     """Write config.yaml and best.pt, with weights so large, and no biases, that all that is read shows."""
     config, _ = configured((*SMALL, *words))
     run = read(config)
@@ -41,10 +41,10 @@ def saved_run(run_dir: Path, *words: str, seed: int = 1) -> Run:
     with torch.no_grad():
         for name, parameter in network.named_parameters():
             parameter.mul_("bias" not in name)
-    curiosity = run.intrinsic.build(run.spaces, torch.device("cpu"))
-    bonus = curiosity.acting(run.collector.num_envs)
+    intrinsic_model = run.intrinsic.build(run.spaces, torch.device("cpu"))
+    intrinsic_reward = intrinsic_model.acting(run.collector.num_envs)
     state = {"frames": 1000, "network": network.state_dict(), "arm": 0}
-    state |= {"curiosity": curiosity.state_dict(), "bonus": bonus.state_dict()}
+    state |= {"intrinsic_model": intrinsic_model.state_dict(), "intrinsic_reward": intrinsic_reward.state_dict()}
     checkpoint.write(run_dir / "checkpoints" / "best.pt", state)
     OmegaConf.save(OmegaConf.create(config_of(config)), run_dir / "config.yaml")
     return run

@@ -4,15 +4,12 @@ from dataclasses import replace
 import pytest
 import torch
 
-from modules import keys
-from modules.envs.base import UNCHANGED
-from modules.spec import UsageError
-from pipelines import benchmark
-from pipelines.benchmarks import acting, learning, measure, replay
-from pipelines.benchmarks.bare import BareLearner, refuse_other_maths
-from pipelines.benchmarks.bare_actor import BareActor
-from pipelines.benchmarks.measure import Pace, Ratio, Table, Times, interleave, number, target
-from pipelines.benchmarks.subjects import (
+from benchmarks import __main__ as benchmark
+from benchmarks import acting, learning, measure, replay
+from benchmarks.bare import BareLearner, refuse_other_maths
+from benchmarks.bare_actor import BareActor
+from benchmarks.measure import Pace, Ratio, Table, Times, interleave, number, target
+from benchmarks.subjects import (
     PIXELS,
     STATE,
     fill,
@@ -22,7 +19,10 @@ from pipelines.benchmarks.subjects import (
     run_of,
     set_apart,
 )
-from pipelines.command import command
+from modules import keys
+from modules.envs.base import UNCHANGED
+from modules.spec import UsageError
+from pipelines.console.command import command
 
 ONCE = Pace(rounds=1, section_s=0, quick=True)
 
@@ -83,7 +83,7 @@ def test_random_rows_have_every_case():
 @pytest.mark.parametrize("exp", [PIXELS, STATE])
 def test_the_bare_actor_sees_what_ours_sees(exp):
     run = run_of(exp, "device=cpu", "collector.num_envs=3")
-    env = run.env.build(3, run.network.primer())
+    env = run.env.build(3, run.network.transforms())
     actor = BareActor(run, run.network.build(run.spaces), epsilon=0.0)
     for seed in range(2):
         base = env.base_env._env

@@ -5,16 +5,16 @@ import pytest
 import torch
 from gymnasium.envs.classic_control import CartPoleEnv
 
+from benchmarks import dqn, single
+from benchmarks.acting import built
+from benchmarks.bare import refuse_other_maths
+from benchmarks.learning import learning
+from benchmarks.measure import Missing, Pace, Table
+from benchmarks.single import SingleEnvironment
+from benchmarks.subjects import process_of, random_rows, run_of
 from modules import keys
 from modules.losses.q import QLossSpec
 from modules.spec import UsageError
-from pipelines.benchmarks import dqn, single
-from pipelines.benchmarks.acting import built
-from pipelines.benchmarks.bare import refuse_other_maths
-from pipelines.benchmarks.learning import learning
-from pipelines.benchmarks.measure import Missing, Pace, Table
-from pipelines.benchmarks.single import SingleEnvironment
-from pipelines.benchmarks.subjects import process_of, random_rows, run_of
 
 ONCE = Pace(rounds=1, section_s=0, quick=True)
 LITTLE = ("warmup_frames=0", "collector.num_envs=8", "replay.capacity=2000")

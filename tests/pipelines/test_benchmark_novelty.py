@@ -4,13 +4,13 @@ from contextlib import ExitStack
 import pytest
 import torch
 
+from benchmarks import __main__ as benchmark
+from benchmarks import novelty
+from benchmarks.learning import learning
+from benchmarks.measure import Missing, Pace, Table, Times
+from benchmarks.novelty import AGENT57, CPU, GYM, NO_END, Nothing, Peak
+from benchmarks.subjects import random_rows, run_of
 from modules import keys
-from pipelines import benchmark
-from pipelines.benchmarks import novelty
-from pipelines.benchmarks.learning import learning
-from pipelines.benchmarks.measure import Missing, Pace, Table, Times
-from pipelines.benchmarks.novelty import AGENT57, CPU, GYM, NO_END, Nothing, Peak
-from pipelines.benchmarks.subjects import random_rows, run_of
 
 ONCE = Pace(rounds=1, section_s=0, quick=True)
 
@@ -19,10 +19,10 @@ ONCE = Pace(rounds=1, section_s=0, quick=True)
 def test_memories_are_full_and_stay_so_while_they_are_measured(preset):
     run = run_of(preset, "collector.num_envs=3", "intrinsic.memory.capacity=70", *NO_END[preset])
     network = run.network.build(run.spaces).requires_grad_(False)
-    bonus = run.intrinsic.build(run.spaces, CPU).acting(3)
-    memory = novelty.memory_of(bonus)
+    intrinsic_reward = run.intrinsic.build(run.spaces, CPU).acting(3)
+    memory = novelty.memory_of(intrinsic_reward)
     with ExitStack() as stack:
-        step = novelty.collecting(run, network, bonus, stack)
+        step = novelty.collecting(run, network, intrinsic_reward, stack)
         assert memory.sizes.tolist() == [1 + run.collector.steps] * 3  # the first batch
         full = novelty.always_full(memory, step)
         for _ in range(2 + 300 // run.collector.steps):  # longer than the preset's episodes

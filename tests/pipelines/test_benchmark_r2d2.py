@@ -7,17 +7,17 @@ import pytest
 import torch
 from tensordict import TensorDict
 
+from benchmarks import __main__ as benchmark
+from benchmarks import learning, r2d2
+from benchmarks.bare import BareLearner, refuse_other_maths
+from benchmarks.bare_actor import BareActor
+from benchmarks.measure import Pace, Table, Times
+from benchmarks.subjects import PIXELS, R2D2, STATE, fill, open_replay, random_rows, run_of, set_apart
 from modules import keys
 from modules.networks.recurrent import LSTM_STATE
 from modules.previous_step import NO_ACTION
 from modules.replay.sequence import SequenceReplay
 from modules.spec import UsageError
-from pipelines import benchmark
-from pipelines.benchmarks import learning, r2d2
-from pipelines.benchmarks.bare import BareLearner, refuse_other_maths
-from pipelines.benchmarks.bare_actor import BareActor
-from pipelines.benchmarks.measure import Pace, Table, Times
-from pipelines.benchmarks.subjects import PIXELS, R2D2, STATE, fill, open_replay, random_rows, run_of, set_apart
 
 ONCE = Pace(rounds=1, section_s=0, quick=True)
 

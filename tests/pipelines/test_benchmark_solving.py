@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from pipelines.benchmarks import dqn, dqn_solving, single
-from pipelines.benchmarks.dqn_solving import Outcome, Referee, row, solve_ours, solve_single
-from pipelines.benchmarks.measure import Pace, Table
-from pipelines.benchmarks.subjects import run_of
-from pipelines.greedy import Greedy
-from pipelines.schema import Run
+from benchmarks import dqn, dqn_solving, single
+from benchmarks.dqn_solving import Outcome, Referee, row, solve_ours, solve_single
+from benchmarks.measure import Pace, Table
+from benchmarks.subjects import run_of
+from pipelines.agent.evaluator import Evaluator
+from pipelines.config.schema import RunConfig
 
 ONCE = Pace(rounds=1, section_s=0, quick=True)
 LITTLE = (
@@ -69,13 +69,13 @@ def theirs(monkeypatch):
 
 
 def test_our_seconds_do_not_count_evaluations(later, monkeypatch):
-    evaluate = Greedy.evaluate
+    evaluate = Evaluator.evaluate
 
     def slow(self, *things, **settings):
         later(1000)
         return evaluate(self, *things, **settings)
 
-    monkeypatch.setattr(Greedy, "evaluate", slow)
+    monkeypatch.setattr(Evaluator, "evaluate", slow)
     outcome = solve_ours(LITTLE)
     assert (outcome.frames, outcome.solved) == (800, False)
     assert 0 < outcome.seconds < 500
@@ -187,7 +187,7 @@ def test_sides_take_turns_within_a_seed(quick, seeds, frames, monkeypatch):
 
     def side(name):
         def solve(given):
-            run = given if isinstance(given, Run) else run_of(single.EXP, *given)
+            run = given if isinstance(given, RunConfig) else run_of(single.EXP, *given)
             turns.append((name, run.seed, single.steps_per_update(run), run.optim.lr, run.optim.tau))
             assert run.total_frames == frames
             return Outcome(1, 1.0, solved=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from modules import checkpoint, evaluation
-from pipelines.greedy import Greedy
+from pipelines.agent.evaluator import Evaluator
 from tests.cases import later
 from tests.pipelines import launch
 from tests.pipelines.launch import Ended, run
@@ -21,7 +21,7 @@ FAMILY = ("+exp=agent57_corridor", *SMALL, "video=false", "env.length=9", "env.h
 OWN = ("env=gym", "network/torso=mlp", "env.id=tests.pipelines.odd_ends:Odd-v0")
 
 
-def signal_in(signums: tuple[int, ...], nth: int, step: int, owner: type = Greedy, name: str = "_episodes") -> None:
+def signal_in(signums: tuple[int, ...], nth: int, step: int, owner: type = Evaluator, name: str = "_episodes") -> None:
     """Send signals before step number `step` of the `nth` call of a method that watches."""
     original, calls = getattr(owner, name), 0
 
@@ -127,7 +127,7 @@ def test_a_second_signal_while_the_first_is_saved_ends_without_a_traceback(tmp_p
 
 def asked_twice(frames: int) -> None:
     """Send a signal after some frames, and another while the run is saved because of it."""
-    from pipelines.loop import Loop
+    from pipelines.training.loop import Loop
 
     learn, save = Loop._learn, Loop.save
 

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from modules import keys
+from pipelines.agent.trained_agent import load_agent
 from pipelines.evaluate import main
-from pipelines.saved import subject_of
 from tests.pipelines.saved_runs import MASKED, saved_run
 
 ACROBOT = ("env=gym", "env.id=Acrobot-v1")
@@ -51,9 +51,9 @@ def evaluated(run_dir, *words):
 
 def chosen(run_dir, policy, num_envs):
     """Actions that a policy takes at one and the same observation of every environment, 4 000 in all."""
-    subject = subject_of(run_dir, which="best", arm=None, seed=0)
+    subject = load_agent(run_dir, which="best", arm=None, seed=0)
     network, acting = subject.policy.network, subject.acting(policy, num_envs)
-    env = subject.around(num_envs).build(num_envs)
+    env = subject.agent_env(num_envs).build(num_envs)
     td = env.reset()
     td[keys.OBSERVATION] = td[keys.OBSERVATION][:1].expand_as(td[keys.OBSERVATION]).clone()
     with torch.no_grad():
@@ -143,8 +143,8 @@ def test_random_play_ends_at_a_reward_that_is_no_number(capsys):
     ("place", "words", "missing"),
     [
         ("pipelines.evaluate.run_episodes", (), "this evaluation"),
-        ("pipelines.steps.StepTable.write", ("steps=csv",), "episodes.csv"),
-        ("pipelines.film.run_episodes", ("steps=csv", "video=true"), "the film"),
+        ("pipelines.agent.step_table.StepTable.write", ("steps=csv",), "episodes.csv"),
+        ("pipelines.agent.film.run_episodes", ("steps=csv", "video=true"), "the film"),
         ("pipelines.evaluate.table", (), "the result on standard output"),
     ],
 )

@@ -6,13 +6,13 @@ import torch
 from torchrl.envs.utils import ExplorationType, set_exploration_type
 
 from modules.envs.base import EnvSpec
-from modules.envs.tour import TourSpec
+from modules.envs.worlds.tour import TourSpec
 from modules.evaluation import run_episodes
 from modules.seeding import seed_for
 from pipelines import evaluate
+from pipelines.agent.held_out import DEFAULTS, Evaluation
+from pipelines.console.terminal import Stage
 from pipelines.evaluate import main
-from pipelines.held_out import DEFAULTS, Evaluation
-from pipelines.terminal import Stage
 from tests.pipelines.launch import run
 
 TINY = ("+exp=tour", "+debug=smoke", "replay.length=0", "total_frames=100", "video=false", "hydra.run.dir=run")
@@ -57,7 +57,7 @@ def test_one_greedy_episode_is_shown_below_the_table(restless, capsys):
     frames = text.removeprefix(plain).split("\n\n")[:-1]
 
     of_run, policy = policy_of(restless)
-    env = of_run.env.build(1, of_run.network.primer())
+    env = of_run.env.build(1, of_run.network.transforms())
     maps = []
     episodes = run_episodes(
         env, policy, episodes=1, seed=seed_for(2, "video"), look=lambda e: maps.append(of_run.env.text(e))
@@ -78,7 +78,7 @@ def test_a_look_at_one_episode_does_not_replace_the_result_of_many(trained, caps
 
 def test_the_memory_is_carried_from_step_to_step(restless):
     of_run, policy = policy_of(restless)
-    stage = Stage(of_run.env, of_run.network.primer(), seed=0)
+    stage = Stage(of_run.env, of_run.network.transforms(), seed=0)
     with torch.no_grad(), set_exploration_type(ExplorationType.DETERMINISTIC):
         states = []
         for _ in range(3):

@@ -34,7 +34,7 @@ def fail_late_in_build(how: str, seeds: tuple[int, ...] = (0,)) -> None:
 
 
 def fail_to_load() -> None:
-    from pipelines.loop import Loop
+    from pipelines.training.loop import Loop
 
     Loop.load = lambda self, state: go_wrong("error")  # type: ignore[method-assign]
 

@@ -11,7 +11,7 @@ from modules import keys
 from modules.evaluation import Episodes
 from modules.spec import UsageError
 from pipelines import evaluate
-from pipelines.held_out import DEFAULTS, Evaluation
+from pipelines.agent.held_out import DEFAULTS, Evaluation
 from tests.pipelines.launch import run
 from tests.pipelines.test_resume import flat
 
@@ -56,9 +56,9 @@ def test_an_evaluation_leaves_no_trace(trained):
     """Novelty is an input of the network, and its statistics go on with whatever is seen."""
     settings = Evaluation(**(DEFAULTS | {"run": trained, "episodes": 3, "video": True}))
     subject = evaluate.loaded(settings)
-    before = copy.deepcopy(flat([subject.curiosity.state_dict(), subject.bonus.state_dict()]))
+    before = copy.deepcopy(flat([subject.intrinsic_model.state_dict(), subject.intrinsic_reward.state_dict()]))
     first = evaluate.evaluate(settings, subject)
-    after = flat([subject.curiosity.state_dict(), subject.bonus.state_dict()])
+    after = flat([subject.intrinsic_model.state_dict(), subject.intrinsic_reward.state_dict()])
     assert any(name.endswith("errors/count/") and value > 100 for name, value in before.items())
     assert before.keys() == after.keys()
     assert all(torch.equal(value, after[name]) for name, value in before.items())
@@ -69,7 +69,7 @@ def test_an_evaluation_leaves_no_trace(trained):
 @pytest.mark.parametrize("arm", [0, 7])
 def test_any_arm_can_be_evaluated(arm, trained):
     subject = evaluate.loaded(Evaluation(**(DEFAULTS | {"run": trained, "arm": arm})))
-    env = subject.around(3).build(3)
+    env = subject.agent_env(3).build(3)
     assert env.reset()[keys.ARM].tolist() == [arm] * 3
     env.close()
     said = evaluate.summary(Evaluation(**(DEFAULTS | {"run": trained})), Episodes([0.0], [1]), subject)

@@ -8,9 +8,9 @@ from gymnasium.envs.registration import register
 from modules.evaluation import run_episodes
 from modules.seeding import seed_for
 from pipelines import evaluate
+from pipelines.agent.film import FRAMES, film
+from pipelines.agent.held_out import DEFAULTS, Evaluation
 from pipelines.api import compose, train
-from pipelines.film import FRAMES, film
-from pipelines.held_out import DEFAULTS, Evaluation
 from tests.modules.builders import gym_spec
 from tests.pipelines.launch import run
 from tests.pipelines.saved_runs import MASKED, saved_run
@@ -55,7 +55,7 @@ def trained(tmp_path_factory):
 def filmed(trained, path):
     """Film with the saved weights; return how many frames there are."""
     subject = evaluate.loaded(Evaluation(**(DEFAULTS | {"run": trained})))
-    film(subject.run, subject.policy, subject.around(1), seed=3, path=path)
+    film(subject.run, subject.policy, subject.agent_env(1), seed=3, path=path)
     return cv2.VideoCapture(str(path)).get(cv2.CAP_PROP_FRAME_COUNT)
 
 
@@ -72,14 +72,14 @@ def test_every_episode_is_whole_and_another_one(trained, monkeypatch, tmp_path):
     def seen(env, policy, *, seed, **words):
         played.append((seed, run_episodes(env, policy, seed=seed, **words).lengths))
 
-    monkeypatch.setattr("pipelines.film.run_episodes", seen)
+    monkeypatch.setattr("pipelines.agent.film.run_episodes", seen)
     assert filmed(trained, tmp_path / "film.mp4") == sum(length + 1 for _, (length,) in played)
     assert played[0][0] == seed_for(3, "video")  # the one that view=text shows
     assert len({seed for seed, _ in played}) == len(played) >= FRAMES / LONGEST
 
 
 def test_one_long_episode_is_enough(trained, monkeypatch, tmp_path):
-    monkeypatch.setattr("pipelines.film.FRAMES", 2)
+    monkeypatch.setattr("pipelines.agent.film.FRAMES", 2)
     assert 2 <= filmed(trained, tmp_path / "film.mp4") <= LONGEST
 
 

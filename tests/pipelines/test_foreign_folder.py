@@ -13,10 +13,10 @@ from modules.files import write_text
 from modules.spec import UsageError
 from pipelines import resume
 from pipelines.api import compose, evaluate, load, train
+from pipelines.config.foreign import foreign
+from pipelines.config.plugins import MAX_NODES, read_yaml, refuse_lookups, values_of
 from pipelines.export import DEFAULTS, Export, export
-from pipelines.foreign import foreign
-from pipelines.plugins import MAX_NODES, read_yaml, refuse_lookups, values_of
-from pipelines.session import config_of
+from pipelines.training.session import config_of
 from tests.pipelines.bad_input import Bomb
 from tests.pipelines.saved_runs import MASKED
 

@@ -14,12 +14,13 @@ import pytest
 import torch
 
 from modules import checkpoint
-from modules.lock import _lock_file
+from modules.plots.video import Writer
 from modules.spec import UsageError
-from modules.video import Writer
 from pipelines.api import evaluate
-from pipelines.begin import crashes_told
-from pipelines.command import FAILED_JOBS, note_failed, refuse_existing
+from pipelines.training.begin import crashes_told
+from pipelines.training.jobs import FAILED_JOBS, note_failed
+from pipelines.training.lock import _lock_file
+from pipelines.training.run_folder import refuse_existing
 from tests.pipelines.test_foreign_folder import go_on
 
 FOLDERS = ("checkpoints", "videos", "tensorboard", "wandb")

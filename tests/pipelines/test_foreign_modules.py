@@ -8,8 +8,8 @@ from omegaconf import OmegaConf
 
 from modules.spec import UsageError
 from pipelines.api import load
-from pipelines.foreign import foreign
-from pipelines.plugins import environment_modules, with_plugins
+from pipelines.config.foreign import foreign
+from pipelines.config.plugins import environment_modules, with_plugins
 from tests.pipelines.test_foreign_folder import SIGN, change, everything
 
 GYMNASIUM = "import gymnasium\n"

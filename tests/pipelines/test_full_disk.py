@@ -10,7 +10,7 @@ from functools import partial
 import pytest
 
 from modules import checkpoint
-from pipelines.loop import Loop
+from pipelines.training.loop import Loop
 from tests.cases import later
 from tests.pipelines.launch import run
 

@@ -4,8 +4,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from modules.runs import read_table
-from pipelines.counters import reached
+from modules.plots.runs import read_table
+from pipelines.training.counters import reached
 from tests.pipelines.launch import run
 
 RECENT = 50  # episodes of the running mean

@@ -5,15 +5,15 @@ import pytest
 from modules.losses.q import QLossSpec
 from modules.metrics import Metric
 from modules.spec import UsageError, declared
-from pipelines.command import configured
-from pipelines.metrics_page import known, markdown, specs
-from pipelines.schema import read
+from pipelines.config.composing import configured
+from pipelines.config.metrics_page import known, markdown, specs
+from pipelines.config.schema import read
 from tests.pipelines.launch import ROOT
 
 
 def test_the_page_is_current():
     page = (ROOT / "docs" / "metrics.md").read_text()
-    assert page == markdown(), "run python -m pipelines.metrics_page > docs/metrics.md"
+    assert page == markdown(), "run python -m pipelines.config.metrics_page > docs/metrics.md"
     assert all(f"| `{name}` |" in page for name in known())
 
 

@@ -10,12 +10,12 @@ import numpy as np
 import psutil
 import pytest
 
+from benchmarks.subjects import run_of
 from modules import checkpoint
 from modules.exploration import EpsLadderSpec
 from modules.spec import UsageError
-from pipelines.benchmarks.subjects import run_of
-from pipelines.build import actor
-from pipelines.check import check
+from pipelines.config.check import check
+from pipelines.training.build import actor
 from tests.pipelines.launch import LIMIT_S, Started, launch, run
 
 N = 160  # frames; saves at every 80

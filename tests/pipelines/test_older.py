@@ -4,9 +4,9 @@ import pytest
 import yaml
 
 from modules.spec import UsageError
+from pipelines.agent.trained_agent import load_run
+from pipelines.config.older import LATER
 from pipelines.evaluate import main
-from pipelines.older import LATER
-from pipelines.saved import load_run
 from tests.pipelines.saved_runs import saved_kind
 
 

@@ -7,7 +7,8 @@ from contextlib import contextmanager
 
 import pytest
 
-from pipelines import benchmark, report
+from benchmarks import __main__ as benchmark
+from pipelines import report
 from tests.pipelines.launch import ROOT
 
 GONE = 128 + 13  # the exit code of a program that SIGPIPE ends
@@ -34,7 +35,7 @@ def test_play_ends_quietly(tmp_path):
 
 @pytest.mark.parametrize("written", ["write('x' * 10)", "with while_read(): sys.stdout.write('x' * 10)"])
 def test_what_waits_in_the_buffer_does_not_complain_either(tmp_path, written):
-    program = f"import sys; from pipelines.output import *; print(1, flush=True); sys.stdin.read()\n{written}"
+    program = f"import sys; from pipelines.console.output import *; print(1, flush=True); sys.stdin.read()\n{written}"
     (tmp_path / "program.py").write_text(program)
     assert left_alone("program", cwd=tmp_path) == ("1\n", GONE, "")
 

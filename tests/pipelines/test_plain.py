@@ -7,9 +7,9 @@ from gymnasium.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete, Tu
 from gymnasium.vector.utils import concatenate, create_empty_array
 
 from modules.spec import UsageError
-from pipelines.command import configured
-from pipelines.plain import plain_of
-from pipelines.schema import read
+from pipelines.agent.gym_observations import plain_of
+from pipelines.config.composing import configured
+from pipelines.config.schema import read
 from tests.modules.envs.anything import IMAGE, any_spec, seen_and_shown
 
 SPACES = (

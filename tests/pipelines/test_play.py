@@ -7,12 +7,12 @@ import termios
 import gymnasium
 import pytest
 
-from modules.envs.world import WorldSpec
+from modules.envs.worlds.world import WorldSpec
 from pipelines import play
-from pipelines.hints import options
+from pipelines.config.hints import options
+from pipelines.config.settings_page import kind_of
+from pipelines.console.terminal import Screen, key_presses
 from pipelines.play import main
-from pipelines.settings_page import kind_of
-from pipelines.terminal import Screen, key_presses
 from tests.pipelines.launch import run
 
 BOTH = ("env=tour", "env.task=tmaze_both")

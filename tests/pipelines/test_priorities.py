@@ -3,7 +3,7 @@
 import json
 
 from modules import checkpoint
-from modules.learner import Learner
+from modules.learner.learner import Learner
 from modules.replay.sequence import SequenceReplay
 from tests.pipelines.launch import run
 

@@ -12,10 +12,12 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks import __main__ as benchmark
 from modules import checkpoint, files
 from modules.spec import UsageError
-from pipelines import api, benchmark, evaluate, export, report, resume, settings_page
-from pipelines.command import RunFailed
+from pipelines import api, evaluate, export, report, resume
+from pipelines.config import settings_page
+from pipelines.console.command import RunFailed
 from tests.pipelines import faulty
 from tests.pipelines.launch import run
 from tests.pipelines.saved_runs import MASKED, saved_kind, saved_run
@@ -161,7 +163,7 @@ def test_a_benchmark_that_cannot_be_written_is_printed_and_leaves_the_page_as_it
 @pytest.mark.parametrize(
     "words",
     [
-        ("pipelines.settings_page",),
+        ("pipelines.config.settings_page",),
         ("pipelines.evaluate", "run=run", "episodes=1"),
         ("pipelines.play", "env=tour"),
     ],
@@ -285,7 +287,7 @@ def test_a_signal_ends_with_its_own_code_even_if_nothing_can_be_saved_or_read(tm
 
 
 def signalled_without_room() -> None:
-    from pipelines.loop import Loop
+    from pipelines.training.loop import Loop
 
     train = Loop.train
 

@@ -9,10 +9,10 @@ from hydra import compose, initialize_config_dir
 
 from modules import checkpoint, keys
 from modules.spec import UsageError
-from pipelines.build import build
-from pipelines.check import refuse_misfits
-from pipelines.command import CONF
-from pipelines.schema import Run, read
+from pipelines.config.check import refuse_misfits
+from pipelines.config.hints import CONF
+from pipelines.config.schema import RunConfig, read
+from pipelines.training.build import build
 from tests.pipelines import deaths
 from tests.pipelines.test_resume import N, assert_same, flat, resume, summary, train
 
@@ -23,7 +23,7 @@ SMALL += ("network/memory=lstm", "save_every=80", "eval_every=120", f"total_fram
 
 
 @cache
-def composed(*words: str) -> Run:
+def composed(*words: str) -> RunConfig:
     with initialize_config_dir(CONF, version_base="1.3"):
         return read(compose("config", list(words)))
 

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from omegaconf import OmegaConf
 
-from modules.envs.tour_tasks import TaskName
+from modules.envs.worlds.tour_tasks import TaskName
 from pipelines import report as pipeline
-from pipelines.caveats import differing
-from pipelines.command import CONF
-from pipelines.tables import reaching
+from pipelines.config.hints import CONF
+from pipelines.reporting.caveats import differing
+from pipelines.reporting.tables import reaching
 from tests.pipelines.launch import run
 from tests.pipelines.test_report import rows
 

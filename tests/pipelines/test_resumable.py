@@ -16,10 +16,10 @@ from modules import checkpoint
 from modules.replay.specs import SequenceSpec
 from modules.spec import UsageError
 from pipelines import resume
+from pipelines.agent.trained_agent import load_run
 from pipelines.api import compose, load, train
-from pipelines.build import written_at_most
-from pipelines.pictures import missing_pictures
-from pipelines.saved import load_run
+from pipelines.training.build import written_at_most
+from pipelines.training.pictures import missing_pictures
 
 SMALL = (
     "+debug=smoke",
@@ -182,7 +182,7 @@ WRONG = {
     "counters": lambda path: rewrite(path, counters=[1, 2]),
     "counter": lambda path: rewrite(path, counters={**COUNTERS, "episodes": "1"}),
     "unknown": lambda path: rewrite(path, counters={**COUNTERS, "epochs": 1}),
-    "infinite": lambda path: rewrite(path, counters={**COUNTERS, "owed": math.inf}),
+    "infinite": lambda path: rewrite(path, counters={**COUNTERS, "updates_due": math.inf}),
     "backwards": lambda path: rewrite(path, counters={**COUNTERS, "restarts": -1}),
     "future": lambda path: rewrite(path, counters={**COUNTERS, "evaluated_at": 161}),
     "arm": lambda path: rewrite(path, arm=3),
@@ -208,7 +208,7 @@ def test_a_checkpoint_that_this_run_cannot_have_written_is_one_sentence(wrong, r
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("frames", -1), ("arm", 1), ("arm", "0"), ("network", None), ("curiosity", 3), ("bonus", [1])],
+    [("frames", -1), ("arm", 1), ("arm", "0"), ("network", None), ("intrinsic_model", 3), ("intrinsic_reward", [1])],
 )
 def test_a_policy_that_no_run_saved_is_one_sentence(name, value, run_dir):
     rewrite(run_dir / "checkpoints" / "best.pt", **{name: value})

@@ -8,8 +8,8 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from modules import checkpoint
-from modules.video import BAND
-from pipelines.film import bonus_of
+from modules.plots.video import BAND
+from pipelines.agent.film import bonus_of
 from tests.pipelines.launch import run
 
 SMALL = (

@@ -5,13 +5,13 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from modules.optim import AdamSpec
-from pipelines.settings_page import allowed, meanings, page
+from pipelines.config.settings_page import allowed, meanings, page
 from tests.pipelines.launch import ROOT
 
 
 def test_the_page_is_current():
     written = (ROOT / "docs" / "settings.md").read_text()
-    assert written == page(), "run python -m pipelines.settings_page > docs/settings.md"
+    assert written == page(), "run python -m pipelines.config.settings_page > docs/settings.md"
 
 
 def test_every_setting_has_a_meaning_also_inside_of_parts_that_are_no_group():

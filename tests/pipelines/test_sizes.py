@@ -6,10 +6,10 @@ import torch
 from modules.keys import Spaces
 from modules.spec import UsageError
 from pipelines.api import compose
-from pipelines.check import check
-from pipelines.command import configured
-from pipelines.schema import read
-from pipelines.sizes import built_parts, refuse_too_large, size_of_network, size_of_novelty, tensors_in
+from pipelines.config.check import check
+from pipelines.config.composing import configured
+from pipelines.config.schema import read
+from pipelines.config.sizes import built_parts, refuse_too_large, size_of_network, size_of_novelty, tensors_in
 
 MASKED, FAMILY = "+exp=drqn_cartpole_masked", "+exp=agent57_corridor"
 
@@ -62,8 +62,8 @@ def test_the_bound_counts_what_is_built(preset):
         t.numel() * t.element_size() for t in [*network.parameters(), *network.buffers()]
     )
     assert built_parts(run)["the network with its copies, gradients and moments (network)"] == 8 * size_of_network(run)
-    curiosity = run.intrinsic.build(run.spaces, torch.device("cpu"))
-    there = {t.untyped_storage()._cdata: t for t in tensors_in([curiosity, curiosity.acting(3)], {})}
+    intrinsic_model = run.intrinsic.build(run.spaces, torch.device("cpu"))
+    there = {t.untyped_storage()._cdata: t for t in tensors_in([intrinsic_model, intrinsic_model.acting(3)], {})}
     held = sum(t.untyped_storage().nbytes() for t in there.values())
     assert held <= size_of_novelty(run, 3) <= 4 * held
     assert (held > 0) == run.intrinsic.rewards

@@ -13,8 +13,8 @@ import pytest
 
 from modules.evaluation import Step
 from modules.keys import Spaces
+from pipelines.agent.step_table import StepTable, recorded
 from pipelines.evaluate import main
-from pipelines.steps import StepTable, recorded
 from tests.pipelines.saved_runs import MASKED, saved_kind, saved_run
 
 

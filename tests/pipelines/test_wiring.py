@@ -58,14 +58,14 @@ def at(weights, frames):
 
 def test_updates_begin_after_the_warm_up_and_are_owed_by_learned_steps(run):
     """`ratio` learned steps for each collected one; the burn-in of a row is not learned."""
-    s, owed, expected, ready = run.settings, 0.0, [], 0
+    s, updates_due, expected, ready = run.settings, 0.0, [], 0
     for batch in run.kept.all(Batch):
         frames = batch.frames + batch.data.numel()
         ready += frames <= s.warmup_frames and batch.rows >= s.replay.batch_rows
         if frames > s.warmup_frames:
-            owed += batch.data.numel() * s.replay.ratio / (s.replay.batch_rows * s.replay.length)
-        expected += [frames] * int(owed)
-        owed -= int(owed)
+            updates_due += batch.data.numel() * s.replay.ratio / (s.replay.batch_rows * s.replay.length)
+        expected += [frames] * int(updates_due)
+        updates_due -= int(updates_due)
     assert ready > 0  # otherwise the warm-up would hold nothing back
     assert [update.frames for update in run.kept.all(Update)] == expected
     assert run.kept.updates == len(expected) > 20

@@ -14,16 +14,17 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from modules.envs.gym import check_id
+from modules.plots.video import Writer
 from modules.spec import UsageError
-from modules.video import Writer
-from pipelines import evaluate, export, output
-from pipelines.command import configured
+from pipelines import evaluate, export
+from pipelines.agent.held_out import DEFAULTS, Evaluation
+from pipelines.config.composing import configured
+from pipelines.config.flags import arranged
+from pipelines.config.hints import QUOTED, opened
+from pipelines.config.settings import parse
+from pipelines.console import output
 from pipelines.export import Export
-from pipelines.flags import arranged
-from pipelines.held_out import DEFAULTS, Evaluation
-from pipelines.hints import QUOTED, opened
 from pipelines.resume import settings_of
-from pipelines.settings import parse
 from tests.pipelines.launch import command
 from tests.pipelines.saved_runs import MASKED, saved_run
 

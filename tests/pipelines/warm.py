@@ -12,8 +12,8 @@ import numpy as np
 
 from modules.intrinsic import compiled
 from modules.plots import learning_curve
-from pipelines.command import configured
-from pipelines.schema import read
+from pipelines.config.composing import configured
+from pipelines.config.schema import read
 
 LATE = (  # imported only where they are used
     "PIL.BmpImagePlugin",

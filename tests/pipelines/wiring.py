@@ -13,11 +13,11 @@ from torch import Tensor
 from modules import keys
 from modules.loggers import Progress
 from modules.losses.base import BatchInfo
-from pipelines import greedy
-from pipelines.build import build
-from pipelines.command import configured
-from pipelines.loop import Loop
-from pipelines.schema import Run, read
+from pipelines.agent import evaluator as greedy
+from pipelines.config.composing import configured
+from pipelines.config.schema import RunConfig, read
+from pipelines.training.build import build
+from pipelines.training.loop import Loop
 
 
 class Lottery(gymnasium.Env):
@@ -88,7 +88,7 @@ class Episodes:
 class Recording:
     """A run from beginning to end. `events` are in the order in which they came; `told` is what the bandits heard."""
 
-    run: Run
+    run: RunConfig
     folder: Any
     network: Any  # as it was at the start
     events: list[Batch | Update | Episodes] = field(default_factory=list)
@@ -113,7 +113,7 @@ def recorded(folder: Any, *words: str) -> Recording:
     kept = Recording(run, folder, copy.deepcopy(parts.learner.network))
     loop = Loop(parts, Progress(run.total_frames, 0, bar=False))
     extend, step, anneal = parts.replay.extend, parts.learner.step, parts.replay.anneal
-    told, hears = parts.acting.around.meta.update, parts.evaluator.evaluator.update
+    told, hears = parts.acting.env.meta.update, parts.evaluator.bandit.update
     learned, run_episodes = parts.auxiliary.step, greedy.run_episodes
     heard: list[tuple[int, float]] = []
     annealed = [-1]
@@ -160,7 +160,7 @@ def recorded(folder: Any, *words: str) -> Recording:
         return found
 
     parts.replay.extend, parts.learner.step, parts.replay.anneal = extended, stepped, annealing
-    parts.acting.around.meta.update, parts.auxiliary.step, parts.evaluator.evaluator.update = tell, learn, hear
+    parts.acting.env.meta.update, parts.auxiliary.step, parts.evaluator.bandit.update = tell, learn, hear
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(greedy, "run_episodes", watched)
         loop.train()

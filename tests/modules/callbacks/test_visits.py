@@ -11,8 +11,8 @@ from modules import keys
 from modules.callbacks.visits import Visits, VisitsSpec
 from modules.collect import SyncSpec
 from modules.envs.base import UNCHANGED
-from modules.envs.explore import DeepSeaSpec, DiscountingChainSpec, GoalCorridorSpec, RandomCoinSpec
-from modules.envs.tiny import MemoryLenSpec
+from modules.envs.worlds.explore import DeepSeaSpec, DiscountingChainSpec, GoalCorridorSpec, RandomCoinSpec
+from modules.envs.worlds.tiny import MemoryLenSpec
 from tests.modules.builders import gym_spec
 
 WATCHED: Any = None  # nothing of it is looked at
@@ -33,7 +33,7 @@ def collected(spec, *, envs=3, steps=7, batches=4):
         in_keys=[keys.OBSERVATION],
         out_keys=[keys.ACTION],
     )
-    collection = SyncSpec(num_envs=envs, steps=steps).build(spec.build(envs, None), policy)
+    collection = SyncSpec(num_envs=envs, steps=steps).build(spec.build(envs), policy)
     collection.restart(1)
     return [batch.clone() for _, (_, batch) in zip(range(batches), collection, strict=False)]
 

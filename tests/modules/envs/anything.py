@@ -79,7 +79,7 @@ def singles(env):
 
 def seen_and_shown(spec, num_envs=3):
     """Observations [N, …] of a few steps as TorchRL has them, and the samples that the environments gave."""
-    env = spec.build(num_envs, None)
+    env = spec.build(num_envs)
     env.set_seed(5)
     td = env.reset()
     for _ in range(3):

@@ -25,7 +25,7 @@ def assert_a_batch_steps_like_each_of_its_episodes_alone(world, actions, *, seed
 
 def assert_a_partial_reset_leaves_what_was_handed_out_alone(spec):
     """The state is overwritten in place: actions, observations and cells of a map may not be parts of it."""
-    env = spec.build(4, None)
+    env = spec.build(4)
     td, kept = env.reset(), []
     look = getattr(env.base_env.world, "cells", env.base_env.world.observe)
     for _ in range(3):

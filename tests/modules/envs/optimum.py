@@ -7,10 +7,10 @@ import torch
 from torch import Tensor
 
 from modules.envs.base import UNCHANGED
-from modules.envs.layouts import FRESH, GOAL, WALL
-from modules.envs.tour import Tour, TourSpec
-from modules.envs.tour_tasks import Task
-from modules.envs.world import State
+from modules.envs.worlds.layouts import FRESH, GOAL, WALL
+from modules.envs.worlds.tour import Tour, TourSpec
+from modules.envs.worlds.tour_tasks import Task
+from modules.envs.worlds.world import State
 
 UNIT = 10  # rewards are whole tenths, so returns are exact as integers
 FAR = 1000  # longer than any episode: return · FAR − steps orders policies by return, then by steps

@@ -9,11 +9,12 @@ from pydantic import ValidationError
 from torchrl.envs import check_env_specs
 
 from modules import keys
+from modules.envs import rendering
 from modules.envs.base import UNCHANGED
-from modules.envs.corridor import TASKS, Corridor, CorridorSpec, Task
-from modules.envs.corridor_picture import write_all
-from modules.envs.drawing import CELLS, ROBOT
-from modules.envs.world import FOUND, HIT, NOTHING
+from modules.envs.rendering.corridor import write_all
+from modules.envs.rendering.drawing import CELLS, ROBOT
+from modules.envs.worlds.corridor import TASKS, Corridor, CorridorSpec, Task
+from modules.envs.worlds.world import FOUND, HIT, NOTHING
 from modules.keys import Spaces
 from modules.spec import UsageError
 
@@ -122,7 +123,7 @@ def test_goals_are_drawn_alike_and_follow_the_seed():
 @pytest.mark.parametrize("task", TASKS)
 def test_environment_keeps_torchrls_contract(task):
     found = spec(task)
-    env = found.build(3, None)
+    env = found.build(3)
     check_env_specs(env, seed=0)
     assert found.spaces() == Spaces(observation_shape=(8,), observation_dtype=torch.uint8, n_actions=2)
     assert found.episode_limit() == 8
@@ -133,20 +134,20 @@ def test_environment_keeps_torchrls_contract(task):
 def test_picture_and_text_follow_the_episode():
     world = spec("L8g23").world()
     state, sizes, events = placed(world, [2]), set(), []
-    assert world.text(state, 0).splitlines() == [">.G.....   10300000", "time 0 of 8"]
-    assert (world.picture(state, 0) == CELLS["G"]).all(-1).any()
+    assert rendering.text(world, state, 0).splitlines() == [">.G.....   10300000", "time 0 of 8"]
+    assert (rendering.picture(world, state, 0) == CELLS["G"]).all(-1).any()
     for action in (ADVANCE, ADVANCE, TRY):
         state, *_ = world.step(state, torch.tensor([action]))
-        picture = world.picture(state, 0)
+        picture = rendering.picture(world, state, 0)
         assert not (picture == CELLS["G"]).all(-1).any()
         sizes.add(picture.shape)
         events += [event for event, colour in ROBOT.items() if (picture == colour).all(-1).any()]
     assert events == [NOTHING, NOTHING, FOUND]
-    assert world.text(state, 0).splitlines() == ["..>.....   00100000", "time 3 of 8"]
+    assert rendering.text(world, state, 0).splitlines() == ["..>.....   00100000", "time 3 of 8"]
     assert len(sizes) == 1
     assert all(edge % 2 == 0 for edge in sizes.pop()[:2])
     failed, *_ = world.step(placed(world, [2]), torch.tensor([TRY]))
-    assert (world.picture(failed, 0) == ROBOT[HIT]).all(-1).any()
+    assert (rendering.picture(world, failed, 0) == ROBOT[HIT]).all(-1).any()
 
 
 def test_who_walked_off_the_end_is_gone():
@@ -156,14 +157,14 @@ def test_who_walked_off_the_end_is_gone():
         state, _, terminated, _ = world.step(state, torch.tensor([ADVANCE]))
     assert terminated.item()
     assert world.observe(state).tolist() == [[0, 0, 0]]
-    assert world.text(state, 0).splitlines() == ["...   000", "time 3 of 3"]
-    assert world.picture(state, 0).dtype.name == "uint8"
+    assert rendering.text(world, state, 0).splitlines() == ["...   000", "time 3 of 3"]
+    assert rendering.picture(world, state, 0).dtype.name == "uint8"
 
 
 @pytest.mark.parametrize(("length", "unit"), [(8, 48), (40, 48), (41, 46), (480, 4)])
 def test_long_corridors_are_drawn_smaller(length, unit):
     world = spec("L8g67", length=length, goals=(2,), hidden_after=0).world()
-    picture = world.picture(world.start(1), 0)
+    picture = rendering.picture(world, world.start(1), 0)
     height, width, _ = picture.shape
     assert [height % 2, width] == [0, unit * length]
     assert width <= 1920
@@ -172,18 +173,27 @@ def test_long_corridors_are_drawn_smaller(length, unit):
     assert {name: set(cells) for name, cells in places.items()} == {"robot": {0}, "goal": {2}}
 
 
+def test_of_a_corridor_longer_than_a_picture_the_part_around_the_robot_is_drawn():
+    world = spec("L8g67", length=2_000, goals=(1_999,), hidden_after=0).world()
+    state = {**world.start(1), "position": torch.tensor([1_990])}
+    drawn = rendering.picture(world, state, 0)
+    assert drawn.shape[1] == 1920
+    robot = (drawn == ROBOT[NOTHING]).all(-1).nonzero()[1] // 4
+    assert set(robot) == {470}  # of the last 480 cells
+
+
 def test_the_view_stands_below_a_long_corridor():
     for length, rows in ((38, 2), (39, 3)):
         world = spec("L8g67", length=length).world()
-        lines = world.text(world.start(1), 0).splitlines()
+        lines = rendering.text(world, world.start(1), 0).splitlines()
         assert len(lines) == rows
         assert max(map(len, lines)) <= 80
         assert [lines[0][0], lines[-2][-length]] == [">", "1"]
 
 
 def test_a_corridor_is_not_endless():
-    with pytest.raises(ValidationError, match="less than or equal to 480"):
-        spec("L8g67", length=481)
+    with pytest.raises(ValidationError, match="less than or equal to 100000"):
+        spec("L8g67", length=100_001)
 
 
 def test_the_docs_have_todays_picture(tmp_path):

@@ -11,8 +11,8 @@ from torchrl.envs import check_env_specs
 from modules import keys
 from modules.envs import gymnasium_ids
 from modules.envs.base import UNCHANGED
-from modules.envs.explore import SPECS, DeepSeaSpec, DiscountingChainSpec, GoalCorridorSpec, RandomCoinSpec
-from modules.envs.explore_worlds import PAY_TIMES
+from modules.envs.worlds.explore import SPECS, DeepSeaSpec, DiscountingChainSpec, GoalCorridorSpec, RandomCoinSpec
+from modules.envs.worlds.explore_worlds import PAY_TIMES
 from modules.keys import Spaces
 from modules.networks.grid import GridSpec
 from modules.networks.torsos import MlpSpec
@@ -134,9 +134,9 @@ def test_discounting_chain_pays_what_each_chain_owes(mapping_seed):
     later = torch.randint(5, (99, 5), generator=torch.Generator().manual_seed(0))  # they change nothing
     state, rewards, terminated, truncated = play(world, start, [torch.arange(5), *later])
     for number, time in enumerate(PAY_TIMES):
-        owed = [0.0] * 100
-        owed[time - 1] = 1.1 if number == mapping_seed % 5 else 1.0
-        assert [reward[number] for reward in rewards] == pytest.approx(owed)
+        updates_due = [0.0] * 100
+        updates_due[time - 1] = 1.1 if number == mapping_seed % 5 else 1.0
+        assert [reward[number] for reward in rewards] == pytest.approx(updates_due)
     assert [terminated, truncated] == [[[False] * 5] * 99 + [[True] * 5], [[False] * 5] * 100]
     assert world.observe(state).tolist() == [[number, 1] for number in range(5)]
     assert world.observe(play(world, start, [2, 0])[0])[0].tolist() == [2, pytest.approx(0.02)]
@@ -147,7 +147,7 @@ EVERY = [corridor(), corridor(3, 7), sea(), sea(4), coin(), coin(3, 5), chain()]
 
 @pytest.mark.parametrize("spec", EVERY)
 def test_environment_keeps_torchrls_contract(spec):
-    env = spec.build(3, None)
+    env = spec.build(3)
     check_env_specs(env, seed=0)
     td = env.rollout(spec.episode_limit() + 20, break_when_any_done=False)
     ends = td["next", keys.DONE].squeeze(-1)
@@ -162,7 +162,7 @@ def test_environment_keeps_torchrls_contract(spec):
 @pytest.mark.parametrize("spec", EVERY)
 def test_every_state_has_a_cell_of_its_own_on_the_map_of_visits(spec):
     """Two states of an episode share a cell only where what is observed is the same, the ground apart."""
-    env = spec.build(8, None)
+    env = spec.build(8)
     world, td = env.base_env.world, env.reset()
     rows, columns = world.grid_shape
     seen = {}
@@ -213,7 +213,7 @@ def test_torsos_read_them(spec):
         torsos.append(GridSpec(channels=(4,), kernel=3, out_features=8, activation="relu"))
     for torso in torsos:
         assert not [*torso.fits(spec.spaces())]
-        read = torso.build(spec.spaces())(spec.build(2, None).reset()[keys.OBSERVATION])
+        read = torso.build(spec.spaces())(spec.build(2).reset()[keys.OBSERVATION])
         assert read.shape == (2, 8)
 
 
@@ -233,7 +233,7 @@ def test_episodes_follow_the_seed():
     """Only the coin's room is drawn per episode; maps of actions belong to the settings."""
 
     def coins(seed):
-        env = coin().build(50, None)
+        env = coin().build(50)
         env.set_seed(seed)
         return torch.stack([env.reset()[keys.OBSERVATION] for _ in range(2)])
 
@@ -258,7 +258,7 @@ def test_episodes_follow_the_seed():
 @pytest.mark.parametrize("name", SPECS)
 def test_gymnasium_ids_have_the_settings_of_the_yaml(name):
     settings = yaml.safe_load((CONF / f"{name}.yaml").read_text())
-    assert settings.pop("_target_") == f"modules.envs.explore.{SPECS[name].__name__}"
+    assert settings.pop("_target_") == f"modules.envs.worlds.explore.{SPECS[name].__name__}"
     title = "".join(map(str.capitalize, name.split("_")))
     env = gymnasium.make(f"{gymnasium_ids.__name__}:recall/{title}-v0").unwrapped
     check_env(env)

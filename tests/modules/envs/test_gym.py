@@ -56,7 +56,7 @@ MASKED = gym_spec("CartPole-v1", keep=(0, 2))
 @pytest.mark.parametrize("spec", [CARTPOLE, MASKED, gym_spec("Parity-v0"), gym_spec("Parity-v0", keep=(1,))], ids=str)
 @pytest.mark.parametrize("memory", MEMORIES)
 def test_environment_keeps_torchrls_contract(spec, memory):
-    env = spec.build(2, network_spec(memory).primer())
+    env = spec.build(2, network_spec(memory).transforms())
     check_env_specs(env, seed=0)
     spaces = spec.spaces()
     td = env.reset()
@@ -73,12 +73,12 @@ def test_environment_keeps_torchrls_contract(spec, memory):
 @pytest.mark.parametrize("memory", MEMORIES)
 def test_tracker_and_zero_state_write_what_torchrls_transforms_write(memory):
     """Short episodes, resets of single environments, and a policy that leaves states behind."""
-    spec, ours = gym_spec("CartPole-v1"), network_spec(memory).primer()
+    spec, ours = gym_spec("CartPole-v1"), network_spec(memory).transforms()
     state = network_spec(memory).state()
     theirs = TensorDictPrimer({key: Unbounded(entry.shape) for key, entry in state.items()}, expand_specs=True)
     tracked = spec.build(4, ours)
     record = RewardSum(in_keys=[keys.REWARD], out_keys=[keys.EPISODE_RETURN])
-    same = TransformedEnv(spec.build(4, None).base_env, Compose(InitTracker(), StepCounter(), record, theirs))
+    same = TransformedEnv(spec.build(4).base_env, Compose(InitTracker(), StepCounter(), record, theirs))
     tds = []
     for env in (tracked, same):
         env.set_seed(1)
@@ -112,7 +112,7 @@ def test_observations_have_the_type_and_shape_that_spaces_promises(dtype, shape,
     assert spaces.observation_shape == (
         (2,) if keep else {(): (1,), (2, 4, 4): (2, 4, 4) if image else (32,)}.get(shape, shape)
     )
-    env = spec.build(2, None)
+    env = spec.build(2)
     check_env_specs(env, seed=0)
     td = env.reset()
     for t in range(1, 4):
@@ -125,7 +125,7 @@ def test_observations_have_the_type_and_shape_that_spaces_promises(dtype, shape,
 
 
 def test_masked_observations_are_the_kept_entries():
-    whole, masked = CARTPOLE.build(3, None), MASKED.build(3, None)
+    whole, masked = CARTPOLE.build(3), MASKED.build(3)
     for env in (whole, masked):
         env.set_seed(3)
     a, b = whole.reset(), masked.reset()
@@ -137,7 +137,7 @@ def test_masked_observations_are_the_kept_entries():
 
 
 def test_one_environment_ends_and_the_others_go_on():
-    env = MASKED.build(3, network_spec("lstm").primer())
+    env = MASKED.build(3, network_spec("lstm").transforms())
     env.set_seed(0)
     td = env.reset()
     singles = [single.unwrapped for single in vector_env(env).envs]
@@ -162,7 +162,7 @@ def test_one_environment_ends_and_the_others_go_on():
 
 
 def test_time_limit_truncates_and_does_not_terminate():
-    env = gym_spec("CartPole-v1", max_episode_steps=3).build(2, None)
+    env = gym_spec("CartPole-v1", max_episode_steps=3).build(2)
     td = env.reset()
     for _ in range(3):
         step, td = env.step_and_maybe_reset(td.set(keys.ACTION, torch.tensor([0, 1])))
@@ -172,7 +172,7 @@ def test_time_limit_truncates_and_does_not_terminate():
 
 
 def test_a_seed_makes_the_next_reset_of_all_and_no_reset_of_its_own():
-    env = CARTPOLE.build(3, None)
+    env = CARTPOLE.build(3)
     env.set_seed(5)
     td = env.reset()
     alone = [gymnasium.make("CartPole-v1") for _ in range(3)]
@@ -189,7 +189,7 @@ def test_a_seed_makes_the_next_reset_of_all_and_no_reset_of_its_own():
 
 def test_seed_decides_the_episode_and_environments_differ():
     def first(seed):
-        env = CARTPOLE.build(3, None)
+        env = CARTPOLE.build(3)
         env.set_seed(seed)
         return env.reset()[keys.OBSERVATION]
 
@@ -255,7 +255,7 @@ def test_minigrids_dict_of_image_direction_and_text_cannot_be_read():
 
 
 def test_picture_is_drawn_on_request():
-    env = MASKED.build(1, None, video=True)
+    env = MASKED.build(1, video=True)
     env.reset()
     picture = MASKED.picture(env)
     assert picture.dtype.name == "uint8"

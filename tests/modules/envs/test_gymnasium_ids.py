@@ -12,8 +12,9 @@ from gymnasium.utils.env_checker import check_env
 from torchrl.envs import check_env_specs
 
 from modules import keys
-from modules.envs import corridor, explore, gymnasium_ids, shower, tiny, tour_tasks
-from modules.envs.world import WorldEnv
+from modules.envs import gymnasium_ids
+from modules.envs.worlds import corridor, explore, shower, tiny, tour_tasks
+from modules.envs.worlds.world import WorldEnv
 from modules.spec import UsageError
 from tests.cases import later
 from tests.modules.builders import gym_spec
@@ -119,7 +120,7 @@ def test_every_rule_can_be_set(rule):
         ("Ruin1swamp", {"walls": 24}, "goals=1 and walls=24 need 25 cells, but a field of 5 x 5 has 24 beside"),
         ("Mytask", {"size": (62, 5)}, "a field may be up to 61 cells wide and, if random, high, not 62"),
         ("CorridorL8g67", {"length": 7}, "goals=[6, 7] must list cells from start=0 to 6, the end of the corridor"),
-        ("CorridorL8g67", {"length": 481}, "length: it should be less than or equal to 480, not 481"),
+        ("CorridorL8g67", {"length": 100_001}, "length: it should be less than or equal to 100000, not 100001"),
         ("MemoryLen", {"length": 0}, "length: it should be greater than "),
         ("MemoryLen", {"task": "memory"}, "task: it should be 'memory_len' or "),
         ("GoalCorridor", {"horizon": 99}, "horizon=99 must be at least length=100, or nobody can reach the goal"),

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import chisquare
 
-from modules.envs.layouts import (
+from modules.envs.worlds.layouts import (
     BATCH,
     FRESH,
     GOAL,
@@ -22,7 +22,7 @@ from modules.envs.layouts import (
     swept,
     to_bits,
 )
-from modules.envs.tour_tasks import TASKS
+from modules.envs.worlds.tour_tasks import TASKS
 from modules.spec import UsageError
 
 NEXT = ((0, -1), (0, 1), (-1, 0), (1, 0))

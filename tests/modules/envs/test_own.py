@@ -84,10 +84,10 @@ def test_running_statistics_are_refused_wherever_they_are(env_id, wrappers, name
 
 def test_statistics_that_stay_as_they_are_are_no_running_ones():
     spec = replace(gym_spec("CartPole-v1"), wrappers=("tests.pipelines.scaled:Fixed",))
-    env = spec.build(2, None)
+    env = spec.build(2)
     env.set_seed(0)
     first = env.reset()[keys.OBSERVATION]
-    plain = gym_spec("CartPole-v1").build(2, None)
+    plain = gym_spec("CartPole-v1").build(2)
     plain.set_seed(0)
     torch.testing.assert_close(first, plain.reset()[keys.OBSERVATION] / 2)
 
@@ -138,37 +138,37 @@ def test_a_file_that_cannot_be_imported_is_one_sentence(text, said, tmp_path, mo
     ids=["reset", "step", "type", "index", "key", "reward"],
 )
 def test_a_first_step_that_cannot_work_is_one_sentence_before_training(space, wrong, said):
-    class Run:
+    class RunConfig:
         video = False
 
     with pytest.raises(UsageError, match=re.sub(r"([\[\](){}])", r"\\\1", said)):
-        list(any_spec(space, wrong=wrong).needs(Run()))
-    assert not list(any_spec(space).needs(Run()))
+        list(any_spec(space, wrong=wrong).needs(RunConfig()))
+    assert not list(any_spec(space).needs(RunConfig()))
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_a_number_that_is_none_names_the_environment_and_where_it_stands(value):
     wrong = {"reward": {2: value}}
-    env = any_spec(Box(0, 1, (2,)), wrong=wrong).build(2, None)
+    env = any_spec(Box(0, 1, (2,)), wrong=wrong).build(2)
     td = env.step(env.reset().set(keys.ACTION, torch.zeros(2, dtype=torch.int64)))["next"]
     with pytest.raises(NonFiniteError, match=rf"Any-v0 gave {value} as its reward \(environment 0 of 2\)"):
         env.step(td.set(keys.ACTION, torch.zeros(2, dtype=torch.int64)))
     wrong = {"observation": {1: np.array([0.5, value])}}
-    env = any_spec(Box(0, 1, (2,)), wrong=wrong).build(2, None)
+    env = any_spec(Box(0, 1, (2,)), wrong=wrong).build(2)
     with pytest.raises(NonFiniteError, match=rf"gave {value} as entry \[1\] of its observation \(environment 0 of 2\)"):
         env.step(env.reset().set(keys.ACTION, torch.zeros(2, dtype=torch.int64)))
     large = np.full(2, np.finfo(np.float32).max, np.float32)  # the sum overflows, no number does
-    env = any_spec(Box(0, 1, (2,)), wrong={"observation": {0: large}}).build(2, None)
+    env = any_spec(Box(0, 1, (2,)), wrong={"observation": {0: large}}).build(2)
     assert env.reset()[keys.OBSERVATION].isfinite().all()
 
 
 def test_an_environment_that_renders_characters_has_a_text_view():
     spec = any_spec(Box(0, 1, (2,))).as_text()
-    env = spec.build(1, None)
+    env = spec.build(1)
     td = env.reset()
     assert spec.text(env) == "step 0"
     env.step(td.set(keys.ACTION, torch.zeros(1, dtype=torch.int64)))
     assert spec.text(env) == "step 1"
     without = gym_spec("CartPole-v1").as_text()
     with pytest.raises(UsageError, match="no text view"):
-        without.text(without.build(1, None))
+        without.text(without.build(1))

@@ -42,7 +42,7 @@ def test_everything_that_is_numbers_becomes_one_vector_in_the_spaces_own_order(s
         np.testing.assert_array_equal(seen.numpy(), expected)
         different |= {row.tobytes() for row in expected}
     assert len(different) > 2
-    env = spec.build(2, None)
+    env = spec.build(2)
     check_env_specs(env, seed=0)
 
 
@@ -141,7 +141,7 @@ def test_keep_selects_from_the_vector_that_a_dict_becomes():
 def test_few_combinations_of_actions_are_numbered_the_last_entry_fastest(actions, expected):
     spec = any_spec(Box(0, 1, (2,)), actions=actions)
     assert spec.spaces().n_actions == len(expected)
-    env = spec.build(len(expected), None)
+    env = spec.build(len(expected))
     env.step(env.reset().set(keys.ACTION, torch.arange(len(expected))))
     taken = [single.taken[0] for single in singles(env)]
     assert [action.tolist() for action in taken] == expected

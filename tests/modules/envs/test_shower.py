@@ -9,11 +9,12 @@ from pydantic import ValidationError
 from torchrl.envs import check_env_specs
 
 from modules import keys
-from modules.envs import gymnasium_ids, shower_picture
+from modules.envs import gymnasium_ids, rendering
 from modules.envs.base import UNCHANGED
-from modules.envs.drawing import ROBOT
-from modules.envs.shower import COLDER, STAY, WARMER, ShowerSpec
-from modules.envs.world import FOUND, HIT
+from modules.envs.rendering import shower as shower_picture
+from modules.envs.rendering.drawing import ROBOT
+from modules.envs.worlds.shower import COLDER, STAY, WARMER, ShowerSpec
+from modules.envs.worlds.world import FOUND, HIT
 from modules.keys import Spaces
 from modules.spec import UsageError
 from tests.modules.envs.contract import assert_a_partial_reset_leaves_what_was_handed_out_alone
@@ -101,7 +102,7 @@ def test_the_bounds_are_what_can_be_reached(observation):
 
 @pytest.mark.parametrize("spec", [shower(), shower(ends="terminated", observation="raw", horizon=7, noise=0)])
 def test_environment_keeps_torchrls_contract(spec):
-    env = spec.build(3, None)
+    env = spec.build(3)
     check_env_specs(env, seed=0)
     td = env.rollout(spec.horizon + 20, break_when_any_done=False)
     ends = td["next", keys.DONE].squeeze(-1)
@@ -129,7 +130,7 @@ def test_every_random_source_follows_the_seed():
     """Starts and drift; neither draws from, nor moves, PyTorch's own generator."""
 
     def episodes(seed):
-        env = shower().build(5, None)
+        env = shower().build(5)
         env.set_seed(seed)
         torch.manual_seed(torch.seed())
         state = torch.get_rng_state()
@@ -178,8 +179,8 @@ def test_texts_and_pictures():
     lines = []
     for action, colour in ((WARMER, FOUND), (WARMER, FOUND), (STAY, HIT)):
         state, *_ = world.step(state, torch.tensor([action]))
-        lines.append(world.text(state, 0).splitlines())
-        picture = world.picture(state, 0)
+        lines.append(rendering.text(world, state, 0).splitlines())
+        picture = rendering.picture(world, state, 0)
         sizes.add(picture.shape)
         assert [picture.dtype, picture.shape[0] % 2, picture.shape[1] % 2] == [np.uint8, 0, 0]
         assert [(picture == ROBOT[shown]).all(-1).any() for shown in (FOUND, HIT)] == [colour == FOUND, colour == HIT]
@@ -187,9 +188,9 @@ def test_texts_and_pictures():
     assert lines[0] == ["30 .......=>=....... 46", "38 degrees, time 1 of 3, paid 1"]
     assert lines[2] == ["30 .......===.^..... 46", "41 degrees, time 3 of 3, cost 1"]
     beyond = {**state, "temperature": torch.tensor([99])}
-    assert world.text(beyond, 0).startswith("30 .......===......^ 46\n99 degrees")
-    assert world.picture(beyond, 0).shape in sizes
-    assert max(shower(start=(0, 100)).world().picture(state, 0).shape) <= 700
+    assert rendering.text(world, beyond, 0).startswith("30 .......===......^ 46\n99 degrees")
+    assert rendering.picture(world, beyond, 0).shape in sizes
+    assert max(rendering.picture(shower(start=(0, 100)).world(), state, 0).shape) <= 700
 
 
 def test_the_docs_have_its_picture(tmp_path):

@@ -5,7 +5,7 @@ from functools import cache
 import pytest
 import torch
 
-from modules.envs.shower import COLDER, STAY, WARMER
+from modules.envs.worlds.shower import COLDER, STAY, WARMER
 from tests.modules.envs.test_shower import shower
 
 FIRST, LAST = -100, 180  # degrees; nobody gets further than −85 or 161

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from modules.envs.tiny import DECK, SUITS
+from modules.envs.worlds.tiny import DECK, SUITS
 from tests.modules.envs.test_tiny import cards, chain, starts, tmaze
 
 

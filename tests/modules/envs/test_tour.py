@@ -7,9 +7,9 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from modules.envs.layouts import GOAL
-from modules.envs.tour_tasks import TASKS, Task
-from modules.envs.world import FOUND, HIT, NOTHING
+from modules.envs.worlds.layouts import GOAL
+from modules.envs.worlds.tour_tasks import TASKS, Task
+from modules.envs.worlds.world import FOUND, HIT, NOTHING
 from modules.spec import UsageError
 from tests.modules.envs.optimum import tour_spec
 

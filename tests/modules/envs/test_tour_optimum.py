@@ -5,8 +5,8 @@ from itertools import product
 import pytest
 import torch
 
-from modules.envs.tour import Tour
-from modules.envs.world import State
+from modules.envs.worlds.tour import Tour
+from modules.envs.worlds.world import State
 from tests.modules.envs.optimum import UNIT, best_reactive, optima, optimum, tour_spec
 
 

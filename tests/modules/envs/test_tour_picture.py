@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 import torch
 
+from modules.envs import rendering
 from modules.envs.base import UNCHANGED
-from modules.envs.drawing import CELLS, FREE, INK, ROBOT
-from modules.envs.tour import Tour, TourSpec
-from modules.envs.tour_picture import PANEL, scene, write_all
-from modules.envs.tour_tasks import TASKS
-from modules.envs.world import FOUND, HIT, NOTHING
+from modules.envs.rendering.drawing import CELLS, FREE, INK, ROBOT
+from modules.envs.rendering.tour import PANEL, scene, write_all
+from modules.envs.worlds.tour import Tour, TourSpec
+from modules.envs.worlds.tour_tasks import TASKS
+from modules.envs.worlds.world import FOUND, HIT, NOTHING
 from modules.spec import UsageError
 from tests.modules.builders import gym_spec
 
@@ -51,7 +52,7 @@ def disc(picture, x, y, size, heading, panel=0):
 def test_text_shows_the_map_beside_the_window():
     """Left goal visited and back at the start; the agent sees no difference between the two goals."""
     world = tour("tmaze_both")
-    assert world.text(played(world, FORWARD, FORWARD, LEFT, FORWARD, FORWARD), 0).splitlines() == [
+    assert rendering.text(world, played(world, FORWARD, FORWARD, LEFT, FORWARD, FORWARD), 0).splitlines() == [
         "#####   #######",
         "g...G   #G...G#",
         "##.##   ###.###",
@@ -66,7 +67,7 @@ def test_text_shows_the_map_beside_the_window():
 def test_text_turns_the_window_with_the_robot_and_forgets_erased_goals():
     world = tour("silent_ruin")  # by the right column and the top row onto the upper goal, looking left
     way = (FORWARD, LEFT, FORWARD, RIGHT, FORWARD, FORWARD, FORWARD, LEFT, FORWARD)
-    assert world.text(played(world, *way), 0).splitlines() == [
+    assert rendering.text(world, played(world, *way), 0).splitlines() == [
         "##<..   ..###",
         ".#..#   G####",
         ".G..#   ..^##",
@@ -74,23 +75,23 @@ def test_text_turns_the_window_with_the_robot_and_forgets_erased_goals():
         "#....   ##.##",
         "time 9 of 25, goals left 1",
     ]
-    assert world.text(played(world, *way, FORWARD, LEFT, LEFT, FORWARD), 0).splitlines()[0][:5] == "##.>."
+    assert rendering.text(world, played(world, *way, FORWARD, LEFT, LEFT, FORWARD), 0).splitlines()[0][:5] == "##.>."
 
 
 def test_hidden_goals_show_nowhere():
     world = tour("tmaze_either")
     before, after = played(world, FORWARD), played(world, FORWARD, LEFT)
-    assert "G" in world.text(before, 0)
-    assert not {"G", "g"} & set(world.text(after, 0).splitlines()[0])
+    assert "G" in rendering.text(world, before, 0)
+    assert not {"G", "g"} & set(rendering.text(world, after, 0).splitlines()[0])
     assert not any((grid == "G").any() for grid in (scene(world, after, 0).field, *scene(world, after, 0).views))
-    drawn = world.picture(after, 0).reshape(-1, 3)
+    drawn = rendering.picture(world, after, 0).reshape(-1, 3)
     assert not (drawn == CELLS["G"]).all(1).any()
-    assert (world.picture(before, 0).reshape(-1, 3) == CELLS["G"]).all(1).any()
+    assert (rendering.picture(world, before, 0).reshape(-1, 3) == CELLS["G"]).all(1).any()
 
 
 def test_picture_tells_walls_goals_and_visited_goals_apart():
     world = tour("tmaze_both")
-    picture = world.picture(played(world, FORWARD, FORWARD, LEFT, FORWARD, FORWARD), 0)
+    picture = rendering.picture(world, played(world, FORWARD, FORWARD, LEFT, FORWARD, FORWARD), 0)
     assert [cell(picture, x, 1, 5) for x in (0, 1, 4)] == [CELLS["g"], FREE, CELLS["G"]]
     assert cell(picture, 0, 0, 5) == CELLS["#"]
     # The agent's window: goals, both alike, then walls; the two panels do not mix.
@@ -111,7 +112,7 @@ def test_picture_tells_walls_goals_and_visited_goals_apart():
 )
 def test_the_robots_colour_is_what_it_just_did(actions, event, at, heading):
     world = tour("tmaze_both")
-    picture = world.picture(played(world, *actions), 0)
+    picture = rendering.picture(world, played(world, *actions), 0)
     assert disc(picture, *at, 5, heading) == ROBOT[event]
     assert disc(picture, 3, 3, 7, 0, panel=1) == ROBOT[event]  # in the window it always looks up
 
@@ -122,29 +123,29 @@ def test_every_episode_has_pictures_of_one_even_size(task):
     torch.manual_seed(0)
     state, sizes = world.start(3), set()
     for _ in range(12):
-        sizes |= {world.picture(state, n).shape for n in range(3)}
-        world.text(state, 0)
+        sizes |= {rendering.picture(world, state, n).shape for n in range(3)}
+        rendering.text(world, state, 0)
         state, *_ = world.step(state, torch.randint(3, (3,)))
     assert len(sizes) == 1
     height, width, colours = sizes.pop()
     assert [height % 2, width % 2, colours] == [0, 0, 3]
-    assert world.picture(state, 0).dtype == np.uint8
+    assert rendering.picture(world, state, 0).dtype == np.uint8
 
 
 def test_field_that_is_no_square_and_larger_than_a_panel():
     rows = ("S.", *[".."] * 198, ".G")
     world = TourSpec(**(settings("tmaze_both") | {"maps": (rows,), "sight": 1})).world()
-    picture = world.picture(world.start(1), 0)
+    picture = rendering.picture(world, world.start(1), 0)
     assert picture.shape[0] % 2 == picture.shape[1] % 2 == 0
     assert (picture == CELLS["G"]).all(-1).any()
-    assert world.text(world.start(1), 0).splitlines()[0] == "^.   ###"
+    assert rendering.text(world, world.start(1), 0).splitlines()[0] == "^.   ###"
 
 
 def test_each_episode_has_its_own_picture():
     world = tour("many_swamp")
     state = world.start(2)
-    assert world.text(state, 0) != world.text(state, 1)
-    assert (world.picture(state, 0) != world.picture(state, 1)).any()
+    assert rendering.text(world, state, 0) != rendering.text(world, state, 1)
+    assert (rendering.picture(world, state, 0) != rendering.picture(world, state, 1)).any()
 
 
 def settings(task):
@@ -154,18 +155,18 @@ def settings(task):
 
 def test_environments_show_their_first_episode():
     spec = TourSpec(**settings("many_swamp"))
-    env = spec.build(2, None)
+    env = spec.build(2)
     env.set_seed(1)
     env.reset()
     base = env.base_env
-    assert spec.text(env) == base.world.text(base.state, 0)
-    np.testing.assert_array_equal(spec.picture(env), base.world.picture(base.state, 0))
+    assert spec.text(env) == rendering.text(base.world, base.state, 0)
+    np.testing.assert_array_equal(spec.picture(env), rendering.picture(base.world, base.state, 0))
 
 
 def test_other_environments_have_no_text():
     spec = gym_spec("CartPole-v1")
     with pytest.raises(UsageError, match="no text view; use video=true"):
-        spec.text(spec.build(1, None))
+        spec.text(spec.build(1))
 
 
 def test_docs_have_todays_pictures(tmp_path):
@@ -173,4 +174,4 @@ def test_docs_have_todays_pictures(tmp_path):
     assert {path.stem for path in tmp_path.glob("*.png")} == set(TASKS)
     for task in TASKS:
         ours, theirs = (cv2.imread(str(folder / f"{task}.png")) for folder in (tmp_path, DOCS))
-        np.testing.assert_array_equal(ours, theirs, err_msg="run python -m modules.envs.tour_picture")
+        np.testing.assert_array_equal(ours, theirs, err_msg="run python -m modules.envs.rendering.tour")

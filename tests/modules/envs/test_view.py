@@ -8,9 +8,9 @@ import torch
 from modules import keys
 from modules.callbacks.visits import Visits
 from modules.envs.base import UNCHANGED
-from modules.envs.explore import GoalCorridorSpec
-from pipelines.command import configured
-from pipelines.schema import read
+from modules.envs.worlds.explore import GoalCorridorSpec
+from pipelines.config.composing import configured
+from pipelines.config.schema import read
 from tests.modules.builders import gym_spec
 
 LENGTH, STEPS, ENVS = 3, 80, 2
@@ -20,7 +20,7 @@ KINDS = {"gym": gym_spec("CartPole-v1", keep=(0, 2)), "world": CORRIDOR}
 
 def episodes(spec):
     """Act at random, always alike: observations [STEPS + 1, N, *shape], rewards, returns, and where episodes begin."""
-    env = spec.build(ENVS, None)
+    env = spec.build(ENVS)
     env.set_seed(0)
     torch.manual_seed(0)
     now, found = env.reset(), []

@@ -5,7 +5,7 @@ from tensordict import TensorDict
 from torch import Tensor
 
 from modules import keys
-from modules.intrinsic.parts import DescentSpec
+from modules.intrinsic.parts import AuxiliaryOptimizerSpec
 from modules.keys import Spaces
 from modules.networks.torsos import ConvSpec, MlpSpec
 
@@ -25,10 +25,10 @@ CONV = ConvSpec(
 )
 
 
-def descent(**changes) -> DescentSpec:
+def descent(**changes) -> AuxiliaryOptimizerSpec:
     """NGU's numbers, faster."""
     numbers = {"lr": 3e-3, "eps": 1e-4, "betas": (0.9, 0.999), "weight_decay": 0.0, "max_grad_norm": 40.0}
-    return DescentSpec(**(numbers | changes))
+    return AuxiliaryOptimizerSpec(**(numbers | changes))
 
 
 def make_rows(observation: Tensor, action: Tensor, mask: Tensor | None = None) -> TensorDict:

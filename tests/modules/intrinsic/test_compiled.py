@@ -7,7 +7,7 @@ from numba import njit
 from numba.core.caching import CacheImpl
 
 from modules.intrinsic.compiled import compiled, merge, nearest, remember, rewards, whitened
-from modules.intrinsic.memory import nearest_by_torch, remember_by_torch
+from modules.intrinsic.episodic_memory import nearest_by_torch, remember_by_torch
 
 ROWS, HELD = np.array([0, 2, 3]), np.array([0, 2, 9])
 WRITTEN = np.array([0, 5, 2, 9 + 4])  # of the four rows; the last one's ring is full

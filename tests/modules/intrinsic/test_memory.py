@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from modules.intrinsic.memory import EpisodicMemory, EpisodicSpec
+from modules.intrinsic.episodic_memory import EpisodicMemory, EpisodicSpec
 from modules.spec import UsageError
 
 CPU = torch.device("cpu")

@@ -4,14 +4,13 @@ import copy
 
 import pytest
 import torch
-from torchrl.envs import Compose
 
 from modules import keys
 from modules.collect import SyncSpec
-from modules.intrinsic import EpisodicNoveltySpec, IntrinsicReward, NguSpec, RndSpec
+from modules.intrinsic import EpisodicNoveltySpec, IntrinsicRewardTransform, NguSpec, RndSpec
 from modules.intrinsic.embedding import InverseDynamicsSpec, RandomEmbeddingSpec
-from modules.intrinsic.memory import EpisodicSpec
-from modules.intrinsic.parts import DescentSpec
+from modules.intrinsic.episodic_memory import EpisodicSpec
+from modules.intrinsic.parts import AuxiliaryOptimizerSpec
 from modules.intrinsic.rnd import DistillationSpec
 from modules.keys import Spaces
 from modules.networks.torsos import MlpSpec
@@ -30,7 +29,7 @@ LIFELONG = DistillationSpec(
     max_alpha=5.0,
     error_horizon=0,
     last_frames=5,
-    descent=DescentSpec(lr=1e-3, eps=1e-8, betas=(0.9, 0.999), weight_decay=0.0, max_grad_norm=40.0),
+    descent=AuxiliaryOptimizerSpec(lr=1e-3, eps=1e-8, betas=(0.9, 0.999), weight_decay=0.0, max_grad_norm=40.0),
 )
 EMBEDDING = RandomEmbeddingSpec(torso=TORSO, features=4)
 SPECS = {
@@ -40,9 +39,9 @@ SPECS = {
 }
 
 
-def play(bonus, after_each=lambda: None):
+def play(intrinsic_reward, after_each=lambda: None):
     """Collect with environments whose episodes take 1 and 10 steps, so resets are partial; [N, S] steps."""
-    env = gym_spec("tests.modules.builders:Parity-v0").build(ENVS, Compose([IntrinsicReward(bonus)]))
+    env = gym_spec("tests.modules.builders:Parity-v0").build(ENVS, [IntrinsicRewardTransform(intrinsic_reward)])
     collection = SyncSpec(num_envs=ENVS, steps=STEPS).build(env, always(0))
     collection.restart(0)
     batches = []
@@ -56,8 +55,8 @@ def play(bonus, after_each=lambda: None):
 def test_the_action_that_led_to_a_state_is_rewarded_and_each_episode_starts_afresh():
     """Against a memory per environment that is fed by hand, whole episodes at a time."""
     torch.manual_seed(0)
-    curiosity = SPECS["episodic"].build(SPACES, CPU)
-    batch = play(curiosity.acting(ENVS))
+    intrinsic_model = SPECS["episodic"].build(SPACES, CPU)
+    batch = play(intrinsic_model.acting(ENVS))
     expected = torch.zeros(ENVS, STEPS * BATCHES, 1)
     for env in range(ENVS):
         memory = MEMORY.build(1, 4, CPU)
@@ -65,8 +64,8 @@ def test_the_action_that_led_to_a_state_is_rewarded_and_each_episode_starts_afre
             step = batch[env, t]
             if step[keys.IS_INIT]:
                 memory.reset(torch.tensor([True]))
-                memory.query_and_add(curiosity.embedding.network(step[keys.OBSERVATION][None]))
-            arrived = curiosity.embedding.network(step["next", keys.OBSERVATION][None])
+                memory.query_and_add(intrinsic_model.embedding.network(step[keys.OBSERVATION][None]))
+            arrived = intrinsic_model.embedding.network(step["next", keys.OBSERVATION][None])
             expected[env, t] = 0.5 * memory.query_and_add(arrived)
     torch.testing.assert_close(batch["next", keys.INTRINSIC], expected, rtol=1e-4, atol=1e-6)
     assert batch["next", keys.DONE].sum(1).squeeze(-1).tolist() in ([35, 3, 35, 3], [3, 35, 3, 35])
@@ -77,8 +76,8 @@ def test_an_environment_renews_its_embedding_when_its_own_episode_starts():
     """Weights that change with each batch, against one memory and one copy of them per environment."""
     torch.manual_seed(0)
     embedding = InverseDynamicsSpec(torso=TORSO, features=4, hidden=5, last_frames=5, descent=LIFELONG.descent)
-    curiosity = EpisodicNoveltySpec(scale=0.5, embedding=embedding, memory=MEMORY).build(SPACES, CPU)
-    newest, versions = curiosity.embedding.network, []
+    intrinsic_model = EpisodicNoveltySpec(scale=0.5, embedding=embedding, memory=MEMORY).build(SPACES, CPU)
+    newest, versions = intrinsic_model.embedding.network, []
 
     def learn():
         versions.append(copy.deepcopy(newest))
@@ -86,7 +85,7 @@ def test_an_environment_renews_its_embedding_when_its_own_episode_starts():
             for p in newest.parameters():
                 p.add_(torch.randn(p.shape))
 
-    batch = play(curiosity.acting(ENVS), after_each=learn)
+    batch = play(intrinsic_model.acting(ENVS), after_each=learn)
     expected = torch.zeros(ENVS, STEPS * BATCHES, 1)
     for env in range(ENVS):
         memory, mine = MEMORY.build(1, 4, CPU), versions[0]
@@ -102,35 +101,35 @@ def test_an_environment_renews_its_embedding_when_its_own_episode_starts():
 
 @pytest.mark.parametrize("name", SPECS)
 def test_sums_start_with_the_episode_and_means_are_those_of_the_steps(name):
-    bonus = SPECS[name].build(SPACES, CPU).acting(ENVS)
-    bonus.measures()
-    batch = play(bonus)
+    intrinsic_reward = SPECS[name].build(SPACES, CPU).acting(ENVS)
+    intrinsic_reward.measures()
+    batch = play(intrinsic_reward)
     reward = batch["next", keys.INTRINSIC]
     running = torch.zeros(ENVS, 1, dtype=torch.float64)
     for t in range(batch.shape[1]):
         running = torch.where(batch[keys.IS_INIT][:, t], 0, running) + reward[:, t]
         torch.testing.assert_close(batch["next", keys.INTRINSIC_RETURN][:, t], running)
-    measures = bonus.measures()
+    measures = intrinsic_reward.measures()
     assert measures["intrinsic/reward_mean"] == pytest.approx(reward.mean().item(), rel=1e-5)
     parts = {"episodic": {"episodic"}, "ngu": {"episodic", "alpha"}, "rnd": set()}[name]
     assert measures.keys() == {f"intrinsic/{part}_mean" for part in {"reward", *parts}}
-    assert bonus.measures() == {}
+    assert intrinsic_reward.measures() == {}
 
 
 def test_both_parts_multiply():
-    bonus = SPECS["ngu"].build(SPACES, CPU).acting(1)
+    intrinsic_reward = SPECS["ngu"].build(SPACES, CPU).acting(1)
     for step in range(20):
         observation = torch.randn(1, 2) * (1 + step)
-        reward = bonus.reward(observation)
-        parts = bonus.measures()
+        reward = intrinsic_reward.reward(observation)
+        parts = intrinsic_reward.measures()
         product = 0.5 * parts["intrinsic/episodic_mean"] * parts["intrinsic/alpha_mean"]
         assert reward.item() == pytest.approx(product, rel=1e-5)
     assert parts["intrinsic/alpha_mean"] > 1
 
 
 def test_a_copy_takes_over_the_mean_distances_and_leaves_the_original_alone():
-    curiosity = SPECS["ngu"].build(SPACES, CPU)
-    mine, other = curiosity.acting(2), curiosity.acting(3)
+    intrinsic_model = SPECS["ngu"].build(SPACES, CPU)
+    mine, other = intrinsic_model.acting(2), intrinsic_model.acting(3)
     for _ in range(6):
         mine.reward(torch.randn(2, 2))
     before = mine.state_dict()
@@ -147,9 +146,9 @@ def test_a_copy_takes_over_the_mean_distances_and_leaves_the_original_alone():
 
 def test_the_error_alone_is_measured_in_its_own_deviations():
     lifelong = SPECS["rnd"].build(SPACES, CPU).lifelong
-    assert lifelong.bonus(torch.ones(3, 2)).tolist() == [0, 0, 0]  # all errors are equal
+    assert lifelong.intrinsic_reward(torch.ones(3, 2)).tolist() == [0, 0, 0]  # all errors are equal
     observation = torch.randn(50, 2)
-    found = lifelong.bonus(observation)
+    found = lifelong.intrinsic_reward(observation)
     error = lifelong.error(observation).detach()
     assert lifelong.errors.count == 53
     torch.testing.assert_close(found.double(), error.double() / float(lifelong.errors.std))

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from modules import keys
-from modules.learner import Learner
+from modules.learner.learner import Learner
 from modules.losses.retrace import RetraceSpec
 from tests.modules.builders import MEMORIES, adam, network_spec, q_settings, sharpen
 from tests.modules.losses.family import (

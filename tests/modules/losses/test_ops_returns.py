@@ -35,14 +35,14 @@ def test_reward_to_go_is_the_sum_of_what_comes(steps, gamma, seed):
 
 def test_discounted_by_age_is_no_return():
     mask = tensor([[True, True, True, False]])
-    assert ops.discounted_by_age(tensor([[1.0, 2.0, 4.0, NAN]]), 0.5, mask).tolist() == [[1.0, 1.0, 1.0, 0.0]]
+    assert ops.discounted_reward(tensor([[1.0, 2.0, 4.0, NAN]]), 0.5, mask).tolist() == [[1.0, 1.0, 1.0, 0.0]]
 
 
 def test_a_step_is_compared_with_the_other_rows_at_the_same_step():
     g_t = tensor([[6.0, 5.0, 4.0], [3.0, 1.0, NAN], [0.0, NAN, NAN]])
     mask = tensor([[1, 1, 1], [1, 1, 0], [1, 0, 0]]).bool()
     expected = [[6 - 1.5, 5 - 1, 4], [3 - 3, 1 - 5, 0], [0 - 4.5, 0, 0]]
-    assert ops.less_mean_of_step(g_t, mask).tolist() == expected
+    assert ops.leave_one_out_baseline(g_t, mask).tolist() == expected
 
 
 def test_standardised_steps_have_mean_0_and_deviation_1_and_padding_none():

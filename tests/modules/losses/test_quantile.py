@@ -9,7 +9,7 @@ from torch import tensor
 
 from modules import keys
 from modules.keys import Spaces
-from modules.learner import Learner
+from modules.learner.learner import Learner
 from modules.losses import ops
 from modules.losses.quantile import QuantileLossSpec
 from modules.networks.heads import QuantileSpec

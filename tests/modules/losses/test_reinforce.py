@@ -10,7 +10,7 @@ import torch
 from modules import keys
 from modules.exploration import BoltzmannSpec, EpsGreedySpec, EpsLadderSpec
 from modules.keys import Spaces
-from modules.learner import Learner, NoTarget
+from modules.learner.learner import Learner, NoTarget
 from modules.losses.reinforce import ReinforceSpec
 from tests.modules.builders import MEMORIES, adam, network_spec, plain_info, random_rows, sharpen
 

@@ -10,7 +10,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from modules import keys
-from modules.replay.rows import Layout, RowCutter
+from modules.replay.rows import SequenceBuilder, SequenceSchema
 from modules.replay.sequence import Mirror, SequenceReplay
 from modules.replay.specs import SequenceSpec
 from modules.spec import UsageError
@@ -34,7 +34,7 @@ def twins(rows, **rules):
 
 def play(spec, actions):
     """What the collector makes of actions [N, T] on new environments: a batch [N, T]."""
-    env = spec.build(len(actions), None)
+    env = spec.build(len(actions))
     env.set_seed(0)
     td, steps = env.reset(), []
     for action in actions.unbind(1):
@@ -94,7 +94,7 @@ def test_uniform_layouts_are_as_likely_as_their_mirror_images():
 
 
 def rows_of(batch, length):
-    cutter = RowCutter(Layout(length=length))
+    cutter = SequenceBuilder(SequenceSchema(length=length))
     return torch.cat([cutter.push(batch), cutter.flush()])
 
 

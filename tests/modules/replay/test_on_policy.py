@@ -5,7 +5,7 @@ import torch
 
 from modules import checkpoint, keys
 from modules.replay.on_policy import EpisodeTooLongError, OnPolicyReplay, OnPolicySpec
-from modules.replay.rows import Layout
+from modules.replay.rows import SequenceSchema
 from modules.spec import UsageError
 from tests.modules.builders import STATE, STREAM_STATES, stream
 
@@ -22,7 +22,7 @@ def push(replay, data, width):
     learned = []
     for start in range(0, data.shape[1], width):
         replay.extend(data[:, start : start + width])
-        if replay.updates_owed(width * data.shape[0]) >= 1:
+        if replay.updates_due(width * data.shape[0]) >= 1:
             learned.append(replay.sample())
     return learned
 
@@ -67,14 +67,14 @@ def test_each_episode_is_learned_from_exactly_once():
 def test_nothing_is_owed_until_there_are_enough_and_then_one_update():
     replay = make(batch_rows=3)
     data = stream([[2, 2, 2, 2, 2]])
-    owed = []
+    updates_due = []
     for start in range(0, 8, 2):
         replay.extend(data[:, start : start + 2])
-        owed.append(replay.updates_owed(1000))
-    assert owed == [0, 0, 1, 1]
+        updates_due.append(replay.updates_due(1000))
+    assert updates_due == [0, 0, 1, 1]
     assert len(replay) == 4
     assert len(replay.sample()) == 4
-    assert [len(replay), replay.updates_owed(1000)] == [0, 0]
+    assert [len(replay), replay.updates_due(1000)] == [0, 0]
 
 
 def test_what_a_save_cuts_off_is_dropped_and_what_waits_is_not():
@@ -136,4 +136,4 @@ def test_length_is_the_time_limit_or_said():
     with pytest.raises(UsageError, match=r"replay.length=0 needs an environment with a time limit"):
         open_end.fitted(None)
     assert OnPolicySpec(length=70, batch_rows=2).fitted(None).length == 70
-    assert open_end.layout({}, ()) == Layout(length=0)
+    assert open_end.layout({}, ()) == SequenceSchema(length=0)

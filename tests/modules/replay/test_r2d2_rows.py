@@ -45,7 +45,7 @@ def test_histories_hold_whole_episodes(tmp_path):
     replay = make(tmp_path, length=3, overlap=1, burn_in=2, capacity=60)
     replay.extend(stream([[9, 9, 1], [2, 9, 9]])[:, :18])
     replay.truncate()
-    history = [*replay.histories(200, torch.Generator().manual_seed(0))]
+    history = [*replay.sample_with_prefix(200, torch.Generator().manual_seed(0))]
     last = history[-1]
     assert len(history) == 4  # rows of an episode of 9 steps start at 0, 2, 4 and 6
     assert [len(rows) for rows in history] == sorted(len(rows) for rows in history)
@@ -79,7 +79,7 @@ def test_histories_are_those_of_rows_that_can_be_sampled(tmp_path):
     assert 0 < newest < replay._ring  # so nothing was overwritten
     seen = set()
     for seed in range(20):
-        *_, last = replay.histories(8, torch.Generator().manual_seed(seed))
+        *_, last = replay.sample_with_prefix(8, torch.Generator().manual_seed(seed))
         seen |= set(last[keys.BEFORE].tolist())
     assert {before + 1 for before in seen} == {n for n in range(newest, replay._written) if n % 2}
 

@@ -6,7 +6,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from modules import keys
-from modules.replay.rows import NONE, Layout, RowCutter, narrow
+from modules.replay.rows import NONE, SequenceBuilder, SequenceSchema, narrow
 from tests.modules.builders import STATE, STREAM_SPACES, STREAM_STATES, stream
 
 EPISODES = st.lists(st.lists(st.integers(1, 9), min_size=1, max_size=8), min_size=1, max_size=3)
@@ -14,7 +14,7 @@ EPISODES = st.lists(st.lists(st.integers(1, 9), min_size=1, max_size=8), min_siz
 
 def cut(data, widths, *, length, overlap, burn_in=0):
     """Push `data` in batches of the given widths, the last of which takes the rest; then flush."""
-    cutter = RowCutter(Layout(length=length, overlap=overlap, burn_in=burn_in, states=STREAM_STATES))
+    cutter = SequenceBuilder(SequenceSchema(length=length, overlap=overlap, burn_in=burn_in, states=STREAM_STATES))
     rows = []
     start = 0
     for width in [*widths, data.shape[1]]:
@@ -91,7 +91,7 @@ def test_burn_in_changes_nothing_but_what_is_in_front(episodes, widths, length, 
 
 def test_steps_wait_until_their_row_is_complete():
     data = stream([[9, 9], [4, 9]])
-    cutter = RowCutter(Layout(length=6, states=STREAM_STATES))
+    cutter = SequenceBuilder(SequenceSchema(length=6, states=STREAM_STATES))
     assert cutter.push(data[:, :3]).shape == (0,)
     assert [steps_of(row) for row in cutter.push(data[:, 3:5]).unbind(0)] == [[10_000, 10_001, 10_002, 10_003]]
     assert [steps_of(row) for row in cutter.push(data[:, 5:6]).unbind(0)] == [[0, 1, 2, 3, 4, 5]]
@@ -99,7 +99,7 @@ def test_steps_wait_until_their_row_is_complete():
 
 def test_flush_ends_episodes_and_forgets_them():
     data = stream([[9, 9], [4, 9]])
-    cutter = RowCutter(Layout(length=6, states=STREAM_STATES))
+    cutter = SequenceBuilder(SequenceSchema(length=6, states=STREAM_STATES))
     assert cutter.flush() is None
     cutter.push(data[:, :5])
     tails = cutter.flush()
@@ -163,7 +163,7 @@ def test_rows_do_not_depend_on_the_batches(episodes, widths, length, data):
 def test_rows_follow_the_template(overlap):
     rows = cut(stream([[5, 2, 3]]), [4], length=4, overlap=overlap)
     rows[keys.ACTION] = rows[keys.ACTION].to(narrow(7))  # as the replay does when it stores them
-    template = Layout(length=4, states=STREAM_STATES).template(STREAM_SPACES)
+    template = SequenceSchema(length=4, states=STREAM_STATES).template(STREAM_SPACES)
     assert {k: (v.shape, v.dtype) for k, v in template.items()} == {k: (v.shape[1:], v.dtype) for k, v in rows.items()}
 
 

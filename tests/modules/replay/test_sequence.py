@@ -230,11 +230,11 @@ def test_ring_of_another_schema_is_refused(tmp_path, change):
 @pytest.mark.parametrize("burn_in", [0, 3])
 def test_updates_owed_follow_the_ratio(burn_in, tmp_path):
     replay = make(tmp_path, burn_in=burn_in)
-    assert replay.updates_owed(100) == 0
+    assert replay.updates_due(100) == 0
     fill(replay, range(7))
     assert len(replay) >= BATCH_ROWS
     # Two learned steps for each collected one, in batches of 8 rows of 4 steps; a burn-in is not learned.
-    assert replay.updates_owed(160) == 160 * 2 / 32
+    assert replay.updates_due(160) == 160 * 2 / 32
 
 
 def test_footprint_is_what_the_files_take(tmp_path):

@@ -1,0 +1,113 @@
+"""Measure speed side by side: `python -m benchmarks [SECTION …] [--quick] [--out FILE]`."""
+
+import argparse
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import NoReturn
+
+import torch
+
+from benchmarks.acting import acting
+from benchmarks.dqn import dqn
+from benchmarks.learning import dqnloss, learner, scaling, tutorial
+from benchmarks.measure import Missing, Pace, Table
+from benchmarks.novelty import novelty
+from benchmarks.r2d2 import r2d2
+from benchmarks.replay import replay
+from benchmarks.tour import tour
+from modules.files import refuse_unwritable, write_text
+from modules.spec import UsageError
+from pipelines.config.settings import folder
+from pipelines.console.command import command
+from pipelines.console.output import write
+from pipelines.training.summary import PACKAGES, commit
+
+Section = Callable[[Pace], Iterable[Table | Missing]]
+SECTIONS: Mapping[str, Section] = {
+    section.__name__: section
+    for section in (learner, acting, dqnloss, dqn, replay, r2d2, novelty, scaling, tour, tutorial)
+}
+FULL = Pace(rounds=9, section_s=40, quick=False)
+QUICK = Pace(rounds=3, section_s=3, quick=True)
+PAGE = Path("docs/results/benchmark.md")
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{message}; see --help")
+
+
+def parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Read the command line."""
+    sections = "\n".join(f"  {name:<10}{section.__doc__}" for name, section in SECTIONS.items())
+    parser = _Parser(
+        prog="python -m benchmarks",
+        description=__doc__,
+        epilog=f"sections:\n{sections}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("sections", nargs="*", metavar="SECTION", help="what to measure (default: all)")
+    parser.add_argument("--quick", action="store_true", help="a few seconds per section, for a first look")
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument("--write", action="store_true", help=f"also write the tables to {PAGE}")
+    where.add_argument("--out", type=folder, metavar="FILE", help="also write the tables to FILE")
+    options = parser.parse_args(argv)
+    if unknown := [name for name in options.sections if name not in SECTIONS]:
+        raise UsageError(f"there is no section {unknown[0]!r}; there are {', '.join(SECTIONS)}")
+    return options
+
+
+def conditions(pace: Pace) -> str:
+    """Describe what the figures depend on besides the code."""
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
+    busy = f", load {os.getloadavg()[0]:.1f} at the start" if hasattr(os, "getloadavg") else ""
+    threads = torch.get_num_threads()
+    packages = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
+    return (
+        "# Benchmark\n\n"
+        "Written by `python -m benchmarks`. All sides of a table are measured in turn (A B A B …)\n"
+        "in one process with the process settings of a run. A ratio is the median over the pairs of a round,\n"
+        "with minimum and maximum. Absolute speeds hold for one machine only.\n\n"
+        f"- {os.cpu_count()} CPUs{busy}, {gpu}; {threads} PyTorch threads unless the experiment sets them.\n"
+        f"- Commit {commit() or 'unknown'}.\n"
+        f"- {packages}.\n"
+        f"- {'Quick look: ' if pace.quick else ''}{pace.rounds} rounds, {pace.section_s:g} s per section, "
+        "more where trainings are.\n"
+    )
+
+
+def report(names: Sequence[str], pace: Pace) -> Iterator[str]:
+    """Yield the text of the report piece by piece, as it is measured."""
+    yield conditions(pace)
+    for name in names:
+        yield f"\n## {name}\n\n{SECTIONS[name].__doc__}\n"
+        for item in SECTIONS[name](pace):
+            yield f"\n{item.markdown()}"
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the command.
+
+    Raises:
+        UsageError: a section that does not exist, or a file that cannot be written; nothing is measured then.
+    """
+    options = parse(argv)
+    out = PAGE if options.write else options.out
+    if out is not None:
+        refuse_unwritable(out.parent, "--out")
+        if out.is_dir():
+            raise UsageError(f"--out: {out} is a folder; name a file")
+    pieces = []
+    for piece in report(options.sections or list(SECTIONS), QUICK if options.quick else FULL):
+        pieces.append(piece)
+        write(piece)
+    if out is not None:
+        write_text(out, "".join(pieces))
+
+
+if __name__ == "__main__":
+    with command():
+        main()

@@ -1,0 +1,89 @@
+"""How pictures of the small worlds are drawn: a grid of characters as cells, a robot, the time left."""
+
+from functools import singledispatch
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from modules.envs.worlds.world import FOUND, HIT, NOTHING, State
+
+Colour = tuple[int, int, int]  # red, green, blue
+INK: Colour = (24, 26, 30)
+FREE: Colour = (172, 176, 184)
+BESIDE: Colour = (88, 92, 100)  # where no cell is
+CELLS: dict[str, Colour] = {".": FREE, "#": (48, 52, 60), "G": (32, 84, 204), "g": (150, 192, 244)}
+ROBOT: dict[int, Colour] = {NOTHING: (255, 255, 255), HIT: (222, 44, 36), FOUND: (40, 176, 72)}
+UP, LEFT, DOWN, RIGHT = range(4)  # headings of the robot
+ARROWS = "^<v>"  # the robot in texts, by heading
+AHEAD = ((0, -1), (-1, 0), (0, 1), (1, 0))  # x, y of one cell further, by heading
+GAP, BAR = 12, 12  # pixels: what is between two parts of a picture, height of the bar of the time left; even
+DOCS = Path("docs/tasks")  # where the pictures of the docs lie
+
+
+@singledispatch
+def picture(world: Any, state: State, n: int) -> np.ndarray:
+    """Draw episode `n` of a world, [H, W, 3] of uint8; H and W are even and never change.
+
+    Each world's is registered in its own file here; one of your own by `picture.register`.
+    """
+    del state, n
+    raise NotImplementedError(f"no picture of {type(world).__name__} is registered")
+
+
+@singledispatch
+def text(world: Any, state: State, n: int) -> str:
+    """Write episode `n` in characters; registered likewise."""
+    del state, n
+    raise NotImplementedError(f"no text of {type(world).__name__} is registered")
+
+
+def is_drawn(world: Any) -> bool:
+    """Tell whether there is a picture of this kind of world."""
+    return picture.dispatch(type(world)) is not picture.dispatch(object)
+
+
+def only(state: State, n: int) -> State:
+    """Episode `n` alone."""
+    return {key: value[n : n + 1] for key, value in state.items()}
+
+
+def paint(grid: np.ndarray, edge: int, robot: tuple[int, int] | None, heading: int, event: int) -> np.ndarray:
+    """Draw characters as cells, as large as fits into `edge` pixels, and the robot with its heading."""
+    rows, columns = grid.shape
+    unit = edge // max(rows, columns)
+    image = np.full((rows * unit, columns * unit, 3), INK, np.uint8)
+    for (y, x), cell in np.ndenumerate(grid):
+        image[y * unit : (y + 1) * unit - 1, x * unit : (x + 1) * unit - 1] = CELLS[cell]  # a line stays between cells
+    if robot is not None:
+        centre = np.array(robot) * unit + (unit - 1) / 2
+        ahead = np.array(AHEAD[heading])
+        across = ahead[::-1]
+        nose = [centre + ahead * unit * 0.34, centre + across * unit * 0.16, centre - across * unit * 0.16]
+        middle = (int(centre[0]), int(centre[1]))
+        cv2.circle(image, middle, max(1, int(unit * 0.38)), ROBOT[event], cv2.FILLED)
+        cv2.fillConvexPoly(image, np.rint(nose).astype(np.int32), INK)
+    return image
+
+
+def cells(grid: np.ndarray, edge: int, robot: tuple[int, int] | None, heading: int, event: int) -> np.ndarray:
+    """Paint with cells of an even size, so that the picture's edges are even too."""
+    most = max(grid.shape)
+    unit = max(2, edge // most // 2 * 2)
+    return paint(grid, unit * most, robot, heading, event)
+
+
+def under(image: np.ndarray, left: float) -> np.ndarray:
+    """Put a bar of the time left below a picture."""
+    width = image.shape[1]
+    bar = np.full((BAR, width, 3), INK, np.uint8)
+    bar[:, : round(width * left)] = CELLS["g"]
+    return np.concatenate((image, np.full((GAP, width, 3), BESIDE, np.uint8), bar))
+
+
+def save(folder: Path, name: str, picture: np.ndarray) -> None:
+    """Write a picture [H, W, 3] as `folder`/`name`.png."""
+    folder.mkdir(parents=True, exist_ok=True)
+    image = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
+    cv2.imwrite(str(folder / f"{name}.png"), image, [cv2.IMWRITE_PNG_COMPRESSION, 9])

@@ -1,0 +1,1 @@
+"""Small worlds as pure functions on tensors."""

@@ -1,0 +1,1 @@
+"""The learner, and how stale what it learns from is."""

@@ -1,0 +1,115 @@
+"""What the loop knows of a meta-controller."""
+
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, ClassVar
+
+from torch import Tensor
+
+from modules.meta_controller.arms import Arms, ArmsSpec
+from modules.spec import Spec
+
+
+class MetaController:
+    """E controllers over the same n arms, one per environment; each learns from its own environment's episodes.
+
+    Attributes:
+        tries: of an evaluator, episodes to be played inside `trying` before each evaluation.
+    """
+
+    tries: int = 0
+
+    def trying(self) -> AbstractContextManager[None]:
+        """Episodes inside are there to learn from; an evaluator that does gives the best arm outside."""
+        return nullcontext()
+
+    def choose(self, which: Tensor) -> Tensor:
+        """Choose the arm of the next episode of each controller in `which`, [m], none twice → [m], int64, on CPU."""
+        raise NotImplementedError
+
+    def update(self, which: Tensor, arms: Tensor, returns: Tensor) -> None:
+        """Take note of one finished episode of each controller in `which`.
+
+        Args:
+            which: controllers, [m], none twice.
+            arms: the arm of each episode, [m].
+            returns: its undiscounted extrinsic return, [m].
+
+        Raises:
+            ValueError: a controller is named twice, an arm does not exist, a return is not finite or the shapes
+                differ; nothing has changed.
+        """
+        raise NotImplementedError
+
+    def greedy(self) -> int:
+        """Return the best arm by what is remembered."""
+        raise NotImplementedError
+
+    def state_dict(self) -> dict[str, Any]:
+        """What the next choices depend on."""
+        raise NotImplementedError
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go back to where `state_dict` was taken: the same choices follow.
+
+        Raises:
+            ValueError: the state is that of other controllers, arms or windows; nothing has changed.
+        """
+        raise NotImplementedError
+
+
+class MetaControllerSpec(Spec):
+    """Settings of a meta-controller; `single` says that there is no family, but one policy."""
+
+    single: ClassVar[bool] = False
+
+    def table(self, gamma: float) -> Arms:
+        """Make the table of arms; `gamma` is the loss's own, for the option that brings none."""
+        raise NotImplementedError
+
+    def build(self, controllers: int, *, seed: int) -> MetaController:
+        """Make as many controllers as there are environments, with a random stream of their own."""
+        raise NotImplementedError
+
+    def build_evaluation_bandit(self, environments: int, *, seed: int) -> MetaController:
+        """Make what chooses the arm of evaluations."""
+        raise NotImplementedError
+
+
+class PolicyFamilySpec(MetaControllerSpec):
+    """Settings of a meta-controller of several arms."""
+
+    arms: ArmsSpec
+
+    def table(self, gamma: float) -> Arms:
+        """Make the table of arms, which have discounts of their own."""
+        del gamma
+        return self.arms.build()
+
+
+def refuse_twice(which: Tensor) -> None:
+    """Raise `ValueError` if a controller is named twice: its environment is in one episode at a time."""
+    if len(which.unique()) < len(which):
+        raise ValueError(f"a controller is named twice: {which.tolist()}")
+
+
+def refuse_impossible(which: Tensor, arms: Tensor, returns: Tensor, n: int) -> None:
+    """Raise `ValueError` for episodes that cannot have been: see `MetaController.update`."""
+    if not which.shape == arms.shape == returns.shape:
+        raise ValueError(
+            f"{list(arms.shape)} arms and {list(returns.shape)} returns for {list(which.shape)} controllers"
+        )
+    refuse_twice(which)
+    if not ((arms >= 0) & (arms < n)).all():
+        raise ValueError(f"arms must be 0 to {n - 1}, not {arms.tolist()}")
+    if not returns.isfinite().all():
+        raise ValueError(f"returns must be finite, not {returns.tolist()}")
+
+
+def load(mine: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
+    """Copy the tensors of `state` into those of the same names; raise `ValueError` before if one does not fit."""
+    for name, tensor in mine.items():
+        if state[name].shape != tensor.shape:
+            raise ValueError(f"a meta-controller's {name} {list(state[name].shape)} do not fit {list(tensor.shape)}")
+    for name, tensor in mine.items():
+        tensor.copy_(state[name])

@@ -1,0 +1,160 @@
+"""Meta-controllers that learn nothing: one arm only, arms drawn uniformly, and an arm for life."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import torch
+from pydantic import InstanceOf
+from torch import Tensor
+
+from modules.meta_controller.arms import Arms, ArmsSpec
+from modules.meta_controller.base import MetaController, MetaControllerSpec, PolicyFamilySpec, refuse_twice
+from modules.spec import spec
+from modules.stateful import Stateful
+
+
+@spec
+class NoneSpec(MetaControllerSpec):
+    """One policy: one arm without intrinsic reward, and the loss's own discount."""
+
+    single = True
+
+    def table(self, gamma: float) -> Arms:
+        """One arm: β = 0 and `gamma`."""
+        return Arms(beta=torch.zeros(1), gamma=torch.full((1,), gamma))
+
+    def build(self, controllers: int, *, seed: int) -> "FixedArm":
+        """Make the controllers; nothing is drawn."""
+        del controllers, seed
+        return FixedArm()
+
+    def build_evaluation_bandit(self, environments: int, *, seed: int) -> "FixedArm":
+        """The only arm."""
+        del environments, seed
+        return FixedArm()
+
+
+class FixedArm(Stateful, MetaController):
+    """The same arm in every episode; remembers nothing."""
+
+    def __init__(self, arm: int = 0) -> None:
+        self.arm = arm
+
+    def choose(self, which: Tensor) -> Tensor:
+        """The arm."""
+        return torch.full((len(which),), self.arm)
+
+    def update(self, which: Tensor, arms: Tensor, returns: Tensor) -> None:
+        """Nothing to learn from them."""
+        del which, arms, returns
+
+    def greedy(self) -> int:
+        """The arm."""
+        return self.arm
+
+
+@spec
+class UniformSpec(PolicyFamilySpec):
+    """An arm drawn uniformly for each episode.
+
+    Source: NGU, as Agent57 describes it; NGU's own algorithm is `FixedPerActorSpec`.
+
+    Attributes:
+        arms: the family of policies.
+    """
+
+    arms: InstanceOf[ArmsSpec]
+
+    def build(self, controllers: int, *, seed: int) -> "UniformArms":
+        """Make the controllers, with a random stream of their own."""
+        del controllers
+        return UniformArms(n=self.arms.n, seed=seed)
+
+    def build_evaluation_bandit(self, environments: int, *, seed: int) -> "FixedArm":
+        """Arm 0, the one that exploits."""
+        del environments, seed
+        return FixedArm()
+
+
+class UniformArms(MetaController):
+    """Every arm is as likely as any other, whatever it brought in."""
+
+    def __init__(self, *, n: int, seed: int) -> None:
+        self.generator = torch.Generator().manual_seed(seed)
+        self._n = n
+
+    def choose(self, which: Tensor) -> Tensor:
+        """Draw an arm for each controller."""
+        refuse_twice(which)
+        return torch.randint(self._n, (len(which),), generator=self.generator)
+
+    def update(self, which: Tensor, arms: Tensor, returns: Tensor) -> None:
+        """Nothing to learn from them."""
+        del which, arms, returns
+
+    def greedy(self) -> int:
+        """Arm 0, the one that exploits."""
+        return 0
+
+    def state_dict(self) -> dict[str, Any]:
+        """What the next draws depend on."""
+        return {"generator": self.generator.get_state()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go back to where `state_dict` was taken."""
+        self.generator.set_state(state["generator"])
+
+
+@spec
+class FixedPerActorSpec(PolicyFamilySpec):
+    """An arm for each environment, which it keeps for life.
+
+    Source: NGU, appendix A, where actor j has arm j mod N − 1, so that as printed nobody plays the last one; here it is
+    j mod N. Deviation: fewer environments than arms are spread evenly from the first arm to the last, as the ladder of
+    ε is; by j mod N they would leave out the curious ones.
+
+    Attributes:
+        arms: the family of policies.
+    """
+
+    arms: InstanceOf[ArmsSpec]
+
+    def needs(self, run: Any) -> Iterator[str]:
+        """Somebody must be curious."""
+        if run.collector.total_envs == 1 < self.arms.n:
+            yield (
+                f"collector.num_envs=1 has one environment, which meta=fixed_per_actor would let play arm 0 of "
+                f"meta.arms.n={self.arms.n} for life, without novelty: use more environments, or meta=uniform"
+            )
+
+    def build(self, controllers: int, *, seed: int) -> "ArmPerActor":
+        """Make the controllers; nothing is drawn."""
+        del seed
+        return ArmPerActor(n=self.arms.n, controllers=controllers)
+
+    def build_evaluation_bandit(self, environments: int, *, seed: int) -> FixedArm:
+        """Arm 0, the one that exploits."""
+        del environments, seed
+        return FixedArm()
+
+
+class ArmPerActor(Stateful, MetaController):
+    """Each environment has one arm; remembers nothing."""
+
+    def __init__(self, *, n: int, controllers: int) -> None:
+        actor = torch.arange(controllers)
+        spread = (actor * (n - 1) / max(1, controllers - 1)).round().long()
+        self._arms = actor % n if controllers >= n else spread
+
+    def choose(self, which: Tensor) -> Tensor:
+        """The arms of these environments."""
+        refuse_twice(which)
+        return self._arms[which.cpu()]
+
+    def update(self, which: Tensor, arms: Tensor, returns: Tensor) -> None:
+        """Nothing to learn from them."""
+        del which, arms, returns
+
+    def greedy(self) -> int:
+        """Arm 0, the one that exploits."""
+        return 0

@@ -1,0 +1,1 @@
+"""A policy outside training: its environments, evaluations, and how it is loaded."""

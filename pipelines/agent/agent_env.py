@@ -1,0 +1,55 @@
+"""Environments of a run with everything around them: arm, intrinsic reward, recurrent state, previous step."""
+
+from dataclasses import dataclass
+
+import torch
+from torchrl.envs import Transform, TransformedEnv
+
+from modules.envs.base import LastStep
+from modules.intrinsic import IntrinsicModel, IntrinsicReward, IntrinsicRewardTransform
+from modules.meta_controller import ArmPerEpisode, MetaController
+from pipelines.config.schema import RunConfig
+
+CPU = torch.device("cpu")  # where environments and what surrounds them live
+
+
+@dataclass(frozen=True, kw_only=True)
+class AgentEnv:
+    """What novelty and family add to environments that step together.
+
+    `max_steps` is where their episodes are cut off whatever the environment says; None for training's, which may go on.
+    """
+
+    run: RunConfig
+    intrinsic_reward: IntrinsicReward
+    meta: MetaController
+    max_steps: int | None
+
+    def transforms(self) -> list[Transform]:
+        """Make the transforms, in the order in which they read each other."""
+        run = self.run
+        last = [] if self.max_steps is None else [LastStep(self.max_steps, "eval_max_steps")]
+        arm = [] if run.meta.single else [ArmPerEpisode(self.meta, run.spaces.n_arms)]
+        novelty = [IntrinsicRewardTransform(self.intrinsic_reward)] if run.intrinsic.rewards else []
+        return [*last, *arm, *novelty, *run.network.transforms()]
+
+    def build(self, num_envs: int, *, video: bool = False) -> TransformedEnv:
+        """Make the environments."""
+        return self.run.env.build(num_envs, self.transforms(), video=video)
+
+
+def evaluation_env(
+    run: RunConfig, intrinsic_model: IntrinsicModel, num_envs: int, *, like: IntrinsicReward, meta: MetaController
+) -> AgentEnv:
+    """Make those of an evaluation: an arm of its own, and a bonus only as an input to the network.
+
+    Args:
+        run: of the policy.
+        intrinsic_model: what the bonus is made by; its statistics go on with what is seen here.
+        num_envs: environments that step together.
+        like: bonus whose running statistics to begin with.
+        meta: says which arm acts.
+    """
+    intrinsic_reward = intrinsic_model.acting(num_envs)
+    intrinsic_reward.adopt(like)
+    return AgentEnv(run=run, intrinsic_reward=intrinsic_reward, meta=meta, max_steps=run.eval_max_steps)

@@ -1,0 +1,154 @@
+"""What an environment gives to plain Gymnasium, and what its network sees of that."""
+
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from typing import Any
+
+import cv2
+import gymnasium
+import numpy as np
+import torch
+from gymnasium import spaces
+from gymnasium.vector.utils import batch_space, iterate
+
+from modules.envs.base import EnvSpec
+from modules.envs.fit import flattened
+from modules.envs.frames import rgb
+from modules.envs.gym import GymSpec, make_one
+from modules.envs.gym_spaces import as_box, numbering, reading, wrappers_named
+from modules.envs.pixels import PixelsSpec
+from modules.errors import BadValueError
+from modules.keys import Spaces
+from modules.spec import UsageError
+
+
+class Plain:
+    """Observations that are what the network sees, one [*shape] or several [N, *shape], and actions that are numbers.
+
+    Args:
+        seen: what the network sees and does.
+        axes: of one observation, as the environment gives it.
+        action: makes what `step` of the environment takes of the number of an action.
+    """
+
+    def __init__(self, seen: Spaces, axes: int, action: Callable[[int], Any]) -> None:
+        self.seen, self.axes, self.action = seen, axes, action
+
+    def rows(self, observation: Any) -> tuple[np.ndarray, bool]:
+        """Make [N, *shape] of one observation or several, and tell whether it was one.
+
+        Raises:
+            UsageError: it is none of this environment's.
+        """
+        shape, dtype = self.seen.observation_shape, self.dtype
+        try:
+            given, single = self.several(observation)
+            rows = np.asarray(self.see(given))
+        except (TypeError, ValueError, LookupError, AttributeError, BadValueError, cv2.error) as error:
+            text = " ".join(str(error).split())
+            raise UsageError(f"observation: it cannot be read as one of this environment ({text})") from error
+        if rows.shape[1:] != shape or not len(rows):
+            raise UsageError(
+                f"observation: {list(np.shape(observation))} is none of this environment, of which the network sees "
+                f"{list(shape)}; several at once have one axis more"
+            )
+        if not np.can_cast(rows.dtype, dtype, "same_kind"):
+            raise UsageError(f"observation: numbers must be {dtype}, as the environment gives them, not {rows.dtype}")
+        if not np.isfinite(rows).all():
+            raise UsageError("observation: there is NaN or infinity in it")
+        return np.array(rows, dtype=dtype), single
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Of what the network sees."""
+        return np.dtype(np.uint8 if self.seen.observation_dtype == torch.uint8 else np.float32)
+
+    def several(self, observation: Any) -> tuple[Sequence[Any] | np.ndarray, bool]:
+        """Make a sequence of one observation or several, and tell whether it was one."""
+        array = np.asarray(observation)
+        single = array.ndim == self.axes
+        return array[None] if single else array, single
+
+    def see(self, given: Sequence[Any] | np.ndarray) -> Any:
+        """Make [N, *shape] of observations."""
+        return given
+
+
+class PlainFrames(Plain):
+    """Observations that are what `render` of the environment returns in mode rgb_array."""
+
+    def __init__(self, settings: PixelsSpec, seen: Spaces) -> None:
+        with closing(make_one(settings.id, {**settings.kwargs, "render_mode": "rgb_array"}, ())) as env:
+            env.reset(seed=0)
+            frame: Any = env.render()
+            super().__init__(seen, np.ndim(frame), numbered(env))
+        self._settings = settings
+
+    def see(self, given: Sequence[Any] | np.ndarray) -> Any:
+        """Cut, turn grey and resize, as `modules.envs.pixels` does."""
+        settings = self._settings
+        size = (settings.width, settings.height)
+        frames = [rgb(frame, settings.id, settings.channels) for frame in given]
+        grey = [cv2.cvtColor(settings.cut(frame), cv2.COLOR_RGB2GRAY) for frame in frames]
+        return np.stack([cv2.resize(frame, size, interpolation=cv2.INTER_AREA)[None] for frame in grey])
+
+
+class PlainGym(Plain):
+    """Observations of any Gymnasium environment, with the wrappers of the settings around it."""
+
+    def __init__(self, settings: GymSpec, seen: Spaces) -> None:
+        env = make_one(settings.id, settings.kwargs, wrappers_named(settings.wrappers))
+        self.space = env.observation_space
+        super().__init__(seen, len(self.space.shape or ()), numbered(env))
+        self._reading = reading(as_box(self.space, settings.id), settings.channels, settings.id)
+        self._keep = slice(None) if settings.keep is None else np.asarray(settings.keep)
+        env.close()
+
+    def several(self, observation: Any) -> tuple[Sequence[Any] | np.ndarray, bool]:
+        """Look at one entry of a Dict or Tuple to tell one observation from several, which have one axis more."""
+        space, entry = self.space, observation
+        while isinstance(space, spaces.Dict | spaces.Tuple):
+            name = next(iter(space.spaces)) if isinstance(space, spaces.Dict) else 0
+            space, entry = space.spaces[name], entry[name]  # pyright: ignore[reportArgumentType, reportCallIssue]
+        if space is self.space:
+            return super().several(observation)
+        single = np.ndim(entry) == len(space.shape or ())
+        return [observation] if single else list(iterate(batch_space(self.space), observation)), single
+
+    def see(self, given: Sequence[Any] | np.ndarray) -> Any:
+        """Make one array of all entries, and of that what the settings say."""
+        if not isinstance(self.space, spaces.Box):
+            given = [flattened(self.space, one) for one in given]
+        array = np.asarray(given)
+        if array.shape[1:] != self.shape_of_one or not np.can_cast(array.dtype, self.space.dtype or float, "same_kind"):
+            raise TypeError(f"it is {list(array.shape[1:])} of {array.dtype}, and there {self.space}")
+        return self._reading(array)[:, self._keep]
+
+    @property
+    def shape_of_one(self) -> tuple[int, ...]:
+        """Of an observation as an array, before it is read."""
+        box = self.space if isinstance(self.space, spaces.Box) else spaces.flatten_space(self.space)
+        assert isinstance(box, spaces.Box)
+        return box.shape
+
+
+def numbered(env: gymnasium.Env) -> Callable[[int], Any]:
+    """Find what makes an action of `env` of its number."""
+    for adapter in numbering(env):
+        separate = adapter(env).func  # pyright: ignore[reportAttributeAccessIssue] - a TransformAction
+        return lambda number: separate(np.int64(number))
+    return itself
+
+
+def itself(number: int) -> int:
+    """The number."""
+    return number
+
+
+def plain_of(settings: EnvSpec, seen: Spaces) -> Plain:
+    """Find how plain observations are read; all but those of Gymnasium ids are what the network sees."""
+    if isinstance(settings, GymSpec):
+        return PlainGym(settings, seen)
+    if isinstance(settings, PixelsSpec):
+        return PlainFrames(settings, seen)
+    return Plain(seen, len(seen.observation_shape), itself)

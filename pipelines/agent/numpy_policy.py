@@ -1,0 +1,142 @@
+"""A trained policy outside our environments: a callable on plain NumPy observations that keeps its own memory."""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from tensordict import TensorDict
+from torch import Tensor
+from torchrl.envs import Transform
+
+from modules import keys
+from modules.networks.network import torchrl_policy
+from modules.previous_step import NO_ACTION
+from modules.spec import UsageError
+from pipelines.agent.gym_observations import plain_of
+from pipelines.agent.trained_agent import TrainedAgent
+
+
+class NumpyPolicy:
+    """The greedy policy of a saved run, one environment at a time or several side by side.
+
+    An observation is what the run's environment gives to plain Gymnasium, with all entries; where the run learned from
+    pixels (`env=cartpole_pixels`), it is the frame that `render` returns, and of an Atari game the stack of grey frames
+    that the network sees. Recurrent state, previous action and arm are kept here. The intrinsic reward is computed here
+    as well, but not that of an episode's last observation, which a policy is not shown: its running statistics are
+    those of an evaluation in the first episode only.
+
+    Args:
+        subject: what a run has saved.
+
+    Attributes:
+        reads_reward: whether calls must give the reward of the step before.
+        policy: the same as TorchRL's `TensorDictSequential(torso → memory → head → QValueModule)`, for `env.rollout`, a
+            `Collector`, or rows in recurrent mode; it acts in environments with the `transforms`.
+    """
+
+    def __init__(self, subject: TrainedAgent) -> None:
+        self._subject = subject
+        self._plain = plain_of(subject.run.env, subject.run.env.spaces())
+        self._reads = subject.policy.network.reads
+        self.policy = torchrl_policy(subject.policy.network)
+        self.reads_reward = keys.PREVIOUS_REWARD in self._reads
+        self._bonus = subject.intrinsic_reward
+        self._n = 0
+        self._window: Tensor | None = None  # the newest observations of each episode
+        self.reset()
+
+    def transforms(self, num_envs: int = 1) -> list[Transform]:
+        """Make what an environment of TorchRL needs around it for `policy`.
+
+        These are the arm, the intrinsic reward, the zero recurrent state at each reset and the previous step, as far as
+        the network reads them. They come behind an `InitTracker`, for `num_envs` environments that step together.
+        """
+        return replace(self._subject.agent_env(num_envs), max_steps=None).transforms()
+
+    def reset(self) -> None:
+        """Begin a new episode, in every environment: the next observation is a first one, and nothing is remembered."""
+        self._begins = True
+
+    def __call__(self, observation: Any, *, reward: Any = None, first: Any = None) -> Any:
+        """Choose what to do.
+
+        Args:
+            observation: of one environment, or of N together, with one axis more.
+            reward: that the action before has brought, a number or [N]; only a network that reads it needs it.
+            first: which observations are the first of their episodes, a bool or [N]; after `reset` all are.
+
+        Returns:
+            What `step` takes, a number in most environments; of N together as an array [N, …].
+
+        Raises:
+            UsageError: an argument does not fit the environment, the network or the call before.
+        """
+        rows, single = self._plain.rows(observation)
+        begins = self._beginning(len(rows), first)
+        td = self._inputs(self._windows(torch.from_numpy(rows), begins), begins, reward)
+        with torch.no_grad():
+            self._subject.policy(td)
+        self._state = {key: td["next", key] for key in self._subject.policy.network.states}
+        self._action = td[keys.ACTION]
+        actions = [self._plain.action(number) for number in self._action.tolist()]
+        return actions[0] if single else np.asarray(actions)
+
+    def _beginning(self, n: int, first: Any) -> Tensor:
+        """Tell which of `n` episodes begin, bool [n]."""
+        if self._begins:
+            self._remember_nothing(n)
+        elif n != self._n:
+            raise UsageError(f"observation: {n} at once, but {self._n} in the call before; call reset() in between")
+        begins = (self._numbers("first", first, n) != 0) | self._begins
+        self._begins = False
+        return torch.from_numpy(begins)
+
+    def _remember_nothing(self, n: int) -> None:
+        self._state = {key: entry.zeros(n) for key, entry in self._subject.run.network.state().items()}
+        self._action = torch.full((n,), NO_ACTION)
+        if n != self._n:
+            self._bonus, self._n = self._subject.agent_env(n).intrinsic_reward, n
+
+    def _windows(self, observation: Tensor, begins: Tensor) -> Tensor:
+        """Put each observation behind those before it, zeros before an episode's first; [n, *shape] → as it is seen."""
+        length = self._subject.run.env.window_length
+        if length == 1:
+            return observation
+        entries = observation.shape[1]
+        if self._window is None or len(self._window) != len(observation):
+            self._window = observation.new_zeros(len(observation), length * entries, *observation.shape[2:])
+        self._window[begins] = 0
+        self._window = torch.cat([self._window[:, entries:], observation], 1)
+        return self._window
+
+    def _inputs(self, observation: Tensor, begins: Tensor, reward: Any) -> TensorDict:
+        n, reads = len(observation), self._reads
+        if self.reads_reward and reward is None and not begins.all():
+            raise UsageError("reward: this network reads the reward of the step before: give policy(…, reward=reward)")
+        inputs = {keys.OBSERVATION: observation, keys.IS_INIT: begins.unsqueeze(1), **self._state}
+        if keys.PREVIOUS_ACTION in reads:
+            inputs[keys.PREVIOUS_ACTION] = self._action.masked_fill(begins, NO_ACTION)
+        if self.reads_reward:
+            rewards = torch.from_numpy(self._numbers("reward", reward, n).astype(np.float32))
+            inputs[keys.PREVIOUS_REWARD] = rewards.masked_fill(begins, 0) * self._subject.run.env.reward_scale
+        if keys.PREVIOUS_INTRINSIC in reads:
+            inputs[keys.PREVIOUS_INTRINSIC] = self._novelty(observation, begins)
+        if keys.ARM in reads:
+            inputs[keys.ARM] = torch.full((n,), self._subject.arm)
+        return TensorDict(inputs, [n])
+
+    def _novelty(self, observation: Tensor, begins: Tensor) -> Tensor:
+        """Compute what arriving here is worth, 0 at an episode's first observation, [n]."""
+        found = torch.zeros(len(begins)) if begins.all() else self._bonus.reward(observation)
+        if begins.any():
+            self._bonus.begin(begins, observation)
+        return found.masked_fill(begins, 0)
+
+    @staticmethod
+    def _numbers(name: str, given: Any, n: int) -> np.ndarray:
+        """Make [n] of one number or n of them, or of none."""
+        array = np.asarray(0 if given is None else given)
+        if array.shape not in ((), (n,)) or array.dtype.kind not in "biuf":
+            raise UsageError(f"{name}: it must be one value, or one for each of the {n} observations, not {given!r}")
+        return np.broadcast_to(array, n)

@@ -1,1 +1,0 @@
-"""Sections of `pipelines.benchmark`, and the bare loops that they compare with."""

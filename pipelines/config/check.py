@@ -1,0 +1,55 @@
+"""The second phase: do the parts fit each other and this machine? All breaches in one message."""
+
+import logging
+from pathlib import Path
+
+from modules.spec import UsageError, specs_in
+from pipelines.config.schema import RunConfig
+from pipelines.config.sizes import refuse_full_disk, refuse_too_large
+
+log = logging.getLogger("recall")
+
+
+def refuse_misfits(run: RunConfig) -> None:
+    """Raise `UsageError` with every relation between the parts that does not hold."""
+    _ = run.spaces  # an environment that cannot work would only produce more sentences about itself
+    _ = run.declared
+    problems = [sentence for part in specs_in(run) for sentence in part.needs(run)]
+    if problems:
+        raise UsageError("; ".join(problems))
+    refuse_too_large(run)
+
+
+def check(run: RunConfig, run_dir: Path) -> None:
+    """Raise `UsageError` if the parts do not fit each other, memory or disk; nothing has been allocated."""
+    refuse_misfits(run)
+    refuse_unreadable_name(run_dir)
+    refuse_full_disk(run, run_dir)
+    run.env.try_together(environments(run), video=run.video, all_of_them=run.dry)
+
+
+def environments(run: RunConfig) -> int:
+    """Count those that live at once: for training, in all processes together, for evaluations, and for a film."""
+    return run.collector.total_envs + min(run.eval_episodes, run.eval_envs) + run.video
+
+
+def refuse_unreadable_name(run_dir: Path) -> None:
+    """Raise `UsageError` for a folder whose name is no text: PyTorch's memory-mapped files cannot lie there."""
+    try:
+        str(run_dir.absolute()).encode()
+    except UnicodeEncodeError as error:
+        raise UsageError(
+            f"hydra.run.dir: {run_dir} has bytes that are no UTF-8, and PyTorch opens no replay in such a folder; "
+            "rename it or choose another (a run that is there can be evaluated and exported)"
+        ) from error
+
+
+def warn_of_endless(run: RunConfig) -> None:
+    """Say it before training if nothing is known to end the environment's episodes."""
+    if run.env.episode_limit() is None:
+        log.warning(
+            "env.id: no time limit of %s is known: should an episode not end by itself, it goes on until the next "
+            "save ends it, and evaluations wait until eval_max_steps=%d; env.max_steps gives it a limit",
+            getattr(run.env, "id", type(run.env).__name__),
+            run.eval_max_steps,
+        )

@@ -1,0 +1,92 @@
+"""The first phase: the words of a command line become a configuration, or a sentence that says what is wrong."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from hydra import compose, initialize_config_dir
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import ConfigCompositionException, HydraException
+from hydra.types import RunMode
+from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
+
+from modules.spec import UsageError
+from pipelines.config.hints import CONF, opened, refuse_bare_words, unknown_option, unknown_setting
+from pipelines.config.settings import folder
+
+
+@contextmanager
+def composing() -> Iterator[None]:
+    """Have `composed` and `sweep` read `conf/`; what Hydra complains of becomes a `UsageError` of one line.
+
+    Hydra's one global state is afterwards what it was before: a notebook may use Hydra for something else.
+    """
+    before = GlobalHydra.instance().hydra
+    GlobalHydra.instance().clear()
+    try:
+        with initialize_config_dir(CONF, version_base="1.3"):
+            yield
+    except UsageError:
+        raise
+    except (HydraException, OmegaConfBaseException, ValueError) as error:
+        raise UsageError(plain(error)) from error
+    finally:
+        GlobalHydra.instance().hydra = before
+
+
+def configured(words: Sequence[str]) -> tuple[DictConfig, Path]:
+    """Compose the settings of one run from the words of a command line; return them and the run's directory."""
+    if flags := [word for word in words if word.startswith("-")]:
+        raise UsageError(f"{flags[0]}: no such option here; say setting=value")
+    refuse_bare_words(words)
+    with composing():
+        return composed(opened(words))
+
+
+def sweep(overrides: Sequence[str]) -> Iterator[tuple[int, list[str]]]:
+    """Yield number and overrides of each job that Hydra's own sweeper would start; other sweepers choose as they go."""
+    hydra = GlobalHydra.instance().hydra
+    assert hydra is not None
+    with complaints(overrides):
+        cfg = hydra.compose_config("config", list(overrides), RunMode.MULTIRUN, with_log_configuration=False)
+    settings = cfg.hydra.sweeper
+    if settings._target_.endswith(f".{BasicSweeper.__name__}"):
+        words = [f"{name}={values}" for name, values in (settings.params or {}).items()] + list(overrides)
+        parsed = OverridesParser.create().parse_overrides(words)
+        yield from enumerate(job for batch in BasicSweeper.split_arguments(parsed, None) for job in batch)
+
+
+def composed(overrides: Sequence[str], job: int | None = None) -> tuple[DictConfig, Path]:
+    """Compose the settings of one run, or of a sweep's `job`-th; return them and the run's directory."""
+    more = [] if job is None else [f"hydra.job.num={job}", f"hydra.job.id={job}"]
+    with complaints(overrides):
+        cfg = compose("config", [*overrides, *more], return_hydra_config=True)
+    hydra = cfg.hydra
+    run_dir = folder(hydra.run.dir, "hydra.run.dir")
+    if job is not None:
+        run_dir = folder(hydra.sweep.dir, "hydra.sweep.dir") / folder(hydra.sweep.subdir, "hydra.sweep.subdir")
+    del cfg.hydra
+    return cfg, run_dir
+
+
+@contextmanager
+def complaints(overrides: Sequence[str]) -> Iterator[None]:
+    """Turn what Hydra says to settings that do not exist into a sentence that says which do."""
+    try:
+        yield
+    except ConfigCompositionException as error:
+        text = f"{error} {error.__cause__}"
+        raise UsageError(unknown_setting(text, overrides) or unknown_option(text) or plain(error)) from error
+
+
+def plain(error: BaseException) -> str:
+    """Put what Hydra says over several lines, and the cause behind it, into one."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    lines = lines[: next((i for i, line in enumerate(lines) if line.startswith("Config search path")), None)]
+    if error.__cause__ is not None:
+        lines += [line.strip() for line in str(error.__cause__).splitlines() if line.strip()]
+    kept = [line for line in lines if not line.startswith(("object_type=", "reference_type=", "full_key:"))]
+    return " ".join(dict.fromkeys(kept))

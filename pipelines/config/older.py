@@ -1,0 +1,125 @@
+"""What an older run left, as it is written today: settings that came later, parts and weights that moved."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
+from pydoc import locate
+from types import MappingProxyType
+from typing import Any
+
+from pipelines.config.plugins import refused_target
+
+LATER = MappingProxyType(
+    {
+        "callbacks": {},  # those of the run are not needed to evaluate it
+        "eval_envs": 16,
+        "eval_max_steps": 200_000,
+        "plugins": [],
+        "stop_at_episodes": None,
+        "env.channels": None,
+        "env.max_steps": None,
+        "env.reward_scale": 1.0,
+        "env.window_length": 1,
+        "intrinsic.memory.horizon": None,
+        "network.combine": "sum",
+    }
+)
+
+MOVED = MappingProxyType(  # beginnings of `_target_`
+    {
+        "pipelines.schema.Run": "pipelines.config.schema.RunConfig",
+        "modules.networks.memory.": "modules.networks.recurrent.",
+        "modules.intrinsic.memory.": "modules.intrinsic.episodic_memory.",
+        "modules.intrinsic.parts.DescentSpec": "modules.intrinsic.parts.AuxiliaryOptimizerSpec",
+        "modules.meta.plain.": "modules.meta_controller.uniform.",
+        "modules.meta.bandit.EvaluatorSpec": "modules.meta_controller.bandit.EvaluationBanditSpec",
+        "modules.meta.": "modules.meta_controller.",
+        **{
+            f"modules.envs.{name}.": f"modules.envs.worlds.{name}."
+            for name in ("corridor", "explore", "shower", "tiny", "tour")
+        },
+    }
+)
+PARTS = MappingProxyType(  # of a checkpoint
+    {
+        "curiosity": "intrinsic_model",
+        "bonus": "intrinsic_reward",
+        "meta": "meta_controller",
+        "evaluator": "evaluation_bandit",
+    }
+)
+RENAMED = (  # parts of the keys of weights, in this order
+    (r"streams\.0\.", "extrinsic."),
+    (r"streams\.1\.", "intrinsic."),
+    (r"(?<=_params\.)betas$", "combination.betas"),
+    (r"module\.0\.module\.", "torso."),
+    (r"module\.\d\.(?=lstm\.|gru\.)", "memory."),
+    (r"module\.\d\.module\.(?=\d)", "head.layers."),
+    (r"module\.\d\.module\.", "head."),
+)
+
+
+def as_now(state: Mapping[str, Any]) -> dict[str, Any]:
+    """Give parts and weights in a checkpoint, which may be any that was read, the names that they have today."""
+    found = {PARTS.get(name, name): part for name, part in state.items()}
+    if "network" in found:
+        found["network"] = renamed(found["network"])
+    if isinstance(learner := found.get("learner"), Mapping):
+        found["learner"] = {name: renamed(part) for name, part in learner.items()}
+    if isinstance(counters := found.get("counters"), Mapping):
+        found["counters"] = {"updates_due" if name == "owed" else name: count for name, count in counters.items()}
+    return found
+
+
+def renamed(weights: Any) -> Any:
+    """Give each weight the name that it has today, if these are weights."""
+    if not isinstance(weights, Mapping):
+        return weights
+    return {new_name(key) if isinstance(key, str) else key: value for key, value in weights.items()}
+
+
+def new_name(key: str) -> str:
+    """Today's name of a weight."""
+    if re.search(r"module\.\d\.|streams\.|_params\.betas", key):
+        for old, new in RENAMED:
+            key = re.sub(old, new, key)
+    return key
+
+
+def moved(node: Any) -> Any:
+    """Let each `_target_` name the place where its part is today."""
+    if isinstance(node, list):
+        return [moved(item) for item in node]
+    if not isinstance(node, dict):
+        return node
+    found = {key: moved(value) for key, value in node.items()}
+    target = str(found.get("_target_", ""))
+    for old, new in MOVED.items():
+        if target.startswith(old):
+            found["_target_"] = new + target.removeprefix(old)
+            break
+    return found
+
+
+def as_before(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Put the `LATER` settings into the plain values of a run that has none of them, and name its parts as today."""
+    filled = moved({**config})
+    for path, value in LATER.items():
+        *above, name = path.split(".")
+        node: Any = filled
+        for part in above:
+            inner = node.get(part) if isinstance(node, dict) else None
+            if not isinstance(inner, dict):
+                node = None
+                break
+            node[part] = node = {**inner}
+        if isinstance(node, dict) and name not in node and takes(node, name):
+            node[name] = value
+    return filled
+
+
+def takes(node: Mapping[str, Any], name: str) -> bool:
+    """Tell whether a part of ours, described by `node`, has this setting."""
+    target = str(node.get("_target_", ""))
+    kind = None if refused_target(target, ()) else locate(target)
+    return isinstance(kind, type) and is_dataclass(kind) and name in {field.name for field in fields(kind)}

@@ -1,0 +1,89 @@
+"""Runs of one kind as a group: what they achieved, their curves, and what separates two groups."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby, product
+
+import numpy as np
+
+from modules.plots import Difference, GroupCurve
+from modules.plots.runs import SUMMARY, RunRecord
+from modules.plots.statistics import Estimate, Statistic, common_curve, difference, estimate, improvement, iqm, mean
+
+CURVE_RESAMPLES = 1_000
+HELD_OUT = "evaluation mean"  # the quantity that evaluation.json gives
+
+
+@dataclass(frozen=True, kw_only=True)
+class Group:
+    """The runs of one (exp, memory) on one side; `samples[quantity]` [n] is what they achieved."""
+
+    side: str
+    label: str
+    exp: str
+    memory: str
+    runs: Sequence[RunRecord]
+    samples: Mapping[str, np.ndarray]
+
+
+def group_runs(runs: Sequence[RunRecord], quantity: str, *, side: str = "", label: str = "") -> list[Group]:
+    """Split `runs` by (exp, memory); `quantity` names what `RunRecord.curve.final` is.
+
+    A `label` replaces the name of a group that is alone on its side, otherwise it or `side` stands before it.
+    """
+    ordered = sorted(runs, key=lambda run: (run.exp, run.memory, run.seed, str(run.path)))
+    kinds = [(kind, list(same)) for kind, same in groupby(ordered, key=lambda run: (run.exp, run.memory))]
+    groups = []
+    for (exp, memory), same in kinds:
+        name, prefix = f"{exp}, {memory}", label or side
+        full = label if label and len(kinds) == 1 else f"{prefix}: {name}" if prefix else name
+        final = np.array([run.curve.final for run in same])
+        samples = {quantity: final[np.isfinite(final)]}
+        held_out = np.array([run.numbers.get(HELD_OUT, math.nan) for run in same])
+        if np.isfinite(held_out).all():
+            samples[HELD_OUT] = held_out
+        groups.append(Group(side=prefix, label=full, exp=exp, memory=memory, runs=same, samples=samples))
+    return groups
+
+
+def newest(group: Group, quantity: str) -> Group:
+    """Keep one run of each seed, the one whose summary was written last: equal seeds are not independent."""
+    by_age = sorted(group.runs, key=lambda run: ((run.path / SUMMARY).stat().st_mtime_ns, str(run.path)))
+    return group_runs(list({run.seed: run for run in by_age}.values()), quantity)[0]
+
+
+def group_curve(group: Group, metric: str, quantity: str, *, colour: int) -> GroupCurve:
+    """Compute what the picture shows of `group`."""
+    seeds = [run.curves[metric] for run in group.runs]
+    grid, values = common_curve([(seed.frames, seed.values) for seed in seeds])
+
+    def band(statistic: Statistic) -> np.ndarray:
+        points = [estimate(column, statistic, resamples=CURVE_RESAMPLES) for column in values.T]
+        return np.array(points).reshape(-1, 3)
+
+    final_mean, final_iqm = (_estimate_or_nothing(group.samples[quantity], f) for f in (mean, iqm))
+    return GroupCurve(
+        label=group.label, colour=colour, seeds=seeds, grid=grid, mean=band(mean), iqm=band(iqm),
+        final_mean=final_mean, final_iqm=final_iqm,
+    )  # fmt: skip
+
+
+def _estimate_or_nothing(values: np.ndarray, statistic: Statistic) -> Estimate:
+    return estimate(values, statistic) if values.size else Estimate(math.nan, math.nan, math.nan)
+
+
+def compare(side_a: Sequence[Group], side_b: Sequence[Group]) -> list[Difference]:
+    """Compare every group of A with every group of B in every quantity that both have."""
+    return [
+        Difference(
+            label=f"{a.label} − {b.label}",
+            quantity=quantity,
+            mean=difference(x, y, mean),
+            iqm=difference(x, y, iqm),
+            improvement=improvement(x, y),
+        )
+        for a, b in product(side_a, side_b)
+        for quantity, x in a.samples.items()
+        if x.size and (y := b.samples.get(quantity, np.empty(0))).size
+    ]

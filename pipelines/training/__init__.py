@@ -1,0 +1,1 @@
+"""One run: built, looped, begun, ended and gone on with."""

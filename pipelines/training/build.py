@@ -1,0 +1,296 @@
+"""The third phase and the only wiring: specs become live parts, in a fixed order, shared by hand."""
+
+import copy
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import torch
+from torch import nn
+from torchrl.envs import EnvBase
+
+from modules.callbacks import Callbacks, Context, TrainingCallback
+from modules.checkpoint import found, path_of
+from modules.collect import Actor, Collection, MultiAsyncSpec, SyncSpec
+from modules.errors import closed
+from modules.exploration import Exploration
+from modules.intrinsic import IntrinsicModel, IntrinsicReward
+from modules.learner.learner import Learner
+from modules.loggers import Logger
+from modules.metrics import Metric
+from modules.networks.network import Policy, ValueNetwork
+from modules.process import tune
+from modules.replay.base import Replay
+from modules.replay.on_policy import OnPolicyReplay, OnPolicySpec
+from modules.replay.ring import readable
+from modules.replay.sequence import SequenceReplay
+from modules.replay.specs import SequenceSpec
+from modules.seeding import seed_everything, seed_for
+from modules.stateful import put_back
+from pipelines.agent.agent_env import CPU, AgentEnv
+from pipelines.agent.evaluator import Evaluator, build_evaluator
+from pipelines.config.plugins import import_plugins
+from pipelines.config.schema import RunConfig
+
+log = logging.getLogger("recall")
+logging.getLogger("torchrl").setLevel(logging.WARNING)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Acting:
+    """What acts in training, beside its environments on the CPU.
+
+    `network` is a copy of the learner's, to which the loop pushes the newest weights; on it `policy` acts and explores,
+    in `env`, to which novelty and family add what is learned from.
+    """
+
+    network: nn.Module
+    policy: Policy
+    exploration: Exploration
+    env: AgentEnv
+    collection: Collection
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parts:
+    """Everything the loop works with.
+
+    Attributes:
+        run: its settings.
+        run_dir: its folder.
+        run_id: what its files are recognised by.
+        acting: in training.
+        evaluator: evaluates and films, with networks and environments of its own.
+        replay: what was collected.
+        learner: whose network may live on another device.
+        auxiliary: what else learns from the same rows.
+        logger: where numbers go.
+        callbacks: what watches.
+    """
+
+    run: RunConfig
+    run_dir: Path
+    run_id: str
+    acting: Acting
+    evaluator: Evaluator
+    replay: Replay
+    learner: Learner
+    auxiliary: IntrinsicModel
+    logger: Logger
+    callbacks: Callbacks
+
+    @property
+    def stateful(self) -> dict[str, Any]:
+        """What a checkpoint must hold of the parts."""
+        env = self.acting.env
+        return stateful(self.learner, self.replay, self.auxiliary, env, self.evaluator, self.callbacks)
+
+    def policy_state(self, frames: int) -> dict[str, Any]:
+        """What the policy can be evaluated by later: a part of each checkpoint, and all of best.pt."""
+        return {
+            "run_id": self.run_id,
+            "frames": frames,
+            "network": self.learner.average.state_dict(),
+            "intrinsic_model": self.auxiliary.state_dict(),
+            "intrinsic_reward": self.acting.env.intrinsic_reward.state_dict(),
+            "arm": self.evaluator.bandit.greedy(),
+        }
+
+    def close(self) -> None:
+        """Close environments; the logger is finished by the loop, with its summary."""
+        closed("training's environments", self.acting.collection.close)
+        closed("the evaluation's environments", self.evaluator.env.close)
+
+
+def build(
+    run: RunConfig,
+    run_dir: Path,
+    config: Mapping[str, Any],
+    checkpoint: Mapping[str, Any] | None,
+    given: Sequence[TrainingCallback] = (),
+) -> Parts:
+    """Make all parts of a checked run.
+
+    Args:
+        run: its settings.
+        run_dir: its folder.
+        config: the settings as plain values.
+        checkpoint: of the run to go on with, or None.
+        given: callbacks beside those of the settings.
+    """
+    tune(run.threads)
+    seed_everything(run.seed)
+    network = run.network.build(run.spaces)
+    copied = copy.deepcopy(network).requires_grad_(False)
+    exploration = run.exploration.build(run.collector.total_envs)
+    policy = exploring(run, copied, exploration)
+    auxiliary = run.intrinsic.build(run.spaces, CPU)
+    intrinsic_reward = auxiliary.acting(run.collector.num_envs)
+    meta = run.meta.build(run.collector.num_envs, seed=seed_for(run.seed, "meta"))
+    agent_env = AgentEnv(run=run, intrinsic_reward=intrinsic_reward, meta=meta, max_steps=None)
+    evaluator = build_evaluator(run, network, auxiliary, intrinsic_reward)
+    run_id = uuid4().hex if checkpoint is None else checkpoint.get("run_id", "")  # "" for one that began without
+    replay = replay_of(run, run_dir, run_id, checkpoint)
+    network = network.to(run.torch_device)
+    learner = Learner(network, run.loss.build(network, run.batch_info), run.optim, metric=run.loss.metric)
+    declared = {**run.declared, **{metric.name: metric for callback in given for metric in callback.metrics}}
+    callbacks = Callbacks(
+        {**callbacks_of(run, learner, replay, evaluator, intrinsic_reward), **named_by_class(given)}, declared
+    )
+    state = stateful(learner, replay, auxiliary, agent_env, evaluator, callbacks)
+    if checkpoint:  # to be sure of it, before any file of the run is touched; the loop does it when all is made
+        put_back(state, checkpoint, path_of(run_dir / "checkpoints", checkpoint["frames"]))
+    logger = logger_of(run, run_dir, config, checkpoint, declared)
+    announce(run)
+    collection = collection_of(run, copied, policy, agent_env, evaluator.env)
+    return Parts(
+        run=run,
+        run_dir=run_dir,
+        run_id=run_id,
+        acting=Acting(network=copied, policy=policy, exploration=exploration, env=agent_env, collection=collection),
+        evaluator=evaluator,
+        replay=replay,
+        learner=learner,
+        auxiliary=auxiliary,
+        logger=logger,
+        callbacks=callbacks,
+    )
+
+
+def stateful(
+    learner: Learner,
+    replay: Replay,
+    auxiliary: IntrinsicModel,
+    agent_env: AgentEnv,
+    evaluator: Evaluator,
+    callbacks: Callbacks,
+) -> dict[str, Any]:
+    """What a checkpoint must hold of the parts, under the names that it has there, in the order of loading."""
+    return {
+        "learner": learner,
+        "replay": replay,
+        "intrinsic_model": auxiliary,
+        "intrinsic_reward": agent_env.intrinsic_reward,
+        "meta_controller": agent_env.meta,
+        "evaluation_bandit": evaluator.bandit,
+        "callbacks": callbacks,
+    }
+
+
+def callbacks_of(
+    run: RunConfig, learner: Learner, replay: Replay, evaluator: Evaluator, intrinsic_reward: IntrinsicReward
+) -> dict[str, TrainingCallback]:
+    """Make the callbacks of the settings that have something to see."""
+    context = Context(
+        seed=run.seed,
+        n_arms=run.spaces.n_arms,
+        grid=run.env.agent_map(),
+        stride=run.layout.stride,
+        learner=learner,
+        replay=replay,
+        evaluator=evaluator.bandit,
+        intrinsic=intrinsic_reward.measures,
+    )
+    return {name: spec.build(context) for name, spec in run.watching.items()}
+
+
+def named_by_class(callbacks: Sequence[TrainingCallback]) -> dict[str, TrainingCallback]:
+    """Name each by its class, and by its place if there are several of one."""
+    names = [type(callback).__name__ for callback in callbacks]
+    return {
+        name if names.count(name) == 1 else f"{name}{i}": callback
+        for i, (name, callback) in enumerate(zip(names, callbacks, strict=True))
+    }
+
+
+def exploring(run: RunConfig, network: ValueNetwork, exploration: Exploration) -> Policy:
+    """Make the policy that acts on `network` and explores; it writes with which probability if the loss asks for it."""
+    return Policy(network, exploration.choose, exploration.probability if run.loss.reads_behaviour else None)
+
+
+def replay_of(run: RunConfig, run_dir: Path, run_id: str, checkpoint: Mapping[str, Any] | None) -> Replay:
+    """Open the replay; raises `UsageError` if rows that `checkpoint` refers to are lost or damaged."""
+    if isinstance(run.replay, OnPolicySpec):
+        return OnPolicyReplay(run.replay, run.layout)
+    assert isinstance(run.replay, SequenceSpec)
+    replay = SequenceReplay(
+        run.replay,
+        run_dir / "replay",
+        run.spaces,
+        run.layout,
+        save_every=run.save_every,
+        batch_frames=run.collector.frames_per_batch,
+        seed=seed_for(run.seed, "replay"),
+        symmetry=run.env.agent_symmetry(),
+        run_id=run_id,
+        written=written_at_most(run, run.replay, run_dir, checkpoint) if checkpoint else 0,
+    )
+    if checkpoint:
+        replay.refuse_damage(checkpoint["replay"])
+    return replay
+
+
+def written_at_most(run: RunConfig, replay: SequenceSpec, run_dir: Path, checkpoint: Mapping[str, Any]) -> int:
+    """Count the rows that may have been written, if nothing else tells: an interval after each newer checkpoint."""
+    newer = sum(
+        path > path_of(run_dir / "checkpoints", checkpoint["frames"]) for path in found(run_dir / "checkpoints")
+    )
+    interval = replay.interval_rows(run.save_every, run.collector.frames_per_batch)
+    return checkpoint["replay"]["written"] + (1 + newer) * interval
+
+
+def logger_of(
+    run: RunConfig,
+    run_dir: Path,
+    config: Mapping[str, Any],
+    checkpoint: Mapping[str, Any] | None,
+    declared: Mapping[str, Metric],
+) -> Logger:
+    """Open the logger where the checkpoint, if there is one, left it."""
+    return run.logger.build(
+        run_dir,
+        config=config,
+        name=f"{run.name}-seed{run.seed}",
+        frames=checkpoint["frames"] if checkpoint else 0,
+        state=checkpoint["logger"] if checkpoint else None,
+        metrics=declared.values(),
+    )
+
+
+def announce(run: RunConfig) -> None:
+    """Say what the replay takes; only once nothing can be refused any more."""
+    log.info(
+        "replay: %s on disk at most, %d rows of %d steps; page cache as memory allows",
+        readable(run.replay_bytes),
+        run.replay.capacity_rows,
+        run.replay.length,
+    )
+
+
+def collection_of(run: RunConfig, acting: nn.Module, policy: Policy, agent_env: AgentEnv, like: EnvBase) -> Collection:
+    """Make the collector; `like` has steps like those of its environments."""
+    if isinstance(run.collector, MultiAsyncSpec):
+        step = like.fake_tensordict()
+        for key in set(policy.out_keys) - set(step.keys(include_nested=True)):
+            step.set(key, torch.zeros(step.batch_size))  # the probability of the action, which no environment knows
+        return run.collector.build(partial(actor, run), acting, step)
+    assert isinstance(run.collector, SyncSpec)
+    return run.collector.build(agent_env.build(run.collector.num_envs), policy)
+
+
+def actor(run: RunConfig, worker: int) -> Actor:
+    """Make what acts in a worker process; its weights are those of the main process's `acting` once it acts."""
+    import_plugins(run.plugins)
+    seed_everything(seed_for(run.seed, "worker", worker))  # constructors of environments may draw
+    network, num_envs = run.network.build(run.spaces).requires_grad_(False), run.collector.num_envs
+    exploration = run.exploration.build(num_envs, first=worker * num_envs, total=run.collector.total_envs)
+    return Actor(
+        env=run.env.build(num_envs, run.network.transforms()),
+        policy=exploring(run, network, exploration),
+        network=network,
+        anneal=exploration.anneal,
+    )

@@ -1,0 +1,254 @@
+"""The one training loop: collect, store, learn, evaluate, call back, save."""
+
+import signal
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import torch
+from torch import nn
+
+from modules import checkpoint, keys
+from modules.evaluation import Watch
+from modules.loggers import Logger, Progress
+from modules.metrics import Means, refuse_undeclared
+from modules.schedule import crossed
+from modules.seeding import random_state, seed_for, set_random_state, undisturbed
+from pipelines.console.signals import Stop
+from pipelines.training.build import Parts
+from pipelines.training.counters import Counters, reached
+from pipelines.training.jobs import abandoned
+
+
+class Loop:
+    """Runs built parts to the end, to an early stop or to a signal; its checkpoint holds everything.
+
+    It is what callbacks see of the run, see `modules.callbacks.Training`.
+    """
+
+    def __init__(self, parts: Parts, progress: Progress) -> None:
+        self.parts = parts
+        self.run = parts.run
+        self.counters = Counters()
+        self.stop_signal = 0  # set by a signal handler
+        self.progress = progress
+        self._means = Means()  # of what learning measures
+        self._resumed = False
+        self._saved_at = -1  # frames
+        self._afresh = True  # whether all environments start afresh before the next batch
+        self._clock = perf_counter()
+
+    def train(self) -> None:
+        """Run until `total_frames` or `stop_at_episodes`, or until an evaluation or a callback asks for the end.
+
+        Raises:
+            Stop: a signal came, or the multirun that this is a job of ended; state is that after the last whole batch.
+        """
+        parts, run, c = self.parts, self.run, self.counters
+        if not self._resumed:
+            self.save()
+        self._anneal()
+        self._push_weights()
+        push_weights(parts.learner.average, parts.evaluator.network)
+        parts.callbacks.tell("on_start", self)
+        if c.row is None and self._over() and c.evaluated_at != c.frames:
+            c.row, c.evaluation_due = self._measures(), True  # resumed at the end of a run that was not evaluated there
+        if c.row is not None:
+            self._finish_row()
+            self.save()
+        batches = parts.acting.collection.batches(self._must_end)
+        while not self._over():
+            self.obey()
+            before = c.frames
+            self._start_afresh()
+            if (found := next(batches, None)) is None:  # asked to end while it waited for workers
+                continue
+            stream, batch = found
+            c.frames += batch.numel()
+            c.episodes += int(batch["next", keys.DONE].sum())
+            parts.replay.extend(batch, stream)
+            parts.callbacks.tell("on_batch", self, batch)
+            if c.frames > run.warmup_frames:
+                c.updates_due += parts.replay.updates_due(batch.numel())
+            self._learn()
+            self.progress.advance(batch.numel())
+            self._when_due(before)
+
+    def save(self) -> None:
+        """Write a checkpoint of everything."""
+        parts, c = self.parts, self.counters
+        c.wall_s, self._clock = self.wall_s, perf_counter()
+        state = {
+            "counters": asdict(c),
+            "measures": self._means.state_dict(),
+            "logger": parts.logger.state(),
+            **self.parts.policy_state(c.frames),
+            **{name: part.state_dict() for name, part in parts.stateful.items()},
+            "random": random_state(),
+        }
+        path = checkpoint.save(parts.run_dir / "checkpoints", c.frames, state, keep=self.run.keep_checkpoints)
+        self._saved_at = c.frames
+        parts.callbacks.tell("on_checkpoint", self, path)
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Continue from a checkpoint; call it right before `train`."""
+        self.counters = Counters(**state["counters"])
+        self._means.load_state_dict(state["measures"])
+        for name, part in self.parts.stateful.items():
+            part.load_state_dict(state[name])
+        set_random_state(state["random"])
+        self._resumed = True
+        self._saved_at = self.counters.frames
+
+    def end_episodes_and_save(self) -> None:
+        """Save what is not saved yet: the running episodes end here, and the next start has its own seed."""
+        if self.counters.frames != self._saved_at:
+            self.parts.replay.truncate()
+            self.counters.restarts += 1
+            self.save()
+
+    def obey(self) -> None:
+        """Raise `Stop` if the run is asked to end."""
+        if self._must_end():
+            raise Stop(self.stop_signal or signal.SIGTERM)
+
+    @property
+    def frames(self) -> int:
+        """Environment steps collected so far."""
+        return self.counters.frames
+
+    @property
+    def updates(self) -> int:
+        """Optimiser steps so far."""
+        return self.parts.learner.updates
+
+    @property
+    def episodes(self) -> int:
+        """Training episodes that ended so far."""
+        return self.counters.episodes
+
+    @property
+    def wall_s(self) -> float:
+        """Seconds spent so far, over all sittings."""
+        return self.counters.wall_s + perf_counter() - self._clock
+
+    @property
+    def run_dir(self) -> Path:
+        """Folder of the run."""
+        return self.parts.run_dir
+
+    @property
+    def logger(self) -> Logger:
+        """Where tables, pictures and films are shown."""
+        return self.parts.logger
+
+    def save_policy(self, path: Path) -> None:
+        """Write what is evaluated at this moment."""
+        checkpoint.write(path, self.parts.policy_state(self.counters.frames))
+
+    def film(self, path: Path) -> None:
+        """Film greedy episodes of what is evaluated at this moment."""
+        with undisturbed():
+            self.parts.evaluator.film(path, self._watch("filming"))
+
+    def _over(self) -> bool:
+        c = self.counters
+        ended = c.frames >= self.run.total_frames or reached(self.run, c.score, c.episodes)
+        return bool(ended or self.parts.callbacks.should_stop)
+
+    def _must_end(self) -> bool:
+        return bool(self.stop_signal) or abandoned()
+
+    def _start_afresh(self) -> None:
+        """Start the environments with the seed of this start, if a start or a save calls for it."""
+        if self._afresh:
+            self.parts.acting.collection.restart(seed_for(self.run.seed, "env", self.counters.restarts))
+            self._afresh = False
+
+    def _learn(self) -> None:
+        parts, c = self.parts, self.counters
+        self._add(parts.acting.exploration, self._anneal())
+        while c.updates_due >= 1:
+            c.updates_due -= 1
+            rows = parts.replay.sample()
+            learned, errors = parts.learner.step(rows.to(self.run.torch_device))
+            padding = {"replay/padding": 1 - rows[keys.MASK].float().mean()}
+            further = parts.auxiliary.step(rows)
+            if errors is not None:
+                parts.replay.update(rows, errors)
+            self._add(parts.replay, padding)
+            self._add(parts.learner.loss, learned)
+            self._add(parts.auxiliary, further)
+            parts.callbacks.tell("on_update", self, {**padding, **learned, **further})
+        self._push_weights()
+
+    def _push_weights(self) -> None:
+        push_weights(self.parts.learner.network, self.parts.acting.network)
+        self.parts.acting.collection.push(self.counters.frames)
+
+    def _anneal(self) -> dict[str, float]:
+        frames, exploration = self.counters.frames, self.parts.acting.exploration
+        self.parts.learner.anneal(frames)
+        self.parts.replay.anneal(frames)
+        return {exploration.metric: exploration.anneal(frames)}
+
+    def _when_due(self, before: int) -> None:
+        run, c = self.run, self.counters
+        # The last evaluation belongs to the last batch like any other, so that a save at the end covers it.
+        evaluate = crossed(run.eval_every, before, c.frames) or self._over()
+        if evaluate or crossed(run.log_every, before, c.frames):
+            c.row, c.evaluation_due = self._measures(), evaluate
+            self._finish_row()
+        if crossed(run.save_every, before, c.frames) or self.parts.replay.must_save:
+            self.end_episodes_and_save()
+            self._afresh = True
+
+    def _evaluate(self) -> dict[str, float]:
+        parts, c = self.parts, self.counters
+        push_weights(parts.learner.average, parts.evaluator.network)
+        with undisturbed():  # environments may draw from the global generators, training's own
+            episodes = parts.evaluator.evaluate(self._watch("evaluating"), frames=c.frames)
+        c.score, c.evaluated_at = episodes.metrics(), c.frames
+        mean = c.score["eval/return_mean"]
+        c.best_score = mean if c.best_score is None else max(c.best_score, mean)
+        parts.callbacks.tell("on_evaluation", self, episodes)
+        return c.score
+
+    def _watch(self, what: str) -> Watch:
+        def watch(ended: int, episodes: int) -> None:
+            self.obey()
+            self.progress.wait(what, ended, episodes)
+
+        return watch
+
+    def _measures(self) -> dict[str, float]:  # before an evaluation, whose interruption ends the running episodes
+        parts = self.parts
+        return self._means.take() | {
+            "train/updates": parts.learner.updates,
+            "replay/rows": len(parts.replay),
+            "replay/fill": len(parts.replay) / parts.replay.settings.capacity_rows,
+            **parts.callbacks.ask("measures", self),
+        }
+
+    def _finish_row(self) -> None:
+        """Evaluate if that is due, and log; what is interrupted here is done when the run is resumed."""
+        parts, c = self.parts, self.counters
+        if c.evaluation_due:
+            c.row = (c.row or {}) | self._evaluate()
+            c.evaluation_due = False
+        metrics = (c.row or {}) | parts.callbacks.ask("measures_after", self)
+        parts.logger.log(c.frames, metrics)
+        c.row = None
+        self.progress.show(metrics)
+
+    def _add(self, sender: object, measures: Mapping[str, Any]) -> None:
+        refuse_undeclared(type(sender).__name__, measures, self.run.declared)
+        self._means.add(measures)
+
+
+def push_weights(source: nn.Module, target: nn.Module) -> None:
+    """Copy parameters between networks of the same shape, across devices if need be."""
+    values = [p.detach() for p in source.parameters()]
+    torch._foreach_copy_(list(target.parameters()), values)  # pyright: ignore[reportPrivateImportUsage]
