@@ -192,14 +192,14 @@ def least_bytes(run: RunConfig) -> float:
     """Bytes that a step of a run must take: observation, action, reward, terminated, mask, its share of the state."""
     spaces = run.spaces
     action = 1 if spaces.n_actions <= 256 else 2
-    state = sum(entry.bytes for entry in run.layout.states.values()) / run.layout.slots
+    state = sum(entry.bytes for entry in run.sequence_schema.states.values()) / run.sequence_schema.slots
     return spaces.observation_size * spaces.observation_dtype.itemsize + action + 4 + 1 + 1 + state
 
 
 def disk_row(run: RunConfig) -> list[str]:
     """Compare a run's rows with the least."""
-    steps, least = run.layout.slots, least_bytes(run)
-    stored = run.layout.template(run.spaces).bytes() / steps
+    steps, least = run.sequence_schema.slots, least_bytes(run)
+    stored = run.sequence_schema.template(run.spaces).bytes() / steps
     verdict = "met" if stored / least <= 1.1 else "missed"
     return [run.name, str(steps), number(stored), number(least), number(stored / least), f"≤ 1.1: {verdict}"]
 
@@ -212,6 +212,6 @@ def spare(run: RunConfig) -> float:
 
 def sizes_of(run: RunConfig) -> dict[str, int]:
     """Bytes of the entries of a row, grouped as in `ENTRIES`."""
-    row = run.layout.template(run.spaces)
+    row = run.sequence_schema.template(run.spaces)
     groups = {name: group or tuple(run.network.state()) for name, group in ENTRIES.items()}
     return {name: sum(row[key].nbytes for key in group if key in row) for name, group in groups.items()}

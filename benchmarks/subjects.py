@@ -89,8 +89,8 @@ def observations(run: RunConfig, *shape: int) -> Tensor:
 def random_rows(run: RunConfig) -> TensorDict:
     """Draw one batch of replay rows [B] with every case: padded tails, terminated and running episodes."""
     states, burn_in, batch = run.network.state(), run.replay.burn_in, run.replay.batch_rows
-    length, column = run.layout.slots, torch.arange(run.layout.slots)
-    rows = run.layout.template(run.spaces).expand(batch).clone()
+    length, column = run.sequence_schema.slots, torch.arange(run.sequence_schema.slots)
+    rows = run.sequence_schema.template(run.spaces).expand(batch).clone()
     learned = run.replay.length
     steps = burn_in + torch.where(torch.arange(batch) % 4 == 3, (learned + 1) // 2, learned)  # every fourth is padded
     rows[keys.OBSERVATION] = observations(run, batch, length + 1)
@@ -102,14 +102,14 @@ def random_rows(run: RunConfig) -> TensorDict:
     rows[keys.TERMINATED] = ends & (torch.arange(batch) % 2 == 1)[:, None]
     for key, entry in states.items():
         rows[key] = 0.1 * torch.randn(batch, *entry.shape, dtype=entry.dtype)
-    for key in run.layout.further:
+    for key in run.sequence_schema.further:
         steps_before = (batch, length + 1)
         if key == keys.ARM:
             rows[key] = torch.randint(run.spaces.n_arms, (batch, 1)).expand(steps_before).clone()
         else:
             action = key == keys.PREVIOUS_ACTION
             rows[key] = torch.randint(-1, run.spaces.n_actions, steps_before) if action else torch.rand(steps_before)
-    for key in run.layout.extra:  # intrinsic rewards, and probabilities of the actions, which are above 0
+    for key in run.sequence_schema.extra:  # intrinsic rewards, and probabilities of the actions, which are above 0
         rows[key] = 0.1 + 0.9 * torch.rand(batch, length)
     if run.replay.by_priority:
         rows[keys.ROW], rows[keys.WEIGHT] = torch.arange(batch), 0.1 + 0.9 * torch.rand(batch)
@@ -160,7 +160,7 @@ def open_replay(run: RunConfig) -> Iterator[SequenceReplay]:
 
 def fill(replay: SequenceReplay, run: RunConfig, *, episode_rows: int = 1) -> None:
     """Write rows, `episode_rows` to an episode, until the sampler can draw from its whole capacity."""
-    envs, episode = 256, run.layout.overlap + run.layout.stride * episode_rows
+    envs, episode = 256, run.sequence_schema.overlap + run.sequence_schema.stride * episode_rows
     chunk = random_stream(run, envs, episode, episode=episode)
     while len(replay) < replay.settings.capacity_rows:
         replay.extend(chunk)

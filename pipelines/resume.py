@@ -9,7 +9,6 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from modules.replay.ring import refuse_missing_ring
 from modules.spec import Spec, UsageError, spec
 from pipelines.agent.trained_agent import load_run, network_with
 from pipelines.config.check import check
@@ -66,7 +65,7 @@ def resume(settings: Resume, *, bar: bool) -> float | None:
         name = goal.partition("=")[0]
         raise UsageError(f"{goal}: {run_dir} has reached it; to go on, give a harder one or {name}=null")
     check(run, run_dir)
-    refuse_missing_ring(run_dir / "replay", state["replay"])
+    run.replay.refuse_missing(run_dir / "replay", state["replay"])
     network_with(state["network"], run, run_dir)
     return execute(run, run_dir, config, state, bar=bar)
 

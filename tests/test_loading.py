@@ -39,7 +39,6 @@ ALLOWED = {
     ("pipelines.agent.trained_agent", "checkpoint.load"): "is ours, see modules.checkpoint",
     ("pipelines.training.begin", "loop.load"): "of a checkpoint that was read already",
     ("pipelines.training.begin", "OmegaConf.create"): "of plain values that were read already",
-    ("pipelines.training.jobs", "json.loads"): JSON,
     ("pipelines.training.run_folder", "json.loads"): JSON,
     ("pipelines.training.session", "json.loads"): JSON,
     ("pipelines.training.lock", "json.loads"): JSON,

@@ -17,29 +17,6 @@ class WorkerFailed(RuntimeError):  # noqa: N818 - it is the worker that failed
     """A collecting process died or met an error; says which one, and how."""
 
 
-@spec
-class CollectorSpec(Spec):
-    """What every collector is asked for.
-
-    Attributes:
-        num_envs: environments that step together, N.
-        steps: steps of each environment in a batch, T.
-    """
-
-    num_envs: Annotated[int, Field(gt=0)]
-    steps: Annotated[int, Field(gt=0)]
-
-    @property
-    def frames_per_batch(self) -> int:
-        """Env frames in one batch."""
-        return self.num_envs * self.steps
-
-    @property
-    def total_envs(self) -> int:
-        """Environments in all."""
-        return self.num_envs
-
-
 @dataclass(frozen=True, kw_only=True)
 class Actor:
     """Everything that acts in one process: environments, the policy, its network and its exploration.
@@ -51,6 +28,52 @@ class Actor:
     policy: TensorDictModuleBase
     network: nn.Module
     anneal: Callable[[int], object]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CollectorContext:
+    """What a collector may need.
+
+    Attributes:
+        env: makes N environments for this process.
+        policy: acts in them on `network`.
+        network: to which the newest weights are pushed.
+        actor: makes what acts in worker process w, given w; it is called there, so it must be picklable.
+        template: makes one step [M] of M such environments, whatever M is.
+    """
+
+    env: Callable[[], EnvBase]
+    policy: TensorDictModuleBase
+    network: nn.Module
+    actor: Callable[[int], Actor]
+    template: Callable[[], TensorDictBase]
+
+
+@spec
+class CollectorSpec(Spec):
+    """What every collector is asked for; `build` makes it.
+
+    Attributes:
+        num_envs: environments that step together, N.
+        steps: steps of each environment in a batch, T.
+    """
+
+    num_envs: Annotated[int, Field(gt=0)]
+    steps: Annotated[int, Field(gt=0)]
+
+    def build(self, context: CollectorContext) -> "Collection":
+        """Make the collector."""
+        raise NotImplementedError
+
+    @property
+    def frames_per_batch(self) -> int:
+        """Env frames in one batch."""
+        return self.num_envs * self.steps
+
+    @property
+    def total_envs(self) -> int:
+        """Environments in all."""
+        return self.num_envs
 
 
 class Collection:

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.multiprocessing import get_context
 from torch.nn.utils import parameters_to_vector
 
-from modules.collect.base import Actor, Collection, CollectorSpec, WorkerFailed
+from modules.collect.base import Actor, Collection, CollectorContext, CollectorSpec, WorkerFailed
 from modules.collect.worker import Assignment, Close, Failed, Fill, Filled, Restart, batch_in, entries_of, work
 from modules.spec import UsageError, spec
 
@@ -66,15 +66,9 @@ class MultiAsyncSpec(CollectorSpec):
         if self.processes > self.steps:  # the replay keeps room for the tails of num_envs x steps episodes
             yield f"collector.processes={self.processes} must not exceed collector.steps={self.steps}"
 
-    def build(self, make: Callable[[int], Actor], network: nn.Module, template: TensorDictBase) -> "MultiCollection":
-        """Start the workers.
-
-        Args:
-            make: makes what acts in worker w, given w; it is called there, so it must be picklable.
-            network: the network with the same parameters whose weights are pushed.
-            template: one step [M] of M such environments, whatever M is, as their `fake_tensordict` gives it.
-        """
-        return MultiCollection(self, make, network, template)
+    def build(self, context: CollectorContext) -> "MultiCollection":
+        """Start the workers."""
+        return MultiCollection(self, context.actor, context.network, context.template())
 
 
 class MultiCollection(Collection):

@@ -7,7 +7,7 @@ from tensordict.nn import TensorDictModuleBase
 from torchrl.collectors import Collector
 from torchrl.envs import EnvBase
 
-from modules.collect.base import Collection, CollectorSpec
+from modules.collect.base import Collection, CollectorContext, CollectorSpec
 from modules.spec import spec
 
 
@@ -15,9 +15,8 @@ from modules.spec import spec
 class SyncSpec(CollectorSpec):
     """One process: act, then learn."""
 
-    def build(self, env: EnvBase, policy: TensorDictModuleBase) -> "SyncCollection":
-        """Make the collector."""
-        return SyncCollection(self, env, policy)
+    def build(self, context: CollectorContext) -> "SyncCollection":
+        return SyncCollection(self, context.env(), context.policy)
 
 
 class Waiting(Collector):

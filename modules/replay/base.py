@@ -1,16 +1,47 @@
 """What the loop knows of a replay, and what a run must know of its settings."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 import torch
 from tensordict import TensorDictBase
 from torch import Tensor
 
-from modules.keys import Spaces, StateSchema
+from modules.keys import Spaces, StateSchema, Symmetry
 from modules.metrics import Metric
 from modules.replay.rows import SequenceSchema
 from modules.spec import Spec
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReplayContext:
+    """What a replay may need.
+
+    Attributes:
+        directory: its own, of what it keeps on disk.
+        spaces: of the run.
+        schema: what a sequence is made of.
+        save_every: env frames between checkpoints.
+        batch_frames: env frames of a batch.
+        seed: of its random stream.
+        symmetry: of the environment, if it has one.
+        run_id: what its files are recognised by.
+        saved: its state in the checkpoint that the run goes on from, or None.
+        newer: checkpoints that were written after that one.
+    """
+
+    directory: Path
+    spaces: Spaces
+    schema: SequenceSchema
+    save_every: int
+    batch_frames: int
+    seed: int
+    symmetry: Symmetry | None = None
+    run_id: str = ""
+    saved: Mapping[str, Any] | None = None
+    newer: int = 0
 
 
 class ReplaySpec(Spec):
@@ -33,11 +64,24 @@ class ReplaySpec(Spec):
     burn_in: int
     batch_rows: int
 
+    def build(self, context: ReplayContext) -> "Replay":
+        """Open the replay; raises `UsageError` if rows that a checkpoint refers to are lost or damaged."""
+        raise NotImplementedError
+
+    def wrong_state(self, state: Mapping[str, Any]) -> str:
+        """Say what cannot be in a replay's `state` in a checkpoint; "" if nothing."""
+        del state
+        return ""
+
+    def refuse_missing(self, directory: Path, state: Mapping[str, Any]) -> None:
+        """Raise `UsageError` if what a checkpoint's replay `state` refers to is no longer in `directory`."""
+        del directory, state
+
     def fitted(self, max_steps: int | None) -> "ReplaySpec":
         """Put in the length of the longest episode, `max_steps` if that is known, where it was left open."""
         raise NotImplementedError
 
-    def layout(self, states: StateSchema, reads: tuple[str, ...], extra: tuple[str, ...] = ()) -> SequenceSchema:
+    def schema(self, states: StateSchema, reads: tuple[str, ...], extra: tuple[str, ...] = ()) -> SequenceSchema:
         """Say what a row is made of, for a network with these recurrent `states` that `reads` these entries."""
         raise NotImplementedError
 
@@ -55,7 +99,7 @@ class ReplaySpec(Spec):
         del rows
         return 0
 
-    def footprint(self, spaces: Spaces, layout: SequenceSchema, ring_rows: int) -> int:
+    def footprint(self, spaces: Spaces, schema: SequenceSchema, ring_rows: int) -> int:
         """Bytes on disk."""
         raise NotImplementedError
 

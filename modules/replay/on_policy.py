@@ -11,7 +11,7 @@ from torch import Tensor
 
 from modules import keys
 from modules.keys import Spaces, StateSchema
-from modules.replay.base import ReplaySpec
+from modules.replay.base import ReplayContext, ReplaySpec
 from modules.replay.rows import FURTHER, NONE, SequenceBuilder, SequenceSchema
 from modules.replay.sequence import previous_steps
 from modules.spec import UsageError, spec
@@ -56,6 +56,9 @@ class OnPolicySpec(ReplaySpec):
                 "replay=sequence, or loss=reinforce"
             )
 
+    def build(self, context: ReplayContext) -> "OnPolicyReplay":
+        return OnPolicyReplay(self, context.schema)
+
     def fitted(self, max_steps: int | None) -> "OnPolicySpec":
         """Put in the environment's time limit where `length` asks for it."""
         if self.length:
@@ -64,7 +67,7 @@ class OnPolicySpec(ReplaySpec):
             raise UsageError("replay.length=0 needs an environment with a time limit: give the longest episode's steps")
         return replace(self, length=max_steps)
 
-    def layout(self, states: StateSchema, reads: tuple[str, ...], extra: tuple[str, ...] = ()) -> SequenceSchema:
+    def schema(self, states: StateSchema, reads: tuple[str, ...], extra: tuple[str, ...] = ()) -> SequenceSchema:
         """A row is an episode."""
         further = tuple(key for key in FURTHER if key in reads)
         return SequenceSchema(length=self.length, states=states, further=further, extra=extra)
@@ -74,9 +77,9 @@ class OnPolicySpec(ReplaySpec):
         del save_every, batch_frames
         return 0
 
-    def footprint(self, spaces: Spaces, layout: SequenceSchema, ring_rows: int) -> int:
+    def footprint(self, spaces: Spaces, schema: SequenceSchema, ring_rows: int) -> int:
         """Nothing is on disk."""
-        del spaces, layout, ring_rows
+        del spaces, schema, ring_rows
         return 0
 
 
@@ -91,9 +94,9 @@ class OnPolicyReplay:
     and that of its batch. An episode that a save cuts off is dropped, for nobody knows its return.
     """
 
-    def __init__(self, settings: OnPolicySpec, layout: SequenceSchema) -> None:
+    def __init__(self, settings: OnPolicySpec, schema: SequenceSchema) -> None:
         self.settings = settings
-        self._layout = layout
+        self._schema = schema
         self._cutters: dict[int, SequenceBuilder] = {}
         self._rows: list[TensorDict] = []
 
@@ -115,7 +118,7 @@ class OnPolicyReplay:
         Raises:
             EpisodeTooLongError: one is longer than a row.
         """
-        rows = self._cutters.setdefault(stream, SequenceBuilder(self._layout)).push(batch)
+        rows = self._cutters.setdefault(stream, SequenceBuilder(self._schema)).push(batch)
         if (rows[keys.BEFORE] != NONE).any():
             raise EpisodeTooLongError(
                 f"replay.length={self.settings.length}: an episode is longer, so its return is not known; give the "
@@ -137,13 +140,13 @@ class OnPolicyReplay:
         """Hand out all episodes that wait, [B], in the order in which they ended; no longer than the longest."""
         whole, self._rows = self._joined(), []
         steps = int(whole[keys.MASK].sum(1).max())
-        per_step = (keys.ACTION, keys.REWARD, keys.TERMINATED, keys.MASK, *self._layout.extra)
+        per_step = (keys.ACTION, keys.REWARD, keys.TERMINATED, keys.MASK, *self._schema.extra)
         rows = {
             keys.OBSERVATION: whole[keys.OBSERVATION][:, : steps + 1],
             **{key: whole[key][:, :steps] for key in per_step},
-            **{key: whole[key] for key in (*self._layout.states, *self._layout.further)},
+            **{key: whole[key] for key in (*self._schema.states, *self._schema.further)},
         }
-        return TensorDict(rows | previous_steps(rows, self._layout), batch_size=[len(whole)])
+        return TensorDict(rows | previous_steps(rows, self._schema), batch_size=[len(whole)])
 
     def update(self, rows: TensorDictBase, errors: Tensor) -> None:
         """Errors of what is forgotten are of no use."""

@@ -79,18 +79,18 @@ def narrow(n_actions: int) -> torch.dtype:
 
 
 class SequenceBuilder:
-    """Turns batches [N, T] into rows [R] of `layout.slots` steps and one more observation.
+    """Turns batches [N, T] into rows [R] of `schema.slots` steps and one more observation.
 
-    The learned part of a row starts at an episode's start or `layout.stride` steps after that of the row before; in
+    The learned part of a row starts at an episode's start or `schema.stride` steps after that of the row before; in
     front of it lie `burn_in` steps of the same episode, or padding at the episode's start, so that its first steps
     are learned too. A row never crosses an episode and carries the recurrent state that the agent had at its first
     real step. Since burn-in is no longer than the stride, a row has all of its burn-in steps or none. Steps of rows
     that are not yet complete wait here, so the cut does not depend on how long the batches are.
     """
 
-    def __init__(self, layout: SequenceSchema) -> None:
-        self._layout = layout
-        self._extra = {key: ("next", key) if key in AFTER else key for key in layout.extra}
+    def __init__(self, schema: SequenceSchema) -> None:
+        self._schema = schema
+        self._extra = {key: ("next", key) if key in AFTER else key for key in schema.extra}
         self._stream: TensorDictBase | None = None  # [N, S] steps that a future row may need
         self._start = np.zeros(0, int)  # column where each environment's next learned part starts
         self._before = np.zeros(0, int)  # number of the episode's row before that, `NONE` where it starts the episode
@@ -111,7 +111,7 @@ class SequenceBuilder:
                 self._cut(cuts, env, int(end), closed=True)
             self._cut(cuts, env, done.shape[1], closed=False)
         rows = self._gather(stream, cuts)
-        needed = self._start - np.where(self._before == NONE, 0, self._layout.burn_in)
+        needed = self._start - np.where(self._before == NONE, 0, self._schema.burn_in)
         keep = min(int(needed.min()), done.shape[1])
         self._stream = stream[:, keep:].clone()
         self._start -= keep
@@ -129,7 +129,7 @@ class SequenceBuilder:
         return self._gather(stream, cuts)
 
     def _extend(self, batch: TensorDictBase) -> TensorDictBase:
-        fields = [keys.OBSERVATION, keys.ACTION, *self._layout.states, *self._layout.further]
+        fields = [keys.OBSERVATION, keys.ACTION, *self._schema.states, *self._schema.further]
         fields += [("next", key) for key in (keys.OBSERVATION, keys.REWARD, keys.TERMINATED, keys.DONE)]
         new = batch.select(*fields, *self._extra.values())
         if self._stream is None:
@@ -140,27 +140,27 @@ class SequenceBuilder:
 
     def _cut(self, cuts: list[Cut], env: int, end: int, *, closed: bool) -> None:
         """Cut environment `env` up to column `end`; `closed` means that its episode ends there."""
-        layout, start, before = self._layout, int(self._start[env]), int(self._before[env])
+        schema, start, before = self._schema, int(self._start[env]), int(self._before[env])
 
         def add(steps: int) -> int:
-            burn_in = 0 if before == NONE else layout.burn_in
+            burn_in = 0 if before == NONE else schema.burn_in
             cuts.append((env, start - burn_in, burn_in, steps, before))
             return self._number + len(cuts) - 1
 
-        while start + layout.length <= end:
-            before = add(layout.length)
-            start += layout.stride
+        while start + schema.length <= end:
+            before = add(schema.length)
+            start += schema.stride
         if closed:
-            learned = start + (0 if before == NONE else layout.overlap)
+            learned = start + (0 if before == NONE else schema.overlap)
             if end > learned:
                 add(end - start)
             start, before = end, NONE
         self._start[env], self._before[env] = start, before
 
     def _gather(self, stream: TensorDictBase, cuts: list[Cut]) -> TensorDict:
-        layout = self._layout
+        schema = self._schema
         env, start, burn_in, steps, row_before = torch.as_tensor(np.asarray(cuts, int).reshape(-1, 5)).unbind(1)
-        offset = torch.arange(layout.slots) - (layout.burn_in - burn_in)[:, None]
+        offset = torch.arange(schema.slots) - (schema.burn_in - burn_in)[:, None]
         mask = (offset >= 0) & (offset < (burn_in + steps)[:, None])
         last = start + burn_in + steps - 1
         column = torch.minimum(start[:, None] + offset.clamp(min=0), last[:, None])
@@ -176,7 +176,7 @@ class SequenceBuilder:
                 keys.TERMINATED: stream["next", keys.TERMINATED][where].squeeze(-1),
                 keys.MASK: mask,
                 keys.BEFORE: row_before,
-                **{key: stream[key][env, start] for key in (*layout.states, *layout.further)},
+                **{key: stream[key][env, start] for key in (*schema.states, *schema.further)},
                 **{key: stream[place][where].reshape(mask.shape) for key, place in self._extra.items()},
             },
             batch_size=[len(cuts)],

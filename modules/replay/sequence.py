@@ -30,7 +30,7 @@ class SequenceReplay:
         settings: SequenceSpec,
         directory: Path,
         spaces: Spaces,
-        layout: SequenceSchema,
+        schema: SequenceSchema,
         *,
         save_every: int,
         batch_frames: int,
@@ -41,7 +41,7 @@ class SequenceReplay:
     ) -> None:
         """Open the ring in `directory`, or make it; of run `run_id`, with `written` rows at most if nothing says."""
         self.settings = settings
-        self._layout = layout
+        self._schema = schema
         self._cutters: dict[int, SequenceBuilder] = {}
         self._mirror = Mirror(symmetry) if settings.mirror and symmetry is not None else None
         self._directory, self._spaces = directory, spaces
@@ -49,7 +49,7 @@ class SequenceReplay:
         self._importance = settings.importance_at(0)
         self._written = 0
         self._saved = 0
-        template, rows = self._layout.template(spaces), settings.ring_rows(save_every, batch_frames)
+        template, rows = self._schema.template(spaces), settings.ring_rows(save_every, batch_frames)
         fewest = settings.ring_rows(1, batch_frames)
         self._storage = open_ring(directory, template, rows, fewest=fewest)
         self._ring = self._storage.max_size
@@ -73,7 +73,7 @@ class SequenceReplay:
 
     def extend(self, batch: TensorDictBase, stream: int = 0) -> None:
         """Cut a batch [N, T] into rows and store those that it completes; each `stream` has environments of its own."""
-        cutter = self._cutters.setdefault(stream, SequenceBuilder(self._layout))
+        cutter = self._cutters.setdefault(stream, SequenceBuilder(self._schema))
         self._write(cutter.push(batch, self._written))
 
     def truncate(self) -> None:
@@ -94,8 +94,8 @@ class SequenceReplay:
         rows = self._read(number)
         if self._mirror is not None:
             self._mirror(rows, torch.rand(len(number), generator=self._sampler.generator) < 0.5)
-        if self._layout.further:
-            rows |= previous_steps(rows, self._layout)
+        if self._schema.further:
+            rows |= previous_steps(rows, self._schema)
         if self.settings.cross_mixture:
             rows[keys.ARM] = self._mixed(rows[keys.ARM])
         if self.settings.by_priority:
@@ -122,7 +122,7 @@ class SequenceReplay:
         chains.sort(key=len, reverse=True)
         for back in range(max(map(len, chains), default=0) - 1, -1, -1):
             rows = self._read(torch.tensor([chain[back] for chain in chains if len(chain) > back]))
-            rows |= previous_steps(rows, self._layout)
+            rows |= previous_steps(rows, self._schema)
             yield TensorDict(rows, batch_size=[len(rows[keys.MASK])])
 
     def _chain(self, number: int) -> list[int]:
@@ -164,7 +164,7 @@ class SequenceReplay:
         index = number % self._ring
         rows = {key: field.index_select(0, index) for key, field in self._fields.items()}
         rows[keys.ACTION] = rows[keys.ACTION].long()
-        return rows | {key: entry.zeros(len(number)) for key, entry in self._layout.zeros.items()}
+        return rows | {key: entry.zeros(len(number)) for key, entry in self._schema.zeros.items()}
 
     def _write(self, rows: TensorDict) -> None:
         count = rows.shape[0]
@@ -177,11 +177,11 @@ class SequenceReplay:
             self._sampler.extend(count)
 
 
-def previous_steps(rows: Mapping[str, Tensor], layout: SequenceSchema) -> dict[str, Tensor]:
+def previous_steps(rows: Mapping[str, Tensor], schema: SequenceSchema) -> dict[str, Tensor]:
     """Unfold what is stored of the step before a row's first one to all of its T+1 observations, [B, T+1]."""
     mask, found = rows[keys.MASK], {}
-    starts_at = torch.where(mask[:, 0], 0, layout.burn_in)  # there the burn-in is padding
-    for key in layout.further:
+    starts_at = torch.where(mask[:, 0], 0, schema.burn_in)  # there the burn-in is padding
+    for key in schema.further:
         if key == keys.ARM:
             found[key] = rows[key].unsqueeze(1).expand(-1, mask.shape[1] + 1)
         else:

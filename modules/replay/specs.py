@@ -1,7 +1,8 @@
 """Settings of the sequence replay, sampled uniformly or by priority."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
@@ -9,7 +10,8 @@ from torch import Tensor
 
 from modules.keys import Spaces, StateSchema
 from modules.losses import ops
-from modules.replay.base import ReplaySpec
+from modules.replay.base import Replay, ReplayContext, ReplaySpec
+from modules.replay.ring import refuse_missing_ring
 from modules.replay.rows import FURTHER, SequenceSchema
 from modules.replay.samplers import Prioritised, Sampler, Uniform
 from modules.schedule import linear
@@ -47,6 +49,33 @@ class SequenceSpec(ReplaySpec):
     mirror: bool
     cross_mixture: Share
 
+    def build(self, context: ReplayContext) -> Replay:
+        from modules.replay.sequence import SequenceReplay  # which imports this file
+
+        c, interval = context, self.interval_rows(context.save_every, context.batch_frames)
+        replay = SequenceReplay(
+            self,
+            c.directory,
+            c.spaces,
+            c.schema,
+            save_every=c.save_every,
+            batch_frames=c.batch_frames,
+            seed=c.seed,
+            symmetry=c.symmetry,
+            run_id=c.run_id,
+            written=c.saved["written"] + (1 + c.newer) * interval if c.saved else 0,  # at most, if nothing else tells
+        )
+        if c.saved:
+            replay.refuse_damage(c.saved)
+        return replay
+
+    def wrong_state(self, state: Mapping[str, Any]) -> str:
+        written = state.get("written")
+        return "" if isinstance(written, int) and written >= 0 else f"its replay has {written!r} rows"
+
+    def refuse_missing(self, directory: Path, state: Mapping[str, Any]) -> None:
+        refuse_missing_ring(directory, state)
+
     def fitted(self, max_steps: int | None) -> "SequenceSpec":
         """Put in the length of the longest episode where `length` asks for whole ones."""
         if self.length:
@@ -57,11 +86,11 @@ class SequenceSpec(ReplaySpec):
             raise UsageError(f"replay.burn_in={self.burn_in} must be 0 where rows are whole episodes (replay.length=0)")
         return replace(self, length=max_steps)
 
-    def footprint(self, spaces: Spaces, layout: SequenceSchema, ring_rows: int) -> int:
+    def footprint(self, spaces: Spaces, schema: SequenceSchema, ring_rows: int) -> int:
         """Bytes on disk of the full ring; the page cache holds as much of it as memory allows."""
-        return layout.row_bytes(spaces) * ring_rows
+        return schema.row_bytes(spaces) * ring_rows
 
-    def layout(self, states: StateSchema, reads: tuple[str, ...], extra: tuple[str, ...] = ()) -> SequenceSchema:
+    def schema(self, states: StateSchema, reads: tuple[str, ...], extra: tuple[str, ...] = ()) -> SequenceSchema:
         """Say what a row is made of, for a network with these recurrent `states` that `reads` these entries."""
         return SequenceSchema(
             burn_in=self.burn_in,

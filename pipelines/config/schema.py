@@ -131,18 +131,18 @@ class RunConfig(Spec):
         return torch.device(auto if self.device == "auto" else self.device)
 
     @property
-    def layout(self) -> SequenceSchema:
+    def sequence_schema(self) -> SequenceSchema:
         """What a row of the replay is made of."""
         arm = () if self.meta.single else (keys.ARM,)
         behaviour = (keys.BEHAVIOUR,) if self.loss.reads_behaviour else ()
         novelty = (keys.INTRINSIC,) if self.intrinsic.rewards else ()
-        return self.replay.layout(self.network.state(), (*self.network.reads, *arm), (*novelty, *behaviour))
+        return self.replay.schema(self.network.state(), (*self.network.reads, *arm), (*novelty, *behaviour))
 
     @property
     def replay_bytes(self) -> int:
         """Disk that the full replay takes."""
         rows = self.replay.ring_rows(self.save_every, self.collector.frames_per_batch)
-        return self.replay.footprint(self.spaces, self.layout, rows)
+        return self.replay.footprint(self.spaces, self.sequence_schema, rows)
 
     def needs(self, run: "RunConfig") -> Iterator[str]:
         """Budgets and cadences must fit each other and the machine."""

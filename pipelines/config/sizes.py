@@ -58,7 +58,7 @@ def refuse_full_disk(run: RunConfig, run_dir: Path) -> None:
 def stored_parts(run: RunConfig) -> dict[str, int]:
     """Bytes of what is as long as some setting says, by its name with the settings that it follows from."""
     spaces, batch = run.spaces, run.collector.frames_per_batch
-    row = run.layout.row_bytes(spaces)
+    row = run.sequence_schema.row_bytes(spaces)
     states = sum(entry.bytes for entry in run.network.state().values())
     step = 2 * (spaces.observation_size * spaces.observation_dtype.itemsize + states) + 3 * WORD
     return {

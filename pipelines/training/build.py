@@ -10,12 +10,13 @@ from typing import Any
 from uuid import uuid4
 
 import torch
+from tensordict import TensorDictBase
 from torch import nn
 from torchrl.envs import EnvBase
 
 from modules.callbacks import Callbacks, Context, TrainingCallback
 from modules.checkpoint import found, path_of
-from modules.collect import Actor, Collection, MultiAsyncSpec, SyncSpec
+from modules.collect import Actor, Collection, CollectorContext
 from modules.errors import closed
 from modules.exploration import Exploration
 from modules.intrinsic import IntrinsicModel, IntrinsicReward
@@ -24,11 +25,8 @@ from modules.loggers import Logger
 from modules.metrics import Metric
 from modules.networks.network import Policy, ValueNetwork
 from modules.process import tune
-from modules.replay.base import Replay
-from modules.replay.on_policy import OnPolicyReplay, OnPolicySpec
+from modules.replay.base import Replay, ReplayContext
 from modules.replay.ring import readable
-from modules.replay.sequence import SequenceReplay
-from modules.replay.specs import SequenceSpec
 from modules.seeding import seed_everything, seed_for
 from modules.stateful import put_back
 from pipelines.agent.agent_env import CPU, AgentEnv
@@ -189,7 +187,7 @@ def callbacks_of(
         seed=run.seed,
         n_arms=run.spaces.n_arms,
         grid=run.env.agent_map(),
-        stride=run.layout.stride,
+        stride=run.sequence_schema.stride,
         learner=learner,
         replay=replay,
         evaluator=evaluator.bandit,
@@ -214,33 +212,21 @@ def exploring(run: RunConfig, network: ValueNetwork, exploration: Exploration) -
 
 def replay_of(run: RunConfig, run_dir: Path, run_id: str, checkpoint: Mapping[str, Any] | None) -> Replay:
     """Open the replay; raises `UsageError` if rows that `checkpoint` refers to are lost or damaged."""
-    if isinstance(run.replay, OnPolicySpec):
-        return OnPolicyReplay(run.replay, run.layout)
-    assert isinstance(run.replay, SequenceSpec)
-    replay = SequenceReplay(
-        run.replay,
-        run_dir / "replay",
-        run.spaces,
-        run.layout,
+    folder = run_dir / "checkpoints"
+    newer = [path for path in found(folder) if checkpoint and path > path_of(folder, checkpoint["frames"])]
+    context = ReplayContext(
+        directory=run_dir / "replay",
+        spaces=run.spaces,
+        schema=run.sequence_schema,
         save_every=run.save_every,
         batch_frames=run.collector.frames_per_batch,
         seed=seed_for(run.seed, "replay"),
         symmetry=run.env.agent_symmetry(),
         run_id=run_id,
-        written=written_at_most(run, run.replay, run_dir, checkpoint) if checkpoint else 0,
+        saved=checkpoint["replay"] if checkpoint else None,
+        newer=len(newer),
     )
-    if checkpoint:
-        replay.refuse_damage(checkpoint["replay"])
-    return replay
-
-
-def written_at_most(run: RunConfig, replay: SequenceSpec, run_dir: Path, checkpoint: Mapping[str, Any]) -> int:
-    """Count the rows that may have been written, if nothing else tells: an interval after each newer checkpoint."""
-    newer = sum(
-        path > path_of(run_dir / "checkpoints", checkpoint["frames"]) for path in found(run_dir / "checkpoints")
-    )
-    interval = replay.interval_rows(run.save_every, run.collector.frames_per_batch)
-    return checkpoint["replay"]["written"] + (1 + newer) * interval
+    return run.replay.build(context)
 
 
 def logger_of(
@@ -273,13 +259,21 @@ def announce(run: RunConfig) -> None:
 
 def collection_of(run: RunConfig, acting: nn.Module, policy: Policy, agent_env: AgentEnv, like: EnvBase) -> Collection:
     """Make the collector; `like` has steps like those of its environments."""
-    if isinstance(run.collector, MultiAsyncSpec):
+
+    def template() -> TensorDictBase:
         step = like.fake_tensordict()
         for key in set(policy.out_keys) - set(step.keys(include_nested=True)):
             step.set(key, torch.zeros(step.batch_size))  # the probability of the action, which no environment knows
-        return run.collector.build(partial(actor, run), acting, step)
-    assert isinstance(run.collector, SyncSpec)
-    return run.collector.build(agent_env.build(run.collector.num_envs), policy)
+        return step
+
+    context = CollectorContext(
+        env=partial(agent_env.build, run.collector.num_envs),
+        policy=policy,
+        network=acting,
+        actor=partial(actor, run),
+        template=template,
+    )
+    return run.collector.build(context)
 
 
 def actor(run: RunConfig, worker: int) -> Actor:

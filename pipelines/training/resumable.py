@@ -69,9 +69,8 @@ def uncountable(state: Mapping[str, Any], path: Path, run: RunConfig) -> Iterato
         MEASURES.validate_python(state["measures"])
     except ValidationError:
         yield "its measures are no sums and counts"
-    written = state["replay"].get("written", 0 if run.replay.on_policy else None)
-    if not isinstance(written, int) or written < 0:
-        yield f"its replay has {written!r} rows"
+    if wrong := run.replay.wrong_state(state["replay"]):
+        yield wrong
     if not all(isinstance(value, str) or (isinstance(value, int) and value >= 0) for value in state["logger"].values()):
         yield "its logger's state is not what a logger saved"
     before = random_state()

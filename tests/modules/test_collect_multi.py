@@ -90,7 +90,8 @@ def make(fault: str, worker: int) -> Actor:
 def collect(processes: int, fault: str = "") -> tuple[MultiCollection, Telling]:
     network = Telling()
     template = make("", 0).env.fake_tensordict()
-    return MultiAsyncSpec(processes=processes, **SETTINGS).build(partial(make, fault), network, template), network
+    settings = MultiAsyncSpec(processes=processes, **SETTINGS)
+    return MultiCollection(settings, partial(make, fault), network, template), network
 
 
 @pytest.fixture(scope="module")

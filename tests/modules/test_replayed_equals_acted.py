@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from modules import keys
-from modules.collect import SyncSpec
+from modules.collect import SyncCollection, SyncSpec
 from modules.exploration import EpsGreedySpec
 from modules.keys import Spaces
 from modules.networks.network import Policy
@@ -61,7 +61,7 @@ def play(memory, directory, *, overlap, burn_in, previous):
     values = []
     acting.head.layers.register_forward_hook(lambda module, args, out: values.append(out.reshape(ENVS, -1).clone()))
     env = env_spec.build(ENVS, spec.transforms())
-    collection = SyncSpec(num_envs=ENVS, steps=STEPS).build(env, policy)
+    collection = SyncCollection(SyncSpec(num_envs=ENVS, steps=STEPS), env, policy)
     states = spec.state()
     settings = SequenceSpec(
         capacity=10_000, length=LENGTH, burn_in=burn_in, overlap=overlap, state="stored", batch_rows=4, ratio=1,
@@ -69,7 +69,7 @@ def play(memory, directory, *, overlap, burn_in, previous):
         cross_mixture=0,
     )  # fmt: skip
     replay = SequenceReplay(
-        settings, directory, spaces, settings.layout(states, spec.inputs.reads),
+        settings, directory, spaces, settings.schema(states, spec.inputs.reads),
         save_every=100, batch_frames=ENVS * STEPS, seed=0,
     )  # fmt: skip
     diary = Diary()
@@ -150,7 +150,7 @@ def test_replayed_equals_acted(memory, overlap, burn_in, previous, tmp_path):
 
 
 def test_without_a_restart_there_is_no_batch():
-    collection = SyncSpec(num_envs=ENVS, steps=STEPS).build(gym_spec("CartPole-v1").build(ENVS), always(0))
+    collection = SyncCollection(SyncSpec(num_envs=ENVS, steps=STEPS), gym_spec("CartPole-v1").build(ENVS), always(0))
     with pytest.raises(RuntimeError, match=r"restart\(seed\) must come before the first batch"):
         next(iter(collection))
     collection.close()
@@ -163,7 +163,7 @@ def test_restart_makes_every_environment_fresh(tmp_path):
     assert spaces == Spaces(observation_shape=(2,), observation_dtype=torch.float32, n_actions=2)
     network = spec.build(spaces)
     policy = Policy(network, EpsGreedySpec(start=0.5, end=0.5, anneal_frames=1).build(1).choose)
-    collection = SyncSpec(num_envs=ENVS, steps=STEPS).build(env_spec.build(ENVS, spec.transforms()), policy)
+    collection = SyncCollection(SyncSpec(num_envs=ENVS, steps=STEPS), env_spec.build(ENVS, spec.transforms()), policy)
     batches = []
     for seed in (1, 1, 2):
         collection.restart(seed)

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from modules import keys
-from modules.collect import SyncSpec
+from modules.collect import SyncCollection, SyncSpec
 from modules.exploration import EpsLadderSpec
 from modules.intrinsic import IntrinsicRewardTransform
 from modules.intrinsic.base import NoIntrinsicReward
@@ -51,7 +51,7 @@ def play(memory, directory, cross_mixture=0.0, combine="sum"):
     meta = UniformSpec(arms=arms).build(ENVS, seed=0)
     agent_env = [ArmPerEpisode(meta, 3), IntrinsicRewardTransform(Loud()), *spec.transforms()]
     policy = Policy(acting, choose, exploration.probability)
-    collection = SyncSpec(num_envs=ENVS, steps=STEPS).build(env_spec.build(ENVS, agent_env), policy)
+    collection = SyncCollection(SyncSpec(num_envs=ENVS, steps=STEPS), env_spec.build(ENVS, agent_env), policy)
     settings = SequenceSpec(
         capacity=10_000,
         length=LENGTH,
@@ -64,7 +64,7 @@ def play(memory, directory, cross_mixture=0.0, combine="sum"):
         cross_mixture=cross_mixture,
     )
     replay = SequenceReplay(
-        settings, directory, spaces, settings.layout(spec.state(), spec.reads, EXTRA),
+        settings, directory, spaces, settings.schema(spec.state(), spec.reads, EXTRA),
         save_every=100, batch_frames=ENVS * STEPS, seed=0,
     )  # fmt: skip
     acted = {}

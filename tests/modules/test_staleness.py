@@ -17,7 +17,7 @@ CPU = torch.device("cpu")
 def replay_of(directory, data, **changes):
     base = {"capacity": 900, "length": LENGTH, "burn_in": 0, "overlap": 0, "state": "stored", "batch_rows": 4}
     spec = SequenceSpec(**{**base, **changes}, ratio=1.0, mirror=False, cross_mixture=0)
-    layout = spec.layout(network_spec("gru").memory.state(), ())
+    layout = spec.schema(network_spec("gru").memory.state(), ())
     replay = SequenceReplay(spec, directory, STREAM_SPACES, layout, save_every=100, batch_frames=60, seed=0)
     replay.extend(data)
     replay.truncate()

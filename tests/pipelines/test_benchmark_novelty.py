@@ -75,7 +75,7 @@ def test_rows_of_a_family_have_one_arm_and_probabilities():
     assert len(rows[keys.ARM].unique()) > 1
     assert (rows[keys.BEHAVIOUR] > 0).all()
     assert (rows[keys.BEHAVIOUR] <= 1).all()
-    assert set(run.layout.states) <= set(rows.keys())
+    assert set(run.sequence_schema.states) <= set(rows.keys())
 
 
 def test_a_learner_step_is_compared_with_2_2(monkeypatch):

@@ -118,7 +118,7 @@ def test_bytes_of_a_row_are_those_on_disk_and_all_are_accounted_for():
     with open_replay(run) as ring:
         files = sum(path.stat().st_size for path in Path(str(ring._storage.scratch_dir)).glob("*.memmap"))
     rows = run.replay.ring_rows(run.save_every, run.collector.frames_per_batch)
-    assert sum(r2d2.sizes_of(run).values()) == run.layout.template(run.spaces).bytes() == files / rows
+    assert sum(r2d2.sizes_of(run).values()) == run.sequence_schema.template(run.spaces).bytes() == files / rows
 
 
 def test_bytes_per_step_worked_out_by_hand():

@@ -18,7 +18,7 @@ from modules.spec import UsageError
 from pipelines import resume
 from pipelines.agent.trained_agent import load_run
 from pipelines.api import compose, load, train
-from pipelines.training.build import written_at_most
+from pipelines.training.build import replay_of
 from pipelines.training.pictures import missing_pictures
 
 SMALL = (
@@ -119,7 +119,7 @@ def test_rows_that_were_written_over_are_not_taken_for_those_of_an_older_checkpo
     go_on(run_dir, total_frames=200)
 
 
-def test_without_a_mark_each_newer_checkpoint_may_have_filled_an_interval(run_dir):
+def test_without_a_mark_each_newer_checkpoint_may_have_filled_an_interval(run_dir, monkeypatch):
     """The mark of a run of before is made when it is resumed."""
     run, _ = load_run(run_dir, ())
     state = checkpoint.load(paths(run_dir)[1])
@@ -127,7 +127,19 @@ def test_without_a_mark_each_newer_checkpoint_may_have_filled_an_interval(run_di
     interval = run.replay.interval_rows(run.save_every, run.collector.frames_per_batch)
     newer = len(paths(run_dir)) - 2
     assert newer == 3
-    assert written_at_most(run, run.replay, run_dir, state) == state["replay"]["written"] + (1 + newer) * interval
+    made = {}
+
+    class Replay:
+        def __init__(self, *_, **settings):
+            made.update(settings)
+
+        def refuse_damage(self, saved):
+            made["saved"] = saved
+
+    monkeypatch.setattr("modules.replay.sequence.SequenceReplay", Replay)
+    replay_of(run, run_dir, "", state)
+    assert made["written"] == state["replay"]["written"] + (1 + newer) * interval
+    assert made["saved"] == state["replay"]
 
 
 @pytest.mark.parametrize("content", [b"", b"x", bytes(39), b"\xff" * 40, bytes(40)])

@@ -72,9 +72,9 @@ def test_the_bound_counts_what_is_built(preset):
 def test_a_row_is_as_large_as_the_bound_says():
     for preset in (MASKED, FAMILY):
         run = run_of(preset)
-        assert run.layout.row_bytes(run.spaces) == run.layout.template(run.spaces).bytes()
+        assert run.sequence_schema.row_bytes(run.spaces) == run.sequence_schema.template(run.spaces).bytes()
     huge = Spaces(observation_shape=(2**40, 2**40), observation_dtype=torch.float32, n_actions=2)
-    assert run.layout.row_bytes(huge) > 2**80
+    assert run.sequence_schema.row_bytes(huge) > 2**80
 
 
 def test_nothing_is_drawn_for_it():

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from modules.envs.rendering.drawing import ARROWS, BESIDE, DOCS, GAP, RIGHT, only, paint, picture, save, text
+from modules.envs.rendering.drawing import ARROWS, BESIDE, DOCS, GAP, only, paint, picture, save, text
 from modules.envs.worlds.corridor import GOAL, TASKS, Corridor
-from modules.envs.worlds.world import State
+from modules.envs.worlds.world import RIGHT, State
 
 UNIT, SMALLEST = 48, 4  # pixels of a cell, even: usually, in long corridors
 WIDEST = 1920  # pixels of a picture

@@ -15,7 +15,6 @@ FREE: Colour = (172, 176, 184)
 BESIDE: Colour = (88, 92, 100)  # where no cell is
 CELLS: dict[str, Colour] = {".": FREE, "#": (48, 52, 60), "G": (32, 84, 204), "g": (150, 192, 244)}
 ROBOT: dict[int, Colour] = {NOTHING: (255, 255, 255), HIT: (222, 44, 36), FOUND: (40, 176, 72)}
-UP, LEFT, DOWN, RIGHT = range(4)  # headings of the robot
 ARROWS = "^<v>"  # the robot in texts, by heading
 AHEAD = ((0, -1), (-1, 0), (0, 1), (1, 0))  # x, y of one cell further, by heading
 GAP, BAR = 12, 12  # pixels: what is between two parts of a picture, height of the bar of the time left; even

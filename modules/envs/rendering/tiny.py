@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from modules.envs.base import UNCHANGED
-from modules.envs.rendering.drawing import DOCS, DOWN, RIGHT, UP, cells, only, picture, save, text, under
+from modules.envs.rendering.drawing import DOCS, cells, only, picture, save, text, under
 from modules.envs.worlds.tiny import (
     MemoryLen,
     MemoryLenSpec,
@@ -18,7 +18,7 @@ from modules.envs.worlds.tiny import (
     RepeatPrevious,
     RepeatPreviousSpec,
 )
-from modules.envs.worlds.world import FOUND, HIT, NOTHING, State
+from modules.envs.worlds.world import DOWN, FOUND, HIT, NOTHING, RIGHT, UP, State
 
 EDGE, LONG = 240, 480  # pixels: about the longer edge of a picture, of the maze's
 SUIT_NAMES = "CDHS"

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
-from modules.envs.rendering.drawing import ARROWS, BESIDE, DOCS, GAP, INK, UP, only, paint, picture, save, text
+from modules.envs.rendering.drawing import ARROWS, BESIDE, DOCS, GAP, INK, only, paint, picture, save, text
 from modules.envs.worlds.layouts import FRESH, GOAL, WALL
 from modules.envs.worlds.tour import Tour
 from modules.envs.worlds.tour_tasks import TASKS
-from modules.envs.worlds.world import State
+from modules.envs.worlds.world import UP, State
 
 PANEL = 240  # pixels: a panel's edge at least; even
 SEED = 3  # of the maps in the docs

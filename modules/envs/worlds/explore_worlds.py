@@ -6,9 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from modules.envs.rendering.drawing import DOWN, RIGHT, UP
 from modules.envs.worlds.tiny import MOVES
-from modules.envs.worlds.world import FOUND, HIT, NOTHING, SmallWorld, State
+from modules.envs.worlds.world import DOWN, FOUND, HIT, NOTHING, RIGHT, UP, SmallWorld, State
 from modules.keys import Spaces
 from modules.spec import UsageError
 

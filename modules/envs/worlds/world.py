@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 State = dict[str, Tensor]  # every entry [N, …]: row n is all that episode n needs
+UP, LEFT, DOWN, RIGHT = range(4)  # headings
 NOTHING, HIT, FOUND = 0, 1, 2  # what the last step did, for pictures
 FPS = 5  # of films: each step is a decision to follow
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from modules import keys
-from modules.collect import SyncSpec
+from modules.collect import SyncCollection, SyncSpec
 from modules.intrinsic import EpisodicNoveltySpec, IntrinsicRewardTransform, NguSpec, RndSpec
 from modules.intrinsic.embedding import InverseDynamicsSpec, RandomEmbeddingSpec
 from modules.intrinsic.episodic_memory import EpisodicSpec
@@ -42,7 +42,7 @@ SPECS = {
 def play(intrinsic_reward, after_each=lambda: None):
     """Collect with environments whose episodes take 1 and 10 steps, so resets are partial; [N, S] steps."""
     env = gym_spec("tests.modules.builders:Parity-v0").build(ENVS, [IntrinsicRewardTransform(intrinsic_reward)])
-    collection = SyncSpec(num_envs=ENVS, steps=STEPS).build(env, always(0))
+    collection = SyncCollection(SyncSpec(num_envs=ENVS, steps=STEPS), env, always(0))
     collection.restart(0)
     batches = []
     for _, (_, batch) in zip(range(BATCHES), collection, strict=False):

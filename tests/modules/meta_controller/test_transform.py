@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from modules import keys
-from modules.collect import SyncSpec
+from modules.collect import SyncCollection, SyncSpec
 from modules.meta_controller import ArmPerActor, ArmPerEpisode, FixedArm
 from tests.modules.builders import always, gym_spec
 
@@ -36,7 +36,7 @@ def played():
     """Batches from environments whose episodes take 1 and 10 steps, and the diary from the restart on."""
     diary = Diary()
     env = gym_spec("tests.modules.builders:Parity-v0").build(ENVS, [ArmPerEpisode(diary, 1000)])
-    collection = SyncSpec(num_envs=ENVS, steps=STEPS).build(env, always(0))
+    collection = SyncCollection(SyncSpec(num_envs=ENVS, steps=STEPS), env, always(0))
     diary.chosen.clear()
     collection.restart(0)
     batches = [batch.clone() for _, (_, batch) in zip(range(5), collection, strict=False)]
@@ -82,7 +82,7 @@ def test_controllers_are_told_the_episodes_that_ended_and_no_others(played):
 def test_an_arm_for_life_acts_in_every_episode_of_its_environment_and_after_restarts():
     meta = ArmPerActor(n=3, controllers=ENVS)
     env = gym_spec("tests.modules.builders:Parity-v0").build(ENVS, [ArmPerEpisode(meta, 3)])
-    collection = SyncSpec(num_envs=ENVS, steps=STEPS).build(env, always(0))
+    collection = SyncCollection(SyncSpec(num_envs=ENVS, steps=STEPS), env, always(0))
     for restart in range(2):
         collection.restart(restart)
         for _, (_, batch) in zip(range(2), collection, strict=False):

@@ -144,7 +144,7 @@ def test_the_action_before_a_row_is_mirrored_too():
 def make(directory, batch, spec, **changes):
     replay_spec = settings(**changes)
     replay = SequenceReplay(
-        replay_spec, directory, spec.spaces(), replay_spec.layout({}, ()), save_every=1000, batch_frames=60, seed=3,
+        replay_spec, directory, spec.spaces(), replay_spec.schema({}, ()), save_every=1000, batch_frames=60, seed=3,
         symmetry=spec.symmetry(),
     )  # fmt: skip
     replay.extend(batch)

@@ -14,7 +14,7 @@ LONGEST = 6
 
 def make(*, batch_rows=2, length=LONGEST, reads=()):
     settings = OnPolicySpec(length=length, batch_rows=batch_rows)
-    return OnPolicyReplay(settings, settings.layout(STREAM_STATES, reads))
+    return OnPolicyReplay(settings, settings.schema(STREAM_STATES, reads))
 
 
 def push(replay, data, width):
@@ -136,4 +136,4 @@ def test_length_is_the_time_limit_or_said():
     with pytest.raises(UsageError, match=r"replay.length=0 needs an environment with a time limit"):
         open_end.fitted(None)
     assert OnPolicySpec(length=70, batch_rows=2).fitted(None).length == 70
-    assert open_end.layout({}, ()) == SequenceSchema(length=0)
+    assert open_end.schema({}, ()) == SequenceSchema(length=0)

@@ -100,7 +100,7 @@ def prioritised():
 
 def test_priorities_go_back_to_the_rows_that_were_drawn(tmp_path):
     spec = prioritised()
-    layout = spec.layout(STREAM_STATES, ())
+    layout = spec.schema(STREAM_STATES, ())
     replay = SequenceReplay(spec, tmp_path, STREAM_SPACES, layout, save_every=40, batch_frames=6, seed=0)
     fill(replay, range(5))
     favourite = 3
@@ -116,7 +116,7 @@ def test_priorities_go_back_to_the_rows_that_were_drawn(tmp_path):
 def test_the_priority_of_a_row_is_that_of_its_learned_steps(tmp_path):
     """Behind 2 steps of burn-in, which is padding in an episode's first row, and before padding in its last."""
     spec = replace(prioritised(), burn_in=2, eta=0.0)
-    layout = spec.layout(STREAM_STATES, ())
+    layout = spec.schema(STREAM_STATES, ())
     replay = SequenceReplay(spec, tmp_path, STREAM_SPACES, layout, save_every=40, batch_frames=6, seed=0)
     replay.extend(stream([[5, 1]])[:, :5])
     assert len(replay) == 2

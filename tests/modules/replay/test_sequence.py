@@ -32,7 +32,7 @@ def settings(**changes):
 
 def make(directory, *, save_every=40, seed=0, spaces=STREAM_SPACES, states=STREAM_STATES, **changes):
     spec = settings(**changes)
-    layout = spec.layout(states, ())
+    layout = spec.schema(states, ())
     return SequenceReplay(spec, directory, spaces, layout, save_every=save_every, batch_frames=STEPS, seed=seed)
 
 
@@ -242,7 +242,7 @@ def test_footprint_is_what_the_files_take(tmp_path):
     fill(replay, range(3))
     size = sum(path.stat().st_size for path in tmp_path.rglob("*.memmap"))
     ring = replay.settings.ring_rows(40, STEPS)
-    assert replay.settings.footprint(STREAM_SPACES, replay.settings.layout(STREAM_STATES, ()), ring) == size
+    assert replay.settings.footprint(STREAM_SPACES, replay.settings.schema(STREAM_STATES, ()), ring) == size
 
 
 def test_needs_name_what_does_not_hold():
