@@ -10,24 +10,9 @@ import numpy as np
 import torch
 
 from modules.envs.base import UNCHANGED
-from modules.envs.rendering.drawing import (
-    ARROWS,
-    BESIDE,
-    DOCS,
-    GAP,
-    LEFT,
-    RIGHT,
-    ROBOT,
-    UP,
-    cells,
-    only,
-    picture,
-    save,
-    text,
-    under,
-)
+from modules.envs.rendering.drawing import ARROWS, BESIDE, DOCS, GAP, ROBOT, cells, only, picture, save, text, under
 from modules.envs.worlds.shower import COLDER, WARMER, Shower, ShowerSpec
-from modules.envs.worlds.world import FOUND, HIT, NOTHING, State
+from modules.envs.worlds.world import FOUND, HIT, LEFT, NOTHING, RIGHT, UP, State
 
 LONG = 680  # pixels: about the width of a picture
 LABEL, SIZE = 30, 0.5  # pixels: height of the line of text; size of its letters
