@@ -118,6 +118,7 @@ class BareLearner:
         if not isinstance(run.loss, QLossSpec):
             raise UsageError(f"{run.name}: there is no bare loop with {run.loss} to compare with")
         self.loss_settings, self.optim_settings, self.burn_in = run.loss, run.optim, run.replay.burn_in
+        self.target_settings = run.target
         self.states = tuple(run.network.memory.state())
         self.online, self.target = BareNetwork(run), BareNetwork(run).requires_grad_(False)
         self.online.take_weights(network)
@@ -190,15 +191,15 @@ class BareLearner:
 
     def step(self, rows: Rows) -> Tensor:
         """Learn from one batch; return its loss."""
-        o, loss = self.optim_settings, self.loss(rows)
+        o, t, loss = self.optim_settings, self.target_settings, self.loss(rows)
         self.optimiser.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(self.parameters, o.max_grad_norm)
         self.optimiser.step()
         self.updates += 1
-        if self.updates % o.target_every == 0:
-            torch._foreach_lerp_(self.targets, self.values, o.tau)  # pyright: ignore[reportPrivateImportUsage]
-        torch._foreach_lerp_(self.averages, self.values, 1 - o.average)  # pyright: ignore[reportPrivateImportUsage]
+        if self.updates % t.period == 0:
+            torch._foreach_lerp_(self.targets, self.values, t.tau)  # pyright: ignore[reportPrivateImportUsage]
+        torch._foreach_lerp_(self.averages, self.values, 1 - o.ema_decay)  # pyright: ignore[reportPrivateImportUsage]
         return loss.detach()
 
 

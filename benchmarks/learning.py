@@ -92,7 +92,7 @@ def their_learner(run: RunConfig, capacity: int) -> Iterator[tuple[Callable[[], 
     )
     loss.make_value_estimator(ValueEstimators.TD0, gamma=loss_settings.gamma)
     parameters = [p for p in loss.parameters() if p.requires_grad]
-    optimiser, soft = optim.build(parameters), SoftUpdate(loss, tau=optim.tau)
+    optimiser, soft = optim.build(parameters), SoftUpdate(loss, tau=run.target.tau)
     with TemporaryDirectory(prefix="recall_benchmark_") as directory:
         replay = TensorDictReplayBuffer(
             storage=LazyMemmapStorage(capacity, scratch_dir=Path(directory) / "slices"),

@@ -15,6 +15,7 @@ from torch import Tensor
 from benchmarks.learning import learning, shape
 from benchmarks.measure import Missing, Pace, Table, interleave, number
 from benchmarks.subjects import process_of, random_rows, run_of
+from modules.collect import SyncCollection
 from modules.intrinsic import IntrinsicReward, NguSpec
 from modules.intrinsic.episodic_memory import EpisodicMemory
 from modules.intrinsic.ngu import NoveltyReward
@@ -133,7 +134,7 @@ def collecting(
     policy = Policy(network, exploration.choose, exploration.probability)
     meta = run.meta.build(n, seed=seed_for(run.seed, "meta"))
     env = AgentEnv(run=run, intrinsic_reward=intrinsic_reward, meta=meta, max_steps=None).build(n)
-    collection = run.collector.build(env, policy)  # pyright: ignore[reportAttributeAccessIssue] - sync
+    collection = SyncCollection(run.collector, env, policy)
     stack.callback(collection.close)
     collection.restart(seed_for(run.seed, "env"))
     batches = iter(collection)

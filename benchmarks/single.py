@@ -26,12 +26,12 @@ ONE_STEP = (
     "replay.length=1",
     "replay.batch_rows=128",
     "optim.lr=2e-3",
-    "optim.tau=0.044",
-    "optim.average=0.99",
+    "target.tau=0.044",
+    "optim.ema_decay=0.99",
 )
 # Further: its squared errors, its copy of the target every 500 frames and its newest weights. With its own step size,
 # 2.5e-4, 200 000 frames do not suffice.
-CLEANRL = ("loss.huber_delta=0", "optim.lr=1e-3", "optim.tau=1", "optim.target_every=50", "optim.average=0")
+CLEANRL = ("loss.huber_delta=0", "optim.lr=1e-3", "target.tau=1", "target.period=50", "optim.ema_decay=0")
 SB3 = ("optim.lr=1e-3",)
 # Names of the sides.
 OURS, OURS_ONE_STEP, SINGLE = "ours", "ours, one-step", "single environment"
@@ -164,7 +164,7 @@ def stable_baselines(run: RunConfig) -> Any:
         gamma=run.loss.gamma,
         batch_size=run.replay.batch_rows,
         train_freq=round(every),
-        target_update_interval=round(2 * every * optim.target_every / optim.tau),  # a copy's mean age is half of it
+        target_update_interval=round(2 * every * run.target.period / run.target.tau),  # a copy's mean age is half of it
         learning_starts=run.warmup_frames,
         exploration_initial_eps=epsilon.start,
         exploration_final_eps=epsilon.end,

@@ -64,7 +64,7 @@ def learning(run: RunConfig) -> Learning:
     """Make a run's learner as `pipelines.training.build` does, without environments and replay."""
     network = run.network.build(run.spaces).to(run.torch_device)
     loss = run.loss.build(network, run.batch_info)
-    return Learning(network, Learner(network, loss, run.optim))
+    return Learning(network, Learner(network, loss, run.optim, run.target))
 
 
 def set_apart(ours: Learning) -> nn.Module:

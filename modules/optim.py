@@ -14,18 +14,16 @@ Beta = Annotated[float, Field(ge=0, lt=1)]
 
 @spec
 class AdamSpec(Spec):
-    """Adam (Kingma & Ba 2015) with gradient clipping, a soft target update and an average of the weights.
+    """Adam (Kingma & Ba 2015) with gradient clipping and an average of the weights.
 
     Attributes:
-        lr: step size.
+        lr: learning rate.
         lr_decay: share of `lr` that is left from frame `lr_decay_frames` on; the way there is a straight line.
         lr_decay_frames: length of that line, in env frames.
         eps: added to the root of the second moment.
         betas: decay of the two moments.
         max_grad_norm: norm to which the whole gradient is clipped.
-        tau: share of the online network that enters the target at each of its updates; 1 copies it.
-        target_every: optimiser steps between updates of the target.
-        average: decay, per update, of the average of the weights that is evaluated (Polyak & Juditsky 1992);
+        ema_decay: decay, per update, of the average of the weights that is evaluated (Polyak & Juditsky 1992);
             0 evaluates the newest weights. Q-learning's greedy policy changes from update to update more than its
             values do; the average does not.
     """
@@ -41,9 +39,7 @@ class AdamSpec(Spec):
     eps: Annotated[float, Field(gt=0)]
     betas: tuple[Beta, Beta]
     max_grad_norm: Annotated[float, Field(gt=0)]
-    tau: Annotated[float, Field(gt=0, le=1)]
-    target_every: Annotated[int, Field(gt=0)]
-    average: Annotated[float, Field(ge=0, lt=1)]
+    ema_decay: Annotated[float, Field(ge=0, lt=1)]
 
     def build(self, parameters: Iterable[torch.nn.Parameter]) -> torch.optim.Adam:
         """Make the optimiser over `parameters`; one fused kernel instead of a loop over tensors."""

@@ -8,46 +8,13 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from tensordict import TensorDictBase
 from torch import nn
-from torchrl.objectives import LossModule, SoftUpdate
+from torchrl.objectives import LossModule
 
 from modules.errors import NonFiniteError
 from modules.learner.staleness import Unroller, delta_q
+from modules.learner.target import TargetSpec
 from modules.optim import AdamSpec
 from modules.schedule import linear
-
-
-class FusedSoftUpdate(SoftUpdate):
-    """TorchRL's `SoftUpdate` in one fused call: its walk over a TensorDict costs as much as a small network's step."""
-
-    def __init__(self, loss: LossModule, *, tau: float) -> None:
-        super().__init__(loss, tau=tau)
-        self._share = tau
-        sets: dict[str, Any] = dict(loss.named_children())
-        self._pairs = [
-            (targets[key].data, source.data)
-            for name, targets in sets.items()
-            if name.startswith("target_")
-            for key, source in sets[name.removeprefix("target_")].items(include_nested=True, leaves_only=True)
-            if isinstance(source, nn.Parameter)
-        ]
-
-    def step(self) -> None:
-        """Move each target by the share τ towards its source."""
-        targets, sources = (list(side) for side in zip(*self._pairs, strict=True))
-        torch._foreach_lerp_(targets, sources, self._share)  # pyright: ignore[reportPrivateImportUsage]
-
-
-class NoTarget:
-    """Of a loss without a target network."""
-
-    def step(self) -> None:
-        """Nothing follows."""
-
-
-def target_update(loss: LossModule, tau: float) -> FusedSoftUpdate | NoTarget:
-    """Make what lets the target network follow, if the loss has one."""
-    has_target = any(name.startswith("target_") for name, _ in loss.named_children())
-    return FusedSoftUpdate(loss, tau=tau) if has_target else NoTarget()
 
 
 @runtime_checkable
@@ -61,7 +28,9 @@ class Split(Protocol):
 class Learner:
     """Owns the loss with both networks, the optimiser, the target update and the average of the weights."""
 
-    def __init__(self, network: nn.Module, loss: LossModule, settings: AdamSpec, *, metric: str = "loss/q") -> None:
+    def __init__(
+        self, network: nn.Module, loss: LossModule, settings: AdamSpec, target: TargetSpec, *, metric: str = "loss/q"
+    ) -> None:
         self.network, self._metric = network, metric
         self.loss = loss
         self._average = copy.deepcopy(network).requires_grad_(False)
@@ -75,7 +44,7 @@ class Learner:
         # What Adam does to one parameter depends on no other; clipped together, streams would scale each other's steps.
         self._streams = [list(part.parameters()) for part in parts] if len(parts) > 1 else [self._parameters]
         self._optimiser = settings.build(self._parameters)
-        self._target = target_update(loss, settings.tau)
+        self._target, self._target_period = target.build(loss), target.period
 
     def anneal(self, frames: int) -> float:
         """Set the step size for frame `frames` and return it."""
@@ -113,7 +82,7 @@ class Learner:
             bad = [f"{name} = {value.item()}" for name, value in measures.items() if not value.isfinite()]
             raise NonFiniteError(f"update {self.updates + 1} is not finite: {', '.join(bad)}")
         self._optimiser.step()
-        if (self.updates + 1) % self._settings.target_every == 0:
+        if (self.updates + 1) % self._target_period == 0:
             self._target.step()
         self._follow()
         self.updates += 1
@@ -126,7 +95,7 @@ class Learner:
 
     def _follow(self) -> None:
         """Move the averages by the share 1 − decay towards the newest weights; the first time, all the way."""
-        share = 1 - self._settings.average if self.updates else 1.0
+        share = 1 - self._settings.ema_decay if self.updates else 1.0
         torch._foreach_lerp_(self._averages, self._newest, share)  # pyright: ignore[reportPrivateImportUsage]
 
     def state_dict(self) -> dict[str, Any]:

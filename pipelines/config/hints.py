@@ -45,6 +45,15 @@ FURTHER = MappingProxyType(  # options of Hydra's own groups that further packag
 )
 
 
+NEW_SETTINGS = MappingProxyType(  # today's names of settings that were called otherwise
+    {
+        "optim.tau": "target.tau",
+        "optim.target_every": "target.period",
+        "optim.average": "optim.ema_decay",
+    }
+)
+
+
 def options(group: str = "") -> list[tuple[str, str]]:
     """List every (group, option), or those of one group, off the folders."""
     files = sorted(Path(CONF).joinpath(group).glob("*.yaml" if group else "**/*.yaml"))
@@ -118,6 +127,8 @@ def unknown_setting(text: str, overrides: Sequence[str]) -> str:
     if not found:
         return ""
     name = found[1]
+    if name in NEW_SETTINGS:
+        return f"{name} is now {NEW_SETTINGS[name]}"
     if "/" in name:
         return no_such_group(name)
     given = [item.partition("=")[2] for item in overrides if item.startswith(f"{name}=")]

@@ -7,6 +7,7 @@ from pydoc import locate
 from types import MappingProxyType
 from typing import Any
 
+from pipelines.config.hints import NEW_SETTINGS
 from pipelines.config.plugins import refused_target
 
 LATER = MappingProxyType(
@@ -86,6 +87,16 @@ def new_name(key: str) -> str:
     return key
 
 
+def with_target(config: dict[str, Any]) -> dict[str, Any]:
+    """Put what a run of before says of its target network where it stands today."""
+    optim = config.get("optim")
+    if not isinstance(optim, dict) or "target" in config or "tau" not in optim:
+        return config
+    rest = {NEW_SETTINGS.get(f"optim.{name}", name).removeprefix("optim."): value for name, value in optim.items()}
+    target = {name: rest.pop(f"target.{name}") for name in ("tau", "period") if f"target.{name}" in rest}
+    return {**config, "optim": rest, "target": {"_target_": "modules.learner.target.TargetSpec", **target}}
+
+
 def moved(node: Any) -> Any:
     """Let each `_target_` name the place where its part is today."""
     if isinstance(node, list):
@@ -103,7 +114,7 @@ def moved(node: Any) -> Any:
 
 def as_before(config: Mapping[str, Any]) -> dict[str, Any]:
     """Put the `LATER` settings into the plain values of a run that has none of them, and name its parts as today."""
-    filled = moved({**config})
+    filled = with_target(moved({**config}))
     for path, value in LATER.items():
         *above, name = path.split(".")
         node: Any = filled

@@ -20,6 +20,7 @@ from modules.evaluation import METRICS
 from modules.exploration import ExplorationSpec
 from modules.intrinsic import IntrinsicSpec
 from modules.keys import Spaces
+from modules.learner.target import TargetSpec
 from modules.loggers import LoggerSpec
 from modules.losses.base import BatchInfo, LossSpec
 from modules.meta_controller import Arms, MetaControllerSpec
@@ -29,6 +30,7 @@ from modules.optim import AdamSpec
 from modules.replay.base import ReplaySpec
 from modules.replay.rows import SequenceSchema
 from modules.spec import Spec, UsageError, declared, sentences, spec
+from pipelines.config.hints import NEW_SETTINGS
 from pipelines.config.plugins import Plugins, import_plugins, refused_target
 
 Count = Annotated[int, Field(ge=0)]
@@ -95,6 +97,7 @@ class RunConfig(Spec):
     intrinsic: InstanceOf[IntrinsicSpec]
     meta: InstanceOf[MetaControllerSpec]
     optim: InstanceOf[AdamSpec]
+    target: InstanceOf[TargetSpec]
     logger: InstanceOf[LoggerSpec]
     callbacks: dict[str, InstanceOf[CallbackSpec]]
 
@@ -225,6 +228,8 @@ def make(node: Any, path: str, problems: list[str], plugins: Sequence[str]) -> A
 def at_the_source(problem: str, cfg: DictConfig) -> str:
     """Let a problem begin with the setting that was given, where the one that is wrong only repeats it as `${…}`."""
     name, colon, text = problem.partition(": ")
+    if name in NEW_SETTINGS:
+        return f"{name} is now {NEW_SETTINGS[name]}"
     node: Any = OmegaConf.to_container(cfg)
     for key in name.split("."):
         node = node.get(key) if isinstance(node, dict) else None

@@ -134,7 +134,7 @@ def build(
     run_id = uuid4().hex if checkpoint is None else checkpoint.get("run_id", "")  # "" for one that began without
     replay = replay_of(run, run_dir, run_id, checkpoint)
     network = network.to(run.torch_device)
-    learner = Learner(network, run.loss.build(network, run.batch_info), run.optim, metric=run.loss.metric)
+    learner = Learner(network, run.loss.build(network, run.batch_info), run.optim, run.target, metric=run.loss.metric)
     declared = {**run.declared, **{metric.name: metric for callback in given for metric in callback.metrics}}
     callbacks = Callbacks(
         {**callbacks_of(run, learner, replay, evaluator, intrinsic_reward), **named_by_class(given)}, declared

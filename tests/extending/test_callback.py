@@ -183,5 +183,5 @@ def test_what_is_no_callback_is_refused():
         compose("callbacks.x._target_=modules.optim.AdamSpec", *(f"callbacks.x.{w}" for w in ADAM))
 
 
-ADAM = ("lr=1", "lr_decay=1", "lr_decay_frames=1", "eps=1", "betas=[0.9,0.9]", "max_grad_norm=1", "tau=1")
-ADAM += ("target_every=1", "average=0")
+ADAM = ("lr=1", "lr_decay=1", "lr_decay_frames=1", "eps=1", "betas=[0.9,0.9]", "max_grad_norm=1")
+ADAM += ("ema_decay=0",)

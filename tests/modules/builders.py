@@ -13,6 +13,7 @@ from modules import keys
 from modules.envs.base import UNCHANGED
 from modules.envs.gym import GymSpec
 from modules.keys import Entry, Spaces
+from modules.learner.target import TargetSpec
 from modules.losses.base import BatchInfo
 from modules.losses.q import QLossSpec
 from modules.networks.heads import QSpec
@@ -76,15 +77,7 @@ def q_settings(
     return QLossSpec(gamma=gamma, n_step=n_step, double=double, huber_delta=huber_delta, rescale_eps=rescale_eps)
 
 
-def adam(
-    *,
-    lr: float = 1e-2,
-    tau: float = 0.1,
-    target_every: int = 1,
-    max_grad_norm: float = 10.0,
-    lr_decay: float = 1.0,
-    average: float = 0.8,
-) -> AdamSpec:
+def adam(*, lr: float = 1e-2, max_grad_norm: float = 10.0, lr_decay: float = 1.0, ema_decay: float = 0.8) -> AdamSpec:
     return AdamSpec(
         lr=lr,
         lr_decay=lr_decay,
@@ -92,10 +85,12 @@ def adam(
         eps=1e-8,
         betas=(0.9, 0.999),
         max_grad_norm=max_grad_norm,
-        tau=tau,
-        target_every=target_every,
-        average=average,
+        ema_decay=ema_decay,
     )
+
+
+def followed(*, tau: float = 0.1, period: int = 1) -> TargetSpec:
+    return TargetSpec(tau=tau, period=period)
 
 
 def random_rows(steps: Sequence[int], length: int, spaces: Spaces, memory: str, burn_in: int = 0) -> TensorDict:

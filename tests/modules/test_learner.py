@@ -7,14 +7,14 @@ import torch
 from modules import checkpoint, keys
 from modules.keys import Spaces
 from modules.learner.learner import Learner, NonFiniteError
-from tests.modules.builders import adam, network_spec, plain_info, q_settings, random_rows
+from tests.modules.builders import adam, followed, network_spec, plain_info, q_settings, random_rows
 
 SPACES = Spaces(observation_shape=(3,), observation_dtype=torch.float32, n_actions=3)
 
 
-def make(**settings):
+def make(target=followed(), **settings):  # noqa: B008 - it is frozen
     network = network_spec("lstm").build(SPACES)
-    return Learner(network, q_settings().build(network, plain_info()), adam(**settings)), network
+    return Learner(network, q_settings().build(network, plain_info()), adam(**settings), target), network
 
 
 def batch():
@@ -42,7 +42,7 @@ def online_and_target(learner):
 
 
 def test_target_starts_equal_and_follows_by_the_formula():
-    learner, network = make(tau=0.1)
+    learner, network = make(followed(tau=0.1))
     first, target = online_and_target(learner)
     assert all(torch.equal(p, q) for p, q in zip(first, target, strict=True))
     for _ in range(3):
@@ -59,7 +59,7 @@ def test_target_starts_equal_and_follows_by_the_formula():
 @pytest.mark.parametrize("decay", [0.8, 0.0])
 def test_average_follows_by_the_formula(decay):
     """It starts at the weights after the first update; 0 means the newest weights."""
-    learner, network = make(average=decay)
+    learner, network = make(ema_decay=decay)
     for update in range(4):
         before = [p.detach().clone() for p in learner.average.parameters()]
         learner.step(batch())

@@ -23,7 +23,7 @@ COMMANDS: dict[str, tuple[str | tuple[str, ...], ...]] = {
         (STATE, "hydra.run.dir=FILE/a, b=#c"),
         "# Sizes",
         (STATE, "network.memory.hidden_size=4294967296"),
-        (STATE, "optim.target_every=1e25"),
+        (STATE, "target.period=1e25"),
         (FAMILY, "intrinsic.memory.capacity=5000000000"),
         (STATE, "network.memory.layers=4096"),
     ),

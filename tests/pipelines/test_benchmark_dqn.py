@@ -73,8 +73,8 @@ def test_cleanrls_loss_is_what_its_file_has():
     run = run_of(single.EXP, *single.ONE_STEP, *single.CLEANRL)
     assert isinstance(run.loss, QLossSpec)
     assert (run.loss.huber_delta, run.loss.double, run.loss.rescale_eps) == (0, False, 0)
-    assert (run.optim.tau, run.optim.average) == (1, 0)
-    assert single.frames_per_update(run) * run.optim.target_every == 500
+    assert (run.target.tau, run.optim.ema_decay) == (1, 0)
+    assert single.frames_per_update(run) * run.target.period == 500
     assert single.steps_per_update(run) == 128
 
 
@@ -87,7 +87,7 @@ def test_it_acts_by_the_newest_weights_and_is_judged_by_the_averaged_ones(run):
         assert (alone.best(alone.sight), alone.greedy(alone.sight)) == (0, 1)
 
 
-@pytest.mark.parametrize("words", [(), (*single.CLEANRL, "optim.target_every=2")], ids=["one-step", "CleanRL"])
+@pytest.mark.parametrize("words", [(), (*single.CLEANRL, "target.period=2")], ids=["one-step", "CleanRL"])
 def test_its_maths_is_ours(words):
     run = run_of(single.EXP, *single.ONE_STEP, *words, "replay.batch_rows=32", *LITTLE)
     with process_of(run), closing(SingleEnvironment(run)) as alone:

@@ -22,11 +22,11 @@ from modules.spec import UsageError
 ONCE = Pace(rounds=1, section_s=0, quick=True)
 
 
-def both(run, **optim):
+def both(run, **target):
     """Make our learner of a run and the bare one, with the same weights."""
     torch.manual_seed(0)
     ours = learning.learning(run)
-    other = replace(run, optim=replace(run.optim, **optim))
+    other = replace(run, target=replace(run.target, **target))
     return ours.learner, BareLearner(other, ours.network, set_apart(ours))
 
 
@@ -40,7 +40,7 @@ def both(run, **optim):
         ["network.inputs.previous_action=false"],
         ["network/head=q"],
         ["loss.huber_delta=1", "replay.burn_in=7"],
-        ["optim.tau=1", "optim.target_every=2"],
+        ["target.tau=1", "target.period=2"],
         [*r2d2.UNIFORM],
     ],
     ids=" ".join,
@@ -52,9 +52,9 @@ def test_the_bare_step_computes_the_same(overrides):
     assert ours.updates == bare.updates == 3
 
 
-@pytest.mark.parametrize("change", [{"target_every": 2}, {"target_every": 3}, {"tau": 0.5}])
+@pytest.mark.parametrize("change", [{"period": 2}, {"period": 3}, {"tau": 0.5}])
 def test_another_target_is_refused(change):
-    run = run_of(R2D2, "device=cpu", "optim.tau=1")
+    run = run_of(R2D2, "device=cpu", "target.tau=1")
     ours, bare = both(run, **change)
     with pytest.raises(RuntimeError, match=r"update [12]: our loss"):
         refuse_other_maths(ours, bare, random_rows(run))

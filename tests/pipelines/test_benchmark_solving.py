@@ -188,7 +188,7 @@ def test_sides_take_turns_within_a_seed(quick, seeds, frames, monkeypatch):
     def side(name):
         def solve(given):
             run = given if isinstance(given, RunConfig) else run_of(single.EXP, *given)
-            turns.append((name, run.seed, single.steps_per_update(run), run.optim.lr, run.optim.tau))
+            turns.append((name, run.seed, single.steps_per_update(run), run.optim.lr, run.target.tau))
             assert run.total_frames == frames
             return Outcome(1, 1.0, solved=True)
 

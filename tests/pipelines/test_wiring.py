@@ -189,7 +189,7 @@ def test_evaluations_act_with_the_evaluators_best_arm(family):
 
 
 def test_evaluations_see_the_averaged_weights(run):
-    assert run.settings.optim.average > 0
+    assert run.settings.optim.ema_decay > 0
     for event in run.kept.all(Episodes):
         average = at(run.average, event.frames)
         torch.testing.assert_close(event.weights, average, **CLOSE)

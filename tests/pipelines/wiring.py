@@ -49,7 +49,7 @@ SMALL = (
     "total_frames=360", "warmup_frames=72", "eval_every=120", "eval_episodes=3", "log_every=120", "save_every=120",
     "keep_checkpoints=99", "collector.num_envs=3", "collector.steps=8", "replay.length=4", "replay.burn_in=2",
     "replay.overlap=1", "replay.batch_rows=3", "replay.ratio=1.3", "optim.lr=0.01", "optim.lr_decay=0.1",
-    "optim.lr_decay_frames=300", "optim.average=0.7",
+    "optim.lr_decay_frames=300", "optim.ema_decay=0.7",
 )  # fmt: skip
 
 
@@ -193,10 +193,10 @@ class Naive:
         self.adam.step()
         self.updates += 1
         params = self.loss.value_network_params.flatten_keys(".")
-        if self.updates % s.target_every == 0:
+        if self.updates % self.run.target.period == 0:
             for name, target in self.loss.target_value_network_params.flatten_keys(".").items():
-                target.data.copy_(target.data + s.tau * (params[name].data - target.data))
+                target.data.copy_(target.data + self.run.target.tau * (params[name].data - target.data))
         with torch.no_grad():
             for mean, p in zip(self.average.parameters(), self.newest.parameters(), strict=True):
-                mean.copy_(p if self.updates == 1 else s.average * mean + (1 - s.average) * p)
+                mean.copy_(p if self.updates == 1 else s.ema_decay * mean + (1 - s.ema_decay) * p)
         return loss.item()

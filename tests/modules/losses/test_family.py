@@ -9,7 +9,7 @@ import torch
 from modules import keys
 from modules.learner.learner import Learner
 from modules.losses.retrace import RetraceSpec
-from tests.modules.builders import MEMORIES, adam, network_spec, q_settings, sharpen
+from tests.modules.builders import MEMORIES, adam, followed, network_spec, q_settings, sharpen
 from tests.modules.losses.family import (
     BETAS,
     LENGTH,
@@ -165,7 +165,7 @@ def learner(streams):
     if streams == "two":
         network.combination.betas.zero_()
     loss = retrace(rescale_eps=0.0).build(network, info(betas=(0.0, 0.0, 0.0)))
-    return Learner(network, loss, adam(max_grad_norm=0.1)), network
+    return Learner(network, loss, adam(max_grad_norm=0.1), followed()), network
 
 
 def test_each_stream_learns_as_if_it_had_an_optimiser_of_its_own():

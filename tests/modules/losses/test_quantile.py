@@ -13,7 +13,7 @@ from modules.learner.learner import Learner
 from modules.losses import ops
 from modules.losses.quantile import QuantileLossSpec
 from modules.networks.heads import QuantileSpec
-from tests.modules.builders import adam, network_spec, plain_info, random_rows, sharpen
+from tests.modules.builders import adam, followed, network_spec, plain_info, random_rows, sharpen
 
 SPACES = Spaces(observation_shape=(3,), observation_dtype=torch.float32, n_actions=3)
 STEPS, LENGTH, N = (6, 6, 3, 1, 5), 6, 4
@@ -129,7 +129,11 @@ def test_it_learns_the_spread_of_a_coin():
     torch.manual_seed(0)
     online = network("none")
     learner = Learner(
-        online, settings(n_step=1, kappa=0.0).build(online, plain_info()), adam(lr=3e-2), metric="loss/quantile"
+        online,
+        settings(n_step=1, kappa=0.0).build(online, plain_info()),
+        adam(lr=3e-2),
+        followed(),
+        metric="loss/quantile",
     )
     rows = random_rows((1,) * 64, 1, SPACES, "none")
     rows[keys.OBSERVATION][:], rows[keys.TERMINATED][:] = 1.0, True

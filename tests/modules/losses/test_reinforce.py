@@ -10,9 +10,10 @@ import torch
 from modules import keys
 from modules.exploration import BoltzmannSpec, EpsGreedySpec, EpsLadderSpec
 from modules.keys import Spaces
-from modules.learner.learner import Learner, NoTarget
+from modules.learner.learner import Learner
+from modules.learner.target import NoTarget
 from modules.losses.reinforce import ReinforceSpec
-from tests.modules.builders import MEMORIES, adam, network_spec, plain_info, random_rows, sharpen
+from tests.modules.builders import MEMORIES, adam, followed, network_spec, plain_info, random_rows, sharpen
 
 SPACES = Spaces(observation_shape=(3,), observation_dtype=torch.float32, n_actions=3)
 STEPS = [5, 3, 4]
@@ -129,7 +130,7 @@ def test_the_likelier_action_becomes_the_one_that_pays():
     greedy = {}
     for rule in ("reward_to_go", "seed"):
         loss, network = make(rule=rule, normalise=True)
-        learner = Learner(network, loss, adam(lr=0.05))
+        learner = Learner(network, loss, adam(lr=0.05), followed())
         assert isinstance(learner._target, NoTarget)
         rows = random_rows([1] * 30, 1, SPACES, "none")
         rows[keys.OBSERVATION][:] = 1.0
@@ -152,7 +153,7 @@ def test_no_parameter_is_there_twice_and_its_learner_goes_on_from_a_state():
     for _ in range(2):
         torch.manual_seed(1)
         loss, network = make("gru")
-        learners.append((Learner(network, loss, adam()), network))
+        learners.append((Learner(network, loss, adam(), followed()), network))
     (first, network), (second, other) = learners
     rows = batch("gru")
     first.step(rows)
