@@ -46,7 +46,7 @@ class BareActor:
         self.frames, self.episodes = 0, 0
 
     def look(self, which: np.ndarray, state: np.ndarray, before: np.ndarray | None) -> np.ndarray:
-        """Return the observations; pixels are drawn anew only for `which` environments."""
+        """Return the observations; pixels are drawn again only for `which` environments."""
         if isinstance(self.spec, GymSpec):
             seen = state if self.spec.keep is None else state[:, list(self.spec.keep)]
             return seen.astype(np.float32) if seen.dtype == np.float64 else seen

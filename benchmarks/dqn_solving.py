@@ -80,7 +80,7 @@ def solve_ours(words: Sequence[str]) -> Outcome:
 
 
 def training_seconds(timing: Columns) -> float:
-    """All that the loop took but for evaluations, whether or not each log interval has one, from timing.csv."""
+    """All that the loop took except for evaluations, whether or not each log interval has one, from timing.csv."""
     interval = np.diff(timing["frames"], prepend=0) / timing["perf/frames_per_s"]
     return float((interval * (1 - timing["perf/eval_share"])).sum())
 
@@ -126,7 +126,7 @@ class Referee:
         self._since = time.perf_counter()
 
     def goes_on(self, frames: int) -> bool:
-        """Tell after frame `frames` whether training must go on; cheap where no evaluation is due."""
+        """Tell after frame `frames` whether training must continue; cheap where no evaluation is due."""
         run = self.run
         if frames == 0 or (frames % run.eval_every and frames < run.total_frames):
             return True
@@ -185,11 +185,11 @@ def notes(run: RunConfig, seeds: Sequence[int]) -> list[str]:
         f"All but '{single.OURS}', whose settings are the preset's: {' '.join(single.ONE_STEP)}; so with one-step "
         "targets, a target network that follows softly, and evaluations of averaged weights.",
         f"{single.SINGLE_CLEANRL}: besides {' '.join(single.CLEANRL)}; so with its squared errors, its copied target "
-        "and evaluations of the newest weights. Not its own: step size (2.5e-4 there), capacity, warm-up and ε's line.",
+        "and evaluations of the newest weights. Not its own: learning rate (2.5e-4 there), capacity, warm-up and ε.",
         f"{single.STABLE_BASELINES}: besides {' '.join(single.SB3)}; errors clipped at 1, gradients at 10, "
         "a target that is copied and on average as old as the single environment's, evaluations of the newest weights; "
         "it acts at random in its warm-up, whatever ε is.",
-        "Tuned on seeds from 20 on: the preset most (loss, batch, step size, target, average, warm-up and ε's line), "
-        "the single environment's step size and target, CleanRL's step size (of 1e-3 and 2.5e-4), both with two "
-        f"warm-ups and lines of ε, {single.STABLE_BASELINES}' step size.",
+        "Tuned on seeds from 20 on: the preset most (loss, batch, learning rate, target, average, warm-up, ε's line), "
+        "the single environment's learning rate and target, CleanRL's learning rate (1e-3 or 2.5e-4), both with two "
+        f"warm-ups and lines of ε, {single.STABLE_BASELINES}' learning rate.",
     ]

@@ -94,7 +94,7 @@ def acting(pace: Pace) -> Table:
             "The cost is all that the real one adds: each environment's own embedding, its nearest neighbours, the",
             "running mean of distances, α of random distillation with its statistics, and their means for the log.",
             "The share is that of the cost in a step with it, which the target is about.",
-            "Memories are full as each batch begins, of random states but for the newest; episodes as good as never",
+            "Memories are full as each batch begins, of random states except for the newest; episodes as good as never",
             "end. Learning (embedding, distillation) is not in it; nor is an episode's start: a copy of the embedding,",
             "a memory to empty, and a first state to remember.",
         ],

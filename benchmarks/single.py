@@ -29,7 +29,7 @@ ONE_STEP = (
     "target.tau=0.044",
     "optim.ema_decay=0.99",
 )
-# Further: its squared errors, its copy of the target every 500 frames and its newest weights. With its own step size,
+# Further: its squared errors, its copy of the target every 500 frames, its newest weights. With its own learning rate,
 # 2.5e-4, 200 000 frames do not suffice.
 CLEANRL = ("loss.huber_delta=0", "optim.lr=1e-3", "target.tau=1", "target.period=50", "optim.ema_decay=0")
 SB3 = ("optim.lr=1e-3",)

@@ -26,7 +26,7 @@ def save(directory: Path, frames: int, state: Mapping[str, Any], *, keep: int) -
     """Write `state` as the checkpoint of `frames` and delete all but the newest `keep`.
 
     The file appears under its name only when it is complete and on disk: a kill leaves the previous one intact. Those
-    of later frames are damaged ones that a resumed run did not go on from, and are deleted as well.
+    of later frames are damaged ones that a resumed run did not continue from, and are deleted as well.
     """
     path = path_of(directory, frames)
     write(path, state)

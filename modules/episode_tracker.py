@@ -13,7 +13,7 @@ class EpisodeTracker(Transform):
 
     The return is the sum, in float64, of the rewards as the environment gives them; the agent gets them in float32.
     TorchRL's `InitTracker`, `StepCounter` and `RewardSum` write the same; they cost three times as much, and where
-    episodes are short that is a tenth of all acting. After a reset TorchRL itself keeps the environments that go on
+    episodes are short that is a tenth of all acting. After a reset TorchRL itself keeps the environments that continue
     as they were, so the reset may write its zeros everywhere.
 
     Attributes:

@@ -14,7 +14,7 @@ def tune(threads: int) -> None:
     """Set PyTorch's CPU threads (0: leave its default) and let the allocator keep freed memory.
 
     glibc returns every freed block above 128 KiB to the system, so each update would fetch its activations
-    anew, page by page: more than half of the time of a pixel update.
+    again, page by page: more than half of the time of a pixel update.
     """
     torch.set_num_threads(threads or THREADS)
     if sys.platform == "linux":

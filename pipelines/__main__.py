@@ -9,7 +9,7 @@ from pipelines.console.output import complain
 
 COMMANDS = {
     "train": "train a run, or several with -m",
-    "resume": "go on with a run from its newest checkpoint",
+    "resume": "continue a run from its newest checkpoint",
     "evaluate": "play held-out episodes with what a run has learned, or at random",
     "play": "play a task yourself, in a terminal",
     "report": "compare runs over seeds, in tables and pictures",

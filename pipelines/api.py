@@ -59,7 +59,7 @@ class Settings:
 
     Attributes:
         words: of the command line that they were composed of.
-        config: what came of them, to look at: `settings.config.optim.lr`; to change something, compose anew.
+        config: what came of them, to look at: `settings.config.optim.lr`; to change something, compose again.
     """
 
     words: tuple[str, ...]
@@ -106,7 +106,7 @@ def compose(*words: str) -> Settings:
     """Compose and check settings: `compose("+exp=drqn_cartpole_masked", "seed=3")`.
 
     Args:
-        words: as after `python -m pipelines.train`, but for sweeps and flags.
+        words: as after `python -m pipelines.train`, except for sweeps and flags.
 
     Raises:
         UsageError: a setting that does not exist, is not allowed or does not fit the others.
@@ -135,11 +135,11 @@ def train(
     Raises:
         UsageError: a run is in the folder already, the replay does not fit its disk, or dry=true trains nothing.
         RunFailed: the run ended in an error; what could be saved is.
-        KeyboardInterrupt: Ctrl-C, or a notebook's stop; all is saved, and `python -m pipelines.resume` goes on.
+        KeyboardInterrupt: Ctrl-C, or a notebook's stop; all is saved, and `python -m pipelines.resume` continues.
     """
     if settings.config.dry:
         raise UsageError("dry=true trains nothing: compose has checked the settings already; leave it out to train")
-    config, usual = configured(settings.words)  # anew, because the usual folder has the time in its name
+    config, usual = configured(settings.words)  # again, because the usual folder has the time in its name
     place = (usual if run_dir is None else folder(run_dir, "run_dir")).absolute()
     with undisturbed(), told():
         try:
@@ -147,7 +147,7 @@ def train(
         except SystemExit as ended:
             if ended.code != 128 + signal.SIGINT:
                 raise
-            raise KeyboardInterrupt(f"go on with `python -m pipelines.resume run={quoted(place)}`") from ended
+            raise KeyboardInterrupt(f"continue by `python -m pipelines.resume run={quoted(place)}`") from ended
     return Result(place)
 
 

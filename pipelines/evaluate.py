@@ -54,7 +54,7 @@ def evaluate(
     Args:
         settings: what to evaluate, and how.
         subject: made ready for it.
-        say: is told the result when all is written, or when something could not be, before the error goes on.
+        say: is told the result when all is written, or when something could not be, before the error continues.
     """
     if settings.video and (problem := subject.run.env.film_problem()):
         raise UsageError(problem)

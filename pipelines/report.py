@@ -235,7 +235,7 @@ def report(options: argparse.Namespace) -> None:
     pictures = _pictures(options, groups, curves, differences, quantity)
     links = "\n".join(f"![Curves and final values]({name})\n" for name in pictures)
     page = options.out / "report.md"
-    said = "over the report that was there" if page.exists() else "anew"
+    said = "over the report that was there" if page.exists() else "again"
     try:
         for name, picture in pictures.items():
             write_bytes(options.out / name, picture)

@@ -26,7 +26,7 @@ GOALS = ("stop_at_score", "stop_at_episodes", "stop_at_length")
 CADENCES = ("log_every", "save_every", "eval_every", "eval_episodes", "keep_checkpoints")
 CHANGEABLE = ("total_frames", *GOALS, *CADENCES, "video", "device", "threads", "logger")
 USAGE = f"""python -m pipelines.resume run=DIR [setting=value ...]
-  run=DIR          run directory to go on with (required)
+  run=DIR          run directory to continue (required)
   total_frames=N   new end of the run, in env frames
   stop_at_score=X  new score that ends the run early, null for none
   stop_at_length=X the same for the length of episodes
@@ -63,7 +63,7 @@ def resume(settings: Resume, *, bar: bool) -> float | None:
     goal = reached(run, state["counters"]["score"], state["counters"]["episodes"])
     if goal and (ended or not settings.changes.keys().isdisjoint(GOALS)):
         name = goal.partition("=")[0]
-        raise UsageError(f"{goal}: {run_dir} has reached it; to go on, give a harder one or {name}=null")
+        raise UsageError(f"{goal}: {run_dir} has reached it; to continue, give a harder one or {name}=null")
     check(run, run_dir)
     run.replay.refuse_missing(run_dir / "replay", state["replay"])
     network_with(state["network"], run, run_dir)

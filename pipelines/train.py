@@ -38,7 +38,7 @@ def main(cfg: DictConfig) -> float | None:
     failed = partial(note_failed, Path(hydra_cfg.sweep.dir), run_dir, hydra_cfg.overrides.task)
     try:
         return start(cfg, run_dir, bar=False)
-    except Exception as error:  # Hydra lets the other jobs go on, and shows this at the end
+    except Exception as error:  # Hydra lets the other jobs continue, and shows this at the end
         raise failed(str(error) if isinstance(error, UsageError | RunFailed) else told(error)) from error
     except SystemExit as error:  # a signal; alone in a process, it ends the whole multirun
         if abandoned():

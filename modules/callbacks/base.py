@@ -103,7 +103,7 @@ class TrainingCallback:
     should_stop: bool = False
 
     def on_start(self, training: Training) -> None:
-        """Hear that training begins or goes on."""
+        """Hear that training begins or continues."""
 
     def on_batch(self, training: Training, batch: TensorDictBase) -> None:
         """Hear of collected steps [N, T]; the replay has them."""
@@ -213,7 +213,7 @@ class Callbacks:
         return {name: callback.state_dict() for name, callback in self._callbacks.items()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Put back what `state_dict` returned; one that was not there then begins anew."""
+        """Put back what `state_dict` returned; one that was not there then begins again."""
         for name, callback in self._callbacks.items():
             if name in state:
                 with named(name):

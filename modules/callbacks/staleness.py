@@ -1,4 +1,4 @@
-"""How stale the recurrent states of the replay are, as the run goes on: `modules.learner.staleness.delta_q`."""
+"""How stale the recurrent states of the replay are, as the run continues: `modules.learner.staleness.delta_q`."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any

@@ -127,7 +127,7 @@ class MultiCollection(Collection):
             self._publish()
 
     def restart(self, seed: int) -> None:
-        """Let all workers abandon their episodes and draw everything anew, with the network's weights as they are."""
+        """Let all workers abandon their episodes and draw everything again, with the network's weights as they are."""
         self._epoch += 1
         self._arrived.clear()
         for orders in self._orders:

@@ -14,7 +14,7 @@ Ints = NDArray[np.int64]
 
 
 def compiled(function: Callable[..., Any]) -> Any:
-    """Compile at the first call, IEEE 754 but for the order of sums and fused multiply-adds; division by 0 is no error.
+    """Compile at the first call: IEEE 754, except for the order of sums and fused multiply-adds; 1 / 0 is no error.
 
     What was compiled is kept beside this file, or in the user's cache: compiling all of it takes two seconds.
     """

@@ -24,7 +24,7 @@ class AuxiliaryOptimizerSpec(Spec):
     """Adam (Kingma & Ba 2015) for one auxiliary loss.
 
     Attributes:
-        lr: step size.
+        lr: learning rate.
         eps: added to the root of the second moment.
         betas: decay of the two moments.
         weight_decay: L2 penalty, whose gradient weight_decay · θ enters the moments (not AdamW's decay).
@@ -77,7 +77,7 @@ class AuxiliaryOptimizer:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Put back what `state_dict` returned."""
-        self._adam.load_state_dict(copy.deepcopy(dict(state)))  # Adam would go on in the tensors that it is given
+        self._adam.load_state_dict(copy.deepcopy(dict(state)))  # Adam would continue in the tensors that it is given
 
 
 def finite(values: Tensor) -> bool:

@@ -47,7 +47,7 @@ class Learner:
         self._target, self._target_period = target.build(loss), target.period
 
     def anneal(self, frames: int) -> float:
-        """Set the step size for frame `frames` and return it."""
+        """Set the learning rate for frame `frames` and return it."""
         s = self._settings
         lr = s.lr * linear(frames, start=1.0, end=s.lr_decay, over=s.lr_decay_frames)
         for group in self._optimiser.param_groups:

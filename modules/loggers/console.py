@@ -30,7 +30,7 @@ class Waiting:
         self.restart()
 
     def restart(self) -> None:
-        """Something else went on, or was said."""
+        """Something else continued, or was said."""
         self._last_s: float | None = None
 
     def __call__(self, what: str, done: int, total: int) -> None:

@@ -140,7 +140,7 @@ def started(**words: Any) -> wandb.Run:
 
 
 def forget_service() -> None:
-    """Let the next run of this process start W&B's service anew, for the one that there was may be dead.
+    """Let the next run of this process start W&B's service again, for the one that there was may be dead.
 
     Nor is it asked, then, to end with this process, which would be a traceback after the last word.
     """

@@ -11,7 +11,7 @@ from modules.resets import starting
 
 
 class ArmPerEpisode(Transform):
-    """Writes the arm that acts, chosen anew at each reset, and tells the controllers how episodes ended.
+    """Writes the arm that acts, chosen again at each reset, and tells the controllers how episodes ended.
 
     It must stand behind what writes `episode_return`, the undiscounted extrinsic return.
 

@@ -14,7 +14,7 @@ Normalise = Literal["none", "window"]
 class SlidingWindowUcb(MetaController):
     """Chooses the arm with the best mean return over the last τ episodes, plus a bonus for those seldom tried.
 
-    Episode t of controller e lies in column t mod τ of row e of a ring [E, τ]. Counts and means are formed anew from
+    Episode t of controller e lies in column t mod τ of row e of a ring [E, τ]. Counts and means are formed again from
     it each time: no error piles up, and nothing outlives the window.
 
     Source: Agent57 (Badia et al. 2020), appendix. There every controller tries the arms in the order 0, 1, 2, …; here

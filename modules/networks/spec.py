@@ -24,7 +24,7 @@ class ZeroState(TensorDictPrimer):
     """Provides the zero recurrent state at each reset: without it a policy forgets.
 
     TorchRL's own reset looks everything up in its specs each time, a twentieth of acting where episodes are short.
-    After a reset TorchRL itself keeps the environments that go on as they were.
+    After a reset TorchRL itself keeps the environments that continue as they were.
     """
 
     def __init__(self, state: StateSchema) -> None:

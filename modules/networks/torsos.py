@@ -23,7 +23,7 @@ class LeakyReLU(nn.LeakyReLU):
 
 
 # PyTorch's under the names of torch.nn.functional, all that turn one number into one and need no further setting. Not
-# rrelu, which draws its slopes anew at each call: replayed values would not be those of acting.
+# rrelu, which draws its slopes again at each call: replayed values would not be those of acting.
 ACTIVATIONS: dict[str, type[nn.Module]] = {
     "celu": nn.CELU,
     "elu": nn.ELU,
@@ -74,7 +74,7 @@ Activation = Literal[
 
 @torch.no_grad()
 def initialise_(layers: nn.Module, init: Init) -> None:
-    """Set the weights of linear `layers` anew: `default` leaves them as PyTorch made them.
+    """Set the weights of linear `layers` again: `default` leaves them as PyTorch made them.
 
     `glorot` draws weights uniformly from ±√(6 / (inputs + outputs)) and sets biases to 0, as Keras does (Glorot &
     Bengio 2010, equation 16).

@@ -28,7 +28,7 @@ class ReplayContext:
         seed: of its random stream.
         symmetry: of the environment, if it has one.
         run_id: what its files are recognised by.
-        saved: its state in the checkpoint that the run goes on from, or None.
+        saved: its state in the checkpoint that the run continues from, or None.
         newer: checkpoints that were written after that one.
     """
 

@@ -87,10 +87,10 @@ class OnPolicyReplay:
     """The episodes that ended since the last update, in memory.
 
     Each episode is learned from exactly once, whole, in the first update after its end. With several environments an
-    update comes while other episodes run. These go on under the new weights, so their first steps were chosen by an
+    update comes while other episodes run. These continue under the new weights, so their first steps were chosen by an
     older policy than the one that learns from them, by as many updates as they span (about one where as many episodes
     are waited for as there are environments). Nothing corrects that: to throw such episodes away would prefer short
-    ones. One environment and `replay.batch_rows=1` is the textbook's case, but for the steps between the episode's end
+    ones. One environment and `replay.batch_rows=1` is the textbook's, except for the steps between the episode's end
     and that of its batch. An episode that a save cuts off is dropped, for nobody knows its return.
     """
 

@@ -17,7 +17,7 @@ CPU = torch.device("cpu")  # where environments and what surrounds them live
 class AgentEnv:
     """What novelty and family add to environments that step together.
 
-    `max_steps` is where their episodes are cut off whatever the environment says; None for training's, which may go on.
+    `max_steps` is where their episodes are cut off whatever the environment says; None in training.
     """
 
     run: RunConfig
@@ -45,7 +45,7 @@ def evaluation_env(
 
     Args:
         run: of the policy.
-        intrinsic_model: what the bonus is made by; its statistics go on with what is seen here.
+        intrinsic_model: what the bonus is made by; its statistics continue with what is seen here.
         num_envs: environments that step together.
         like: bonus whose running statistics to begin with.
         meta: says which arm acts.

@@ -26,7 +26,7 @@ class Evaluator:
         run: the settings.
         network: on the CPU, beside the environments; the loop pushes the averaged weights to it.
         policy: takes its best action.
-        curiosity: a copy of training's, whose statistics go on with what is seen here.
+        curiosity: a copy of training's, whose statistics continue with what is seen here.
         around: what novelty and family add to the environments; its meta-controller chooses the arm that is evaluated.
         env: the environments.
         learning: the curiosity of training; episodes begin with what it has learned.

@@ -156,7 +156,7 @@ class TrainedAgent:
         meta = FixedArm(self.arm)
         intrinsic_model = copy.deepcopy(
             self.intrinsic_model
-        )  # its statistics go on: what is seen first must not change the rest
+        )  # its statistics continue: what is seen first must not change the rest
         return evaluation_env(self.run, intrinsic_model, num_envs, like=self.intrinsic_reward, meta=meta)
 
 

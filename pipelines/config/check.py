@@ -48,7 +48,7 @@ def warn_of_endless(run: RunConfig) -> None:
     """Say it before training if nothing is known to end the environment's episodes."""
     if run.env.episode_limit() is None:
         log.warning(
-            "env.id: no time limit of %s is known: should an episode not end by itself, it goes on until the next "
+            "env.id: no time limit of %s is known: should an episode not end by itself, it continues until the next "
             "save ends it, and evaluations wait until eval_max_steps=%d; env.max_steps gives it a limit",
             getattr(run.env, "id", type(run.env).__name__),
             run.eval_max_steps,

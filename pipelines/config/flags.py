@@ -18,7 +18,7 @@ FOREIGN = MappingProxyType(  # flag → why it means nothing here
     {
         "--config-name": "there is one configuration; choose a preset by +exp=NAME",
         "--config-path": "there is one configuration; add a folder of yours by --config-dir=FOLDER",
-        RERUN: "go on with a run by `python -m pipelines.resume run=DIR`",
+        RERUN: "continue a run by `python -m pipelines.resume run=DIR`",
     }
 )
 SHELL = ("install", "uninstall", "query")  # what --shell-completion does, of a shell each

@@ -32,7 +32,7 @@ def notes(groups: Sequence[Group], curves: Sequence[GroupCurve], quantity: str) 
         found.append(f"{unfinished} of {len(runs)} runs did not finish (bold): they count as far as they came.")
     if any(run.outdated for run in runs):
         found.append(
-            f"{OUTDATED} The evaluation is older than the checkpoint: since then the run went on and saved a better "
+            f"{OUTDATED} The evaluation is older than the checkpoint: since then the run continued and saved a better "
             "one (with checkpoint=last, a newer one). Evaluate it again."
         )
     for group, curve in zip(groups, curves, strict=True):

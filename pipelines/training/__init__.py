@@ -1,1 +1,1 @@
-"""One run: built, looped, begun, ended and gone on with."""
+"""One run: built, looped, begun, ended and continued."""

@@ -117,7 +117,7 @@ def build(
         run: its settings.
         run_dir: its folder.
         config: the settings as plain values.
-        checkpoint: of the run to go on with, or None.
+        checkpoint: of the run to continue, or None.
         given: callbacks beside those of the settings.
     """
     tune(run.threads)

@@ -8,7 +8,7 @@ from pipelines.config.schema import RunConfig
 
 @dataclass
 class Counters:
-    """What the loop must remember, besides its parts, to go on exactly."""
+    """What the loop must remember, besides its parts, to continue exactly."""
 
     frames: int = 0
     episodes: int = 0

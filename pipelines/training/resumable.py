@@ -1,4 +1,4 @@
-"""What a run goes on from: its newest checkpoint that is whole, its own, and possible; looking changes nothing."""
+"""What a run continues from: its newest checkpoint that is whole, its own, and possible; looking changes nothing."""
 
 import logging
 import math
@@ -24,7 +24,7 @@ COUNTERS = TypeAdapter(with_config(ConfigDict(extra="forbid"))(Counters))
 
 
 def goes_on_from(run: RunConfig, run_dir: Path) -> dict[str, Any]:
-    """Read the checkpoint that a run goes on from, and say so if it is not the newest.
+    """Read the checkpoint that a run continues from, and say so if it is not the newest.
 
     Raises:
         UsageError: there is none, or the newest that can be read is not one of this run.
@@ -32,14 +32,15 @@ def goes_on_from(run: RunConfig, run_dir: Path) -> dict[str, Any]:
     folder = run_dir / "checkpoints"
     path, state = checkpoint.newest_whole(folder)
     state = as_now(state)
-    where = f"{path}: not a checkpoint that {run_dir} can go on from"
+    where = f"{path}: not a checkpoint that {run_dir} can continue from"
     if wrong := next(impossible(state, ALL, run), "") or next(uncountable(state, path, run), ""):
         others = [other for other in checkpoint.found(folder) if other < path]
-        raise UsageError(f"{where}, because {wrong}" + (f"; move it away to go on from {others[-1]}" if others else ""))
+        instead = f"; move it away to continue from {others[-1]}" if others else ""
+        raise UsageError(f"{where}, because {wrong}{instead}")
     refuse_another_runs(state, path, run_dir)
     if skipped := [other for other in checkpoint.found(folder) if other > path]:
         log.warning(
-            "%s is damaged: going on from frame %d; what the run did after it is repeated, the rows of metrics.csv too",
+            "%s is damaged: continuing from frame %d; what the run did after it is repeated, rows of metrics.csv too",
             " and ".join(map(str, skipped)),
             state["frames"],
         )

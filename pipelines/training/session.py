@@ -113,7 +113,7 @@ def not_begun(
     """
     if isinstance(error, UsageError) and checkpoint is not None:
         return error
-    go_on = f"; go on with `python -m pipelines.resume run={quoted(run_dir)}`" if checkpoint else ""
+    go_on = f"; continue by `python -m pipelines.resume run={quoted(run_dir)}`" if checkpoint else ""
     match error:
         case Stop():
             status, end = "interrupted", SystemExit(128 + error.signum)
@@ -212,11 +212,12 @@ def save(loop: Loop) -> str:
 
 
 def way_on(loop: Loop, *, last: bool) -> str:
-    """Say how to go on, from what is saved or, with `last`, from the last checkpoint before."""
+    """Say how to continue, from what is saved or, with `last`, from the last checkpoint before."""
     run_dir = loop.parts.run_dir
     if loop.counters.frames == 0 or not checkpoints.found(run_dir / "checkpoints"):
         return f"nothing was learned yet: delete {quoted(run_dir)} and start again"
-    return f"go on with `python -m pipelines.resume run={quoted(run_dir)}`{' from the last checkpoint' if last else ''}"
+    where = " from the last checkpoint" if last else ""
+    return f"continue by `python -m pipelines.resume run={quoted(run_dir)}`{where}"
 
 
 def finish(loop: Loop, status: str) -> None:

@@ -43,10 +43,10 @@ def disturb(place: Path, damages: int) -> None:
         for name, (ended, result) in gone_on(cwd).items():
             right = result == expected[kind][name][1]
             if ended.code == 0 and not right and path.suffix == ".memmap" and "flipped" in how:
-                figures.counts[f"{name}: went on with another number in a stored row, which no checksum guards"] += 1
+                figures.counts[f"{name}: continued with another number in a stored row, which no checksum guards"] += 1
             elif ended.code == 0:
-                figures.counts[f"{name}: went on"] += 1
-                figures.expect(right, f"{what}, {name}: went on, but wrongly", ended)
+                figures.counts[f"{name}: continued"] += 1
+                figures.expect(right, f"{what}, {name}: continued, but wrongly", ended)
             else:
                 figures.counts[f"{name}: a sentence"] += 1
                 sentence = ended.err.startswith("error: ") and ended.err.count("\n") == 1

@@ -1,4 +1,4 @@
-"""A disk that is full or read-only from a random moment on: one sentence, and what was saved goes on."""
+"""A disk that is full or read-only from a random moment on: one sentence, and what was saved continues."""
 
 import errno
 import random
@@ -75,7 +75,7 @@ def counted(cwd: Path, name: str, whole) -> int:
 
 
 def check_training(cwd: Path, whole, before, what: str, figures: Figures) -> None:
-    """Train on a disk that fills up; then, with room again, go on from what was saved."""
+    """Train on a disk that fills up; then, with room again, continue from what was saved."""
     ended = train(cwd, whole.words, before)
     figures.expect(orderly(ended, (0, 1, 2)), what, ended)
     said = ended.out + ended.err

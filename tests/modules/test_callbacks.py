@@ -31,7 +31,7 @@ class Notes(Callback):
 
 @pytest.mark.parametrize("episodes", [1, 3, 7])
 def test_each_episode_is_told_once_from_its_beginning_to_its_end(episodes):
-    """Environments take turns of 1 and of 10 steps, and go on while the slow ones end."""
+    """Environments take turns of 1 and of 10 steps, and continue while the slow ones end."""
     env = gym_spec("Parity-v0").build(min(episodes, 3))
     notes, silent = Notes(), Callback()
     found = run_episodes(env, always(1), episodes=episodes, seed=0, callbacks=[notes, silent])

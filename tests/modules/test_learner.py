@@ -126,7 +126,7 @@ def test_infinite_gradient_of_a_finite_loss_changes_nothing():
 
 
 def test_state_survives_the_file(tmp_path):
-    """Parameters, target, moments and step size: a restored learner goes on exactly."""
+    """Parameters, target, moments and learning rate: a restored learner continues exactly."""
     learner, _ = make(lr_decay=0.1)
     for frames in (10, 50):
         learner.anneal(frames)

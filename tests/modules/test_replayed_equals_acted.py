@@ -157,7 +157,7 @@ def test_without_a_restart_there_is_no_batch():
 
 
 def test_restart_makes_every_environment_fresh(tmp_path):
-    """Same seed, same start; episodes, step counts and recurrent state begin anew."""
+    """Same seed, same start; episodes, step counts and recurrent state begin again."""
     spec, env_spec = network_spec("lstm"), gym_spec("CartPole-v1", keep=(0, 2))
     spaces = env_spec.spaces()
     assert spaces == Spaces(observation_shape=(2,), observation_dtype=torch.float32, n_actions=2)

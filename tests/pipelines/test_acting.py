@@ -36,7 +36,7 @@ def test_an_episode_in_plain_gymnasium_has_the_actions_of_the_evaluation(name, t
     env = gymnasium.make("CartPole-v1", render_mode="rgb_array" if pixels else None)
     every = []
     for seed in range(3):
-        policy = load(tmp_path)  # anew, because the statistics of novelty go on
+        policy = load(tmp_path)  # again, because the statistics of novelty continue
         observation, _ = env.reset(seed=seed_for(seed, "held-out evaluation"))
         actions, reward, over = [], 0.0, False
         while not over:
@@ -98,7 +98,7 @@ def test_the_reward_given_at_a_first_step_is_that_of_another_episode(tmp_path):
     assert second[1] != nothing[1]
     policy.reset()
     policy(observations[0])
-    begins = np.arange(200) % 2 == 0  # some episodes begin while others go on
+    begins = np.arange(200) % 2 == 0  # some episodes begin while others continue
     mixed = policy(observations[1], reward=large, first=begins)
     assert mixed[begins].tolist() == policy(observations[1], reward=0.0, first=True)[begins].tolist()
 

@@ -140,7 +140,7 @@ def test_a_stop_from_the_keyboard_is_one(place, monkeypatch):
         raise SystemExit(130)
 
     monkeypatch.setattr(api, "start", stopped)
-    with pytest.raises(KeyboardInterrupt, match=r"go on with `python -m pipelines.resume run=.*run`"):
+    with pytest.raises(KeyboardInterrupt, match=r"continue by `python -m pipelines.resume run=.*run`"):
         train(compose(*TINY), run_dir="run")
 
 

@@ -83,7 +83,7 @@ def test_a_run_that_cannot_be_loaded_says_so_and_goes_on_later(tmp_path):
     assert ended.code == 1
     last = ended.err.splitlines()[-1]
     assert "failed before training began: RuntimeError: no seat" in last
-    assert "go on with `python -m pipelines.resume run=" in last
+    assert "continue by `python -m pipelines.resume run=" in last
     assert "in fail_to_load" not in ended.err
     assert "no\nseat" in (tmp_path / "run" / "error.txt").read_text()
     assert [summary(tmp_path)["status"], summary(tmp_path)["frames"]] == ["failed", 80]

@@ -53,7 +53,7 @@ def test_every_arm_is_tried_from_the_first_on(trained):
 
 
 def test_an_evaluation_leaves_no_trace(trained):
-    """Novelty is an input of the network, and its statistics go on with whatever is seen."""
+    """Novelty is an input of the network, and its statistics continue with whatever is seen."""
     settings = Evaluation(**(DEFAULTS | {"run": trained, "episodes": 3, "video": True}))
     subject = evaluate.loaded(settings)
     before = copy.deepcopy(flat([subject.intrinsic_model.state_dict(), subject.intrinsic_reward.state_dict()]))

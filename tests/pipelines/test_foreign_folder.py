@@ -51,7 +51,7 @@ def go_on(run_dir: Path, plugins: tuple[str, ...] = ()) -> None:
 
 
 def everything(run_dir: Path, plugins: tuple[str, ...] = (), *, exporting: bool = True) -> list[str]:
-    """Do all that reads a run folder, but for an export where that takes too long; return what is said to it."""
+    """Do all that reads a run folder, except for an export where that takes too long; return what is said to it."""
     said = []
     for act in (
         lambda: load(run_dir, plugins=plugins),

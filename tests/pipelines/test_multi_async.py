@@ -79,7 +79,7 @@ def test_a_killed_worker_ends_the_run_with_its_name_and_all_saved(training, tmp_
     workers[1].kill()
     last = ended_with(started, workers, tmp_path, 1, "failed")
     assert f"worker 1 of 2 (process {workers[1].pid}) was killed by SIGKILL" in last
-    assert "go on with `python -m pipelines.resume run=" in last
+    assert "continue by `python -m pipelines.resume run=" in last
     assert str(workers[1].pid) in (tmp_path / "run" / "error.txt").read_text()
 
 

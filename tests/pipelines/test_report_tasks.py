@@ -110,7 +110,7 @@ def test_evaluations_made_in_different_ways_are_noted(make_run, report):
     [
         ("best", 200, {100: 1.0, 200: 5.0}, False),
         ("best", 100, {100: 1.0, 200: 5.0}, True),
-        ("best", 100, {100: 5.0, 200: 1.0}, False),  # it went on, but found nothing better
+        ("best", 100, {100: 5.0, 200: 1.0}, False),  # it continued, but found nothing better
         ("best", 100, {100: 5.0, 200: 5.0}, True),  # the later one of equal evaluations is kept
         ("last", 200, {100: 5.0, 200: 1.0}, False),
         ("last", 100, {100: 5.0, 200: 1.0}, True),

@@ -97,7 +97,7 @@ def test_an_evaluation_sees_the_samples_from_the_first_on(envs, samples, place, 
     seed = seed_for(0, "held-out evaluation")
     for i, of_one in enumerate(begun_with([seed + i for i in range(found["envs"])], later)):
         assert_one_reset_an_episode(of_one, [seed + i])
-        assert len(of_one) == max(samples)  # those that are through go on beside the others
+        assert len(of_one) == max(samples)  # those that are through continue beside the others
 
 
 def test_the_command_says_how_many_ran_side_by_side(place, later, capsys):

@@ -1,4 +1,4 @@
-"""What a run goes on from: the newest whole checkpoint, if it is its own and possible, and rows that are there."""
+"""What a run continues from: the newest whole checkpoint, if it is its own and possible, and rows that are there."""
 
 import json
 import logging
@@ -88,7 +88,7 @@ def test_a_damaged_newest_checkpoint_is_passed_over_and_what_it_had_repeated(dam
     damage(paths(run_dir)[-1])
     with caplog.at_level(logging.WARNING):
         go_on(run_dir)
-    assert "frames_000000000160.pt is damaged: going on from frame 120" in caplog.text
+    assert "frames_000000000160.pt is damaged: continuing from frame 120" in caplog.text
     assert (run_dir / "metrics.csv").read_bytes() == (whole / "metrics.csv").read_bytes()
     assert checkpoint.load(paths(run_dir)[-1])["frames"] == 160
     mine, theirs = (checkpoint.load(paths(folder)[-1])["network"] for folder in (run_dir, whole))

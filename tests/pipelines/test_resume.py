@@ -233,7 +233,7 @@ def test_an_environment_that_goes_wrong_ends_the_run_with_its_message_and_all_sa
             "stopped at frame .*random distillation is not finite.*the checkpoint before it is kept",
         ),
     ],
-    ids=["step size", "embedding", "distillation"],
+    ids=["learning rate", "embedding", "distillation"],
 )
 def test_a_loss_that_is_not_finite_ends_the_run_before_it_is_saved(words, says, tmp_path):
     here = tmp_path / "run"

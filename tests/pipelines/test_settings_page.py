@@ -33,6 +33,6 @@ def test_types_and_ranges_in_words():
 
 def test_a_meaning_may_take_several_lines():
     found = meanings(AdamSpec)
-    assert found["lr"] == "step size."
+    assert found["lr"] == "learning rate."
     assert found["average"].startswith("decay, per update, ")
     assert found["average"].endswith("the average does not.")

@@ -138,7 +138,7 @@ class Layouts:
         self.seed(0)
 
     def seed(self, seed: int) -> None:
-        """Start the stream anew."""
+        """Start the stream again."""
         self._generator.manual_seed(seed)
         self._stock: list[Tensor] = []
         self._held = 0

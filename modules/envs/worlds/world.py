@@ -60,7 +60,7 @@ class SmallWorld:
         self.seed(0)
 
     def seed(self, seed: int) -> None:
-        """Start the stream of episodes anew."""
+        """Start the stream of episodes again."""
         self._generator.manual_seed(seed)
 
     def _draw(self, high: int, shape: tuple[int, ...]) -> Tensor:

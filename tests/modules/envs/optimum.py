@@ -90,7 +90,7 @@ class States:
         return ((which * subsets + visited) * places + place) * headings + state["heading"]
 
     def table(self, time: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Act at `time` in every state: reward · UNIT · FAR − 1, next state, whether the episode goes on; [S, A]."""
+        """Act at `time` in every state: reward · UNIT · FAR − 1, next state, whether the episode continues; [S, A]."""
         columns = []
         for action in range(ACTIONS):
             now = {"cells": self._cells.clone(), "time": torch.full_like(self._which, time), **self._rest}

@@ -35,7 +35,7 @@ def names(state):
 
 @cache
 def layers(spec):
-    """Follow every action from all starts: per step, rewards, next states' indices and whether it goes on, [A, S]."""
+    """Follow every action from all starts: per step, rewards, next states' indices and whether it continues, [A, S]."""
     (world, state), found = starts(spec), []
     for _ in range(spec.episode_limit()):
         n = len(state["time"])
@@ -50,7 +50,7 @@ def layers(spec):
         if not len(unique):
             return found
         state = {key: entry[first] for key, entry in after.items()}
-    raise AssertionError("an episode goes on behind max_steps")
+    raise AssertionError("an episode continues behind max_steps")
 
 
 def value(spec, choose, gamma=1.0):

@@ -149,7 +149,7 @@ def test_one_environment_ends_and_the_others_go_on():
         step, td = env.step_and_maybe_reset(td)
     assert step["next", keys.DONE].flatten().tolist() == [False, True, False]
     assert step["next", keys.TERMINATED].flatten().tolist() == [False, True, False]
-    # The ended one shows its real final observation, and starts anew behind it.
+    # The ended one shows its real final observation, and starts again behind it.
     assert step["next", keys.OBSERVATION][1, 0] > 2.4
     assert td[keys.OBSERVATION][1].abs().max() <= 0.05
     assert torch.equal(td[keys.OBSERVATION][[0, 2]], step["next", keys.OBSERVATION][[0, 2]])

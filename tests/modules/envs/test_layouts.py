@@ -214,7 +214,7 @@ def test_maps_do_not_depend_on_how_many_are_drawn_at_once(source, layout):
     layouts.seed(4)
     parts = torch.cat([layouts.draw(n) for n in sizes])
     assert torch.equal(parts, draw(source, layout, sum(sizes), seed=4))
-    layouts.seed(4)  # starts anew, whatever was in stock
+    layouts.seed(4)  # starts again, whatever was in stock
     assert torch.equal(layouts.draw(5), parts[:5])
     assert not torch.equal(parts[:200], parts[200:400])
     assert not torch.equal(parts[:200], draw(source, layout, 200, seed=5))

@@ -23,7 +23,7 @@ def make(task="ruin_2swamp", n=5, seed=0, **rules):
 
 
 def act(env, td, *actions):
-    """Step, and reset what ended; returns the step and where it goes on."""
+    """Step, and reset what ended; returns the step and where it continues."""
     return env.step_and_maybe_reset(td.set(keys.ACTION, torch.tensor(actions)))
 
 

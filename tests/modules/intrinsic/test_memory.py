@@ -179,7 +179,7 @@ def test_states_that_drifted_apart_are_ordinary_again_after_the_horizon_only():
 
 @pytest.mark.parametrize("horizon", [None, 4])
 def test_resuming_continues_exactly_with_the_next_episodes(horizon):
-    """A save ends the running episodes; only the mean distances go on."""
+    """A save ends the running episodes; only the mean distances continue."""
     states = torch.randn(60, 3, 2)
     first, second = (make(3, capacity=20, horizon=horizon) for _ in range(2))
     for x in states[:25]:

@@ -1,4 +1,4 @@
-"""A destination that fails is reported once and left out; the others go on, and so does the run."""
+"""A destination that fails is reported once and left out; the others continue, and so does the run."""
 
 import json
 import subprocess

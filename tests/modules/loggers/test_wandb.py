@@ -104,7 +104,7 @@ def test_the_id_of_one_run_is_not_inherited_by_the_next(tmp_path: Path, monkeypa
         log.finish({"status": "finished"})
     assert ids[0] == "mine"
     assert len(set(ids)) == 3
-    monkeypatch.setenv("WANDB_RUN_ID", "another")  # of a job that goes on with a run
+    monkeypatch.setenv("WANDB_RUN_ID", "another")  # of a job that continues with a run
     sizes = {f"{name}_csv": (tmp_path / "0" / f"{name}.csv").stat().st_size for name in ("metrics", "timing")}
     log = _spec("offline").build(tmp_path / "0", config={}, name="n", frames=1, state={"wandb_id": "mine", **sizes})
     assert log.state()["wandb_id"] == "mine"

@@ -40,7 +40,7 @@ def rows(seed, dtype=torch.float64, batch=40, length=9):
 
 
 def printed_sum(row, gamma, steps, terminated):
-    """Sum as NGU's appendix E prints it, with every product formed anew: O(T³)."""
+    """Sum as NGU's appendix E prints it, with every product formed again: O(T³)."""
     q, v, r, c = (row[name].tolist() for name in ("q_tm1", "v_t", "r_t", "c_t"))
     delta = [r[s] + gamma * (0.0 if terminated[s] else v[s]) - q[s] for s in range(steps)]
     return [

@@ -107,7 +107,7 @@ def test_flush_ends_episodes_and_forgets_them():
     assert not tails[keys.TERMINATED].any()
     assert tails[keys.OBSERVATION][:, -1].flatten().tolist() == [5, 10_101]
     assert cutter.flush() is None
-    # What comes next starts new episodes, even if the numbers go on.
+    # What comes next starts new episodes, even if the numbers continue.
     cutter.push(data[:, 5:7])
     assert [steps_of(row) for row in cutter.flush().unbind(0)] == [[5, 6], [10_101, 10_102]]
 

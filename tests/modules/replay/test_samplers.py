@@ -163,7 +163,7 @@ def live(sampler, rounds):
 
 @pytest.mark.parametrize("make", [Uniform, lambda **kw: Prioritised(exponent=0.9, **kw)])
 def test_draws_go_on_after_a_resume_bit_for_bit(make, tmp_path):
-    """Also by a sampler that has gone on since, as when a run is resumed from an older checkpoint."""
+    """Also by a sampler that has continued since, as when a run is resumed from an older checkpoint."""
     sampler, other = make(seed=1, capacity=7), make(seed=2, capacity=7)
     sampler.extend(1)
     live(sampler, 20)
@@ -184,7 +184,7 @@ def test_a_state_stays_as_it_was_taken():
 
 
 def test_a_row_that_is_written_again_after_a_resume_forgets_its_first_life():
-    """The run had gone on to row 3 when it died; row 3 is another one now."""
+    """The run had continued to row 3 when it died; row 3 is another one now."""
     sampler = prioritised([1.0, 1.0, 1.0])
     state = sampler.state_dict()
     sampler.extend(1)
