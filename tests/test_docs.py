@@ -112,3 +112,22 @@ def test_what_is_there_is_not():
     assert not missing(
         "`modules/losses/ops.py` · `n_step_return`, `modules/losses/base.py` · `ValueLoss.unroll`, `LstmSpec`"
     )
+
+
+LOSSES = {"reinforce": ["reinforce"], "ngu": ["q", "retrace"], "agent57": ["q", "retrace"], "qr_dqn": ["q", "quantile"]}
+
+
+@pytest.mark.parametrize("page", sorted((ROOT / "docs" / "algorithms").glob("*.md")), ids=lambda page: page.stem)
+def test_the_loss_in_reading_order_is_that_of_the_code(page):
+    """Every function that the page's block calls is there, and the methods come in the order of the file."""
+    (block,) = re.findall(r"## The loss in reading order\n.*?```python\n(.*?)```", page.read_text(), re.DOTALL)
+    called = re.findall(r"(?:^|= )(\w+)\(", block, re.MULTILINE)
+    assert len(called) >= 7
+    files = [f"modules/losses/{name}.py" for name in LOSSES.get(page.stem, ["q"])]
+    known = set().union(*(BY_FILE[file] for file in [*files, "modules/losses/ops.py", "modules/losses/padding.py"]))
+    tree = ast.parse((ROOT / files[0]).read_text())
+    methods = [node.name for kind in tree.body if isinstance(kind, ast.ClassDef) for node in kind.body
+               if isinstance(node, ast.FunctionDef)]  # fmt: skip
+    assert set(called) - known - set(methods) - {"unroll"} == set()
+    first = [name for name in dict.fromkeys(called) if name in methods and name != "raw"]
+    assert first == sorted(first, key=methods.index)
