@@ -166,7 +166,6 @@ class EpsLadder(Exploration):
         self.anneal(0)
 
     def anneal(self, frames: int) -> float:
-        """Set each environment's ε for frame `frames` and return their mean."""
         above = linear(frames, start=1.0, end=0.0, over=self._anneal_frames)
         epsilon = self._end + above * (1 - self._end)
         self._epsilon = epsilon.float()

@@ -13,7 +13,6 @@ class BestSpec(CallbackSpec):
     """Settings of checkpoints/best.pt, the policy of the evaluation with the highest mean return."""
 
     def build(self, context: Context) -> TrainingCallback:
-        """Make the callback."""
         del context
         return Best()
 
@@ -25,16 +24,13 @@ class Best(TrainingCallback):
         self._score: float | None = None
 
     def on_evaluation(self, training: Training, episodes: Episodes) -> None:
-        """Write it if it is time to."""
         score = episodes.metrics()["eval/return_mean"]
         if self._score is None or score >= self._score:
             self._score = score
             training.save_policy(training.run_dir / "checkpoints" / "best.pt")
 
     def state_dict(self) -> dict[str, Any]:
-        """The highest mean return so far."""
         return {"score": self._score}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Put back what `state_dict` returned."""
         self._score = state["score"]

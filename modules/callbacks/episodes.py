@@ -40,7 +40,6 @@ class EpisodesSpec(CallbackSpec):
     recent: Annotated[int, Field(gt=0)]
 
     def build(self, context: Context) -> TrainingCallback:
-        """Make the callback."""
         del context
         return Episodes(self.recent)
 
@@ -52,23 +51,19 @@ class Episodes(TrainingCallback):
         self._means, self._recent, self._returns = Means(), recent, []
 
     def on_batch(self, training: Training, batch: TensorDictBase) -> None:
-        """Take in the episodes that end in it."""
         add_ended(self._means, batch, {"train/return_mean": keys.EPISODE_RETURN, "train/length_mean": keys.STEP_COUNT})
         done = batch["next", keys.DONE][..., 0].T  # [T, N], so that the last is last
         self._returns += batch["next", keys.EPISODE_RETURN][..., 0].T[done].tolist()
         del self._returns[: -self._recent]
 
     def measures(self, training: Training) -> Mapping[str, float]:
-        """Means, and the count of all."""
         recent = {"train/return_mean_50": statistics.fmean(self._returns)} if self._returns else {}
         return {**self._means.take(), **recent, "train/episodes": training.episodes}
 
     def state_dict(self) -> dict[str, Any]:
-        """Sums since the last log event, and the last returns."""
         return {"means": self._means.state_dict(), "returns": list(self._returns)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Put back what `state_dict` returned."""
         self._means.load_state_dict(state["means"])
         self._returns = list(state["returns"])
 

@@ -21,11 +21,9 @@ class FilmsSpec(CallbackSpec):
     every: Annotated[int, Field(ge=0)]
 
     def applies(self, run: Any) -> bool:
-        """Tell whether films are wanted."""
         return run.video and self.every > 0
 
     def build(self, context: Context) -> TrainingCallback:
-        """Make the callback."""
         del context
         return Films(self.every)
 
@@ -37,7 +35,6 @@ class Films(TrainingCallback):
         self._every, self._evaluations = every, 0
 
     def on_evaluation(self, training: Training, episodes: Episodes) -> None:
-        """Film if it is time to."""
         self._evaluations += 1
         if self._evaluations % self._every == 0:
             path = training.run_dir / "videos" / f"frames_{training.frames:012d}.mp4"
@@ -45,9 +42,7 @@ class Films(TrainingCallback):
             training.logger.video(training.frames, path)
 
     def state_dict(self) -> dict[str, Any]:
-        """Evaluations so far."""
         return {"evaluations": self._evaluations}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Put back what `state_dict` returned."""
         self._evaluations = state["evaluations"]

@@ -25,11 +25,9 @@ class NoveltySpec(CallbackSpec):
     )
 
     def applies(self, run: Any) -> bool:
-        """Tell whether there are intrinsic rewards."""
         return run.intrinsic.rewards
 
     def build(self, context: Context) -> TrainingCallback:
-        """Make the callback."""
         return Novelty(context)
 
 
@@ -40,18 +38,14 @@ class Novelty(TrainingCallback):
         self._means, self._of_steps = Means(), context.intrinsic
 
     def on_batch(self, training: Training, batch: TensorDictBase) -> None:
-        """Take in its steps, and the episodes that end in it."""
         self._means.add(self._of_steps())
         add_ended(self._means, batch, {"train/intrinsic_return_mean": keys.INTRINSIC_RETURN})
 
     def measures(self, training: Training) -> Mapping[str, float]:
-        """Means."""
         return self._means.take()
 
     def state_dict(self) -> dict[str, Any]:
-        """Sums since the last log event."""
         return self._means.state_dict()
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Put back what `state_dict` returned."""
         self._means.load_state_dict(state)

@@ -33,11 +33,9 @@ class StalenessSpec(CallbackSpec):
     rows: Annotated[int, Field(gt=0)]
 
     def applies(self, run: Any) -> bool:
-        """Tell whether there are recurrent states, and values to compare."""
         return bool(run.network.state()) and not run.replay.on_policy
 
     def build(self, context: Context) -> TrainingCallback:
-        """Make the callback."""
         return Staleness(self.rows, context)
 
 

@@ -31,7 +31,6 @@ class TimingSpec(CallbackSpec):
     )
 
     def build(self, context: Context) -> TrainingCallback:
-        """Make the callback."""
         del context
         return Timing()
 
@@ -45,28 +44,22 @@ class Timing(TrainingCallback):
         self._row = (0, 0, 0.0)  # frames, updates and time at the last log event
 
     def on_start(self, training: Training) -> None:
-        """Begin to count."""
         self._event_s = time.perf_counter()
         self._row = (training.frames, training.updates, self._event_s)
 
     def on_batch(self, training: Training, batch: TensorDictBase) -> None:
-        """Count acting."""
         self._spent("collect")
 
     def on_update(self, training: Training, measures: Mapping[str, Any]) -> None:
-        """Count learning."""
         self._spent("learn")
 
     def on_evaluation(self, training: Training, episodes: Episodes) -> None:
-        """Count an evaluation."""
         self._spent("eval")
 
     def on_checkpoint(self, training: Training, path: Path) -> None:
-        """Count saving as none of these."""
         self._event_s = time.perf_counter()
 
     def measures_after(self, training: Training) -> Mapping[str, float]:
-        """Speeds and shares since the last log event."""
         now = time.perf_counter()
         frames, updates, began_s = self._row
         seconds = now - began_s

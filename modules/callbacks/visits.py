@@ -22,11 +22,9 @@ class VisitsSpec(CallbackSpec):
     pictures = ("visits.png",)
 
     def applies(self, run: Any) -> bool:
-        """Tell whether there is a map."""
         return run.env.grid_map() is not None
 
     def build(self, context: Context) -> TrainingCallback:
-        """Make the callback."""
         assert context.grid is not None
         return Visits(context.grid)
 
@@ -48,7 +46,6 @@ class Visits(TrainingCallback):
         self.counts = torch.zeros(grid.shape, dtype=torch.int64)
 
     def on_batch(self, training: Training, batch: TensorDictBase) -> None:
-        """Take it in."""
         last = batch["next", keys.OBSERVATION][batch["next", keys.DONE].squeeze(-1)]
         cells = self._grid.cells(torch.cat((batch[keys.OBSERVATION].flatten(0, 1), last)))
         found = torch.bincount(cells[cells >= 0], minlength=prod(self._grid.shape))
@@ -64,5 +61,4 @@ class Visits(TrainingCallback):
         return {"counts": self.counts.clone()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Put back what `state_dict` returned."""
         self.counts.copy_(state["counts"])

@@ -49,7 +49,6 @@ class MultiAsyncSpec(CollectorSpec):
 
     @property
     def total_envs(self) -> int:
-        """Environments in all."""
         return self.processes * self.num_envs
 
     def needs(self, run: Any) -> Iterator[str]:
@@ -67,7 +66,6 @@ class MultiAsyncSpec(CollectorSpec):
             yield f"collector.processes={self.processes} must not exceed collector.steps={self.steps}"
 
     def build(self, context: CollectorContext) -> "MultiCollection":
-        """Start the workers."""
         return MultiCollection(self, context.actor, context.network, context.template())
 
 

@@ -61,11 +61,9 @@ class SyncCollection(Collection):
         """The policy acts on the very network that has the new weights."""
 
     def restart(self, seed: int) -> None:
-        """Abandon the running episodes and start all environments from `seed`."""
         self._env.set_seed(seed)
         self._collector.reset()
         self._begun = True
 
     def close(self) -> None:
-        """Close the environments."""
         self._collector.shutdown()

@@ -67,18 +67,15 @@ class AtariSpec(EnvSpec):
     max_frames: Positive
 
     def spaces(self) -> Spaces:
-        """Look up the actions in one game, made and closed at once."""
         with closing(self._game(video=False)) as env:
             n_actions = action_count(env.action_space, self.id)
         shape = (self.frame_stack, self.screen_size, self.screen_size)
         return Spaces(observation_shape=shape, observation_dtype=torch.uint8, n_actions=n_actions)
 
     def episode_limit(self) -> int | None:
-        """The limit in steps."""
         return -(-self.max_frames // self.frame_skip)
 
     def build(self, num_envs: int, transforms: Sequence[Transform] = (), *, video: bool = False) -> TransformedEnv:
-        """Make the games, which step together."""
         games = [lambda: self._preprocessed(video=video)] * num_envs
         return transformed(wrapped(CheckedVectorEnv(games, self.id)), self, transforms)
 

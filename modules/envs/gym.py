@@ -127,7 +127,6 @@ class GymSpec(EnvSpec):
         try_together(lambda number: self._mine(video=video and number == 1), count, self.id, all_of_them=all_of_them)
 
     def spaces(self) -> Spaces:
-        """Look the spaces up in one environment, made and closed at once."""
         with closing(self._mine()) as env:
             n_actions = action_count(env.action_space, self.id)
             seen = reading(as_box(env.observation_space, self.id), self.channels, self.id)
@@ -148,7 +147,6 @@ class GymSpec(EnvSpec):
             return self.max_steps or limit(env)
 
     def build(self, num_envs: int, transforms: Sequence[Transform] = (), *, video: bool = False) -> TransformedEnv:
-        """Make the vector environment."""
         kwargs, last = cut_after(self.max_steps, {**self.kwargs, **({"render_mode": "rgb_array"} if video else {})})
         with closing(self._mine()) as env:
             adapted = adapters(env)
@@ -156,7 +154,6 @@ class GymSpec(EnvSpec):
         return transformed(wrapped(Observations(envs, self.id, self.keep, self.channels)), self, transforms)
 
     def picture(self, env: EnvBase) -> np.ndarray:
-        """Ask the environment's own renderer."""
         return first_frame(env, self.id)
 
     def video_fps(self) -> float:
@@ -172,7 +169,6 @@ class GymSpec(EnvSpec):
         return replace(self, kwargs={**self.kwargs, "render_mode": "ansi"}) if able else self
 
     def text(self, env: EnvBase) -> str:
-        """Ask the environment's own renderer."""
         text = first_render(env) if self.kwargs.get("render_mode") == "ansi" else None
         return text.rstrip("\n") if isinstance(text, str) else super().text(env)
 

@@ -64,7 +64,6 @@ class PixelsSpec(EnvSpec):
             return self.max_steps or limit(env)
 
     def spaces(self) -> Spaces:
-        """Look up the actions; the observation follows from the settings."""
         with closing(make_one(self.id, {**self.kwargs, "render_mode": "rgb_array"}, ())) as env:
             if not renders(env):
                 raise UsageError(f"env.id: {self.id} cannot render to pixels (its render modes have no rgb_array)")

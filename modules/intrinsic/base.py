@@ -118,11 +118,9 @@ class StatelessReward(Stateful, IntrinsicReward):
     """A bonus that remembers nothing of an episode, and has no statistics of its own."""
 
     def begin(self, which: Tensor, observation: Tensor) -> None:
-        """Nothing to remember."""
         del which, observation
 
     def adopt(self, other: IntrinsicReward) -> None:
-        """Nothing to take over."""
         del other
 
 
@@ -130,7 +128,6 @@ class NoIntrinsicReward(StatelessReward):
     """Is never asked for a reward."""
 
     def measures(self) -> dict[str, float]:
-        """Nothing."""
         return {}
 
 
@@ -138,11 +135,9 @@ class NoIntrinsicModel(Stateful, IntrinsicModel):
     """Learns nothing."""
 
     def step(self, rows: TensorDictBase) -> dict[str, Tensor]:
-        """No measures."""
         del rows
         return {}
 
     def acting(self, num_envs: int) -> NoIntrinsicReward:
-        """Make nothing."""
         del num_envs
         return NoIntrinsicReward()

@@ -80,7 +80,6 @@ class RandomEmbeddingSpec(EmbeddingSpec):
     features: Count
 
     def build(self, spaces: Spaces, device: torch.device) -> "RandomEmbedding":
-        """Make the network."""
         return RandomEmbedding(encoder(self.torso, spaces, self.features).to(device))
 
 
@@ -112,7 +111,6 @@ class InverseDynamicsSpec(EmbeddingSpec):
     descent: InstanceOf[AuxiliaryOptimizerSpec]
 
     def build(self, spaces: Spaces, device: torch.device) -> "InverseDynamics":
-        """Make embedding, head and optimiser."""
         return InverseDynamics(self, spaces, device)
 
 
@@ -133,7 +131,6 @@ class RandomEmbedding(Stateful):
         return SharedEmbedding(self.network)
 
     def parts(self) -> Mapping[str, HasState]:
-        """The weights."""
         return {"network": self.network}
 
 
@@ -178,7 +175,6 @@ class InverseDynamics(Stateful):
         return PerEnvironment(self.network, num_envs)
 
     def parts(self) -> Mapping[str, HasState]:
-        """Embedding, head and optimiser."""
         return {"network": self.network, "head": self.head, "descent": self._descent}
 
 

@@ -46,7 +46,6 @@ class EpisodicNoveltySpec(IntrinsicSpec):
         yield from misfits(run, self.embedding.torso)
 
     def build(self, spaces: Spaces, device: torch.device) -> "Novelty":
-        """Make the embedding."""
         return Novelty(
             self.embedding.build(spaces, device), self.memory, None, features=self.embedding.features, scale=self.scale
         )
@@ -79,7 +78,6 @@ class NguSpec(IntrinsicSpec):
         yield from misfits(run, self.embedding.torso, self.lifelong.torso)
 
     def build(self, spaces: Spaces, device: torch.device) -> "Novelty":
-        """Make embedding and distillation."""
         parts = self.embedding.build(spaces, device), self.memory, self.lifelong.build(spaces, device)
         return Novelty(*parts, features=self.embedding.features, scale=self.scale)
 
@@ -101,7 +99,6 @@ class RndSpec(IntrinsicSpec):
         yield from misfits(run, self.lifelong.torso)
 
     def build(self, spaces: Spaces, device: torch.device) -> "Distilled":
-        """Make the distillation."""
         return Distilled(self.lifelong.build(spaces, device), scale=self.scale)
 
 
@@ -146,7 +143,6 @@ class NoveltyReward(IntrinsicReward):
         self._tally = MeanAccumulator()
 
     def begin(self, which: Tensor, observation: Tensor) -> None:
-        """Forget the episode before and remember the first observation."""
         self._embed.refresh(which)
         self._memory.reset(which)
         self._memory.query_and_add(self._embed(observation), which)
@@ -164,20 +160,16 @@ class NoveltyReward(IntrinsicReward):
         return reward
 
     def measures(self) -> dict[str, float]:
-        """Mean reward, mean episodic reward and, if there is one, mean α."""
         return self._tally.means()
 
     def adopt(self, other: IntrinsicReward) -> None:
-        """Take over the mean distances, environment by environment."""
         assert isinstance(other, NoveltyReward)
         self._memory.adopt(other._memory)
 
     def state_dict(self) -> dict[str, Any]:
-        """The mean distances; a save ends the running episodes."""
         return self._memory.state_dict()
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Put back what `state_dict` returned."""
         self._memory.load_state_dict(state)
 
 
@@ -188,20 +180,16 @@ class Distilled(IntrinsicModel):
         self.lifelong, self.scale = lifelong, scale
 
     def step(self, rows: TensorDictBase) -> dict[str, Tensor]:
-        """Learn from one batch of replayed rows."""
         return {f"intrinsic/{name}": value for name, value in self.lifelong.step(rows).items()}
 
     def acting(self, num_envs: int) -> "DistilledReward":
-        """Make the bonus, which is the same for all environments."""
         del num_envs
         return DistilledReward(self)
 
     def state_dict(self) -> dict[str, Any]:
-        """Parameters, moments and statistics."""
         return self.lifelong.state_dict()
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Put back what `state_dict` returned."""
         self.lifelong.load_state_dict(state)
 
 
@@ -219,5 +207,4 @@ class DistilledReward(StatelessReward):
         return reward
 
     def measures(self) -> dict[str, float]:
-        """Mean reward."""
         return self._tally.means()

@@ -147,7 +147,6 @@ class RandomDistillation(Stateful):
         return {"rnd_loss": loss.detach()}
 
     def parts(self) -> Mapping[str, HasState]:
-        """Both networks, the statistics and the optimiser."""
         return {
             "target": self.target,
             "predictor": self.predictor,

@@ -62,11 +62,9 @@ class BanditSpec(PolicyFamilySpec):
                 yield f"meta.{name}={window} must be at least the number of arms, meta.arms.n={self.arms.n}"
 
     def build(self, controllers: int, *, seed: int) -> SlidingWindowUcb:
-        """Make the controllers, with a random stream of their own."""
         return self._bandit(self.window, self.epsilon, controllers, seed)
 
     def build_evaluation_bandit(self, environments: int, *, seed: int) -> EvaluationBandit:
-        """Make the evaluator, one bandit for all its environments."""
         del environments
         bandit = self._bandit(self.evaluator.window, self.evaluator.epsilon, 1, seed)
         return EvaluationBandit(bandit, tries=self.evaluator.episodes)

@@ -82,7 +82,6 @@ class PolicyFamilySpec(MetaControllerSpec):
     arms: ArmsSpec
 
     def table(self, gamma: float) -> Arms:
-        """Make the table of arms, which have discounts of their own."""
         del gamma
         return self.arms.build()
 

@@ -37,7 +37,6 @@ class EvaluationBandit(MetaController):
             self._trying = False
 
     def choose(self, which: Tensor) -> Tensor:
-        """Choose for each environment in turn, or give all the best arm."""
         if not self._trying:
             return torch.full((len(which),), self.greedy())
         arms = torch.empty(len(which), dtype=torch.int64)
@@ -47,19 +46,15 @@ class EvaluationBandit(MetaController):
         return arms
 
     def update(self, which: Tensor, arms: Tensor, returns: Tensor) -> None:
-        """Note the episodes one after the other, or none of them."""
         for k in range(len(which) if self._trying else 0):
             self._bandit.update(ONLY, arms[k : k + 1], returns[k : k + 1])
             self._playing[0, arms[k]] -= 1
 
     def greedy(self) -> int:
-        """The arm of the highest mean return over the window."""
         return self._bandit.greedy()
 
     def state_dict(self) -> dict[str, Any]:
-        """What the next choices depend on."""
         return self._bandit.state_dict()
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go back to where `state_dict` was taken."""
         self._bandit.load_state_dict(state)

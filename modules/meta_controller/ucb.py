@@ -61,7 +61,6 @@ class SlidingWindowUcb(MetaController):
         return torch.where(k < self._n, (k + which) % self._n, arms)
 
     def update(self, which: Tensor, arms: Tensor, returns: Tensor) -> None:
-        """Write finished episodes over the oldest."""
         which, arms, returns = which.cpu(), arms.cpu(), returns.detach().to("cpu", torch.float64)
         refuse_impossible(which, arms, returns, self._n)
         column = self._finished[which] % self._window
@@ -83,12 +82,10 @@ class SlidingWindowUcb(MetaController):
         return self._sums(self._arms, torch.ones_like(self._arms))
 
     def state_dict(self) -> dict[str, Any]:
-        """What the next choices depend on."""
         state = {name: tensor.clone() for name, tensor in self._tensors().items()}
         return state | {"generator": self.generator.get_state()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go back to where `state_dict` was taken."""
         load(self._tensors(), state)
         self.generator.set_state(state["generator"])
 

@@ -24,7 +24,6 @@ class NoneSpec(MetaControllerSpec):
         return Arms(beta=torch.zeros(1), gamma=torch.full((1,), gamma))
 
     def build(self, controllers: int, *, seed: int) -> "FixedArm":
-        """Make the controllers; nothing is drawn."""
         del controllers, seed
         return FixedArm()
 
@@ -41,15 +40,12 @@ class FixedArm(Stateful, MetaController):
         self.arm = arm
 
     def choose(self, which: Tensor) -> Tensor:
-        """The arm."""
         return torch.full((len(which),), self.arm)
 
     def update(self, which: Tensor, arms: Tensor, returns: Tensor) -> None:
-        """Nothing to learn from them."""
         del which, arms, returns
 
     def greedy(self) -> int:
-        """The arm."""
         return self.arm
 
 
@@ -66,7 +62,6 @@ class UniformSpec(PolicyFamilySpec):
     arms: InstanceOf[ArmsSpec]
 
     def build(self, controllers: int, *, seed: int) -> "UniformArms":
-        """Make the controllers, with a random stream of their own."""
         del controllers
         return UniformArms(n=self.arms.n, seed=seed)
 
@@ -84,12 +79,10 @@ class UniformArms(MetaController):
         self._n = n
 
     def choose(self, which: Tensor) -> Tensor:
-        """Draw an arm for each controller."""
         refuse_twice(which)
         return torch.randint(self._n, (len(which),), generator=self.generator)
 
     def update(self, which: Tensor, arms: Tensor, returns: Tensor) -> None:
-        """Nothing to learn from them."""
         del which, arms, returns
 
     def greedy(self) -> int:
@@ -97,11 +90,9 @@ class UniformArms(MetaController):
         return 0
 
     def state_dict(self) -> dict[str, Any]:
-        """What the next draws depend on."""
         return {"generator": self.generator.get_state()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go back to where `state_dict` was taken."""
         self.generator.set_state(state["generator"])
 
 
@@ -128,7 +119,6 @@ class FixedPerActorSpec(PolicyFamilySpec):
             )
 
     def build(self, controllers: int, *, seed: int) -> "ArmPerActor":
-        """Make the controllers; nothing is drawn."""
         del seed
         return ArmPerActor(n=self.arms.n, controllers=controllers)
 
@@ -147,12 +137,10 @@ class ArmPerActor(Stateful, MetaController):
         self._arms = actor % n if controllers >= n else spread
 
     def choose(self, which: Tensor) -> Tensor:
-        """The arms of these environments."""
         refuse_twice(which)
         return self._arms[which.cpu()]
 
     def update(self, which: Tensor, arms: Tensor, returns: Tensor) -> None:
-        """Nothing to learn from them."""
         del which, arms, returns
 
     def greedy(self) -> int:

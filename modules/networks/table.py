@@ -97,7 +97,6 @@ class TableSpec(TorsoSpec):
         yield from ()
 
     def build(self, spaces: Spaces) -> nn.Module:
-        """Make the numbering."""
         flat = nn.Flatten(-len(spaces.observation_shape))
         return nn.Sequential(flat, Rows(self.rows))
 
@@ -121,5 +120,4 @@ class TableHeadSpec(HeadSpec):
     reads: ClassVar[str] = "row"
 
     def build(self, in_features: int, n_actions: int) -> Lookup:
-        """Make a table of `in_features` rows."""
         return Lookup(in_features, n_actions)

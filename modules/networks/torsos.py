@@ -154,7 +154,6 @@ class MlpSpec(TorsoSpec):
             yield f"network/torso=mlp needs vectors or grids, but observations are {shape}: use network/torso=conv"
 
     def build(self, spaces: Spaces) -> nn.Module:
-        """Make the torso."""
         act = ACTIVATIONS[self.activation]
         mlp = MLP(
             in_features=spaces.observation_size,

@@ -71,7 +71,6 @@ class Uniform(Sampler):
         return torch.randint(self.oldest, self._written, (batch,), generator=self.generator), torch.ones(batch)
 
     def update(self, rows: Tensor, priorities: Tensor) -> None:
-        """Nothing to learn from them."""
         del rows, priorities
 
 

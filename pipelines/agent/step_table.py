@@ -69,7 +69,6 @@ class StepTable(Callback):
         self._failed: OSError | None = None  # the first failure; `write` tells of it
 
     def on_episode_begin(self, episode: int, observation: np.ndarray) -> None:
-        """Find the file."""
         del observation
         if (file := self._idle.pop(episode - 1, None)) is None:
             try:
@@ -81,7 +80,6 @@ class StepTable(Callback):
         self._running[episode] = file
 
     def on_step_end(self, step: Step) -> None:
-        """Write a line."""
         cells = [step.episode, step.number, step.action, shortest(step.reward), +step.terminated, +step.truncated]
         if self._columns:
             cells += list(step.observation.reshape(-1))
@@ -92,7 +90,6 @@ class StepTable(Callback):
                 self._failed = error
 
     def on_episode_end(self, episode: int, episode_return: float, length: int) -> None:
-        """Leave the file to the next episode."""
         del episode_return, length
         self._idle[episode] = self._running.pop(episode)
 
@@ -141,17 +138,14 @@ class FirstEpisodes(Callback):
         return [self._returns[episode] for episode in sorted(self._returns)]
 
     def on_episode_begin(self, episode: int, observation: np.ndarray) -> None:
-        """Keep the first observation."""
         if episode < self._episodes:
             self._seen[episode] = [observation.reshape(-1)]
 
     def on_step_end(self, step: Step) -> None:
-        """Keep the next one."""
         if step.episode < self._episodes:
             self._seen[step.episode].append(step.next_observation.reshape(-1))
 
     def on_episode_end(self, episode: int, episode_return: float, length: int) -> None:
-        """Keep the return."""
         del length
         if episode < self._episodes:
             self._returns[episode] = episode_return

@@ -141,7 +141,6 @@ class CorridorSpec(WorldSpec):
         return replaced(TASKS[self.task], self)
 
     def episode_limit(self) -> int | None:
-        """Steps to the end of the corridor and off it."""
         return self.rules.length - self.rules.start
 
     def keys(self) -> dict[str, int]:
@@ -149,5 +148,4 @@ class CorridorSpec(WorldSpec):
         return {"d": 0, "f": 1}
 
     def world(self, device: torch.device | str = "cpu") -> Corridor:
-        """Make the rules."""
         return Corridor(self.rules, device=device)

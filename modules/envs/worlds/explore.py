@@ -30,7 +30,6 @@ class ExploreSpec(WorldSpec):
     """Settings of a world with a map."""
 
     def grid_map(self) -> GridMap:
-        """Ask the rules."""
         world = self.world()
         assert isinstance(world, Explore)
         return GridMap(shape=world.grid_shape, cells=world.seen)
@@ -57,7 +56,6 @@ class GoalCorridorSpec(ExploreSpec):
         return ("left", "right") if self.mapping_seed is None else ("0", "1")
 
     def episode_limit(self) -> int | None:
-        """The time limit."""
         return self.horizon
 
     def keys(self) -> dict[str, int]:
@@ -86,7 +84,6 @@ class DeepSeaSpec(ExploreSpec):
     move_cost: NotNegative
 
     def episode_limit(self) -> int | None:
-        """One per row."""
         return self.size
 
     def keys(self) -> dict[str, int]:
@@ -94,7 +91,6 @@ class DeepSeaSpec(ExploreSpec):
         return {"a": 0, "d": 1}
 
     def world(self, device: torch.device | str = "cpu") -> DeepSea:
-        """Make the rules."""
         return DeepSea(self, device=device)
 
 
@@ -113,7 +109,6 @@ class RandomCoinSpec(ExploreSpec):
     horizon: Annotated[int, Field(gt=0)]
 
     def episode_limit(self) -> int | None:
-        """The time limit."""
         return self.horizon
 
     def keys(self) -> dict[str, int]:
@@ -138,11 +133,9 @@ class DiscountingChainSpec(ExploreSpec):
     mapping_seed: Annotated[int, Field(ge=0)]
 
     def episode_limit(self) -> int | None:
-        """Always the same."""
         return CHAIN_STEPS
 
     def world(self, device: torch.device | str = "cpu") -> DiscountingChain:
-        """Make the rules."""
         return DiscountingChain(self, device=device)
 
 

@@ -97,7 +97,6 @@ class ShowerSpec(WorldSpec):
     observation: Literal["scaled", "raw"]
 
     def episode_limit(self) -> int | None:
-        """All episodes have the same length."""
         return self.horizon
 
     def keys(self) -> dict[str, int]:

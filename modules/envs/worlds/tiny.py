@@ -82,11 +82,9 @@ class MemoryLenSpec(WorldSpec):
     bits: Positive
 
     def episode_limit(self) -> int | None:
-        """One more than the length."""
         return self.length + 1
 
     def world(self, device: torch.device | str = "cpu") -> MemoryLen:
-        """Make the rules."""
         return MemoryLen(self, device=device)
 
 
@@ -151,7 +149,6 @@ class PassiveTmazeSpec(WorldSpec):
     penalty: NotNegative
 
     def episode_limit(self) -> int | None:
-        """One more than the length."""
         return self.length + 1
 
     def keys(self) -> dict[str, int]:
@@ -159,7 +156,6 @@ class PassiveTmazeSpec(WorldSpec):
         return dict(MOVE_KEYS)
 
     def world(self, device: torch.device | str = "cpu") -> PassiveTmaze:
-        """Make the rules."""
         return PassiveTmaze(self, device=device)
 
 
@@ -221,7 +217,6 @@ class RepeatPreviousSpec(WorldSpec):
     length: Positive
 
     def episode_limit(self) -> int | None:
-        """The length."""
         return self.length
 
     def world(self, device: torch.device | str = "cpu") -> RepeatPrevious:

@@ -185,7 +185,6 @@ class TourSpec(WorldSpec):
             yield str(error)
 
     def episode_limit(self) -> int | None:
-        """The time limit."""
         return self.rules.max_time
 
     def symmetry(self) -> Symmetry:
@@ -199,5 +198,4 @@ class TourSpec(WorldSpec):
         return {"e": 0, "s": 1, "f": 2}
 
     def world(self, device: torch.device | str = "cpu") -> Tour:
-        """Make the rules."""
         return Tour(self.rules, self.layout, timeout_replaces=self.timeout == "original", device=device)

@@ -136,11 +136,9 @@ class WorldSpec(EnvSpec):
         raise NotImplementedError
 
     def spaces(self) -> Spaces:
-        """Ask the rules."""
         return self.world().spaces
 
     def build(self, num_envs: int, transforms: Sequence[Transform] = (), *, video: bool = False) -> TransformedEnv:
-        """Make the environments; they can always draw themselves."""
         del video
         return transformed(WorldEnv(self.world(), num_envs), self, transforms)
 
