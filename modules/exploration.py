@@ -1,19 +1,16 @@
 """Exploration: how the acting policy leaves the greedy path."""
 
 from collections.abc import Iterator, Sequence
-from typing import Annotated, Any, ClassVar
+from typing import Any, ClassVar
 
 import torch
-from pydantic import Field
 from tensordict.nn import TensorDictModule
 from torch import Tensor
 
 from modules import keys
 from modules.metrics import Metric
 from modules.schedule import linear
-from modules.spec import Spec, spec
-
-Probability = Annotated[float, Field(ge=0, le=1)]
+from modules.spec import Count, NonNegative, PositiveFloat, Share, Spec, spec
 
 
 class Exploration:
@@ -30,7 +27,7 @@ class Exploration:
         raise NotImplementedError
 
     def probability(self, values: Tensor, action: Tensor) -> Tensor:
-        """Probability [N] with which `choose` takes `action` [N] for these values; a random draw may be the best."""
+        """Share [N] with which `choose` takes `action` [N] for these values; a random draw may be the best."""
         raise NotImplementedError
 
 
@@ -108,9 +105,9 @@ class EpsGreedySpec(LinearScheduleSpec):
         anneal_frames: length of the line, in env frames; 0 means `end` from the start.
     """
 
-    start: Probability
-    end: Probability
-    anneal_frames: Annotated[int, Field(ge=0)]
+    start: Share
+    end: Share
+    anneal_frames: Count
 
     def build(self, num_envs: int, *, first: int = 0, total: int | None = None) -> "EpsGreedy":
         """Make the rule by which the acting policy chooses, the same in all environments."""
@@ -143,9 +140,9 @@ class EpsLadderSpec(ExplorationSpec):
         anneal_frames: env frames over which each ε_i falls from 1 in a line; 0 means that it stays ε_i.
     """
 
-    base: Probability
-    alpha: Annotated[float, Field(ge=0)]
-    anneal_frames: Annotated[int, Field(ge=0)]
+    base: Share
+    alpha: NonNegative
+    anneal_frames: Count
 
     def build(self, num_envs: int, *, first: int = 0, total: int | None = None) -> "EpsLadder":
         """Make the rule for `num_envs` environments, those from `first` on of `total` (default: all)."""
@@ -220,10 +217,10 @@ class BoltzmannSpec(LinearScheduleSpec):
 
     metrics = (Metric("train/temperature", "value", "temperature of the softmax over values (Boltzmann)"),)
 
-    start: Annotated[float, Field(gt=0)]
-    end: Annotated[float, Field(gt=0)]
-    anneal_frames: Annotated[int, Field(ge=0)]
-    clip: Annotated[float, Field(gt=0)]
+    start: PositiveFloat
+    end: PositiveFloat
+    anneal_frames: Count
+    clip: PositiveFloat
 
     def build(self, num_envs: int, *, first: int = 0, total: int | None = None) -> "Boltzmann":
         """Make the rule by which the acting policy chooses, the same in all environments."""

@@ -7,7 +7,7 @@ import torch
 from pydantic import Field
 
 from modules.metrics import Metric
-from modules.spec import Spec, spec
+from modules.spec import Positive, PositiveFloat, Spec, spec
 
 Beta = Annotated[float, Field(ge=0, lt=1)]
 
@@ -33,12 +33,12 @@ class AdamSpec(Spec):
         Metric("loss/grad_norm", "norm", "mean norm of the gradient before clipping over the same updates"),
     )
 
-    lr: Annotated[float, Field(gt=0)]
+    lr: PositiveFloat
     lr_decay: Annotated[float, Field(gt=0, le=1)]
-    lr_decay_frames: Annotated[int, Field(gt=0)]
-    eps: Annotated[float, Field(gt=0)]
+    lr_decay_frames: Positive
+    eps: PositiveFloat
     betas: tuple[Beta, Beta]
-    max_grad_norm: Annotated[float, Field(gt=0)]
+    max_grad_norm: PositiveFloat
     ema_decay: Annotated[float, Field(ge=0, lt=1)]
 
     def build(self, parameters: Iterable[torch.nn.Parameter]) -> torch.optim.Adam:

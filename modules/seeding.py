@@ -3,14 +3,31 @@
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Literal
 from zlib import crc32
 
 import numpy as np
 import torch
 
+Purpose = Literal[  # of a random stream; the names are part of every run's numbers
+    "env",
+    "evaluation",
+    "evaluator",
+    "held-out evaluation",
+    "meta",
+    "numpy",
+    "play",
+    "python",
+    "replay",
+    "staleness",
+    "torch",
+    "video",
+    "worker",
+    "worker environments",
+]
 
-def seed_for(seed: int, purpose: str, index: int = 0) -> int:
+
+def seed_for(seed: int, purpose: Purpose, index: int = 0) -> int:
     """Derive the seed (31 bits) of the `index`-th use of a named stream from the run's `seed`."""
     words = np.random.SeedSequence([seed, crc32(purpose.encode()), index]).generate_state(1)
     return int(words[0]) >> 1

@@ -2,16 +2,15 @@
 
 import statistics
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import Field
 from tensordict import TensorDictBase
 from torch import Tensor
 
 from modules import keys
 from modules.callbacks.base import CallbackSpec, Context, Training, TrainingCallback
 from modules.metrics import Means, Metric
-from modules.spec import spec
+from modules.spec import Positive, spec
 
 
 @spec
@@ -37,7 +36,7 @@ class EpisodesSpec(CallbackSpec):
         Metric("train/episodes", "count", "training episodes ended so far"),
     )
 
-    recent: Annotated[int, Field(gt=0)]
+    recent: Positive
 
     def build(self, context: Context) -> TrainingCallback:
         del context

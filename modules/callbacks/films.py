@@ -1,13 +1,11 @@
 """Films of training's progress."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any
-
-from pydantic import Field
+from typing import Any
 
 from modules.callbacks.base import CallbackSpec, Context, Training, TrainingCallback
 from modules.evaluation import Episodes
-from modules.spec import spec
+from modules.spec import Count, spec
 
 
 @spec
@@ -18,7 +16,7 @@ class FilmsSpec(CallbackSpec):
         every: evaluations from one film to the next; 0 means none.
     """
 
-    every: Annotated[int, Field(ge=0)]
+    every: Count
 
     def applies(self, run: Any) -> bool:
         return run.video and self.every > 0

@@ -1,15 +1,14 @@
 """How stale the recurrent states of the replay are, as the run continues: `modules.learner.staleness.delta_q`."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Any
 
 import torch
-from pydantic import Field
 
 from modules.callbacks.base import CallbackSpec, Context, Training, TrainingCallback
 from modules.metrics import Metric
 from modules.seeding import seed_for
-from modules.spec import spec
+from modules.spec import Positive, spec
 
 
 @spec
@@ -30,7 +29,7 @@ class StalenessSpec(CallbackSpec):
         Metric("replay/delta_q_last", "share", "the same at the last learned step"),
     )
 
-    rows: Annotated[int, Field(gt=0)]
+    rows: Positive
 
     def applies(self, run: Any) -> bool:
         return bool(run.network.state()) and not run.replay.on_policy

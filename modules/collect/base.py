@@ -2,15 +2,13 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Annotated
 
-from pydantic import Field
 from tensordict import TensorDictBase
 from tensordict.nn import TensorDictModuleBase
 from torch import nn
 from torchrl.envs import EnvBase
 
-from modules.spec import Spec, spec
+from modules.spec import Positive, Spec, spec
 
 
 class WorkerFailed(RuntimeError):  # noqa: N818 - it is the worker that failed
@@ -58,8 +56,8 @@ class CollectorSpec(Spec):
         steps: steps of each environment in a batch, T.
     """
 
-    num_envs: Annotated[int, Field(gt=0)]
-    steps: Annotated[int, Field(gt=0)]
+    num_envs: Positive
+    steps: Positive
 
     def build(self, context: CollectorContext) -> "Collection":
         """Make the collector."""

@@ -11,10 +11,9 @@ from multiprocessing import resource_tracker, util
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import torch
-from pydantic import Field
 from tensordict import TensorDictBase
 from torch import Tensor, nn
 from torch.multiprocessing import get_context
@@ -22,7 +21,7 @@ from torch.nn.utils import parameters_to_vector
 
 from modules.collect.base import Actor, Collection, CollectorContext, CollectorSpec, WorkerFailed
 from modules.collect.worker import Assignment, Close, Failed, Fill, Filled, Restart, batch_in, entries_of, work
-from modules.spec import UsageError, spec
+from modules.spec import Positive, UsageError, spec
 
 AHEAD = 2  # batches that a worker may be ahead of the learner: one is filled while the other waits to be learned from
 PULSE_S = 1  # between looks at whether workers live, where their pipes do not tell
@@ -32,7 +31,6 @@ SHARED_MEMORY = Path("/dev/shm")
 MIB = 2**20
 
 log = logging.getLogger("recall")
-Positive = Annotated[int, Field(gt=0)]
 
 
 @spec

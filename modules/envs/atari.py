@@ -3,13 +3,11 @@
 import importlib
 from collections.abc import Sequence
 from contextlib import closing
-from typing import Annotated
 
 import gymnasium
 import numpy as np
 import torch
 from gymnasium.wrappers import AtariPreprocessing, FrameStackObservation
-from pydantic import Field
 from torchrl.envs import EnvBase, Transform, TransformedEnv
 
 from modules.envs.base import EnvSpec, transformed
@@ -17,13 +15,10 @@ from modules.envs.gym import first_frame, make_one, wrapped
 from modules.envs.gym_spaces import action_count
 from modules.envs.vector import CheckedVectorEnv, try_together
 from modules.keys import Spaces
-from modules.spec import UsageError, spec
+from modules.spec import Count, Positive, Share, UsageError, spec
 
 NAMESPACE = "ALE/"
 EMULATOR_HZ = 60  # frames per second of the console
-
-Positive = Annotated[int, Field(gt=0)]
-Count = Annotated[int, Field(ge=0)]
 
 
 def load_ale() -> None:
@@ -62,7 +57,7 @@ class AtariSpec(EnvSpec):
     screen_size: Positive
     noop_max: Count
     full_action_space: bool
-    repeat_action_probability: Annotated[float, Field(ge=0, le=1)]
+    repeat_action_probability: Share
     terminal_on_life_loss: bool
     max_frames: Positive
 

@@ -5,17 +5,16 @@ import string
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
-from typing import Annotated, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
-from pydantic import Field
 from tensordict import TensorDictBase
 from torchrl.envs import CatFrames, Compose, EnvBase, RewardScaling, Transform, TransformedEnv
 
 from modules import keys
 from modules.episode_tracker import EpisodeTracker
 from modules.keys import GridMap, Spaces, Symmetry
-from modules.spec import Spec, UsageError, spec
+from modules.spec import Positive, PositiveFloat, Spec, UsageError, spec
 
 log = logging.getLogger("recall")
 
@@ -32,8 +31,8 @@ class EnvSpec(Spec):
 
     actions: ClassVar[tuple[str, ...]] = ()
 
-    window_length: Annotated[int, Field(gt=0)]
-    reward_scale: Annotated[float, Field(gt=0)]
+    window_length: Positive
+    reward_scale: PositiveFloat
 
     def needs(self, run: Any) -> Iterator[str]:
         """Only vectors and images can be stacked."""

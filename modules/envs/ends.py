@@ -3,18 +3,17 @@
 import logging
 from collections.abc import Callable
 from functools import partial
-from typing import Annotated, Any
+from typing import Any
 
 import gymnasium
 from gymnasium.wrappers import TimeLimit
-from pydantic import Field
 
 from modules.envs.gym_spaces import Adapter
 from modules.errors import closed
-from modules.spec import UsageError
+from modules.spec import Positive, UsageError
 
 CUT_THEMSELVES = ("minigrid.minigrid_env", "modules.envs.gymnasium_ids")  # at their attribute max_steps
-MaxSteps = Annotated[int, Field(gt=0)] | None
+MaxSteps = Positive | None
 
 
 def cut_after(max_steps: int | None, kwargs: dict[str, Any]) -> tuple[dict[str, Any], tuple[Adapter, ...]]:

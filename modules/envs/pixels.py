@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from contextlib import closing
-from typing import Annotated, Any
+from typing import Any
 
 import cv2
 import gymnasium
@@ -11,7 +11,6 @@ import torch
 from gymnasium.envs.classic_control import AcrobotEnv, CartPoleEnv, MountainCarEnv
 from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 from gymnasium.wrappers import TransformObservation
-from pydantic import Field
 from torchrl.envs import EnvBase, Transform, TransformedEnv
 
 from modules.envs.base import EnvSpec, transformed
@@ -22,15 +21,14 @@ from modules.envs.gym_spaces import action_count, numbering
 from modules.envs.vector import try_together
 from modules.errors import BadValueError, told
 from modules.keys import Spaces
-from modules.spec import UsageError, spec
+from modules.spec import Positive, Share, UsageError, spec
 
 # Renderers that draw the same whatever the mode, and only then ask for it: how to hand the picture out.
 ON_SURFACE = (AcrobotEnv.render, CartPoleEnv.render, MountainCarEnv.render)
 NOTHING = np.zeros(1, np.float32)  # in the place of observations that are not looked at
 BGR_MASKS = (0xFF0000, 0xFF00, 0xFF)  # of red, green and blue in a little-endian pixel: bytes B, G, R
 
-Fraction = Annotated[float, Field(ge=0, le=1)]
-PositiveInt = Annotated[int, Field(gt=0)]
+Fraction = Share
 
 
 @spec
@@ -52,8 +50,8 @@ class PixelsSpec(EnvSpec):
 
     id: str
     kwargs: dict[str, Any]
-    height: PositiveInt
-    width: PositiveInt
+    height: Positive
+    width: Positive
     crop: tuple[Fraction, Fraction, Fraction, Fraction]
     channels: Order | None
     max_steps: MaxSteps

@@ -2,11 +2,11 @@
 
 import copy
 from collections.abc import Mapping
-from typing import Annotated, Any, Protocol
+from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F
-from pydantic import Field, InstanceOf
+from pydantic import InstanceOf
 from tensordict import TensorDictBase
 from torch import Tensor, nn
 from torch.func import stack_module_state
@@ -16,10 +16,8 @@ from modules.intrinsic.stacked import stacked
 from modules.keys import Spaces
 from modules.metrics import Metric
 from modules.networks.torsos import TorsoSpec
-from modules.spec import Spec, spec
+from modules.spec import Positive, Spec, spec
 from modules.stateful import HasState, Stateful
-
-Count = Annotated[int, Field(gt=0)]
 
 
 class Acting(Protocol):
@@ -77,7 +75,7 @@ class RandomEmbeddingSpec(EmbeddingSpec):
     """
 
     torso: InstanceOf[TorsoSpec]
-    features: Count
+    features: Positive
 
     def build(self, spaces: Spaces, device: torch.device) -> "RandomEmbedding":
         return RandomEmbedding(encoder(self.torso, spaces, self.features).to(device))
@@ -105,9 +103,9 @@ class InverseDynamicsSpec(EmbeddingSpec):
     )
 
     torso: InstanceOf[TorsoSpec]
-    features: Count
-    hidden: Count
-    last_frames: Count
+    features: Positive
+    hidden: Positive
+    last_frames: Positive
     descent: InstanceOf[AuxiliaryOptimizerSpec]
 
     def build(self, spaces: Spaces, device: torch.device) -> "InverseDynamics":

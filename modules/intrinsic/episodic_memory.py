@@ -11,10 +11,8 @@ from torch import Tensor
 from modules.errors import NonFiniteError
 from modules.intrinsic.compiled import Ints, Singles, nearest, remember, rewards
 from modules.intrinsic.parts import finite
-from modules.spec import Spec, UsageError, spec
+from modules.spec import Positive, PositiveFloat, Spec, UsageError, spec
 
-Positive = Annotated[float, Field(gt=0)]
-Count = Annotated[int, Field(gt=0)]
 NO_LIMIT = np.iinfo(np.int64).max
 
 
@@ -33,13 +31,13 @@ class EpisodicSpec(Spec):
             exponentially. null means all, equally. While the embedding learns, distances drift away from that mean.
     """
 
-    capacity: Count
-    k: Count
-    kernel_eps: Positive
+    capacity: Positive
+    k: Positive
+    kernel_eps: PositiveFloat
     cluster_distance: Annotated[float, Field(ge=0, lt=1)]
-    pseudo_counts: Positive
-    max_similarity: Positive
-    horizon: Count | None
+    pseudo_counts: PositiveFloat
+    max_similarity: PositiveFloat
+    horizon: Positive | None
 
     def needs(self, run: Any) -> Iterator[str]:
         """The neighbours must fit."""

@@ -4,10 +4,10 @@ Source: Badia et al. (2020), *Never Give Up*, section 2 and algorithm 1; docs/al
 """
 
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any
+from typing import Any
 
 import torch
-from pydantic import Field, InstanceOf
+from pydantic import InstanceOf
 from tensordict import TensorDictBase
 from torch import Tensor
 
@@ -18,11 +18,10 @@ from modules.intrinsic.parts import misfits
 from modules.intrinsic.rnd import DistillationSpec, RandomDistillation
 from modules.keys import Spaces
 from modules.metrics import Metric
-from modules.spec import spec
+from modules.spec import PositiveFloat, spec
 from modules.stateful import HasState, Stateful
 
 EPISODIC = Metric("intrinsic/episodic_mean", "1", "its part within the episode (NGU, algorithm 1): mean r_episodic")
-Scale = Annotated[float, Field(gt=0)]
 
 
 @spec
@@ -37,7 +36,7 @@ class EpisodicNoveltySpec(IntrinsicSpec):
 
     metrics = (*IntrinsicSpec.metrics, EPISODIC)
 
-    scale: Scale
+    scale: PositiveFloat
     embedding: InstanceOf[EmbeddingSpec]
     memory: InstanceOf[EpisodicSpec]
 
@@ -68,7 +67,7 @@ class NguSpec(IntrinsicSpec):
         Metric("intrinsic/alpha_mean", "1", "its part over the whole run: mean α, from 1 to L"),
     )
 
-    scale: Scale
+    scale: PositiveFloat
     embedding: InstanceOf[EmbeddingSpec]
     memory: InstanceOf[EpisodicSpec]
     lifelong: InstanceOf[DistillationSpec]
@@ -91,7 +90,7 @@ class RndSpec(IntrinsicSpec):
         lifelong: random network distillation.
     """
 
-    scale: Scale
+    scale: PositiveFloat
     lifelong: InstanceOf[DistillationSpec]
 
     def needs(self, run: Any) -> Iterator[str]:
@@ -148,7 +147,7 @@ class NoveltyReward(IntrinsicReward):
         self._memory.query_and_add(self._embed(observation), which)
 
     def reward(self, observation: Tensor) -> Tensor:
-        """Scale · r_episodic, times α if there is one."""
+        """PositiveFloat · r_episodic, times α if there is one."""
         episodic = self._memory.query_and_add(self._embed(observation))
         reward, lifelong = self._source.scale * episodic, self._source.lifelong
         if lifelong is None:
@@ -201,7 +200,7 @@ class DistilledReward(StatelessReward):
         self._tally = MeanAccumulator()
 
     def reward(self, observation: Tensor) -> Tensor:
-        """Scale · err / σ."""
+        """PositiveFloat · err / σ."""
         reward = self._source.scale * self._source.lifelong.intrinsic_reward(observation)
         self._tally.add(reward=reward)
         return reward

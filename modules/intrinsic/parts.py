@@ -3,10 +3,9 @@
 import copy
 import math
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Annotated, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
-from pydantic import Field
 from tensordict import TensorDictBase
 from torch import Tensor, nn
 
@@ -16,7 +15,7 @@ from modules.keys import Spaces
 from modules.losses import ops
 from modules.networks.torsos import TorsoSpec
 from modules.optim import Beta
-from modules.spec import Spec, UsageError, spec
+from modules.spec import NonNegative, PositiveFloat, Spec, UsageError, spec
 
 
 @spec
@@ -31,11 +30,11 @@ class AuxiliaryOptimizerSpec(Spec):
         max_grad_norm: norm to which the whole gradient is clipped.
     """
 
-    lr: Annotated[float, Field(gt=0)]
-    eps: Annotated[float, Field(gt=0)]
+    lr: PositiveFloat
+    eps: PositiveFloat
     betas: tuple[Beta, Beta]
-    weight_decay: Annotated[float, Field(ge=0)]
-    max_grad_norm: Annotated[float, Field(gt=0)]
+    weight_decay: NonNegative
+    max_grad_norm: PositiveFloat
 
     def build(self, parameters: Iterable[nn.Parameter]) -> "AuxiliaryOptimizer":
         """Make the optimiser over `parameters`."""

@@ -14,10 +14,9 @@ from modules.intrinsic.parts import AuxiliaryOptimizerSpec, encoder, finite, las
 from modules.keys import Spaces
 from modules.metrics import Metric
 from modules.networks.torsos import TorsoSpec
-from modules.spec import Spec, spec
+from modules.spec import Count, Positive, Spec, spec
 from modules.stateful import HasState, Stateful
 
-Count = Annotated[int, Field(gt=0)]
 WHITE = 5.0  # standard deviations at which whitened observations are cut off
 SAME = 1e-6  # spread of the errors, as a share of their mean, that is rounding only
 
@@ -39,10 +38,10 @@ class DistillationSpec(Spec):
     metrics = (Metric("intrinsic/rnd_loss", "1", "mean error of random network distillation over the updates"),)
 
     torso: InstanceOf[TorsoSpec]
-    features: Count
+    features: Positive
     max_alpha: Annotated[float, Field(ge=1)]
-    error_horizon: Annotated[int, Field(ge=0)]
-    last_frames: Count
+    error_horizon: Count
+    last_frames: Positive
     descent: InstanceOf[AuxiliaryOptimizerSpec]
 
     def build(self, spaces: Spaces, device: torch.device) -> "RandomDistillation":

@@ -7,7 +7,7 @@ from pydantic import Field
 from torch import nn
 from torchrl.objectives import LossModule, SoftUpdate
 
-from modules.spec import Spec, spec
+from modules.spec import Positive, Spec, spec
 
 
 @spec
@@ -20,7 +20,7 @@ class TargetSpec(Spec):
     """
 
     tau: Annotated[float, Field(gt=0, le=1)]
-    period: Annotated[int, Field(gt=0)]
+    period: Positive
 
     def build(self, loss: LossModule) -> "FusedSoftUpdate | NoTarget":
         """Make what lets the target network follow, if the loss has one."""

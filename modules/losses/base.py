@@ -2,17 +2,14 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar
+from typing import Any, ClassVar
 
-from pydantic import Field
 from torch import Tensor
 from torchrl.objectives import LossModule
 
 from modules import keys
 from modules.losses.measures import VALUE_METRICS
-from modules.spec import Spec
-
-NonNegative = Annotated[float, Field(ge=0)]
+from modules.spec import NonNegative, Spec
 
 
 @dataclass(frozen=True, kw_only=True)

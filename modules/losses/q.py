@@ -19,9 +19,9 @@ from torchrl.objectives import LossModule
 from modules import keys
 from modules.keys import Outputs, State
 from modules.losses import ops
-from modules.losses.base import BatchInfo, NonNegative, ValueLossSpec, beyond_a_row
+from modules.losses.base import BatchInfo, ValueLossSpec, beyond_a_row
 from modules.losses.padding import without_padding
-from modules.spec import spec
+from modules.spec import NonNegative, Share, spec
 
 Which = Literal["online", "target"]
 ALL, BEFORE, LAST, AFTER = slice(None), slice(-1), slice(-1, None), slice(1, None)  # of T+1 observations
@@ -39,7 +39,7 @@ class QLossSpec(ValueLossSpec):
         rescale_eps: ε of the value rescaling h (R2D2, section 2.3); 0 means none.
     """
 
-    gamma: Annotated[float, Field(ge=0, le=1)]
+    gamma: Share
     n_step: Annotated[int, Field(ge=1)]
     double: bool
     huber_delta: NonNegative

@@ -10,11 +10,11 @@ from torchrl.objectives import LossModule
 
 from modules import keys
 from modules.losses import ops
-from modules.losses.base import BatchInfo, LossSpec, NonNegative, beyond_a_row
+from modules.losses.base import BatchInfo, LossSpec, beyond_a_row
 from modules.losses.measures import VALUE_METRICS
 from modules.losses.q import QLoss, TargetInputs, of_action
 from modules.metrics import Metric
-from modules.spec import spec
+from modules.spec import NonNegative, Share, spec
 
 
 @spec
@@ -38,7 +38,7 @@ class QuantileLossSpec(LossSpec):
     learns = keys.QUANTILES
     tells_errors = True
 
-    gamma: Annotated[float, Field(ge=0, le=1)]
+    gamma: Share
     n_step: Annotated[int, Field(ge=1)]
     double: bool
     kappa: NonNegative

@@ -1,20 +1,19 @@
 """REINFORCE: the gradient of the policy that acts, from the returns of whole episodes, without a critic."""
 
 from collections.abc import Iterator
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import torch
-from pydantic import Field
 from tensordict import TensorDict, TensorDictBase
 from torch import Tensor
 from torchrl.objectives import LossModule
 
 from modules import keys
 from modules.losses import ops
-from modules.losses.base import BatchInfo, LossSpec, NonNegative
+from modules.losses.base import BatchInfo, LossSpec
 from modules.losses.padding import without_padding
 from modules.metrics import Metric
-from modules.spec import spec
+from modules.spec import NonNegative, Share, spec
 
 TEMPERATURE_ONE = "exploration=boltzmann exploration.start=1 exploration.end=1 exploration.clip=500"
 
@@ -44,7 +43,7 @@ class ReinforceSpec(LossSpec):
         Metric("loss/entropy", "nats", "mean entropy of the policy over the same updates"),
     )
 
-    gamma: Annotated[float, Field(ge=0, le=1)]
+    gamma: Share
     rule: Literal["reward_to_go", "seed"]
     normalise: bool
     baseline: Literal["none", "step"]

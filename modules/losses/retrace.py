@@ -1,15 +1,14 @@
 """Retrace(λ) on rows: off-policy returns that are cut where the acting policy did what the evaluated one would not."""
 
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import Field
 from torch import Tensor
 from torchrl.objectives import LossModule
 
 from modules.losses import ops
-from modules.losses.base import BatchInfo, NonNegative, ValueLossSpec
+from modules.losses.base import BatchInfo, ValueLossSpec
 from modules.losses.q import ALL, TargetInputs, ValueLoss
-from modules.spec import spec
+from modules.spec import NonNegative, Share, spec
 
 
 @spec
@@ -26,9 +25,9 @@ class RetraceSpec(ValueLossSpec):
 
     reads_behaviour = True
 
-    gamma: Annotated[float, Field(ge=0, le=1)]
-    lam: Annotated[float, Field(ge=0, le=1)]
-    target_epsilon: Annotated[float, Field(ge=0, le=1)]
+    gamma: Share
+    lam: Share
+    target_epsilon: Share
     huber_delta: NonNegative
     rescale_eps: NonNegative
 

@@ -1,10 +1,9 @@
 """TorchRL's own `DQNLoss` on our rows, for comparison only: its recurrent targets are wrong."""
 
 from collections.abc import Iterator
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import torch
-from pydantic import Field
 from tensordict import TensorDict, TensorDictBase
 from tensordict.nn import TensorDictSequential
 from torchrl.modules import QValueModule
@@ -14,7 +13,7 @@ from modules import keys
 from modules.losses.base import BatchInfo, LossSpec
 from modules.losses.measures import LOSS, TD_ERROR
 from modules.losses.padding import without_padding
-from modules.spec import spec
+from modules.spec import Share, spec
 
 
 @spec
@@ -33,7 +32,7 @@ class TorchrlDqnSpec(LossSpec):
 
     metrics = (LOSS, TD_ERROR)
 
-    gamma: Annotated[float, Field(ge=0, le=1)]
+    gamma: Share
     double: bool
     loss_function: Literal["smooth_l1", "l2", "l1"]
 

@@ -8,7 +8,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from modules.spec import Spec, UsageError, spec
+from modules.spec import NonNegative, Spec, UsageError, spec
 
 Discount = Annotated[float, Field(ge=0, lt=1)]
 FEWEST = 10  # arms of Agent57's ladder, whose last branch divides by n − 9
@@ -46,7 +46,7 @@ class ArmsSpec(Spec):
     """
 
     n: Annotated[int, Field(gt=0, le=10_000)]
-    beta: Annotated[float, Field(ge=0)]
+    beta: NonNegative
     ladder: Literal["ngu", "agent57"]
     gamma_max: Discount
     gamma_mid: Discount

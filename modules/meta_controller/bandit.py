@@ -1,15 +1,15 @@
 """Settings of Agent57's meta-controllers: a bandit per environment, and one for evaluations."""
 
 from collections.abc import Iterator
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import Field, InstanceOf
+from pydantic import InstanceOf
 
 from modules.meta_controller.arms import ArmsSpec
 from modules.meta_controller.base import PolicyFamilySpec
 from modules.meta_controller.evaluation_bandit import EvaluationBandit
 from modules.meta_controller.ucb import Normalise, SlidingWindowUcb
-from modules.spec import Spec, spec
+from modules.spec import NonNegative, Positive, Share, Spec, spec
 
 
 @spec
@@ -25,9 +25,9 @@ class EvaluationBanditSpec(Spec):
         episodes: whose arms the bandit chooses, before each evaluation; they do not count for the score.
     """
 
-    window: Annotated[int, Field(gt=0)]
-    epsilon: Annotated[float, Field(ge=0, le=1)]
-    episodes: Annotated[int, Field(gt=0)]
+    window: Positive
+    epsilon: Share
+    episodes: Positive
 
 
 @spec
@@ -47,9 +47,9 @@ class BanditSpec(PolicyFamilySpec):
         arms: the family of policies.
     """
 
-    window: Annotated[int, Field(gt=0)]
-    ucb_beta: Annotated[float, Field(ge=0)]
-    epsilon: Annotated[float, Field(ge=0, le=1)]
+    window: Positive
+    ucb_beta: NonNegative
+    epsilon: Share
     normalise: Normalise
     evaluator: InstanceOf[EvaluationBanditSpec]
     arms: InstanceOf[ArmsSpec]

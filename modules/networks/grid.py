@@ -10,9 +10,7 @@ from torchrl.modules import ConvNet
 
 from modules.keys import Spaces
 from modules.networks.torsos import ACTIVATIONS, Activation, TorsoSpec
-from modules.spec import spec
-
-PositiveInt = Annotated[int, Field(gt=0)]
+from modules.spec import Positive, spec
 
 
 class Planes(nn.Module):
@@ -39,9 +37,9 @@ class GridSpec(TorsoSpec):
         activation: behind every layer.
     """
 
-    channels: Annotated[tuple[PositiveInt, ...], Field(min_length=1)]
-    kernel: PositiveInt
-    out_features: PositiveInt
+    channels: Annotated[tuple[Positive, ...], Field(min_length=1)]
+    kernel: Positive
+    out_features: Positive
     activation: Activation
 
     def fits(self, spaces: Spaces) -> Iterator[str]:

@@ -1,17 +1,14 @@
 """Heads: memory → action values."""
 
 from collections.abc import Iterator
-from typing import Annotated, Any, ClassVar
+from typing import Any, ClassVar
 
-from pydantic import Field
 from torch import Tensor, nn
 from torchrl.modules import MLP
 
 from modules import keys
 from modules.networks.torsos import Init, initialise_
-from modules.spec import Spec, spec
-
-PositiveInt = Annotated[int, Field(gt=0)]
+from modules.spec import Positive, Spec, spec
 
 
 class HeadSpec(Spec):
@@ -40,7 +37,7 @@ class DenseHeadSpec(HeadSpec):
         init: how weights begin: default (PyTorch's) or glorot (Keras').
     """
 
-    hidden: tuple[PositiveInt, ...]
+    hidden: tuple[Positive, ...]
     bias: bool
     init: Init
 
@@ -82,7 +79,7 @@ class QuantileSpec(DenseHeadSpec):
 
     writes = (keys.ACTION_VALUE, keys.QUANTILES)
 
-    quantiles: PositiveInt
+    quantiles: Positive
 
     def needs(self, run: Any) -> Iterator[str]:
         """Something must learn the quantiles."""

@@ -12,9 +12,8 @@ from torchrl.modules import GRUModule, LSTMModule, recurrent_mode
 
 from modules import keys
 from modules.keys import Entry, State, StateSchema
-from modules.spec import Spec, spec
+from modules.spec import Positive, Spec, spec
 
-PositiveInt = Annotated[int, Field(gt=0)]
 Layers = Annotated[int, Field(gt=0, le=1000)]
 LSTM_STATE = ("recurrent_state_h", "recurrent_state_c")
 GRU_STATE = ("recurrent_state",)
@@ -217,7 +216,7 @@ class RecurrentSpec(MemorySpec):
         layers: stacked on each other.
     """
 
-    hidden_size: PositiveInt
+    hidden_size: Positive
     layers: Layers
 
     def out_features(self, in_features: int) -> int:

@@ -1,10 +1,10 @@
 """Settings of a network, and what its environments must provide for it."""
 
 from collections.abc import Iterator
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import torch
-from pydantic import Field, InstanceOf
+from pydantic import InstanceOf
 from tensordict import TensorDictBase
 from torchrl.data import Unbounded
 from torchrl.envs import TensorDictPrimer, Transform
@@ -17,7 +17,7 @@ from modules.networks.network import RecurrentNetwork
 from modules.networks.recurrent import MemorySpec, stored, with_stored_state
 from modules.networks.torsos import TorsoSpec
 from modules.networks.two_streams import PREFIX, Combination, TwoStreamNetwork
-from modules.spec import Spec, spec
+from modules.spec import Count, Spec, spec
 
 
 class ZeroState(TensorDictPrimer):
@@ -51,7 +51,7 @@ class NetworkSpec(Spec):
             with the h of the loss (Agent57, appendix, found both as good).
     """
 
-    span: Annotated[int, Field(ge=0)]
+    span: Count
     streams: Literal["one", "two"]
     combine: Literal["sum", "rescaled"]
     torso: InstanceOf[TorsoSpec]

@@ -1,20 +1,16 @@
 """Tabular Q-learning (Watkins 1989) as a network: an observation is looked up, its row holds the action values."""
 
 from collections.abc import Iterator
-from typing import Annotated, ClassVar
+from typing import ClassVar
 
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 
 from modules import keys
 from modules.keys import Spaces
 from modules.networks.heads import HeadSpec
 from modules.networks.torsos import TorsoSpec
-from modules.spec import spec
-
-PositiveInt = Annotated[int, Field(gt=0)]
-
+from modules.spec import Positive, spec
 
 NO_ROW = -1
 
@@ -84,7 +80,7 @@ class TableSpec(TorsoSpec):
     """Look observations up in a table that grows to `rows` at most; needs `network/head=table` and no memory."""
 
     writes: ClassVar[str] = "row"
-    rows: PositiveInt
+    rows: Positive
 
     @property
     def out_features(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride]

@@ -9,9 +9,8 @@ from torch import Tensor, nn
 from torchrl.modules import MLP, ConvNet
 
 from modules.keys import Spaces
-from modules.spec import Spec, spec
+from modules.spec import Positive, PositiveFloat, Spec, spec
 
-PositiveInt = Annotated[int, Field(gt=0)]
 Init = Literal["default", "glorot"]
 
 
@@ -141,8 +140,8 @@ class MlpSpec(TorsoSpec):
         init: how weights begin: default (PyTorch's) or glorot (Keras').
     """
 
-    out_features: PositiveInt
-    hidden: tuple[PositiveInt, ...]
+    out_features: Positive
+    hidden: tuple[Positive, ...]
     activation: Activation
     bias: bool
     init: Init
@@ -191,14 +190,14 @@ class ConvSpec(TorsoSpec):
         gain: what full contrast becomes; thin objects on an empty scene need more than 1 to be seen early.
     """
 
-    channels: tuple[PositiveInt, ...]
-    kernels: tuple[tuple[PositiveInt, PositiveInt], ...]
-    strides: tuple[tuple[PositiveInt, PositiveInt], ...]
+    channels: tuple[Positive, ...]
+    kernels: tuple[tuple[Positive, Positive], ...]
+    strides: tuple[tuple[Positive, Positive], ...]
     pool: bool
-    out_features: PositiveInt
+    out_features: Positive
     activation: Activation
     background: Annotated[int, Field(ge=0, le=255)]
-    gain: Annotated[float, Field(gt=0)]
+    gain: PositiveFloat
 
     def fits(self, spaces: Spaces) -> Iterator[str]:
         """Only images do that are larger than what the kernels and strides take away."""

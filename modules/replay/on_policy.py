@@ -2,10 +2,9 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from typing import Annotated, Any
+from typing import Any
 
 import torch
-from pydantic import Field
 from tensordict import TensorDict, TensorDictBase
 from torch import Tensor
 
@@ -14,7 +13,7 @@ from modules.keys import Spaces, StateSchema
 from modules.replay.base import ReplayContext, ReplaySpec
 from modules.replay.rows import FURTHER, NONE, SequenceBuilder, SequenceSchema
 from modules.replay.sequence import previous_steps
-from modules.spec import UsageError, spec
+from modules.spec import Count, Positive, UsageError, spec
 
 
 class EpisodeTooLongError(RuntimeError):
@@ -32,8 +31,8 @@ class OnPolicySpec(ReplaySpec):
 
     on_policy = True
 
-    length: Annotated[int, Field(ge=0)]
-    batch_rows: Annotated[int, Field(gt=0)]
+    length: Count
+    batch_rows: Positive
 
     @property
     def burn_in(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride]

@@ -3,9 +3,8 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import Field
 from torch import Tensor
 
 from modules.keys import Spaces, StateSchema
@@ -15,11 +14,7 @@ from modules.replay.ring import refuse_missing_ring
 from modules.replay.rows import FURTHER, SequenceSchema
 from modules.replay.samplers import Prioritised, Sampler, Uniform
 from modules.schedule import linear
-from modules.spec import UsageError, spec
-
-PositiveInt = Annotated[int, Field(gt=0)]
-Count = Annotated[int, Field(ge=0)]
-Share = Annotated[float, Field(ge=0, le=1)]
+from modules.spec import Count, Positive, PositiveFloat, Share, UsageError, spec
 
 
 @spec
@@ -39,13 +34,13 @@ class SequenceSpec(ReplaySpec):
             the one that acted, drawn uniformly (NGU's cross mixture ratio, table 6 and its ablation).
     """
 
-    capacity: PositiveInt
+    capacity: Positive
     length: Count
     burn_in: Count
     overlap: Count
     state: Literal["stored", "zero"]
-    batch_rows: PositiveInt
-    ratio: Annotated[float, Field(gt=0)]
+    batch_rows: Positive
+    ratio: PositiveFloat
     mirror: bool
     cross_mixture: Share
 
@@ -175,7 +170,7 @@ class PrioritisedSpec(SequenceSpec):
     eta: Share
     importance: Share
     importance_end: Share
-    importance_frames: PositiveInt
+    importance_frames: Positive
 
     def needs(self, run: Any) -> Iterator[str]:
         """The loss must tell errors."""

@@ -12,7 +12,7 @@ from modules.intrinsic import IntrinsicModel, IntrinsicReward
 from modules.meta_controller import FixedArm, MetaController
 from modules.networks.network import Policy, RecurrentNetwork
 from modules.networks.two_streams import TwoStreamNetwork
-from modules.seeding import seed_for
+from modules.seeding import Purpose, seed_for
 from pipelines.agent.agent_env import CPU, AgentEnv, evaluation_env
 from pipelines.agent.film import film
 from pipelines.config.schema import RunConfig
@@ -64,7 +64,7 @@ class Evaluator:
             self.bandit.load_state_dict(before)
             raise
 
-    def _episodes(self, purpose: str, episodes: int, watch: Watch, frames: int) -> Episodes:
+    def _episodes(self, purpose: Purpose, episodes: int, watch: Watch, frames: int) -> Episodes:
         self.intrinsic_model.load_state_dict(self.learning.state_dict())
         self.agent_env.intrinsic_reward.adopt(self.acting)
         seed = seed_for(self.run.seed, purpose, frames)

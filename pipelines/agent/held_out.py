@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from modules.evaluation import Episodes
-from modules.spec import Spec, spec
+from modules.spec import Count, Spec, spec
 from pipelines.agent.trained_agent import PolicyName
 from pipelines.config.plugins import Plugins
 
@@ -56,9 +56,9 @@ class Evaluation(Spec):
     episodes: Annotated[int, Field(gt=0, le=1_000_000)]
     envs: Annotated[int, Field(gt=0, le=10_000)]
     checkpoint: Literal["best", "last"]
-    arm: Annotated[int, Field(ge=0)] | None
+    arm: Count | None
     policy: PolicyName
-    seed: Annotated[int, Field(ge=0)]
+    seed: Count
     steps: Literal["none", "csv"]
     video: bool
     view: Literal["none", "text"]

@@ -164,7 +164,11 @@ def content(group: str, option: str) -> Any:
     """What an option's own file says, as plain values; raises `UsageError` if there is no such option."""
     if (group, option) not in options(group):
         raise UsageError(no_such_option(group, option))
-    return OmegaConf.to_container(OmegaConf.load(Path(CONF, group, f"{option}.yaml")))
+    own = OmegaConf.to_container(OmegaConf.load(Path(CONF, group, f"{option}.yaml")))
+    if not isinstance(own, dict):
+        return own
+    above = [name for name in own.pop("defaults", []) if isinstance(name, str) and name != "_self_"]
+    return {key: value for name in above for key, value in content(group, name).items()} | own
 
 
 def settings(group: str, option: str) -> list[str]:

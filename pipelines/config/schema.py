@@ -29,12 +29,9 @@ from modules.networks.spec import NetworkSpec
 from modules.optim import AdamSpec
 from modules.replay.base import ReplaySpec
 from modules.replay.rows import SequenceSchema
-from modules.spec import Spec, UsageError, declared, sentences, spec
+from modules.spec import Count, Positive, PositiveFloat, Spec, UsageError, declared, sentences, spec
 from pipelines.config.hints import NEW_SETTINGS
 from pipelines.config.plugins import Plugins, import_plugins, refused_target
-
-Count = Annotated[int, Field(ge=0)]
-Positive = Annotated[int, Field(gt=0)]
 
 
 @spec
@@ -84,7 +81,7 @@ class RunConfig(Spec):
     keep_checkpoints: Positive
     stop_at_score: float | None
     stop_at_episodes: Positive | None
-    stop_at_length: Annotated[float, Field(gt=0)] | None
+    stop_at_length: PositiveFloat | None
     video: bool
     dry: bool
     plugins: Plugins

@@ -13,9 +13,8 @@ from torch import Tensor
 
 from modules.envs.worlds.world import FOUND, HIT, NOTHING, SmallWorld, State, WorldSpec, replaced
 from modules.keys import Spaces
-from modules.spec import UsageError, spec
+from modules.spec import Count, UsageError, spec
 
-Count = Annotated[int, Field(ge=0)]
 ROBOT, GOAL = 1, 3  # in observations
 
 

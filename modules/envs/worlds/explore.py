@@ -21,7 +21,7 @@ from modules.envs.worlds.explore_worlds import (
 from modules.envs.worlds.tiny import MOVE_KEYS, MOVES, NotNegative
 from modules.envs.worlds.world import WorldSpec
 from modules.keys import GridMap
-from modules.spec import spec
+from modules.spec import Count, Positive, spec
 
 MapSeed = Annotated[int, Field(ge=0, lt=2**32)]
 
@@ -47,7 +47,7 @@ class GoalCorridorSpec(ExploreSpec):
     """
 
     length: Annotated[int, Field(gt=0, le=500)]
-    horizon: Annotated[int, Field(gt=0)]
+    horizon: Positive
     mapping_seed: MapSeed | None
 
     @property
@@ -106,7 +106,7 @@ class RandomCoinSpec(ExploreSpec):
     actions = tuple(MOVES)
 
     size: Annotated[int, Field(gt=1, le=50)]
-    horizon: Annotated[int, Field(gt=0)]
+    horizon: Positive
 
     def episode_limit(self) -> int | None:
         return self.horizon
@@ -130,7 +130,7 @@ class DiscountingChainSpec(ExploreSpec):
 
     actions = tuple(f"chain {time}" for time in PAY_TIMES)
 
-    mapping_seed: Annotated[int, Field(ge=0)]
+    mapping_seed: Count
 
     def episode_limit(self) -> int | None:
         return CHAIN_STEPS

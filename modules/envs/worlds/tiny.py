@@ -5,18 +5,14 @@ RepeatPrevious (Morad et al. 2023); docs/tasks/tiny.md has them in words. All la
 the task, after which nothing more can be earned, so every end is a termination.
 """
 
-from typing import Annotated
-
 import torch
-from pydantic import Field
 from torch import Tensor
 
 from modules.envs.worlds.world import FOUND, HIT, NOTHING, SmallWorld, State, WorldSpec
 from modules.keys import Spaces
-from modules.spec import UsageError, spec
+from modules.spec import NonNegative, Positive, UsageError, spec
 
-Positive = Annotated[int, Field(gt=0)]
-NotNegative = Annotated[float, Field(ge=0)]
+NotNegative = NonNegative
 SUITS, DECK = 4, 52  # cards of a deck
 MOVES = {"right": (1, 0), "up": (0, 1), "left": (-1, 0), "down": (0, -1)}  # x, y of each action
 MOVE_KEYS = {"d": 0, "w": 1, "a": 2, "s": 3}  # where they lie on the keyboard

@@ -15,9 +15,7 @@ from modules.envs.worlds.layouts import FRESH, GOAL, WALL, Layouts, Ruins, read_
 from modules.envs.worlds.tour_tasks import TASKS, Cell, Count, Maps, Task, TaskName, refuse_nonsense
 from modules.envs.worlds.world import FOUND, HIT, NOTHING, State, WorldSpec, replaced
 from modules.keys import Spaces, Symmetry
-from modules.spec import UsageError, spec
-
-Positive = Annotated[int, Field(gt=0)]
+from modules.spec import Positive, UsageError, spec
 
 
 class Tour:

@@ -1,15 +1,13 @@
 """The rules of each grid tour, and which rules make no sense."""
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Literal
 
 import torch
-from pydantic import Field
 
 from modules.envs.worlds.layouts import GOAL, WALL, flooded, read_map, to_bits
-from modules.spec import UsageError
+from modules.spec import Count, UsageError
 
-Count = Annotated[int, Field(ge=0)]
 Cell = tuple[Count, Count]
 Maps = tuple[tuple[str, ...], ...]
 WIDEST = 61  # cells; a row and its border are the bits of one integer
