@@ -1,7 +1,7 @@
 """Exploration: how the acting policy leaves the greedy path."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from tensordict.nn import TensorDictModule
@@ -10,7 +10,7 @@ from torch import Tensor
 from modules import keys
 from modules.metrics import Metric
 from modules.schedule import linear
-from modules.spec import Count, NonNegative, PositiveFloat, Share, Spec, spec
+from modules.spec import Count, NonNegative, PositiveFloat, RunConfig, Share, Spec, spec
 
 
 class Exploration:
@@ -53,7 +53,7 @@ class LinearScheduleSpec(ExplorationSpec):
     end: float
     anneal_frames: int
 
-    def needs(self, run: Any) -> Iterator[str]:
+    def needs(self, run: RunConfig) -> Iterator[str]:
         """It only falls."""
         del run
         if self.end > self.start:

@@ -3,13 +3,18 @@
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields
-from typing import Annotated, Any, ClassVar, TypeVar, dataclass_transform
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, TypeVar, dataclass_transform
 
 from pydantic import ConfigDict, Field, GetCoreSchemaHandler, ValidationError
 from pydantic.dataclasses import dataclass
 from pydantic_core import PydanticCustomError, core_schema
 
 from modules.metrics import Metric, place
+
+if TYPE_CHECKING:  # for types alone: what a spec asks of the whole run, and nothing that runs
+    from pipelines.config.schema import RunConfig
+else:
+    RunConfig = Any
 
 Positive = Annotated[int, Field(gt=0)]
 Count = Annotated[int, Field(ge=0)]
@@ -32,7 +37,7 @@ class Spec:
 
     metrics: ClassVar[tuple[Metric, ...]] = ()
 
-    def needs(self, run: Any) -> Iterable[str]:
+    def needs(self, run: RunConfig) -> Iterable[str]:
         """Yield one sentence for each relation to the rest of `run` that does not hold."""
         del run
         return ()

@@ -13,7 +13,7 @@ from modules.callbacks.base import CallbackSpec, Context, Training, TrainingCall
 from modules.callbacks.episodes import add_ended
 from modules.metrics import Means, Metric
 from modules.plots import arms_over_time
-from modules.spec import spec
+from modules.spec import RunConfig, spec
 
 RETURNS = (keys.EPISODE_RETURN, keys.INTRINSIC_RETURN)
 
@@ -28,7 +28,7 @@ class ArmsSpec(CallbackSpec):
     )
     pictures = ("arms.png",)
 
-    def applies(self, run: Any) -> bool:
+    def applies(self, run: RunConfig) -> bool:
         """Tell whether there are several arms."""
         return not run.meta.single
 

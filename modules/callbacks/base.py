@@ -16,7 +16,7 @@ from modules.loggers.base import Logger
 from modules.meta_controller import MetaController
 from modules.metrics import Metric, refuse_undeclared
 from modules.replay.base import Replay
-from modules.spec import Spec
+from modules.spec import RunConfig, Spec
 
 Hook = Literal["on_start", "on_batch", "on_update", "on_evaluation", "on_checkpoint", "on_end"]
 HOOKS = (*get_args(Hook), "measures", "measures_after", "draw")
@@ -145,7 +145,7 @@ class CallbackSpec(Spec):
 
     pictures: ClassVar[tuple[str, ...]] = ()
 
-    def applies(self, run: Any) -> bool:
+    def applies(self, run: RunConfig) -> bool:
         """Tell whether there is anything to see in this `run`; if not, there is no callback and no column."""
         del run
         return True

@@ -5,7 +5,7 @@ from typing import Any
 
 from modules.callbacks.base import CallbackSpec, Context, Training, TrainingCallback
 from modules.evaluation import Episodes
-from modules.spec import Count, spec
+from modules.spec import Count, RunConfig, spec
 
 
 @spec
@@ -18,7 +18,7 @@ class FilmsSpec(CallbackSpec):
 
     every: Count
 
-    def applies(self, run: Any) -> bool:
+    def applies(self, run: RunConfig) -> bool:
         return run.video and self.every > 0
 
     def build(self, context: Context) -> TrainingCallback:

@@ -9,7 +9,7 @@ from modules import keys
 from modules.callbacks.base import CallbackSpec, Context, Training, TrainingCallback
 from modules.callbacks.episodes import add_ended
 from modules.metrics import Means, Metric
-from modules.spec import spec
+from modules.spec import RunConfig, spec
 
 
 @spec
@@ -24,7 +24,7 @@ class NoveltySpec(CallbackSpec):
         ),
     )
 
-    def applies(self, run: Any) -> bool:
+    def applies(self, run: RunConfig) -> bool:
         return run.intrinsic.rewards
 
     def build(self, context: Context) -> TrainingCallback:

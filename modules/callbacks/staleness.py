@@ -1,14 +1,13 @@
 """How stale the recurrent states of the replay are, as the run continues: `modules.learner.staleness.delta_q`."""
 
 from collections.abc import Mapping
-from typing import Any
 
 import torch
 
 from modules.callbacks.base import CallbackSpec, Context, Training, TrainingCallback
 from modules.metrics import Metric
 from modules.seeding import seed_for
-from modules.spec import Positive, spec
+from modules.spec import Positive, RunConfig, spec
 
 
 @spec
@@ -31,7 +30,7 @@ class StalenessSpec(CallbackSpec):
 
     rows: Positive
 
-    def applies(self, run: Any) -> bool:
+    def applies(self, run: RunConfig) -> bool:
         return bool(run.network.state()) and not run.replay.on_policy
 
     def build(self, context: Context) -> TrainingCallback:

@@ -12,7 +12,7 @@ from modules import keys
 from modules.callbacks.base import CallbackSpec, Context, Training, TrainingCallback
 from modules.keys import GridMap
 from modules.plots import visits_map
-from modules.spec import spec
+from modules.spec import RunConfig, spec
 
 
 @spec
@@ -21,7 +21,7 @@ class VisitsSpec(CallbackSpec):
 
     pictures = ("visits.png",)
 
-    def applies(self, run: Any) -> bool:
+    def applies(self, run: RunConfig) -> bool:
         return run.env.grid_map() is not None
 
     def build(self, context: Context) -> TrainingCallback:

@@ -21,7 +21,7 @@ from torch.nn.utils import parameters_to_vector
 
 from modules.collect.base import Actor, Collection, CollectorContext, CollectorSpec, WorkerFailed
 from modules.collect.worker import Assignment, Close, Failed, Fill, Filled, Restart, batch_in, entries_of, work
-from modules.spec import Positive, UsageError, spec
+from modules.spec import Positive, RunConfig, UsageError, spec
 
 AHEAD = 2  # batches that a worker may be ahead of the learner: one is filled while the other waits to be learned from
 PULSE_S = 1  # between looks at whether workers live, where their pipes do not tell
@@ -49,7 +49,7 @@ class MultiAsyncSpec(CollectorSpec):
     def total_envs(self) -> int:
         return self.processes * self.num_envs
 
-    def needs(self, run: Any) -> Iterator[str]:
+    def needs(self, run: RunConfig) -> Iterator[str]:
         """Each process has one network and one set of environments of its own."""
         if run.network.torso.writes == "row":
             yield "network/torso=table needs collector=sync: each process would number the observations its own way"

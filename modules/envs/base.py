@@ -14,7 +14,7 @@ from torchrl.envs import CatFrames, Compose, EnvBase, RewardScaling, Transform, 
 from modules import keys
 from modules.episode_tracker import EpisodeTracker
 from modules.keys import GridMap, Spaces, Symmetry
-from modules.spec import Positive, PositiveFloat, Spec, UsageError, spec
+from modules.spec import Positive, PositiveFloat, RunConfig, Spec, UsageError, spec
 
 log = logging.getLogger("recall")
 
@@ -34,7 +34,7 @@ class EnvSpec(Spec):
     window_length: Positive
     reward_scale: PositiveFloat
 
-    def needs(self, run: Any) -> Iterator[str]:
+    def needs(self, run: RunConfig) -> Iterator[str]:
         """Only vectors and images can be stacked."""
         del run
         if self.window_length > 1 and len(shape := self.spaces().observation_shape) not in (1, 3):

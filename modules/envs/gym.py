@@ -36,7 +36,7 @@ from modules.envs.ids import check_id
 from modules.envs.vector import CheckedVectorEnv, Observations, try_together
 from modules.errors import told
 from modules.keys import Spaces
-from modules.spec import UsageError, spec
+from modules.spec import RunConfig, UsageError, spec
 
 # Before the first render: draw without a screen, and leave SIGINT and SIGTERM to us (SDL would swallow them).
 os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
@@ -105,7 +105,7 @@ class GymSpec(EnvSpec):
     channels: Order | None
     max_steps: MaxSteps
 
-    def needs(self, run: Any) -> Iterator[str]:
+    def needs(self, run: RunConfig) -> Iterator[str]:
         """A film needs a renderer, and everything a first step."""
         yield from super().needs(run)
         with closing(self._mine(told_at=logging.WARNING)) as env:

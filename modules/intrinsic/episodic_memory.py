@@ -1,7 +1,7 @@
 """Episodic memory: how new is a state within its episode? (Badia et al. 2020, NGU, algorithm 1)."""
 
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 import torch
@@ -11,7 +11,7 @@ from torch import Tensor
 from modules.errors import NonFiniteError
 from modules.intrinsic.compiled import Ints, Singles, nearest, remember, rewards
 from modules.intrinsic.parts import finite
-from modules.spec import Positive, PositiveFloat, Spec, UsageError, spec
+from modules.spec import Positive, PositiveFloat, RunConfig, Spec, UsageError, spec
 
 NO_LIMIT = np.iinfo(np.int64).max
 
@@ -39,7 +39,7 @@ class EpisodicSpec(Spec):
     max_similarity: PositiveFloat
     horizon: Positive | None
 
-    def needs(self, run: Any) -> Iterator[str]:
+    def needs(self, run: RunConfig) -> Iterator[str]:
         """The neighbours must fit."""
         del run
         if self.k > self.capacity:

@@ -18,7 +18,7 @@ from modules.intrinsic.parts import misfits
 from modules.intrinsic.rnd import DistillationSpec, RandomDistillation
 from modules.keys import Spaces
 from modules.metrics import Metric
-from modules.spec import PositiveFloat, spec
+from modules.spec import PositiveFloat, RunConfig, spec
 from modules.stateful import HasState, Stateful
 
 EPISODIC = Metric("intrinsic/episodic_mean", "1", "its part within the episode (NGU, algorithm 1): mean r_episodic")
@@ -40,7 +40,7 @@ class EpisodicNoveltySpec(IntrinsicSpec):
     embedding: InstanceOf[EmbeddingSpec]
     memory: InstanceOf[EpisodicSpec]
 
-    def needs(self, run: Any) -> Iterator[str]:
+    def needs(self, run: RunConfig) -> Iterator[str]:
         """The torsos must fit the observations."""
         yield from misfits(run, self.embedding.torso)
 
@@ -72,7 +72,7 @@ class NguSpec(IntrinsicSpec):
     memory: InstanceOf[EpisodicSpec]
     lifelong: InstanceOf[DistillationSpec]
 
-    def needs(self, run: Any) -> Iterator[str]:
+    def needs(self, run: RunConfig) -> Iterator[str]:
         """The torsos must fit the observations."""
         yield from misfits(run, self.embedding.torso, self.lifelong.torso)
 
@@ -93,7 +93,7 @@ class RndSpec(IntrinsicSpec):
     scale: PositiveFloat
     lifelong: InstanceOf[DistillationSpec]
 
-    def needs(self, run: Any) -> Iterator[str]:
+    def needs(self, run: RunConfig) -> Iterator[str]:
         """The torsos must fit the observations."""
         yield from misfits(run, self.lifelong.torso)
 

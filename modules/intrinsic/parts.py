@@ -15,7 +15,7 @@ from modules.keys import Spaces
 from modules.losses import ops
 from modules.networks.torsos import TorsoSpec
 from modules.optim import Beta
-from modules.spec import NonNegative, PositiveFloat, Spec, UsageError, spec
+from modules.spec import NonNegative, PositiveFloat, RunConfig, Spec, UsageError, spec
 
 
 @spec
@@ -84,7 +84,7 @@ def finite(values: Tensor) -> bool:
     return math.isfinite(values.sum(dtype=torch.float64).item())
 
 
-def misfits(run: Any, *torsos: TorsoSpec) -> Iterator[str]:
+def misfits(run: RunConfig, *torsos: TorsoSpec) -> Iterator[str]:
     """Say why these torsos cannot serve a run; what the network says is not repeated."""
     for torso in {repr(torso): torso for torso in torsos}.values():
         if torso.writes != "features":

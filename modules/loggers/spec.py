@@ -1,8 +1,8 @@
 """The settings of logging."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
@@ -11,7 +11,7 @@ from modules.loggers.csv import CsvLogger
 from modules.loggers.many import NEEDED, ManyLoggers
 from modules.loggers.none import NoLogger
 from modules.metrics import Metric
-from modules.spec import Spec, UsageError, spec
+from modules.spec import RunConfig, Spec, UsageError, spec
 
 Sink = Literal["csv", "tensorboard", "wandb"]
 
@@ -42,9 +42,12 @@ class LoggerSpec(Spec):
     name: str | None
     tags: tuple[Annotated[str, Field(min_length=1, max_length=64)], ...]
 
-    def needs(self, run: Any) -> Iterable[str]:
-        """Yield what stands against mode=online, so that a dry run tells it too."""
+    def needs(self, run: RunConfig) -> Iterable[str]:
         del run
+        return self.problems()
+
+    def problems(self) -> Iterator[str]:
+        """Say what stands against mode=online, so that a dry run tells it too."""
         if "wandb" in self.to and self.mode == "online":
             from modules.loggers.wandb import login_problem  # slow import
 
@@ -75,7 +78,7 @@ class LoggerSpec(Spec):
             UsageError: no W&B login (before anything is created); a log that exists or does not fit `state`.
             OSError: the CSV files cannot be written; what goes wrong with another destination leaves it out.
         """
-        for problem in self.needs(None):
+        for problem in self.problems():
             raise UsageError(problem)
         destinations: dict[Sink, Callable[[], Logger]] = {
             "csv": lambda: CsvLogger(run_dir, metrics=metrics, state=state, frames=frames),

@@ -9,7 +9,7 @@ from torchrl.objectives import LossModule
 
 from modules import keys
 from modules.losses.measures import VALUE_METRICS
-from modules.spec import NonNegative, Spec
+from modules.spec import NonNegative, RunConfig, Spec
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +69,7 @@ class ValueLossSpec(LossSpec):
         return self.rescale_eps
 
 
-def beyond_a_row(n_step: int, run: Any) -> Iterator[str]:
+def beyond_a_row(n_step: int, run: RunConfig) -> Iterator[str]:
     """Say that the horizon of the target does not fit a row."""
     if n_step > run.replay.length:
         yield f"loss.n_step={n_step} must not exceed replay.length={run.replay.length}"

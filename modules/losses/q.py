@@ -21,7 +21,7 @@ from modules.keys import Outputs, State
 from modules.losses import ops
 from modules.losses.base import BatchInfo, ValueLossSpec, beyond_a_row
 from modules.losses.padding import without_padding
-from modules.spec import NonNegative, Share, spec
+from modules.spec import NonNegative, RunConfig, Share, spec
 
 Which = Literal["online", "target"]
 ALL, BEFORE, LAST, AFTER = slice(None), slice(-1), slice(-1, None), slice(1, None)  # of T+1 observations
@@ -45,7 +45,7 @@ class QLossSpec(ValueLossSpec):
     huber_delta: NonNegative
     rescale_eps: NonNegative
 
-    def needs(self, run: Any) -> Iterator[str]:
+    def needs(self, run: RunConfig) -> Iterator[str]:
         yield from beyond_a_row(self.n_step, run)
 
     def build(self, network: Any, info: BatchInfo) -> LossModule:

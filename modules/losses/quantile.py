@@ -14,7 +14,7 @@ from modules.losses.base import BatchInfo, LossSpec, beyond_a_row
 from modules.losses.measures import VALUE_METRICS
 from modules.losses.q import QLoss, TargetInputs, of_action
 from modules.metrics import Metric
-from modules.spec import NonNegative, Share, spec
+from modules.spec import NonNegative, RunConfig, Share, spec
 
 
 @spec
@@ -43,7 +43,7 @@ class QuantileLossSpec(LossSpec):
     double: bool
     kappa: NonNegative
 
-    def needs(self, run: Any) -> Iterator[str]:
+    def needs(self, run: RunConfig) -> Iterator[str]:
         yield from beyond_a_row(self.n_step, run)
 
     def build(self, network: Any, info: BatchInfo) -> LossModule:

@@ -13,7 +13,7 @@ from modules.losses import ops
 from modules.losses.base import BatchInfo, LossSpec
 from modules.losses.padding import without_padding
 from modules.metrics import Metric
-from modules.spec import NonNegative, Share, spec
+from modules.spec import NonNegative, RunConfig, Share, spec
 
 TEMPERATURE_ONE = "exploration=boltzmann exploration.start=1 exploration.end=1 exploration.clip=500"
 
@@ -49,7 +49,7 @@ class ReinforceSpec(LossSpec):
     baseline: Literal["none", "step"]
     entropy: NonNegative
 
-    def needs(self, run: Any) -> Iterator[str]:
+    def needs(self, run: RunConfig) -> Iterator[str]:
         """What is learned from must be the policy's own doing, and there must be one policy and one reward."""
         if not run.replay.on_policy:
             yield "loss=reinforce learns from what the newest policy did and from nothing older: use replay=on_policy"

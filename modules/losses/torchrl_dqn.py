@@ -13,7 +13,7 @@ from modules import keys
 from modules.losses.base import BatchInfo, LossSpec
 from modules.losses.measures import LOSS, TD_ERROR
 from modules.losses.padding import without_padding
-from modules.spec import Share, spec
+from modules.spec import RunConfig, Share, spec
 
 
 @spec
@@ -36,7 +36,7 @@ class TorchrlDqnSpec(LossSpec):
     double: bool
     loss_function: Literal["smooth_l1", "l2", "l1"]
 
-    def needs(self, run: Any) -> Iterator[str]:
+    def needs(self, run: RunConfig) -> Iterator[str]:
         """It unrolls rows from their first step, and passes on observations only."""
         if run.replay.burn_in:
             yield "loss=torchrl_dqn has no burn-in: set replay.burn_in=0"

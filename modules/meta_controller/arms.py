@@ -2,13 +2,13 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import torch
 from pydantic import Field
 from torch import Tensor
 
-from modules.spec import NonNegative, Spec, UsageError, spec
+from modules.spec import NonNegative, RunConfig, Spec, UsageError, spec
 
 Discount = Annotated[float, Field(ge=0, lt=1)]
 FEWEST = 10  # arms of Agent57's ladder, whose last branch divides by n − 9
@@ -52,9 +52,12 @@ class ArmsSpec(Spec):
     gamma_mid: Discount
     gamma_min: Discount
 
-    def needs(self, run: Any) -> Iterator[str]:
-        """Enough arms for the ladder; γ only falls."""
+    def needs(self, run: RunConfig) -> Iterator[str]:
         del run
+        yield from self.problems()
+
+    def problems(self) -> Iterator[str]:
+        """Say what is wrong with the numbers: too few arms for the ladder, or a γ that rises."""
         if self.ladder == "agent57" and self.n < FEWEST:
             yield (
                 f"meta.arms.n={self.n}: meta.arms.ladder=agent57 needs at least {FEWEST} arms;"
@@ -74,7 +77,7 @@ class ArmsSpec(Spec):
         Raises:
             UsageError: the numbers do not fit the ladder.
         """
-        if problems := [*self.needs(None)]:
+        if problems := [*self.problems()]:
             raise UsageError("; ".join(problems))
         if self.ladder == "ngu":
             gamma = log_spaced(self.gamma_max, self.gamma_min, self.n)

@@ -1,7 +1,6 @@
 """Settings of Agent57's meta-controllers: a bandit per environment, and one for evaluations."""
 
 from collections.abc import Iterator
-from typing import Any
 
 from pydantic import InstanceOf
 
@@ -9,7 +8,7 @@ from modules.meta_controller.arms import ArmsSpec
 from modules.meta_controller.base import PolicyFamilySpec
 from modules.meta_controller.evaluation_bandit import EvaluationBandit
 from modules.meta_controller.ucb import Normalise, SlidingWindowUcb
-from modules.spec import NonNegative, Positive, Share, Spec, spec
+from modules.spec import NonNegative, Positive, RunConfig, Share, Spec, spec
 
 
 @spec
@@ -54,7 +53,7 @@ class BanditSpec(PolicyFamilySpec):
     evaluator: InstanceOf[EvaluationBanditSpec]
     arms: InstanceOf[ArmsSpec]
 
-    def needs(self, run: Any) -> Iterator[str]:
+    def needs(self, run: RunConfig) -> Iterator[str]:
         """Every arm fits into the window; with fewer places some arm would always be untried, and come first."""
         del run
         for name, window in (("window", self.window), ("evaluator.window", self.evaluator.window)):

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from modules.meta_controller.arms import Arms, ArmsSpec
 from modules.meta_controller.base import MetaController, MetaControllerSpec, PolicyFamilySpec, refuse_twice
-from modules.spec import spec
+from modules.spec import RunConfig, spec
 from modules.stateful import Stateful
 
 
@@ -110,7 +110,7 @@ class FixedPerActorSpec(PolicyFamilySpec):
 
     arms: InstanceOf[ArmsSpec]
 
-    def needs(self, run: Any) -> Iterator[str]:
+    def needs(self, run: RunConfig) -> Iterator[str]:
         """Somebody must be curious."""
         if run.collector.total_envs == 1 < self.arms.n:
             yield (

@@ -1,14 +1,14 @@
 """Heads: memory → action values."""
 
 from collections.abc import Iterator
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from torch import Tensor, nn
 from torchrl.modules import MLP
 
 from modules import keys
 from modules.networks.torsos import Init, initialise_
-from modules.spec import Positive, Spec, spec
+from modules.spec import Positive, RunConfig, Spec, spec
 
 
 class HeadSpec(Spec):
@@ -81,7 +81,7 @@ class QuantileSpec(DenseHeadSpec):
 
     quantiles: Positive
 
-    def needs(self, run: Any) -> Iterator[str]:
+    def needs(self, run: RunConfig) -> Iterator[str]:
         """Something must learn the quantiles."""
         if run.loss.learns != keys.QUANTILES:
             yield "network/head=quantile needs a loss that learns quantiles: use loss=quantile, or network/head=q"
@@ -110,7 +110,7 @@ class DuelingSpec(DenseHeadSpec):
     Source: Wang et al. (2016), equation 9; R2D2 puts it after the memory.
     """
 
-    def needs(self, run: Any) -> Iterator[str]:
+    def needs(self, run: RunConfig) -> Iterator[str]:
         """The value must show in what is learned."""
         if run.loss.on_policy:
             yield (

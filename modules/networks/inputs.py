@@ -1,7 +1,6 @@
 """What the memory reads beside the observation: what was done and got in the step before, and the arm."""
 
 from collections.abc import Iterator
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -13,7 +12,7 @@ from torchrl.envs import Transform
 from modules import keys
 from modules.keys import Spaces
 from modules.previous_step import ENTRIES, NO_ACTION, SOURCES, before_the_first, following
-from modules.spec import Spec, spec
+from modules.spec import RunConfig, Spec, spec
 
 
 @spec
@@ -45,7 +44,7 @@ class InputsSpec(Spec):
         }
         return tuple(key for key, is_wanted in wanted.items() if is_wanted)
 
-    def needs(self, run: Any) -> Iterator[str]:
+    def needs(self, run: RunConfig) -> Iterator[str]:
         """There must be something to read."""
         if self.previous_intrinsic and not run.intrinsic.rewards:
             yield "network.inputs.previous_intrinsic=true needs an intrinsic reward: choose an option of intrinsic"

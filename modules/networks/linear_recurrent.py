@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from modules.keys import Entry, State, StateSchema
 from modules.networks.recurrent import RecurrentSpec
-from modules.spec import spec
+from modules.spec import RunConfig, spec
 
 STATE = "recurrent_state"
 
@@ -177,7 +177,7 @@ class LruSpec(RecurrentSpec):
     r_max: Annotated[float, Field(gt=0, lt=1)]
     max_phase: Annotated[float, Field(gt=0, le=2 * math.pi)]
 
-    def needs(self, run: Any) -> Iterator[str]:
+    def needs(self, run: RunConfig) -> Iterator[str]:
         """The ring must have an inside."""
         del run
         if self.r_min >= self.r_max:

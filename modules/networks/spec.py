@@ -1,7 +1,7 @@
 """Settings of a network, and what its environments must provide for it."""
 
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from pydantic import InstanceOf
@@ -17,7 +17,7 @@ from modules.networks.network import RecurrentNetwork
 from modules.networks.recurrent import MemorySpec, stored, with_stored_state
 from modules.networks.torsos import TorsoSpec
 from modules.networks.two_streams import PREFIX, Combination, TwoStreamNetwork
-from modules.spec import Count, Spec, spec
+from modules.spec import Count, RunConfig, Spec, spec
 
 
 class ZeroState(TensorDictPrimer):
@@ -59,7 +59,7 @@ class NetworkSpec(Spec):
     memory: InstanceOf[MemorySpec]
     head: InstanceOf[HeadSpec]
 
-    def needs(self, run: Any) -> Iterator[str]:
+    def needs(self, run: RunConfig) -> Iterator[str]:
         """The torso must fit the observations, the memory and the head what comes before them."""
         yield from self.torso.fits(run.spaces)
         if self.torso.writes != self.head.reads:

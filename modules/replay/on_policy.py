@@ -13,7 +13,7 @@ from modules.keys import Spaces, StateSchema
 from modules.replay.base import ReplayContext, ReplaySpec
 from modules.replay.rows import FURTHER, NONE, SequenceBuilder, SequenceSchema
 from modules.replay.sequence import previous_steps
-from modules.spec import Count, Positive, UsageError, spec
+from modules.spec import Count, Positive, RunConfig, UsageError, spec
 
 
 class EpisodeTooLongError(RuntimeError):
@@ -44,7 +44,7 @@ class OnPolicySpec(ReplaySpec):
         """Those that an update waits for."""
         return self.batch_rows
 
-    def needs(self, run: Any) -> Iterator[str]:
+    def needs(self, run: RunConfig) -> Iterator[str]:
         """Rows must be whole episodes, and the loss one that learns from each only once."""
         limit = run.env.episode_limit()
         if limit is not None and self.length < limit:

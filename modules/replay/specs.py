@@ -14,7 +14,7 @@ from modules.replay.ring import refuse_missing_ring
 from modules.replay.rows import FURTHER, SequenceSchema
 from modules.replay.samplers import Prioritised, Sampler, Uniform
 from modules.schedule import linear
-from modules.spec import Count, Positive, PositiveFloat, Share, UsageError, spec
+from modules.spec import Count, Positive, PositiveFloat, RunConfig, Share, UsageError, spec
 
 
 @spec
@@ -102,7 +102,7 @@ class SequenceSpec(ReplaySpec):
         """Rows that the sampler can draw from."""
         return self.capacity // (self.length - self.overlap)
 
-    def needs(self, run: Any) -> Iterator[str]:
+    def needs(self, run: RunConfig) -> Iterator[str]:
         """Rows must advance, and the ring must hold a batch."""
         if self.overlap >= self.length:
             yield f"replay.overlap={self.overlap} must be smaller than replay.length={self.length}"
@@ -172,7 +172,7 @@ class PrioritisedSpec(SequenceSpec):
     importance_end: Share
     importance_frames: Positive
 
-    def needs(self, run: Any) -> Iterator[str]:
+    def needs(self, run: RunConfig) -> Iterator[str]:
         """The loss must tell errors."""
         yield from super().needs(run)
         if not (run.loss.tells_errors or run.loss.on_policy):  # the latter says itself that it wants no replay

@@ -5,7 +5,7 @@ window (2·sight + 1)², robot in the centre looking up, goals beside walls.
 """
 
 from collections.abc import Iterator
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import torch
 from pydantic import Field
@@ -15,7 +15,7 @@ from modules.envs.worlds.layouts import FRESH, GOAL, WALL, Layouts, Ruins, read_
 from modules.envs.worlds.tour_tasks import TASKS, Cell, Count, Maps, Task, TaskName, refuse_nonsense
 from modules.envs.worlds.world import FOUND, HIT, NOTHING, State, WorldSpec, replaced
 from modules.keys import Spaces, Symmetry
-from modules.spec import Positive, UsageError, spec
+from modules.spec import Positive, RunConfig, UsageError, spec
 
 
 class Tour:
@@ -170,7 +170,7 @@ class TourSpec(WorldSpec):
         """The named task with the settings that replace parts of it."""
         return replaced(TASKS[self.task], self)
 
-    def needs(self, run: Any) -> Iterator[str]:
+    def needs(self, run: RunConfig) -> Iterator[str]:
         """Random maps must have paths, which only a draw can tell; fixed maps have their own size, start and goals."""
         yield from super().needs(run)
         if self.rules.maps:
