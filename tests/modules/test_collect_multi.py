@@ -89,8 +89,7 @@ def make(fault: str, worker: int) -> Actor:
 
 def collect(processes: int, fault: str = "") -> tuple[MultiCollection, Telling]:
     network = Telling()
-    template = make("", 0).env.fake_tensordict()
-    settings = MultiAsyncSpec(processes=processes, **SETTINGS)
+    settings, template = MultiAsyncSpec(processes=processes, **SETTINGS), make("", 0).env.fake_tensordict()
     return MultiCollection(settings, partial(make, fault), network, template), network
 
 

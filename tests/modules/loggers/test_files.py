@@ -9,7 +9,6 @@ from typing import Any, Literal
 
 import pytest
 import torch
-import yaml
 from pydantic import ValidationError
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -19,6 +18,7 @@ from modules.loggers.many import ManyLoggers
 from modules.loggers.tensorboard import TensorboardLogger
 from modules.metrics import Metric
 from modules.spec import UsageError
+from pipelines.config.hints import content
 
 ROOT = Path(__file__).resolve().parents[3]
 Sink = Literal["csv", "tensorboard", "wandb"]
@@ -220,7 +220,7 @@ def test_spec_refuses_what_wandb_would_refuse_later(bad: dict[str, Any]) -> None
 
 @pytest.mark.parametrize("file", sorted((ROOT / "conf" / "logger").glob("*.yaml")), ids=lambda file: file.stem)
 def test_every_option_is_a_valid_spec_that_is_offline_and_keeps_the_csv(file: Path) -> None:
-    settings = yaml.safe_load(file.read_text())
+    settings = content("logger", file.stem)
     assert settings.pop("_target_") == "modules.loggers.LoggerSpec"
     spec = LoggerSpec(**settings)
     assert spec.mode == "offline"
