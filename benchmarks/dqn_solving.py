@@ -17,7 +17,7 @@ from modules.plots.runs import read_table
 from modules.seeding import seed_for
 from pipelines.api import compose, train
 from pipelines.config.schema import RunConfig
-from pipelines.training.counters import reached
+from pipelines.training.counters import reached_goal
 
 SEEDS = (0, 1, 2)
 BRIEFLY = ("eval_episodes=20",)  # the preset's 50 would take minutes in one environment at a time
@@ -75,7 +75,7 @@ def solve_ours(words: Sequence[str]) -> Outcome:
     with TemporaryDirectory(prefix="recall_benchmark_") as directory:
         summary = train(settings, run_dir=directory, bar=False).summary
         seconds = training_seconds(read_table(Path(directory) / "timing.csv"))
-    solved = reached(run_of(single.EXP, *words), {"eval/return_mean": summary["score"]})
+    solved = reached_goal(run_of(single.EXP, *words), {"eval/return_mean": summary["score"]})
     return Outcome(summary["frames"], seconds, bool(solved))
 
 
@@ -131,7 +131,7 @@ class Referee:
         if frames == 0 or (frames % run.eval_every and frames < run.total_frames):
             return True
         seconds = self.outcome.seconds + time.perf_counter() - self._since
-        solved = bool(reached(run, {"eval/return_mean": self.greedy_return(frames)}))
+        solved = bool(reached_goal(run, {"eval/return_mean": self.greedy_return(frames)}))
         self.outcome = Outcome(frames, seconds, solved)
         self.start()
         return not solved and frames < run.total_frames

@@ -30,7 +30,7 @@ def save(directory: Path, frames: int, state: Mapping[str, Any], *, keep: int) -
     """
     path = path_of(directory, frames)
     write(path, state)
-    paths = found(directory)
+    paths = list_checkpoints(directory)
     now = paths.index(path) + 1
     for other in (*paths[now:], *paths[: max(0, now - keep)]):
         other.unlink()
@@ -57,7 +57,7 @@ def write(path: Path, state: Mapping[str, Any]) -> None:
     write_whole(path, fill)
 
 
-def found(directory: Path) -> list[Path]:
+def list_checkpoints(directory: Path) -> list[Path]:
     """List the checkpoints in `directory`, oldest first."""
     names = os.listdir(directory) if directory.is_dir() else ()  # `glob` would find nothing where it may not look
     return sorted(directory / name for name in names if PATTERN.fullmatch(name))
@@ -65,7 +65,7 @@ def found(directory: Path) -> list[Path]:
 
 def latest(directory: Path) -> Path:
     """Find the newest checkpoint, or raise `UsageError`."""
-    paths = found(directory)
+    paths = list_checkpoints(directory)
     if not paths:
         raise UsageError(
             f"{directory}: no checkpoint (frames_<count>.pt) is here; if the run ended before its first one, delete "
@@ -77,7 +77,7 @@ def latest(directory: Path) -> Path:
 def newest_whole(directory: Path) -> tuple[Path, dict[str, Any]]:
     """Read the newest checkpoint that is not damaged; raises `UsageError` if there is none, or it is not ours."""
     newest = latest(directory)
-    for path in reversed(found(directory)):
+    for path in reversed(list_checkpoints(directory)):
         with contextlib.suppress(Damaged):
             return path, load(path)
     raise UsageError(f"{newest}: damaged, or written by another program, and no older checkpoint is readable either")

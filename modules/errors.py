@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable
 
-from modules.files import said
+from modules.files import describe_error
 from modules.spec import UsageError
 
 log = logging.getLogger("recall")
@@ -22,14 +22,14 @@ def told(error: BaseException) -> str:
     if isinstance(error, SystemExit):
         return f"sys.exit({'' if error.code is None else repr(error.code)}) was called"
     if isinstance(error, OSError):
-        return said(error)
+        return describe_error(error)
     text = " ".join(str(error).split())
     if isinstance(error, NonFiniteError | UsageError):  # which say it all
         return text
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
-def closed(what: str, how: Callable[[], object], level: int = logging.WARNING) -> bool:
+def close_quietly(what: str, how: Callable[[], object], level: int = logging.WARNING) -> bool:
     """Close `what`, and tell whether that went well.
 
     If not, it is logged: it must neither hide an error before it nor keep the rest from closing.

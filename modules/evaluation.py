@@ -129,7 +129,7 @@ class Record:
         which = self._counted if which is None else which
         for i in which.tolist() if self._callbacks else ():
             for callback in self._callbacks:
-                callback.on_episode_begin(int(self._episode[i]), own(now, i))
+                callback.on_episode_begin(int(self._episode[i]), copy_observation(now, i))
 
     def step(self, step: TensorDictBase, paid: torch.Tensor) -> np.ndarray:
         """The environments made `step` and `paid` for it, [N, 1].
@@ -169,10 +169,10 @@ def step_of(step: TensorDictBase, paid: torch.Tensor, i: int, episode: int) -> S
     return Step(
         episode=episode,
         number=int(step[keys.STEP_COUNT][i].item()),
-        observation=own(step, i),
+        observation=copy_observation(step, i),
         action=int(step[keys.ACTION][i].item()),
         reward=paid[i].item(),
-        next_observation=own(there, i),
+        next_observation=copy_observation(there, i),
         terminated=bool(there[keys.TERMINATED][i].item()),
         truncated=bool(there[keys.TRUNCATED][i].item()),
     )
@@ -185,7 +185,7 @@ def after_of(step: TensorDictBase) -> TensorDictBase:
     return there
 
 
-def own(td: TensorDictBase, i: int) -> np.ndarray:
+def copy_observation(td: TensorDictBase, i: int) -> np.ndarray:
     """Copy environment `i`'s observation, [*shape]."""
     return np.array(td[keys.OBSERVATION][i].numpy())
 

@@ -21,7 +21,7 @@ def write_whole(path: Path, write: Callable[[IO[bytes]], object]) -> None:
     Raises:
         OSError: which names `path`; what was there before is still there.
     """
-    with about(path):
+    with naming_file(path):
         if _is_stream(path):  # nothing may take its place
             with path.open("wb") as file:
                 write(file)
@@ -85,7 +85,7 @@ def make_folder(path: Path) -> None:
 
 
 @contextmanager
-def about(path: Path) -> Iterator[None]:
+def naming_file(path: Path) -> Iterator[None]:
     """Let an `OSError` name `path`, not a file that stands in for it until it is complete, and not no file at all."""
     try:
         yield
@@ -93,7 +93,7 @@ def about(path: Path) -> Iterator[None]:
         raise OSError(error.errno, error.strerror or " ".join(map(str, error.args)), str(path)) from error
 
 
-def said(error: OSError) -> str:
+def describe_error(error: OSError) -> str:
     """Say in one sentence which file the system refused, as far as the error tells, and why."""
     if error.filename is None or error.strerror is None:
         return f"{type(error).__name__}: {' '.join(str(error).split())}"

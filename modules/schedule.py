@@ -6,6 +6,6 @@ def linear(frames: int, *, start: float, end: float, over: int) -> float:
     return end if frames >= over else start + (end - start) * frames / over
 
 
-def crossed(every: int, before: int, now: int) -> bool:
+def is_due(every: int, before: int, now: int) -> bool:
     """Tell whether a multiple of `every` frames lies in (before, now]; 0 means never."""
     return every > 0 and now // every > before // every

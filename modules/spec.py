@@ -90,7 +90,7 @@ def specs_in(spec: Spec) -> Iterator[Spec]:
                 yield from specs_in(child)
 
 
-def declared(spec: Spec) -> dict[str, Metric]:
+def collect_metrics(spec: Spec) -> dict[str, Metric]:
     """Collect the metrics of a spec and of all specs in it, in the order of the tables.
 
     Raises:

@@ -14,7 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from modules.callbacks import CallbackSpec, TrainingCallback
 from modules.evaluation import Callback, Step
-from modules.files import said
+from modules.files import describe_error
 from modules.metrics import Metric
 from modules.plots import curve_figure
 from modules.plots.runs import Table, read_table
@@ -24,12 +24,12 @@ from pipelines.agent.held_out import DEFAULTS, Evaluation
 from pipelines.agent.numpy_policy import NumpyPolicy
 from pipelines.agent.trained_agent import PolicyName
 from pipelines.config.check import refuse_misfits
-from pipelines.config.composing import configured
+from pipelines.config.composing import compose_settings
 from pipelines.config.schema import read
-from pipelines.config.settings import checked, folder
+from pipelines.config.settings import check_settings, folder
 from pipelines.console.command import RunFailed
-from pipelines.console.output import quoted
-from pipelines.evaluate import loaded, played, summary
+from pipelines.console.output import quote_path
+from pipelines.evaluate import load_evaluated, run_evaluation, summary
 from pipelines.training.session import start
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ def compose(*words: str) -> Settings:
     Raises:
         UsageError: a setting that does not exist, is not allowed or does not fit the others.
     """
-    config, _ = configured(words)
+    config, _ = compose_settings(words)
     refuse_misfits(read(config))
     OmegaConf.set_readonly(config, True)
     return Settings(words, config)
@@ -139,7 +139,7 @@ def train(
     """
     if settings.config.dry:
         raise UsageError("dry=true trains nothing: compose has checked the settings already; leave it out to train")
-    config, usual = configured(settings.words)  # again, because the usual folder has the time in its name
+    config, usual = compose_settings(settings.words)  # again, because the usual folder has the time in its name
     place = (usual if run_dir is None else folder(run_dir, "run_dir")).absolute()
     with undisturbed(), told():
         try:
@@ -147,7 +147,7 @@ def train(
         except SystemExit as ended:
             if ended.code != 128 + signal.SIGINT:
                 raise
-            raise KeyboardInterrupt(f"continue by `python -m pipelines.resume run={quoted(place)}`") from ended
+            raise KeyboardInterrupt(f"continue by `python -m pipelines.resume run={quote_path(place)}`") from ended
     return Result(place)
 
 
@@ -166,7 +166,7 @@ def load(
         UsageError: there is no such run, checkpoint or arm.
     """
     with undisturbed(), told():
-        return NumpyPolicy(loaded(evaluation(run_dir, checkpoint=checkpoint, arm=arm, plugins=tuple(plugins))))
+        return NumpyPolicy(load_evaluated(evaluation(run_dir, checkpoint=checkpoint, arm=arm, plugins=tuple(plugins))))
 
 
 def evaluate(
@@ -204,13 +204,13 @@ def evaluate(
     settings = evaluation(run_dir, **given, plugins=tuple(plugins))
     with undisturbed():
         with told():
-            subject = loaded(settings)
-        return summary(settings, played(settings, subject, callbacks), subject)
+            subject = load_evaluated(settings)
+        return summary(settings, run_evaluation(settings, subject, callbacks), subject)
 
 
 def evaluation(run_dir: str | Path, **given: Any) -> Evaluation:
     """Make the settings of an evaluation of what is `given` and the command's defaults."""
-    return checked(Evaluation, {**DEFAULTS, "run": folder(run_dir, "run_dir"), **given})
+    return check_settings(Evaluation, {**DEFAULTS, "run": folder(run_dir, "run_dir"), **given})
 
 
 @contextmanager
@@ -219,7 +219,7 @@ def told() -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise UsageError(said(error)) from error
+        raise UsageError(describe_error(error)) from error
 
 
 @contextmanager

@@ -32,14 +32,14 @@ from pipelines.agent.step_table import recorded
 from pipelines.agent.trained_agent import TrainedAgent, load_agent, runs_beneath
 from pipelines.config.settings import parse
 from pipelines.console.command import command
-from pipelines.console.output import Unread, complain, one_line, quoted, while_read, write
+from pipelines.console.output import Unread, complain, one_line, quote_path, while_read, write
 from pipelines.console.signals import Asked, Stop, handled_by
 from pipelines.console.terminal import Screen, Stage, ending_on_signals
 
 log = logging.getLogger("recall")
 
 
-def loaded(settings: Evaluation) -> TrainedAgent:
+def load_evaluated(settings: Evaluation) -> TrainedAgent:
     """Make everything ready for the evaluation of one run."""
     return load_agent(
         settings.run, which=settings.checkpoint, arm=settings.arm, seed=settings.seed, plugins=settings.plugins
@@ -63,14 +63,14 @@ def evaluate(
     try:
         with contextlib.ExitStack() as at_last:
             with kept as callbacks:
-                result = summary(settings, played(settings, subject, callbacks), subject)
+                result = summary(settings, run_evaluation(settings, subject, callbacks), subject)
                 at_last.callback(say, result)
                 if settings.view == "none":  # a look at a few episodes is not to replace the result of many
                     write_text(settings.run / evaluation_file(settings.policy), json.dumps(result, indent=2) + "\n")
                 missing = "episodes.csv"
             if settings.video:
                 missing = "the film"
-                filmed(settings, subject)
+                film_episodes(settings, subject)
             missing = "the result on standard output"
     except Stop as stop:
         stop.missing = missing
@@ -78,7 +78,7 @@ def evaluate(
     return result
 
 
-def filmed(settings: Evaluation, subject: TrainedAgent) -> None:
+def film_episodes(settings: Evaluation, subject: TrainedAgent) -> None:
     """Film episodes into the folder of the run."""
     kind = "" if settings.policy == "greedy" else f"_{settings.policy}"
     path = settings.run / "videos" / f"evaluation_{settings.checkpoint}{kind}.mp4"
@@ -86,7 +86,7 @@ def filmed(settings: Evaluation, subject: TrainedAgent) -> None:
     film(subject.run, policy, subject.agent_env(1), seed=settings.seed, path=path, watch=watch)
 
 
-def played(settings: Evaluation, subject: TrainedAgent, callbacks: Sequence[Callback]) -> Episodes:
+def run_evaluation(settings: Evaluation, subject: TrainedAgent, callbacks: Sequence[Callback]) -> Episodes:
     """Run the episodes; writes nothing."""
     envs = settings.side_by_side
     # Another purpose than training's evaluations: no seed here was used to choose the best checkpoint.
@@ -144,14 +144,14 @@ def main(arguments: Sequence[str]) -> int:
     log.setLevel(logging.INFO)  # how far a long evaluation is
     try:
         with handled_by(Asked()):
-            return evaluated(arguments)
+            return evaluate_runs(arguments)
     except Stop as stop:
         name, missing = signal.Signals(stop.signum).name, stop.missing or "this evaluation"
         sys.stderr.write(f"stopped by {name}: what was evaluated before is written, {missing} is not\n")
         return 128 + stop.signum
 
 
-def evaluated(arguments: Sequence[str]) -> int:
+def evaluate_runs(arguments: Sequence[str]) -> int:
     """Evaluate; return the exit code."""
     if "policy=random" in arguments and not any(word.startswith("run=") for word in arguments):
         with command():
@@ -164,7 +164,7 @@ def evaluated(arguments: Sequence[str]) -> int:
         if runs and settings.view != "none":
             raise UsageError(
                 f"view=text shows one run, but {settings.run} has several beneath it: name one, e.g. "
-                f"run={quoted(runs[0])}"
+                f"run={quote_path(runs[0])}"
             )
     return all_of(settings, runs) if runs else one(settings)
 
@@ -172,7 +172,7 @@ def evaluated(arguments: Sequence[str]) -> int:
 def one(settings: Evaluation) -> int:
     """Evaluate and write the table, then show an episode if asked; return the exit code."""
     with command():
-        subject = loaded(settings)
+        subject = load_evaluated(settings)
         if settings.view == "text":
             stage_for(settings, subject).close()  # to refuse what has no text view before all else
         try:
@@ -181,7 +181,7 @@ def one(settings: Evaluation) -> int:
             raise
         except (Exception, SystemExit) as error:
             last = traceback.extract_tb(error.__traceback__)[-1]
-            return failed(error, settings.run, f" ({last.filename}, line {last.lineno}, in {last.name})")
+            return describe_failure(error, settings.run, f" ({last.filename}, line {last.lineno}, in {last.name})")
     if settings.view == "text":
         with ending_on_signals(), on_stage(settings, subject) as stage, while_read():
             watch(subject.acting(settings.policy, 1), stage, Screen(sys.stdout), delay_s=settings.delay_s)
@@ -194,15 +194,15 @@ def all_of(settings: Evaluation, runs: Sequence[Path]) -> int:
     for run_dir in runs:
         try:
             alone = replace(settings, run=run_dir)
-            evaluate(alone, loaded(alone), lambda result, run_dir=run_dir: write(line(run_dir, result)))
+            evaluate(alone, load_evaluated(alone), lambda result, run_dir=run_dir: write(line(run_dir, result)))
         except Unread:
             raise
         except (Exception, SystemExit) as error:  # whatever is wrong with this one, the others can be evaluated
-            code = failed(error, run_dir)
+            code = describe_failure(error, run_dir)
     return code
 
 
-def failed(error: BaseException, run_dir: Path, place: str = "") -> int:
+def describe_failure(error: BaseException, run_dir: Path, place: str = "") -> int:
     """Say in one line what went wrong, and at which place in the code; return the exit code."""
     text = " ".join(str(error).split()) if isinstance(error, UsageError) else told(error)
     complain((text if str(run_dir) in text else f"{run_dir}: {text}") + place)

@@ -57,11 +57,11 @@ def export(settings: Export) -> str:
     if subject.run.network.torso.writes != "features":
         raise UsageError(f"{settings.run}: a table looks observations up in Python, which cannot be exported")
     refuse_unwritable(settings.run, "run")
-    program, inputs = exported(subject)
+    program, inputs = export_program(subject)
     path, content = settings.run / f"policy.{settings.format}", io.BytesIO()
     WRITERS[settings.format](program, inputs, content)  # not into the file: PyTorch aborts where writing fails
     write_bytes(path, content.getvalue())
-    return described(path, subject, inputs, program.module()(inputs))
+    return describe_program(path, subject, inputs, program.module()(inputs))
 
 
 def refuse_missing() -> None:
@@ -71,7 +71,7 @@ def refuse_missing() -> None:
         raise UsageError(f"format=onnx needs {' and '.join(missing)}: install with {how}")
 
 
-def exported(subject: TrainedAgent) -> tuple[ExportedProgram, dict[str, Tensor]]:
+def export_program(subject: TrainedAgent) -> tuple[ExportedProgram, dict[str, Tensor]]:
     """Trace one step of a policy, for any number of episodes; return it with inputs of two."""
     run, network = subject.run, subject.policy.network
     inputs = first_inputs(network, run.spaces, run.network.state(), 2)  # one would be taken for a constant
@@ -107,7 +107,9 @@ def write_onnx(program: ExportedProgram, inputs: Mapping[str, Tensor], file: IO[
 WRITERS = {"pt2": write_pt2, "onnx": write_onnx}
 
 
-def described(path: Path, subject: TrainedAgent, inputs: Mapping[str, Tensor], outputs: Mapping[str, Tensor]) -> str:
+def describe_program(
+    path: Path, subject: TrainedAgent, inputs: Mapping[str, Tensor], outputs: Mapping[str, Tensor]
+) -> str:
     """Say where the policy is, and list what goes in and what comes out."""
     lines = [f"{path}: the policy at frame {subject.frames}"]
     for title, entries in (("in", inputs), ("out", outputs)):

@@ -12,7 +12,7 @@ from modules import keys
 from modules.envs.base import EnvSpec
 from modules.seeding import seed_everything, seed_for
 from modules.spec import UsageError
-from pipelines.config.composing import configured
+from pipelines.config.composing import compose_settings
 from pipelines.config.schema import read
 from pipelines.console.command import command
 from pipelines.console.output import while_read, write
@@ -35,7 +35,7 @@ def configuration(overrides: Sequence[str]) -> DictConfig:
     """Compose the configuration as training does; raises `UsageError` for what does not exist."""
     if flags := [word for word in overrides if word.startswith("-")]:
         raise UsageError(f"{flags[0]}: no such option; say setting=value, or --help")
-    return configured(overrides)[0]
+    return compose_settings(overrides)[0]
 
 
 def stage_for(overrides: Sequence[str]) -> tuple[EnvSpec, dict[str, int], Stage]:

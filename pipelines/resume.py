@@ -15,9 +15,9 @@ from pipelines.config.check import check
 from pipelines.config.hints import content
 from pipelines.config.plugins import Plugins
 from pipelines.config.schema import read
-from pipelines.config.settings import checked, given
+from pipelines.config.settings import check_settings, parse_words
 from pipelines.console.command import command
-from pipelines.training.counters import reached
+from pipelines.training.counters import reached_goal
 from pipelines.training.pictures import missing_pictures
 from pipelines.training.resumable import goes_on_from
 from pipelines.training.session import execute
@@ -50,17 +50,17 @@ def resume(settings: Resume, *, bar: bool) -> float | None:
     """Go on with a run in its own directory; returns its score."""
     run_dir = settings.run
     _, config = load_run(run_dir, settings.plugins)
-    config = changed(config, settings.changes)
+    config = apply_changes(config, settings.changes)
     run = read(OmegaConf.create(config))
     state = goes_on_from(run, run_dir)
     # Else there is something left to do at the end: an evaluation, a summary, a picture, a film.
-    ended = finished(run_dir) and not missing_pictures(run, run_dir, state["frames"])
+    ended = has_finished(run_dir) and not missing_pictures(run, run_dir, state["frames"])
     if state["frames"] >= run.total_frames and (ended or "total_frames" in settings.changes):
         raise UsageError(
             f"total_frames={run.total_frames}: {run_dir} is at frame {state['frames']} already; "
             f"give a larger total_frames to train on"
         )
-    goal = reached(run, state["counters"]["score"], state["counters"]["episodes"])
+    goal = reached_goal(run, state["counters"]["score"], state["counters"]["episodes"])
     if goal and (ended or not settings.changes.keys().isdisjoint(GOALS)):
         name = goal.partition("=")[0]
         raise UsageError(f"{goal}: {run_dir} has reached it; to continue, give a harder one or {name}=null")
@@ -70,7 +70,7 @@ def resume(settings: Resume, *, bar: bool) -> float | None:
     return execute(run, run_dir, config, state, bar=bar)
 
 
-def changed(config: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+def apply_changes(config: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
     """Put `changes` into the configuration of a run: an option of the logger first, then its single settings."""
     config = dict(config)
     if "logger" in changes:
@@ -83,7 +83,7 @@ def changed(config: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, 
     return config
 
 
-def finished(run_dir: Path) -> bool:
+def has_finished(run_dir: Path) -> bool:
     """Tell whether the run came to its end, summary included."""
     try:
         return json.loads((run_dir / "summary.json").read_text())["status"] == "finished"
@@ -93,11 +93,11 @@ def finished(run_dir: Path) -> bool:
 
 def settings_of(arguments: Sequence[str]) -> Resume:
     """Read the words of a command line; raises `UsageError` for a setting that cannot be changed any more."""
-    values = given(arguments, ("run", *CHANGEABLE, "plugins"), ("run", "logger"), USAGE)
+    values = parse_words(arguments, ("run", *CHANGEABLE, "plugins"), ("run", "logger"), USAGE)
     mine = {name: values.pop(name) for name in ("run", "plugins") if name in values}
     if fixed := [name for name in values if name not in CHANGEABLE and not name.startswith("logger.")]:
         raise UsageError(f"{fixed[0]}: it cannot be changed at a resume; what can is {', '.join(CHANGEABLE)}")
-    return checked(Resume, {"plugins": (), **mine, "changes": values})
+    return check_settings(Resume, {"plugins": (), **mine, "changes": values})
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -14,11 +14,11 @@ from omegaconf import DictConfig
 
 from modules.errors import told
 from modules.spec import UsageError
-from pipelines.config.flags import SWEEP, arranged
-from pipelines.config.hints import CONF, opened
+from pipelines.config.flags import SWEEP, arrange_flags
+from pipelines.config.hints import CONF, to_hydra
 from pipelines.console.command import RunFailed, command, passed_by_hydra
 from pipelines.console.output import escape_unprintable
-from pipelines.training.jobs import abandoned, note_failed, preflight, worker
+from pipelines.training.jobs import is_abandoned, is_worker, note_failed, preflight
 from pipelines.training.session import start
 
 
@@ -33,7 +33,7 @@ def main(cfg: DictConfig) -> float | None:
     if alone:
         with command():
             return start(cfg, run_dir, bar=True)
-    if abandoned():
+    if is_abandoned():
         os._exit(128 + signal.SIGTERM)  # a job that was waiting here when its multirun ended
     failed = partial(note_failed, Path(hydra_cfg.sweep.dir), run_dir, hydra_cfg.overrides.task)
     try:
@@ -41,16 +41,16 @@ def main(cfg: DictConfig) -> float | None:
     except Exception as error:  # Hydra lets the other jobs continue, and shows this at the end
         raise failed(str(error) if isinstance(error, UsageError | RunFailed) else told(error)) from error
     except SystemExit as error:  # a signal; alone in a process, it ends the whole multirun
-        if abandoned():
+        if is_abandoned():
             os._exit(128 + signal.SIGTERM)  # nobody takes the result, and the jobs that wait must not start
-        if worker():
+        if is_worker():
             raise failed("stopped by a signal") from error
         raise
 
 
 if __name__ == "__main__":
     with command():
-        sys.argv[1:] = opened(arranged(sys.argv[1:]))
+        sys.argv[1:] = to_hydra(arrange_flags(sys.argv[1:]))
         preflight(sys.argv[1:])
         if SWEEP in sys.argv:
             os.environ.pop("WANDB_RUN_ID", None)  # it names one run, and here are several

@@ -9,7 +9,7 @@ import gymnasium
 from gymnasium.wrappers import TimeLimit
 
 from modules.envs.gym_spaces import Adapter
-from modules.errors import closed
+from modules.errors import close_quietly
 from modules.spec import Positive, UsageError
 
 CUT_THEMSELVES = ("minigrid.minigrid_env", "modules.envs.gymnasium_ids")  # at their attribute max_steps
@@ -54,5 +54,5 @@ class Closing:
         return env
 
     def _close(self, own: Callable[[], object]) -> None:
-        if not closed(f"env.id: {self._env_id}", own, self._level):
+        if not close_quietly(f"env.id: {self._env_id}", own, self._level):
             self._level = logging.DEBUG

@@ -17,10 +17,10 @@ LINE = 100  # characters of a value or a space in a message
 def as_vector(env: gymnasium.Env) -> gymnasium.Env:
     """Flatten the observation as Gymnasium does; `BadValueError` for one that is not in its space."""
     space = env.observation_space
-    return TransformObservation(env, partial(flattened, space), spaces.flatten_space(space))
+    return TransformObservation(env, partial(flatten_space, space), spaces.flatten_space(space))
 
 
-def flattened(space: spaces.Space, observation: Any) -> np.ndarray:
+def flatten_space(space: spaces.Space, observation: Any) -> np.ndarray:
     """Make one vector; raises `BadValueError` for an observation that is not in its space.
 
     Gymnasium's own function makes a wrong vector of a number too small, and of some too large.

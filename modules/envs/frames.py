@@ -39,7 +39,7 @@ def rgb(frame: Any, env_id: str, channels: Order | None = None) -> np.ndarray:
     seen, axis = in_bytes(picture), channel_axis(picture.shape, channels)
     if seen is None or axis is None:
         raise BadValueError(
-            f"env.id: {env_id} renders {described(frame, picture)}, of which no picture can be made: it must be "
+            f"env.id: {env_id} renders {describe_frame(frame, picture)}, of which no picture can be made: it must be "
             "[height, width, 3], [3, height, width] or [height, width], of integers from 0 to 255 or floats from 0 to 1"
         )
     seen = np.moveaxis(seen, axis, -1) if seen.ndim == 3 else seen[..., None]
@@ -66,7 +66,7 @@ def in_bytes(picture: np.ndarray) -> np.ndarray | None:
     return None
 
 
-def described(frame: Any, picture: np.ndarray) -> str:
+def describe_frame(frame: Any, picture: np.ndarray) -> str:
     """Name the type and shape of a frame, and the range of its numbers."""
     name = type(frame).__name__
     if picture.dtype.kind not in "biufc":

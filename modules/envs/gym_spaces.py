@@ -238,7 +238,7 @@ def wrapper_named(name: str) -> Adapter:
         raise UsageError(
             f"env.wrappers: {name!r} is not of the form module:Class, such as minigrid.wrappers:ImgObsWrapper"
         )
-    found = getattr(imported(module, "env.wrappers"), kind, None)
+    found = getattr(import_or_refuse(module, "env.wrappers"), kind, None)
     if not (isinstance(found, type) and issubclass(found, gymnasium.Wrapper)):
         what = "has no such class" if found is None else "has it, but it is no gymnasium.Wrapper"
         raise UsageError(f"env.wrappers: {name!r} cannot be used, because {module} {what}")
@@ -267,7 +267,7 @@ def layers(env: gymnasium.Env) -> list[gymnasium.Env]:
     return found
 
 
-def imported(module: str, setting: str) -> Any:
+def import_or_refuse(module: str, setting: str) -> Any:
     """Import `module`, which `setting` names, from the current folder or what is installed, or raise `UsageError`."""
     try:
         return importlib.import_module(module)

@@ -6,7 +6,7 @@ import re
 
 import gymnasium
 
-from modules.envs.gym_spaces import imported
+from modules.envs.gym_spaces import import_or_refuse
 from modules.spec import UsageError
 
 EXTRAS = {"MiniGrid-": "minigrid", "BabyAI-": "minigrid"}  # how ids begin → the package, and extra, that registers them
@@ -27,7 +27,7 @@ def check_id(env_id: str) -> None:
     module, colon, name = env_id.rpartition(":")
     load_extra(name)
     if module:  # registers what it defines, as gymnasium.make would have it do
-        imported(module, "env.id")
+        import_or_refuse(module, "env.id")
     try:
         gymnasium.spec(name)
     except gymnasium.error.Error as error:

@@ -13,7 +13,7 @@ Floats = NDArray[np.floating]
 Ints = NDArray[np.int64]
 
 
-def compiled(function: Callable[..., Any]) -> Any:
+def compile_lazily(function: Callable[..., Any]) -> Any:
     """Compile at the first call: IEEE 754, except for the order of sums and fused multiply-adds; 1 / 0 is no error.
 
     What was compiled is kept beside this file, or in the user's cache: compiling all of it takes two seconds.
@@ -25,7 +25,7 @@ def compiled(function: Callable[..., Any]) -> Any:
         return njit(**rules)(function)
 
 
-@compiled
+@compile_lazily
 def nearest(queries: Singles, states: Singles, rows: Ints, written: Ints, k: int) -> Singles:
     """Find the squared distances to the k nearest states, query i among those of row `rows[i]`.
 
@@ -64,7 +64,7 @@ def nearest(queries: Singles, states: Singles, rows: Ints, written: Ints, k: int
     return found
 
 
-@compiled
+@compile_lazily
 def remember(new: Singles, states: Singles, rows: Ints, written: Ints) -> None:
     """Write each of `new` into its row's ring, over the oldest state if it is full.
 
@@ -80,7 +80,7 @@ def remember(new: Singles, states: Singles, rows: Ints, written: Ints) -> None:
         written[row] += 1
 
 
-@compiled
+@compile_lazily
 def rewards(
     neighbours: Singles, rows: Ints, mean: Doubles, seen: Ints, most: int, constants: tuple[float, float, float, float]
 ) -> Singles:
@@ -121,7 +121,7 @@ def rewards(
     return found
 
 
-@compiled
+@compile_lazily
 def merge(values: Floats, mean: Doubles, squares: Doubles, count: int) -> None:
     """Merge a batch into a mean and a sum of squared deviations (Chan, Golub & LeVeque 1983).
 
@@ -143,7 +143,7 @@ def merge(values: Floats, mean: Doubles, squares: Doubles, count: int) -> None:
     mean += delta * (added / (count + added))
 
 
-@compiled
+@compile_lazily
 def whitened(values: Floats, mean: Doubles, std: Doubles, most: float) -> Singles:
     """(x − mean) / std, cut off at ±`most`; NaN stays NaN.
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from modules.files import about, open_itself, refuse_link
+from modules.files import naming_file, open_itself, refuse_link
 from modules.loggers.base import Row, State
 from modules.metrics import Metric
 from modules.spec import UsageError
@@ -69,7 +69,7 @@ class _Table:
     def append(self, frames: int, rows: Iterable[Sequence[float | None]]) -> None:
         """Write the rows of one event, in one system call, so that a kill leaves no half of them."""
         data = "".join(",".join((str(frames), *map(_cell, row))) + "\n" for row in rows).encode()
-        with about(self._path):
+        with naming_file(self._path):
             if self._file.write(data) < len(data):  # as a disk does that has room for a part of it
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
@@ -85,7 +85,7 @@ class _Table:
 
     def sync(self) -> int:
         """Force the rows to the disk; returns the length in bytes."""
-        with about(self._path):
+        with naming_file(self._path):
             os.fsync(self._file.fileno())
         return self._file.tell()
 

@@ -32,9 +32,11 @@ def arms_over_time(run_dir: Path) -> Path | None:
     table, metrics = tables
     if not table or not table["frames"].size:
         return None
-    edges, episodes = binned(table, np.ones_like(table["frames"]))
+    edges, episodes = bin_episodes(table, np.ones_like(table["frames"]))
     played = np.where(episodes > 0, episodes, np.nan)
-    returns, intrinsic = (binned(table, table[name])[1] / played for name in ("return_mean", "intrinsic_return_mean"))
+    returns, intrinsic = (
+        bin_episodes(table, table[name])[1] / played for name in ("return_mean", "intrinsic_return_mean")
+    )
     maps = [
         ("Share of each arm in the training episodes (grey: none)", 100 * played / episodes.sum(0), "%"),
         ("Mean return of these episodes, undiscounted", returns, "reward"),
@@ -55,7 +57,7 @@ def arms_over_time(run_dir: Path) -> Path | None:
     return target
 
 
-def binned(table: Table, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def bin_episodes(table: Table, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Add up `values` [rows] times episodes, over neighbouring log events where there are too many of them.
 
     Returns:

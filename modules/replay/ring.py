@@ -14,7 +14,7 @@ from tensordict import MemoryMappedTensor, TensorDict, TensorDictBase
 from torch import Tensor
 from torchrl.data import LazyMemmapStorage
 
-from modules.files import about, open_itself, refuse_link
+from modules.files import naming_file, open_itself, refuse_link
 from modules.spec import UsageError
 
 GIB = 2**30
@@ -61,7 +61,7 @@ def schema(rows: TensorDictBase) -> dict[str, tuple[str, list[int]]]:
     return {str(key): (str(v.dtype), list(v.shape)) for key, v in rows.items()}
 
 
-def recorded(meta: Path) -> dict[str, tuple[str, list[int]]]:
+def read_schema(meta: Path) -> dict[str, tuple[str, list[int]]]:
     """Read from a ring's meta.json the schema of what should lie beside it."""
     try:
         fields = {key: field for key, field in json.loads(meta.read_text()).items() if isinstance(field, dict)}
@@ -116,7 +116,7 @@ def reserve(directory: Path) -> None:
         return
     for path in directory.glob("*.memmap"):
         try:
-            with about(path), open_itself(path, "r+b") as file:
+            with naming_file(path), open_itself(path, "r+b") as file:
                 os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
         except OSError as error:
             if error.errno in NO_ROOM:
@@ -142,7 +142,7 @@ def open_ring(directory: Path, template: TensorDict, rows: int, *, fewest: int) 
     """
     refuse_links(directory)
     existing = (directory / "meta.json").exists()
-    found = recorded(directory / "meta.json") if existing else {}
+    found = read_schema(directory / "meta.json") if existing else {}
     there = {shape[0] for _, shape in found.values() if isinstance(shape, list) and shape}
     rows = next(iter(there), rows)
     storage = LazyMemmapStorage(rows, scratch_dir=directory, existsok=existing)
@@ -156,7 +156,7 @@ def open_ring(directory: Path, template: TensorDict, rows: int, *, fewest: int) 
         refuse_damaged_files(directory, expected)
         storage._storage, storage.initialized, storage._len = fields_of(directory, expected), True, rows
     else:
-        with about(directory):
+        with naming_file(directory):
             storage.set(range(1), template.unsqueeze(0))
         reserve(directory)
     return storage

@@ -12,7 +12,7 @@ from gymnasium import spaces
 from gymnasium.vector.utils import batch_space, iterate
 
 from modules.envs.base import EnvSpec
-from modules.envs.fit import flattened
+from modules.envs.fit import flatten_space
 from modules.envs.frames import rgb
 from modules.envs.gym import GymSpec, make_one
 from modules.envs.gym_spaces import as_box, numbering, reading, wrappers_named
@@ -118,7 +118,7 @@ class PlainGym(Plain):
     def see(self, given: Sequence[Any] | np.ndarray) -> Any:
         """Make one array of all entries, and of that what the settings say."""
         if not isinstance(self.space, spaces.Box):
-            given = [flattened(self.space, one) for one in given]
+            given = [flatten_space(self.space, one) for one in given]
         array = np.asarray(given)
         if array.shape[1:] != self.shape_of_one or not np.can_cast(array.dtype, self.space.dtype or float, "same_kind"):
             raise TypeError(f"it is {list(array.shape[1:])} of {array.dtype}, and there {self.space}")

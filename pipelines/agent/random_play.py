@@ -14,7 +14,7 @@ from modules.loggers import Waiting
 from modules.seeding import seed_everything, seed_for
 from modules.spec import UsageError
 from pipelines.agent.held_out import DEFAULTS, HELD_OUT, USAGE, Evaluation, of_returns
-from pipelines.config.composing import configured
+from pipelines.config.composing import compose_settings
 from pipelines.config.schema import read
 from pipelines.config.settings import parse
 
@@ -25,7 +25,7 @@ def random_play(arguments: Sequence[str]) -> dict[str, Any]:
     """Play random episodes in the environment that the words describe; say what came of it."""
     mine = [word for word in arguments if word.partition("=")[0] in MINE]
     settings = parse(Evaluation, {**DEFAULTS, "run": Path()}, mine, USAGE)
-    run = read(configured([word for word in arguments if word not in mine])[0])
+    run = read(compose_settings([word for word in arguments if word not in mine])[0])
     run = replace(run, video=False)  # which training has by default, and for which an environment would have to render
     if problems := list(run.env.needs(run)):
         raise UsageError("; ".join(problems))

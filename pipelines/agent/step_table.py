@@ -12,7 +12,7 @@ from typing import IO
 import numpy as np
 
 from modules.evaluation import Callback, Step
-from modules.files import about, refuse_unwritable, write_whole
+from modules.files import naming_file, refuse_unwritable, write_whole
 from modules.keys import Spaces
 from modules.plots import episodes_over_steps
 
@@ -96,7 +96,7 @@ class StepTable(Callback):
     def write(self, path: Path) -> None:
         """Put everything into one file, which appears when it is complete; raise `OSError` if anything is missing."""
         if self._failed is not None:
-            with about(path):
+            with naming_file(path):
                 raise self._failed
         names = [f"observation_{i}" for i in range(self._columns)] if self._columns > 1 else ["observation"]
         header = ["episode", "step", "action", "reward", "terminated", "truncated", *names[: self._columns]]

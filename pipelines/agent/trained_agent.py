@@ -26,7 +26,7 @@ from pipelines.agent.agent_env import CPU, AgentEnv, evaluation_env
 from pipelines.config.older import as_before, as_now
 from pipelines.config.plugins import read_yaml, refuse_lookups, values_of, with_plugins
 from pipelines.config.schema import RunConfig, read
-from pipelines.console.output import quoted
+from pipelines.console.output import quote_path
 
 CONFIG = "config.yaml"
 RUN_ID = r"[0-9a-f]{32}|"  # nothing: of runs of before
@@ -51,7 +51,7 @@ def load_run(run_dir: Path, plugins: Sequence[str]) -> tuple[RunConfig, dict[str
     if not path.is_file():
         beneath = runs_beneath(run_dir)
         newest = max(beneath, key=lambda path: (path / CONFIG).stat().st_mtime, default=run_dir)
-        hint = f"; runs lie beneath it, the newest is run={quoted(newest)}" if beneath else ""
+        hint = f"; runs lie beneath it, the newest is run={quote_path(newest)}" if beneath else ""
         raise UsageError(f"{run_dir}: no run is there (it has no config.yaml){hint}")
     config = values_of(read_yaml(path))
     refuse_lookups(config, path)
@@ -70,7 +70,7 @@ def runs_beneath(folder: Path) -> list[Path]:
     return sorted(found, key=lambda path: [part.zfill(20) for part in re.split(r"(\d+)", str(path))])
 
 
-def saved(run: RunConfig, run_dir: Path, which: str) -> tuple[Path, dict[str, Any]]:
+def load_saved_policy(run: RunConfig, run_dir: Path, which: str) -> tuple[Path, dict[str, Any]]:
     """Load what a run saved for evaluations, `best` or `last`: network, curiosity, arm, frames; say where from."""
     folder = run_dir / "checkpoints"
     path = folder / "best.pt"
@@ -178,7 +178,7 @@ def load_agent(run_dir: Path, *, which: str, arm: int | None, seed: int, plugins
         raise UsageError(f"arm={arm}: {run_dir} has {run.spaces.n_arms} arms, of which the first is 0")
     tune(run.threads)
     seed_everything(seed)
-    path, state = saved(run, run_dir, which)
+    path, state = load_saved_policy(run, run_dir, which)
     network = network_with(state["network"], run, run_dir)
     intrinsic_model = run.intrinsic.build(run.spaces, CPU)
     put_back({"intrinsic_model": intrinsic_model}, state, path)  # first: a bonus acts with what it has learned

@@ -14,7 +14,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from modules.spec import UsageError
-from pipelines.config.hints import CONF, opened, refuse_bare_words, unknown_option, unknown_setting
+from pipelines.config.hints import CONF, refuse_bare_words, to_hydra, unknown_option, unknown_setting
 from pipelines.config.settings import folder
 
 
@@ -32,18 +32,18 @@ def composing() -> Iterator[None]:
     except UsageError:
         raise
     except (HydraException, OmegaConfBaseException, ValueError) as error:
-        raise UsageError(plain(error)) from error
+        raise UsageError(one_line(error)) from error
     finally:
         GlobalHydra.instance().hydra = before
 
 
-def configured(words: Sequence[str]) -> tuple[DictConfig, Path]:
+def compose_settings(words: Sequence[str]) -> tuple[DictConfig, Path]:
     """Compose the settings of one run from the words of a command line; return them and the run's directory."""
     if flags := [word for word in words if word.startswith("-")]:
         raise UsageError(f"{flags[0]}: no such option here; say setting=value")
     refuse_bare_words(words)
     with composing():
-        return composed(opened(words))
+        return compose_run(to_hydra(words))
 
 
 def sweep(overrides: Sequence[str]) -> Iterator[tuple[int, list[str]]]:
@@ -59,7 +59,7 @@ def sweep(overrides: Sequence[str]) -> Iterator[tuple[int, list[str]]]:
         yield from enumerate(job for batch in BasicSweeper.split_arguments(parsed, None) for job in batch)
 
 
-def composed(overrides: Sequence[str], job: int | None = None) -> tuple[DictConfig, Path]:
+def compose_run(overrides: Sequence[str], job: int | None = None) -> tuple[DictConfig, Path]:
     """Compose the settings of one run, or of a sweep's `job`-th; return them and the run's directory."""
     more = [] if job is None else [f"hydra.job.num={job}", f"hydra.job.id={job}"]
     with complaints(overrides):
@@ -79,10 +79,10 @@ def complaints(overrides: Sequence[str]) -> Iterator[None]:
         yield
     except ConfigCompositionException as error:
         text = f"{error} {error.__cause__}"
-        raise UsageError(unknown_setting(text, overrides) or unknown_option(text) or plain(error)) from error
+        raise UsageError(unknown_setting(text, overrides) or unknown_option(text) or one_line(error)) from error
 
 
-def plain(error: BaseException) -> str:
+def one_line(error: BaseException) -> str:
     """Put what Hydra says over several lines, and the cause behind it, into one."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     lines = lines[: next((i for i, line in enumerate(lines) if line.startswith("Config search path")), None)]

@@ -24,7 +24,7 @@ FOREIGN = MappingProxyType(  # flag → why it means nothing here
 SHELL = ("install", "uninstall", "query")  # what --shell-completion does, of a shell each
 
 
-def arranged(words: Sequence[str]) -> list[str]:
+def arrange_flags(words: Sequence[str]) -> list[str]:
     """Put flags, each in its long form and with its value, before all settings: Hydra takes none between them.
 
     Raises:

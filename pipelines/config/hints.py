@@ -66,7 +66,7 @@ def word(group: str, option: str) -> str:
     return f"{'+' * (group in OVER_ALL)}{group}={option}"
 
 
-def opened(words: Sequence[str]) -> list[str]:
+def to_hydra(words: Sequence[str]) -> list[str]:
     """Write for Hydra what can be said more simply here.
 
     The settings of an environment's constructor are given as all others are, where Hydra asks for a +. The name of a

@@ -16,7 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import Field
 
-from modules.envs.gym_spaces import imported
+from modules.envs.gym_spaces import import_or_refuse
 from modules.spec import UsageError
 from pipelines.config.foreign import MODULE, below, foreign, is_program
 
@@ -34,7 +34,7 @@ def read_yaml(path: Path) -> DictConfig:
         UsageError: it is no YAML, no mapping, or stands for more than it should.
     """
     try:
-        config = OmegaConf.create(bounded(path))
+        config = OmegaConf.create(load_bounded(path))
     except UsageError:
         raise
     except Exception as error:  # YAML's reader, OmegaConf, the file system, or a recursion that is too deep
@@ -45,13 +45,13 @@ def read_yaml(path: Path) -> DictConfig:
     return config
 
 
-def bounded(path: Path) -> str:
+def load_bounded(path: Path) -> str:
     """Read the text of a YAML file; raises `UsageError` if it is too long, or stands for too much."""
     if path.stat().st_size > MAX_BYTES:
         raise UsageError(f"{path}: larger than {MAX_BYTES} bytes, so it is no configuration")
     text = path.read_text(encoding="utf-8")
     node = yaml.compose(text, Loader=yaml.SafeLoader)
-    if node is not None and expanded(node, {}) > MAX_NODES:
+    if node is not None and count_values(node, {}) > MAX_NODES:
         raise UsageError(f"{path}: its aliases stand for more than {MAX_NODES} values, so it is no configuration")
     return text
 
@@ -63,7 +63,7 @@ def refuse_endless(words: Sequence[str]) -> None:
         if flag in ("--config-dir", "-cd"):
             for path in sorted(Path(value or after).rglob("*.yaml")):
                 with contextlib.suppress(yaml.YAMLError, RecursionError, OSError, UnicodeDecodeError):  # Hydra's to say
-                    bounded(path)
+                    load_bounded(path)
 
 
 def values_of(config: DictConfig) -> dict[str, Any]:
@@ -73,13 +73,13 @@ def values_of(config: DictConfig) -> dict[str, Any]:
     return {str(key): value for key, value in values.items()}
 
 
-def expanded(node: yaml.Node, known: dict[int, float]) -> float:
+def count_values(node: yaml.Node, known: dict[int, float]) -> float:
     """Count the values that `node` stands for, with all that its aliases repeat; one inside itself has no end."""
     if id(node) not in known:
         known[id(node)] = float("inf")  # until it is known: an alias to what it is in
         items = node.value if isinstance(node, yaml.CollectionNode) else []
         parts = [part for item in items for part in (item if isinstance(item, tuple) else (item,))]
-        known[id(node)] = 1 + sum(expanded(part, known) for part in parts)
+        known[id(node)] = 1 + sum(count_values(part, known) for part in parts)
     return known[id(node)]
 
 
@@ -104,7 +104,7 @@ def with_plugins(config: Mapping[str, Any], run_dir: Path, plugins: Sequence[str
 
     What a reference stands for is judged, like what is written out.
     """
-    plain = resolved(config, run_dir)
+    plain = resolve_references(config, run_dir)
     asked = plain.get("plugins", [])
     asked = [str(name) for name in asked] if isinstance(asked, list) else [str(asked)]
     if missing := [name for name in asked if name not in plugins]:
@@ -123,7 +123,7 @@ def with_plugins(config: Mapping[str, Any], run_dir: Path, plugins: Sequence[str
     return {**config, "plugins": list(plugins)}
 
 
-def resolved(config: Mapping[str, Any], run_dir: Path) -> dict[str, Any]:
+def resolve_references(config: Mapping[str, Any], run_dir: Path) -> dict[str, Any]:
     """The values of a run's configuration, with what its references stand for; `UsageError` if that is nothing."""
     try:
         plain = OmegaConf.to_container(OmegaConf.create(dict(config)), resolve=True)
@@ -146,7 +146,7 @@ def environment_modules(env: Any) -> Iterator[tuple[str, str]]:
 def import_plugins(plugins: Sequence[str]) -> None:
     """Import what the user has named; raises `UsageError` for what is not there."""
     for name in plugins:
-        imported(name, "plugins")
+        import_or_refuse(name, "plugins")
 
 
 def refused_target(target: str, plugins: Sequence[str]) -> str:

@@ -29,7 +29,7 @@ from modules.networks.spec import NetworkSpec
 from modules.optim import AdamSpec
 from modules.replay.base import ReplaySpec
 from modules.replay.rows import SequenceSchema
-from modules.spec import Count, Positive, PositiveFloat, Spec, UsageError, declared, sentences, spec
+from modules.spec import Count, Positive, PositiveFloat, Spec, UsageError, collect_metrics, sentences, spec
 from pipelines.config.hints import NEW_SETTINGS
 from pipelines.config.plugins import Plugins, import_plugins, refused_target
 
@@ -117,7 +117,7 @@ class RunConfig(Spec):
     @cached_property
     def declared(self) -> dict[str, Metric]:
         """The metrics of all parts; raises `UsageError` if two declare one name in different words."""
-        return declared(replace(self, callbacks=self.watching))
+        return collect_metrics(replace(self, callbacks=self.watching))
 
     @property
     def batch_info(self) -> BatchInfo:

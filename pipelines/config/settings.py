@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 from pydantic import ValidationError
 
 from modules.spec import Spec, UsageError, sentences
-from pipelines.console.output import quoted
+from pipelines.console.output import quote_path
 
 SpecT = TypeVar("SpecT", bound=Spec)
 
@@ -23,7 +23,7 @@ def parse(kind: type[SpecT], defaults: Mapping[str, Any], arguments: Sequence[st
         UsageError: a word that is no setting, or a value that is not allowed.
     """
     names = [field.name for field in fields(kind)]  # pyright: ignore[reportArgumentType]
-    return checked(kind, {**defaults, **given(arguments, names, literal(kind), usage)})
+    return check_settings(kind, {**defaults, **parse_words(arguments, names, literal(kind), usage)})
 
 
 def literal(kind: type[Spec]) -> set[str]:
@@ -32,7 +32,9 @@ def literal(kind: type[Spec]) -> set[str]:
     return {name for name, hint in hints.items() if hint is Path or get_origin(hint) is Literal}
 
 
-def given(arguments: Sequence[str], names: Collection[str], literal: Collection[str], usage: str) -> dict[str, Any]:
+def parse_words(
+    arguments: Sequence[str], names: Collection[str], literal: Collection[str], usage: str
+) -> dict[str, Any]:
     """Read `setting=value` words: what is `literal` of `names` as it stands, all else as YAML; see `parse`."""
     if any(word in ("-h", "--help") for word in arguments):
         sys.stdout.write(usage + "\n")
@@ -41,7 +43,7 @@ def given(arguments: Sequence[str], names: Collection[str], literal: Collection[
     for word in arguments:
         name, equals, text = word.partition("=")
         if not equals:
-            meant = f"say run={quoted(word)}" if os.path.exists(word) else f"settings are {', '.join(names)}"
+            meant = f"say run={quote_path(word)}" if os.path.exists(word) else f"settings are {', '.join(names)}"
             raise UsageError(f"{word}: not of the form setting=value; {meant}")
         if name in literal and not text:  # most often a variable of the shell that is not set
             raise UsageError(f"{name}: the value is empty; say {name}=…")
@@ -65,7 +67,7 @@ def folder(text: str | os.PathLike[str], name: str = "folder") -> Path:
     return Path(text)
 
 
-def checked(kind: type[SpecT], values: Mapping[str, Any]) -> SpecT:
+def check_settings(kind: type[SpecT], values: Mapping[str, Any]) -> SpecT:
     """Make a spec of `values`; raises `UsageError` for one that is not allowed."""
     try:
         return kind(**values)

@@ -36,15 +36,15 @@ def page() -> str:
     groups = {kind for _, kind in kinds}
     parts = [HEAD, *section("The top level", RunConfig, {}, groups)]
     for (group, kind), names in kinds.items():
-        comments = {key: text for name in names for key, text in commented(group, name).items()}
+        comments = {key: text for name in names for key, text in read_comments(group, name).items()}
         parts += section(" or ".join(f"`{group}={name}`" for name in names), kind, comments, groups)
     for group, option in options(SEVERAL):
         for name, node in OmegaConf.load(Path(CONF, group, f"{option}.yaml")).items():
-            parts += section(f"`{group}.{name}`", located(node["_target_"]), {}, groups)
+            parts += section(f"`{group}.{name}`", locate_spec(node["_target_"]), {}, groups)
     return "\n\n".join(parts) + "\n"
 
 
-def located(target: str) -> type[Spec]:
+def locate_spec(target: str) -> type[Spec]:
     """Find a spec by its name."""
     kind = locate(target)
     assert isinstance(kind, type)
@@ -58,10 +58,10 @@ def kind_of(group: str, option: str) -> type[Spec]:
     assert isinstance(content, DictConfig)
     if "_target_" not in content:
         return kind_of(group, content["defaults"][0])
-    return located(content["_target_"])
+    return locate_spec(content["_target_"])
 
 
-def commented(group: str, option: str) -> dict[str, str]:
+def read_comments(group: str, option: str) -> dict[str, str]:
     """Read what the comments in an option's file say of its settings, the unit mostly."""
     lines = Path(CONF, group, f"{option}.yaml").read_text(encoding="utf-8")
     return dict(re.findall(r"^(\w+):[^#\n]*# (.+)$", lines, re.MULTILINE))
@@ -85,7 +85,7 @@ def rows(kind: type[Spec], comments: Mapping[str, str], groups: Set[type[Spec]],
         inner = getattr(hints[field.name], "__origin__", None)
         if is_part(inner) and not any(issubclass(group, inner) for group in groups):
             yield from rows(inner, {}, groups, f"{within}{field.name}.")
-        elif words := allowed(hints[field.name]):
+        elif words := describe_type(hints[field.name]):
             yield f"| `{within}{field.name}` | {words} | {known.get(field.name, '')} |"
 
 
@@ -105,25 +105,25 @@ def meanings(kind: type[Spec]) -> dict[str, str]:
     return found
 
 
-def allowed(hint: Any) -> str:
+def describe_type(hint: Any) -> str:
     """Say in words what a setting may be; nothing for a group, which has a section of its own."""
     try:
         schema = TypeAdapter(hint).json_schema()
     except PydanticUserError:  # a group of several specs
         return ""
-    return "" if "properties" in schema else said(schema)
+    return "" if "properties" in schema else describe_schema(schema)
 
 
-def said(schema: Mapping[str, Any]) -> str:
+def describe_schema(schema: Mapping[str, Any]) -> str:
     """Put a JSON schema into words."""
     if "anyOf" in schema:
-        return " or ".join(map(said, schema["anyOf"]))
+        return " or ".join(map(describe_schema, schema["anyOf"]))
     if choices := schema.get("enum", [schema["const"]] if "const" in schema else []):
         return ", ".join(f"`{choice}`" for choice in choices)
     if schema.get("type") == "array":
         if "prefixItems" in schema:
-            return f"[{', '.join(map(said, schema['prefixItems']))}]"
-        return f"list of {said(schema.get('items', {}))}"
+            return f"[{', '.join(map(describe_schema, schema['prefixItems']))}]"
+        return f"list of {describe_schema(schema.get('items', {}))}"
     limits = [f"{sign} {schema[name]:g}" for name, sign in LIMITS.items() if name in schema]
     name = schema.get("type", "any")
     return " ".join(["names and values" if name == "object" else name, *limits])

@@ -91,7 +91,7 @@ def checkpoint_bytes(run: RunConfig) -> int:
 
 def size_of_network(run: RunConfig) -> int:
     """Bytes of the weights."""
-    return counted("network", lambda: run.network.build(run.spaces))
+    return count_bytes("network", lambda: run.network.build(run.spaces))
 
 
 def size_of_novelty(run: RunConfig, num_envs: int) -> int:
@@ -101,18 +101,18 @@ def size_of_novelty(run: RunConfig, num_envs: int) -> int:
         intrinsic_model = run.intrinsic.build(run.spaces, META)
         return [intrinsic_model, intrinsic_model.acting(num_envs)]
 
-    return counted("intrinsic", build, trained=TRAINED)
+    return count_bytes("intrinsic", build, trained=TRAINED)
 
 
 def size_of_bandits(run: RunConfig, evaluated: int) -> int:
     """Bytes of the controllers' windows."""
-    return counted(
+    return count_bytes(
         "meta",
         lambda: [run.meta.build(run.collector.num_envs, seed=0), run.meta.build_evaluation_bandit(evaluated, seed=0)],
     )
 
 
-def counted(group: str, build: Any, *, trained: int = 0) -> int:
+def count_bytes(group: str, build: Any, *, trained: int = 0) -> int:
     """Bytes of all tensors in what `build` makes, and `trained` times those of its parameters that learn.
 
     Raises:

@@ -8,7 +8,7 @@ from typing import Any
 from hydra._internal import utils as hydra_utils
 
 from modules.errors import NonFiniteError
-from modules.files import said
+from modules.files import describe_error
 from modules.spec import UsageError
 from pipelines.console.output import complain, escape_unprintable
 
@@ -35,7 +35,7 @@ def command() -> Iterator[None]:
         complain(str(error))
         raise SystemExit(USAGE_EXIT) from error
     except (OSError, NonFiniteError) as error:
-        complain(said(error) if isinstance(error, OSError) else str(error))
+        complain(describe_error(error) if isinstance(error, OSError) else str(error))
         raise SystemExit(1) from error
 
 

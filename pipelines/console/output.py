@@ -59,7 +59,7 @@ def one_line(text: str) -> str:
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
-def quoted(path: Path | str) -> str:
+def quote_path(path: Path | str) -> str:
     """Write a path as a shell reads it, in one line; what cannot be printed in the way of bash, ksh and zsh."""
     text = str(path)
     if text.isprintable():

@@ -15,9 +15,9 @@ from torch import nn
 from torchrl.envs import EnvBase
 
 from modules.callbacks import Callbacks, Context, TrainingCallback
-from modules.checkpoint import found, path_of
+from modules.checkpoint import list_checkpoints, path_of
 from modules.collect import Actor, Collection, CollectorContext
-from modules.errors import closed
+from modules.errors import close_quietly
 from modules.exploration import Exploration
 from modules.intrinsic import IntrinsicModel, IntrinsicReward
 from modules.learner.learner import Learner
@@ -100,8 +100,8 @@ class Parts:
 
     def close(self) -> None:
         """Close environments; the logger is finished by the loop, with its summary."""
-        closed("training's environments", self.acting.collection.close)
-        closed("the evaluation's environments", self.evaluator.env.close)
+        close_quietly("training's environments", self.acting.collection.close)
+        close_quietly("the evaluation's environments", self.evaluator.env.close)
 
 
 def build(
@@ -213,7 +213,7 @@ def exploring(run: RunConfig, network: ValueNetwork, exploration: Exploration) -
 def replay_of(run: RunConfig, run_dir: Path, run_id: str, checkpoint: Mapping[str, Any] | None) -> Replay:
     """Open the replay; raises `UsageError` if rows that `checkpoint` refers to are lost or damaged."""
     folder = run_dir / "checkpoints"
-    newer = [path for path in found(folder) if checkpoint and path > path_of(folder, checkpoint["frames"])]
+    newer = [path for path in list_checkpoints(folder) if checkpoint and path > path_of(folder, checkpoint["frames"])]
     context = ReplayContext(
         directory=run_dir / "replay",
         spaces=run.spaces,

@@ -27,7 +27,7 @@ class Counters:
 EXACT = 1e-6
 
 
-def reached(run: RunConfig, score: Mapping[str, float], episodes: int = 0) -> str:
+def reached_goal(run: RunConfig, score: Mapping[str, float], episodes: int = 0) -> str:
     """Name the setting by which the run has come to its end early; "" if none.
 
     Args:

@@ -13,7 +13,7 @@ from hydra.errors import CompactHydraException
 from modules.files import open_itself
 from modules.spec import UsageError
 from pipelines.config.check import check
-from pipelines.config.composing import composed, composing, sweep
+from pipelines.config.composing import compose_run, composing, sweep
 from pipelines.config.flags import COMPOSING, SWEEP
 from pipelines.config.hints import refuse_bare_words
 from pipelines.config.plugins import refuse_endless
@@ -57,15 +57,15 @@ def note_failed(sweep_dir: Path, run_dir: Path, overrides: Sequence[str], text: 
     return JobFailed(sweep_dir, text)
 
 
-def worker() -> bool:
+def is_worker() -> bool:
     """Tell whether this process is one of joblib's, which works off jobs of a multirun."""
     return multiprocessing.current_process().name.startswith("LokyProcess")
 
 
-def abandoned() -> bool:
+def is_abandoned() -> bool:
     """Tell whether this is a worker whose multirun is gone: nobody waits for its results any more."""
     parent = multiprocessing.parent_process()
-    return worker() and parent is not None and os.getppid() != parent.pid
+    return is_worker() and parent is not None and os.getppid() != parent.pid
 
 
 def preflight(words: Sequence[str]) -> None:
@@ -77,7 +77,11 @@ def preflight(words: Sequence[str]) -> None:
         return
     refuse_bare_words(overrides)
     with composing():
-        jobs = [composed(job, number) for number, job in sweep(overrides)] if SWEEP in flags else [composed(overrides)]
+        jobs = (
+            [compose_run(job, number) for number, job in sweep(overrides)]
+            if SWEEP in flags
+            else [compose_run(overrides)]
+        )
     if flags & COMPOSING:
         return
     for cfg, run_dir in jobs:

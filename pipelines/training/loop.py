@@ -14,12 +14,12 @@ from modules import checkpoint, keys
 from modules.evaluation import Watch
 from modules.loggers import Logger, Progress
 from modules.metrics import Means, refuse_undeclared
-from modules.schedule import crossed
+from modules.schedule import is_due
 from modules.seeding import random_state, seed_for, set_random_state, undisturbed
 from pipelines.console.signals import Stop
 from pipelines.training.build import Parts
-from pipelines.training.counters import Counters, reached
-from pipelines.training.jobs import abandoned
+from pipelines.training.counters import Counters, reached_goal
+from pipelines.training.jobs import is_abandoned
 
 
 class Loop:
@@ -155,11 +155,11 @@ class Loop:
 
     def _over(self) -> bool:
         c = self.counters
-        ended = c.frames >= self.run.total_frames or reached(self.run, c.score, c.episodes)
+        ended = c.frames >= self.run.total_frames or reached_goal(self.run, c.score, c.episodes)
         return bool(ended or self.parts.callbacks.should_stop)
 
     def _must_end(self) -> bool:
-        return bool(self.stop_signal) or abandoned()
+        return bool(self.stop_signal) or is_abandoned()
 
     def _start_afresh(self) -> None:
         """Start the environments with the seed of this start, if a start or a save calls for it."""
@@ -197,11 +197,11 @@ class Loop:
     def _when_due(self, before: int) -> None:
         run, c = self.run, self.counters
         # The last evaluation belongs to the last batch like any other, so that a save at the end covers it.
-        evaluate = crossed(run.eval_every, before, c.frames) or self._over()
-        if evaluate or crossed(run.log_every, before, c.frames):
+        evaluate = is_due(run.eval_every, before, c.frames) or self._over()
+        if evaluate or is_due(run.log_every, before, c.frames):
             c.row, c.evaluation_due = self._measures(), evaluate
             self._finish_row()
-        if crossed(run.save_every, before, c.frames) or self.parts.replay.must_save:
+        if is_due(run.save_every, before, c.frames) or self.parts.replay.must_save:
             self.end_episodes_and_save()
             self._afresh = True
 

@@ -34,11 +34,11 @@ def goes_on_from(run: RunConfig, run_dir: Path) -> dict[str, Any]:
     state = as_now(state)
     where = f"{path}: not a checkpoint that {run_dir} can continue from"
     if wrong := next(impossible(state, ALL, run), "") or next(uncountable(state, path, run), ""):
-        others = [other for other in checkpoint.found(folder) if other < path]
+        others = [other for other in checkpoint.list_checkpoints(folder) if other < path]
         instead = f"; move it away to continue from {others[-1]}" if others else ""
         raise UsageError(f"{where}, because {wrong}{instead}")
     refuse_another_runs(state, path, run_dir)
-    if skipped := [other for other in checkpoint.found(folder) if other > path]:
+    if skipped := [other for other in checkpoint.list_checkpoints(folder) if other > path]:
         log.warning(
             "%s is damaged: continuing from frame %d; what the run did after it is repeated, rows of metrics.csv too",
             " and ".join(map(str, skipped)),

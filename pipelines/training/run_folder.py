@@ -6,7 +6,7 @@ from pathlib import Path
 
 from modules.files import refuse_link, refuse_unwritable
 from modules.spec import UsageError
-from pipelines.console.output import quoted
+from pipelines.console.output import quote_path
 
 # What a run continues writing, where all else in its folder is replaced; the replay sees to itself.
 GROWING = ("train.log", "metrics.csv", "timing.csv", "arms.csv", "checkpoints", "videos", "tensorboard", "wandb")
@@ -18,8 +18,8 @@ def refuse_existing(run_dir: Path) -> None:
     names = ("checkpoints", "summary.json", "metrics.csv", "replay")
     if any((run_dir / name).exists() for name in names) and not never_began(run_dir):
         raise UsageError(
-            f"{run_dir}: a run is there already; continue it by `python -m pipelines.resume run={quoted(run_dir)}` or "
-            "choose another hydra.run.dir"
+            f"{run_dir}: a run is there already; continue it by `python -m pipelines.resume run={quote_path(run_dir)}` "
+            "or choose another hydra.run.dir"
         )
     refuse_links(run_dir)
 

@@ -15,13 +15,13 @@ from omegaconf import DictConfig, OmegaConf
 from modules import checkpoint as checkpoints
 from modules.callbacks import TrainingCallback
 from modules.errors import BadValueError, NonFiniteError, told
-from modules.files import refuse_unwritable, said, write_text
+from modules.files import describe_error, refuse_unwritable, write_text
 from modules.spec import UsageError
 from pipelines.config.check import check, warn_of_endless
 from pipelines.config.plugins import LOOKUP
 from pipelines.config.schema import RunConfig, read
 from pipelines.console.command import RunFailed
-from pipelines.console.output import log_to_files, quoted
+from pipelines.console.output import log_to_files, quote_path
 from pipelines.console.signals import Asked, Stop, handled_by
 from pipelines.training.begin import begun, crashes_told
 from pipelines.training.counters import Counters
@@ -89,7 +89,7 @@ def execute(
         SystemExit: 128 + signal number after a signal.
     """
     asked = Asked()
-    with locked(run_dir), crashes_told(run_dir), handled_by(asked):
+    with lock_folder(run_dir), crashes_told(run_dir), handled_by(asked):
         try:
             loop = begun(run, run_dir, config, checkpoint, callbacks, bar=bar)
         except BaseException as error:
@@ -113,7 +113,7 @@ def not_begun(
     """
     if isinstance(error, UsageError) and checkpoint is not None:
         return error
-    go_on = f"; continue by `python -m pipelines.resume run={quoted(run_dir)}`" if checkpoint else ""
+    go_on = f"; continue by `python -m pipelines.resume run={quote_path(run_dir)}`" if checkpoint else ""
     match error:
         case Stop():
             status, end = "interrupted", SystemExit(128 + error.signum)
@@ -170,7 +170,7 @@ def trained(loop: Loop) -> tuple[int, str]:
 
 
 @contextlib.contextmanager
-def locked(run_dir: Path) -> Iterator[None]:
+def lock_folder(run_dir: Path) -> Iterator[None]:
     """Keep other processes out of a run directory, which must be one to write in, while this one works in it."""
     refuse_unwritable(run_dir, "run directory")
     run_dir.mkdir(parents=True, exist_ok=True)
@@ -214,10 +214,10 @@ def save(loop: Loop) -> str:
 def way_on(loop: Loop, *, last: bool) -> str:
     """Say how to continue, from what is saved or, with `last`, from the last checkpoint before."""
     run_dir = loop.parts.run_dir
-    if loop.counters.frames == 0 or not checkpoints.found(run_dir / "checkpoints"):
-        return f"nothing was learned yet: delete {quoted(run_dir)} and start again"
+    if loop.counters.frames == 0 or not checkpoints.list_checkpoints(run_dir / "checkpoints"):
+        return f"nothing was learned yet: delete {quote_path(run_dir)} and start again"
     where = " from the last checkpoint" if last else ""
-    return f"continue by `python -m pipelines.resume run={quoted(run_dir)}`{where}"
+    return f"continue by `python -m pipelines.resume run={quote_path(run_dir)}`{where}"
 
 
 def finish(loop: Loop, status: str) -> None:
@@ -242,7 +242,7 @@ def try_summary(loop: Loop, status: str) -> dict[str, Any]:
     try:
         return write_summary(loop, status)
     except OSError as error:  # a full disk: the checkpoints before it are whole
-        log.warning("no summary.json: %s", said(error))
+        log.warning("no summary.json: %s", describe_error(error))
         return {}
 
 

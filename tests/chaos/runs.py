@@ -101,7 +101,7 @@ def go_on(cwd: Path, whole: Undisturbed, before: Callable[[], None] | None = Non
 
 def saved(run_dir: Path) -> int | None:
     """Frames of the newest checkpoint, which must be whole; None if there is none."""
-    found = checkpoint.found(run_dir / "checkpoints")
+    found = checkpoint.list_checkpoints(run_dir / "checkpoints")
     return checkpoint.load(found[-1])["frames"] if found else None
 
 

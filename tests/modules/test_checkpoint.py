@@ -44,7 +44,10 @@ def test_the_newest_are_kept(tmp_path):
     (tmp_path / "best.pt").write_bytes(b"")
     for frames in (20, 100, 999, 3_000, 1_000_000):
         checkpoint.save(tmp_path, frames, STATE, keep=2)
-    assert [path.name for path in checkpoint.found(tmp_path)] == ["frames_000000003000.pt", "frames_000001000000.pt"]
+    assert [path.name for path in checkpoint.list_checkpoints(tmp_path)] == [
+        "frames_000000003000.pt",
+        "frames_000001000000.pt",
+    ]
     assert checkpoint.latest(tmp_path).name == "frames_000001000000.pt"
     assert (tmp_path / "best.pt").exists()
 
@@ -53,7 +56,7 @@ def test_saving_again_at_the_same_frame_replaces(tmp_path):
     for score in (1, 2):
         path = checkpoint.save(tmp_path, 5, {"score": score}, keep=2)
     assert checkpoint.load(path)["score"] == 2
-    assert len(checkpoint.found(tmp_path)) == 1
+    assert len(checkpoint.list_checkpoints(tmp_path)) == 1
 
 
 @pytest.mark.parametrize("moment", ["fsync", "replace"])
@@ -91,7 +94,7 @@ def test_the_file_is_on_disk_before_it_gets_its_name(tmp_path, monkeypatch):
 def test_other_files_are_no_checkpoints(tmp_path):
     for name in ("frames_1.part", "frames_x.pt", "frames_.pt", "xframes_1.pt", "frames_1.pt.bak"):
         (tmp_path / name).write_bytes(b"")
-    assert checkpoint.found(tmp_path) == []
+    assert checkpoint.list_checkpoints(tmp_path) == []
     with pytest.raises(UsageError, match="no checkpoint"):
         checkpoint.latest(tmp_path)
     with pytest.raises(UsageError, match="no checkpoint"):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from modules.files import open_itself, refuse_unwritable, said, write_text, write_whole
+from modules.files import describe_error, open_itself, refuse_unwritable, write_text, write_whole
 from modules.spec import UsageError
 
 FULL = "No space left on device"
@@ -18,7 +18,7 @@ def test_the_error_names_the_file_not_what_stands_in_for_it(tmp_path, no_room):
     no_room("x.json")
     with pytest.raises(OSError, match=FULL) as error:
         write_text(path, "new")
-    assert said(error.value) == f"{path}: {FULL}"
+    assert describe_error(error.value) == f"{path}: {FULL}"
     assert (path.read_text(), list(path.parent.iterdir())) == ("old", [path])
 
 
@@ -28,7 +28,7 @@ def test_an_error_without_a_file_gets_it_and_keeps_its_kind(tmp_path):
 
     with pytest.raises(PermissionError) as error:
         write_whole(tmp_path / "x", fill)
-    assert said(error.value) == f"{tmp_path / 'x'}: Permission denied"
+    assert describe_error(error.value) == f"{tmp_path / 'x'}: Permission denied"
 
 
 def test_a_file_that_cannot_be_removed_does_not_hide_what_went_wrong(tmp_path, no_room, monkeypatch):
@@ -92,10 +92,10 @@ def umask() -> int:
 
 def test_a_failure_without_a_file_says_its_kind_in_one_line():
     assert (
-        said(ConnectionRefusedError(111, "Connection refused"))
+        describe_error(ConnectionRefusedError(111, "Connection refused"))
         == "ConnectionRefusedError: [Errno 111] Connection refused"
     )
-    assert said(OSError("first\nsecond")) == "OSError: first second"
+    assert describe_error(OSError("first\nsecond")) == "OSError: first second"
 
 
 @pytest.mark.parametrize(

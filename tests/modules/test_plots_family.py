@@ -5,7 +5,7 @@ import pytest
 from matplotlib.colors import LogNorm
 
 from modules.plots import arms_over_time, visits_map
-from modules.plots.arms import COLUMNS_SHOWN, binned
+from modules.plots.arms import COLUMNS_SHOWN, bin_episodes
 from modules.plots.runs import read_table
 
 HEADER = "frames,arm,episodes,return_mean,intrinsic_return_mean\n"
@@ -59,12 +59,12 @@ def test_many_log_events_share_columns_and_nothing_is_lost(tmp_path):
     rows = [f"{10 * event},{event % 3},{1 + event % 5},{event},0\n" for event in range(1, 1000)]
     (tmp_path / "arms.csv").write_text(HEADER + "".join(rows))
     table = read_table(tmp_path / "arms.csv")
-    edges, episodes = binned(table, np.ones(len(rows)))
+    edges, episodes = bin_episodes(table, np.ones(len(rows)))
     assert (edges[0], edges[-1], len(edges)) == (0, 9990, COLUMNS_SHOWN + 1)
     assert np.all(np.diff(edges) > 0)
     assert episodes.shape == (3, COLUMNS_SHOWN)
     assert episodes.sum() == table["episodes"].sum()
-    _, returns = binned(table, table["return_mean"])
+    _, returns = bin_episodes(table, table["return_mean"])
     first = table["frames"] <= edges[1]
     assert returns[:, 0].sum() == (table["return_mean"] * table["episodes"])[first].sum()
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from modules.exploration import EpsGreedySpec
-from modules.schedule import crossed, linear
+from modules.schedule import is_due, linear
 from modules.seeding import seed_everything, seed_for
 
 
@@ -24,9 +24,9 @@ def test_crossed_fires_in_each_batch_that_passes_a_multiple(every, widths):
     before = 0
     for width in widths:
         now = before + width
-        assert crossed(every, before, now) == any(x % every == 0 for x in range(before + 1, now + 1))
+        assert is_due(every, before, now) == any(x % every == 0 for x in range(before + 1, now + 1))
         before = now
-    assert not crossed(0, 0, 100)
+    assert not is_due(0, 0, 100)
 
 
 def test_seeds_of_all_uses_differ_and_stay():

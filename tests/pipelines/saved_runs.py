@@ -7,7 +7,7 @@ import torch
 from omegaconf import OmegaConf
 
 from modules import checkpoint
-from pipelines.config.composing import configured
+from pipelines.config.composing import compose_settings
 from pipelines.config.schema import RunConfig, read
 from pipelines.training.session import config_of
 from tests.modules.builders import sharpen
@@ -33,7 +33,7 @@ def saved_kind(run_dir: Path, kind: str) -> RunConfig:
 
 def saved_run(run_dir: Path, *words: str, seed: int = 1) -> RunConfig:
     """Write config.yaml and best.pt, with weights so large, and no biases, that all that is read shows."""
-    config, _ = configured((*SMALL, *words))
+    config, _ = compose_settings((*SMALL, *words))
     run = read(config)
     torch.manual_seed(seed)
     network = run.network.build(run.spaces)

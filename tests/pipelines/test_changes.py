@@ -58,7 +58,7 @@ def test_changes_are_obeyed_and_written_down(place):
     assert (found.logger.to, found.logger.tags) == (["csv", "tensorboard"], ["b"])
     assert (place / "run" / "tensorboard").is_dir()
     assert frames(place) == [40, 80, 120, 160, 200, 240, 280, 300, 360, 400]
-    kept = [path.name for path in checkpoint.found(place / "run" / "checkpoints")]
+    kept = [path.name for path in checkpoint.list_checkpoints(place / "run" / "checkpoints")]
     assert kept == [f"frames_{n:012d}.pt" for n in (240, 300, 360, 400)]
     again = run("pipelines.resume", "run=run", "total_frames=460", "save_every=200", cwd=place)  # as the ring allows
     assert again.code == 0, again.err
@@ -66,7 +66,7 @@ def test_changes_are_obeyed_and_written_down(place):
 
 def test_a_logger_is_chosen_before_its_settings_are_changed():
     before = {"threads": 1, "logger": {"to": [], "project": "mine"}}
-    after = resume.changed(before, {"logger.project": "theirs", "threads": 2, "logger": "wandb"})
+    after = resume.apply_changes(before, {"logger.project": "theirs", "threads": 2, "logger": "wandb"})
     assert (after["threads"], after["logger"]["to"], after["logger"]["project"]) == (2, ["csv", "wandb"], "theirs")
     assert before == {"threads": 1, "logger": {"to": [], "project": "mine"}}
 

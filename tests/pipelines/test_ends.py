@@ -146,7 +146,7 @@ def asked_twice(frames: int) -> None:
 
 def test_a_checkpoint_of_before_these_fields_still_loads(tmp_path):
     assert train(tmp_path, *STATE, *SAVED, "total_frames=160").code == 0
-    for path in checkpoint.found(tmp_path / "run" / "checkpoints"):
+    for path in checkpoint.list_checkpoints(tmp_path / "run" / "checkpoints"):
         state = checkpoint.load(path)
         del state["counters"]["row"], state["counters"]["evaluation_due"]
         checkpoint.write(path, state)

@@ -39,7 +39,7 @@ def restless(trained):
 
 
 def policy_of(run_dir):
-    subject = evaluate.loaded(Evaluation(**(DEFAULTS | {"run": run_dir})))
+    subject = evaluate.load_evaluated(Evaluation(**(DEFAULTS | {"run": run_dir})))
     return subject.run, subject.policy
 
 

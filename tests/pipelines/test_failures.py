@@ -137,7 +137,7 @@ def test_a_crash_of_native_code_leaves_its_place_in_the_log_and_the_checkpoints(
     log = (tmp_path / "run" / "train.log").read_text()
     assert "Segmentation fault" in log
     assert "odd_ends.py" in log
-    assert checkpoint.found(tmp_path / "run" / "checkpoints")
+    assert checkpoint.list_checkpoints(tmp_path / "run" / "checkpoints")
 
 
 @pytest.mark.parametrize("wrong", ["exit in make", "exit in reset", "error in reset", "exit in step"])

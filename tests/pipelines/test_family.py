@@ -55,7 +55,7 @@ def test_every_arm_is_tried_from_the_first_on(trained):
 def test_an_evaluation_leaves_no_trace(trained):
     """Novelty is an input of the network, and its statistics continue with whatever is seen."""
     settings = Evaluation(**(DEFAULTS | {"run": trained, "episodes": 3, "video": True}))
-    subject = evaluate.loaded(settings)
+    subject = evaluate.load_evaluated(settings)
     before = copy.deepcopy(flat([subject.intrinsic_model.state_dict(), subject.intrinsic_reward.state_dict()]))
     first = evaluate.evaluate(settings, subject)
     after = flat([subject.intrinsic_model.state_dict(), subject.intrinsic_reward.state_dict()])
@@ -68,7 +68,7 @@ def test_an_evaluation_leaves_no_trace(trained):
 
 @pytest.mark.parametrize("arm", [0, 7])
 def test_any_arm_can_be_evaluated(arm, trained):
-    subject = evaluate.loaded(Evaluation(**(DEFAULTS | {"run": trained, "arm": arm})))
+    subject = evaluate.load_evaluated(Evaluation(**(DEFAULTS | {"run": trained, "arm": arm})))
     env = subject.agent_env(3).build(3)
     assert env.reset()[keys.ARM].tolist() == [arm] * 3
     env.close()
@@ -80,4 +80,4 @@ def test_any_arm_can_be_evaluated(arm, trained):
 
 def test_an_arm_that_does_not_exist_is_refused(trained):
     with pytest.raises(UsageError, match=r"arm=8: .*run has 8 arms, of which the first is 0"):
-        evaluate.loaded(Evaluation(**(DEFAULTS | {"run": trained, "arm": 8})))
+        evaluate.load_evaluated(Evaluation(**(DEFAULTS | {"run": trained, "arm": 8})))

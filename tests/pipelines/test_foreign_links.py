@@ -93,7 +93,7 @@ def test_but_no_replay_begins_behind_a_link(run_dir, tmp_path):
     """Its files would take the place of those that are there."""
     away = moved(run_dir / "replay", tmp_path)
     (away / "meta.json").unlink()
-    for path in checkpoint.found(run_dir / "checkpoints"):
+    for path in checkpoint.list_checkpoints(run_dir / "checkpoints"):
         state = checkpoint.load(path)
         state["replay"] |= {"written": 0}
         checkpoint.write(path, {key: value for key, value in state.items() if key not in ("format", "version")})

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 from modules.plots.runs import read_table
-from pipelines.training.counters import reached
+from pipelines.training.counters import reached_goal
 from tests.pipelines.launch import run
 
 RECENT = 50  # episodes of the running mean
@@ -22,12 +22,12 @@ RECENT = 50  # episodes of the running mean
 )
 def test_a_goal_is_reached_up_to_rounding(score, length, goal):
     run = SimpleNamespace(stop_at_score=0.7, stop_at_length=4.0, stop_at_episodes=10)
-    assert reached(run, {"eval/return_mean": score, "eval/length_mean": length}) == goal
-    assert not reached(
+    assert reached_goal(run, {"eval/return_mean": score, "eval/length_mean": length}) == goal
+    assert not reached_goal(
         SimpleNamespace(stop_at_score=None, stop_at_length=None, stop_at_episodes=None), {"eval/return_mean": 9.0}
     )
-    assert not reached(run, {})
-    assert [reached(run, {}, episodes) for episodes in (9, 10, 11)] == ["", *["stop_at_episodes=10"] * 2]
+    assert not reached_goal(run, {})
+    assert [reached_goal(run, {}, episodes) for episodes in (9, 10, 11)] == ["", *["stop_at_episodes=10"] * 2]
 
 
 def test_a_run_ends_with_its_episodes_and_shows_the_last_fifty(tmp_path):

@@ -4,8 +4,8 @@ import pytest
 
 from modules.losses.q import QLossSpec
 from modules.metrics import Metric
-from modules.spec import UsageError, declared
-from pipelines.config.composing import configured
+from modules.spec import UsageError, collect_metrics
+from pipelines.config.composing import compose_settings
 from pipelines.config.metrics_page import known, markdown, specs
 from pipelines.config.schema import read
 from tests.pipelines.launch import ROOT
@@ -34,7 +34,7 @@ def test_each_name_means_one_thing():
     ],
 )
 def test_a_run_has_columns_for_its_own_parts_only(exp, some, none):
-    columns = read(configured((f"+exp={exp}",))[0]).declared
+    columns = read(compose_settings((f"+exp={exp}",))[0]).declared
     assert set(some) <= columns.keys()
     assert not set(none) & columns.keys()
     groups = [name.partition("/")[0] for name in columns]
@@ -47,4 +47,4 @@ def test_one_name_in_different_words_is_refused():
 
     spec = Mine(gamma=0.9, n_step=1, double=True, huber_delta=1.0, rescale_eps=0.0)
     with pytest.raises(UsageError, match="metric loss/td_error: two parts of this run declare it in different words"):
-        declared(spec)
+        collect_metrics(spec)

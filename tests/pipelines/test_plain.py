@@ -8,7 +8,7 @@ from gymnasium.vector.utils import concatenate, create_empty_array
 
 from modules.spec import UsageError
 from pipelines.agent.gym_observations import plain_of
-from pipelines.config.composing import configured
+from pipelines.config.composing import compose_settings
 from pipelines.config.schema import read
 from tests.modules.envs.anything import IMAGE, any_spec, seen_and_shown
 
@@ -83,7 +83,7 @@ def test_what_is_no_observation_is_one_sentence(space, observation):
 
 
 def test_a_small_world_is_seen_as_its_gymnasium_id_shows_it():
-    run = read(configured(("+exp=tour", "env.task=tmaze_both"))[0])
+    run = read(compose_settings(("+exp=tour", "env.task=tmaze_both"))[0])
     env = gymnasium.make("modules.envs.gymnasium_ids:recall/TmazeBoth-v0")
     observation, _ = env.reset(seed=0)
     plain = plain_of(run.env, run.spaces)

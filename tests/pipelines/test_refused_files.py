@@ -106,7 +106,7 @@ def test_steps_into_a_folder_that_cannot_be_written_are_refused_before_the_evalu
     tmp_path, capsys, read_only, monkeypatch
 ):
     saved_kind(tmp_path, "lstm")
-    monkeypatch.setattr(evaluate, "played", None)
+    monkeypatch.setattr(evaluate, "run_evaluation", None)
     read_only()
     with pytest.raises(SystemExit) as ended:
         evaluate.main([f"run={tmp_path}", "steps=csv"])

@@ -51,7 +51,7 @@ def go_on(run_dir: Path, **given) -> None:
 
 
 def paths(run_dir: Path) -> list[Path]:
-    return checkpoint.found(run_dir / "checkpoints")
+    return checkpoint.list_checkpoints(run_dir / "checkpoints")
 
 
 def halve(path: Path) -> None:
@@ -99,7 +99,7 @@ def test_damaged_ones_of_later_frames_are_gone_with_the_next_save(tmp_path):
     for frames in (20, 40, 60):
         checkpoint.save(tmp_path, frames, {"frames": frames}, keep=3)
     checkpoint.save(tmp_path, 30, {"frames": 30}, keep=2)
-    assert [path.stem[-2:] for path in checkpoint.found(tmp_path)] == ["20", "30"]
+    assert [path.stem[-2:] for path in checkpoint.list_checkpoints(tmp_path)] == ["20", "30"]
 
 
 def test_without_a_whole_one_the_sentence_says_so(run_dir):

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from modules.optim import AdamSpec
-from pipelines.config.settings_page import allowed, meanings, page
+from pipelines.config.settings_page import describe_type, meanings, page
 from tests.pipelines.launch import ROOT
 
 
@@ -24,11 +24,11 @@ def test_every_setting_has_a_meaning_also_inside_of_parts_that_are_no_group():
 
 
 def test_types_and_ranges_in_words():
-    assert allowed(Annotated[int, Field(gt=0, le=9)] | None) == "integer > 0 ≤ 9 or null"
-    assert allowed(Literal["a", "b"]) == "`a`, `b`"
-    assert allowed(tuple[int, ...]) == "list of integer"
-    assert allowed(tuple[int, Annotated[float, Field(ge=0.5)]]) == "[integer, number ≥ 0.5]"
-    assert allowed(AdamSpec) == ""
+    assert describe_type(Annotated[int, Field(gt=0, le=9)] | None) == "integer > 0 ≤ 9 or null"
+    assert describe_type(Literal["a", "b"]) == "`a`, `b`"
+    assert describe_type(tuple[int, ...]) == "list of integer"
+    assert describe_type(tuple[int, Annotated[float, Field(ge=0.5)]]) == "[integer, number ≥ 0.5]"
+    assert describe_type(AdamSpec) == ""
 
 
 def test_a_meaning_may_take_several_lines():

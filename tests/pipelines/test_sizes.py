@@ -7,7 +7,7 @@ from modules.keys import Spaces
 from modules.spec import UsageError
 from pipelines.api import compose
 from pipelines.config.check import check
-from pipelines.config.composing import configured
+from pipelines.config.composing import compose_settings
 from pipelines.config.schema import read
 from pipelines.config.sizes import built_parts, refuse_too_large, size_of_network, size_of_novelty, tensors_in
 
@@ -15,7 +15,7 @@ MASKED, FAMILY = "+exp=drqn_cartpole_masked", "+exp=agent57_corridor"
 
 
 def run_of(*words):
-    return read(configured(words)[0])
+    return read(compose_settings(words)[0])
 
 
 @pytest.mark.parametrize(

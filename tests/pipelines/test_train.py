@@ -59,7 +59,7 @@ def test_the_run_directory_is_complete(full):
     files = {"config.yaml", "metrics.csv", "timing.csv", "summary.json", "learning_curve.png"}
     assert names >= files | {"checkpoints", "videos", "tensorboard", "wandb", "replay"}
     assert not {path for path in full.rglob("*.part")}
-    assert [path.name for path in checkpoint.found(full / "checkpoints")] == [
+    assert [path.name for path in checkpoint.list_checkpoints(full / "checkpoints")] == [
         "frames_000000000300.pt",
         "frames_000000000400.pt",
     ]

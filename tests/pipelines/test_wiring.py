@@ -199,7 +199,7 @@ def test_evaluations_see_the_averaged_weights(run):
 def test_saved_is_what_an_evaluation_sees(run):
     """Averaged weights and the evaluator's arm, in every checkpoint and in the best one."""
     folder = run.kept.folder / "checkpoints"
-    states = [checkpoint.load(path) for path in [*checkpoint.found(folder), folder / "best.pt"]]
+    states = [checkpoint.load(path) for path in [*checkpoint.list_checkpoints(folder), folder / "best.pt"]]
     assert [state["frames"] for state in states[:-1]] == [0, 120, 240, 360]
     network = run.kept.network
     for state in states:

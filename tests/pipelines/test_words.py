@@ -18,9 +18,9 @@ from modules.plots.video import Writer
 from modules.spec import UsageError
 from pipelines import evaluate, export
 from pipelines.agent.held_out import DEFAULTS, Evaluation
-from pipelines.config.composing import configured
-from pipelines.config.flags import arranged
-from pipelines.config.hints import QUOTED, opened
+from pipelines.config.composing import compose_settings
+from pipelines.config.flags import arrange_flags
+from pipelines.config.hints import QUOTED, to_hydra
 from pipelines.config.settings import parse
 from pipelines.console import output
 from pipelines.export import Export
@@ -84,26 +84,26 @@ def test_the_name_of_a_folder_is_no_yaml(name):
 @given(name=NAMES.filter(lambda name: not QUOTED.fullmatch(name)))
 def test_hydra_reads_the_name_of_a_folder_as_it_stands(name):
     for setting in ("hydra.run.dir", "++hydra.sweep.dir", "hydra.sweep.subdir"):
-        (word,) = opened([f"{setting}={name}"])
+        (word,) = to_hydra([f"{setting}={name}"])
         found = OverridesParser.create().parse_override(word)
         assert (found.key_or_group, found.value()) == (setting.lstrip("+"), name)
 
 
 @pytest.mark.parametrize("name", ["two  words ", "1e3", "a=b,c#d", "é\n漢", "'already' quoted"])
 def test_a_run_is_made_in_a_folder_of_any_name(name):
-    assert configured((MASKED, f"hydra.run.dir={name}"))[1] == Path(name)
+    assert compose_settings((MASKED, f"hydra.run.dir={name}"))[1] == Path(name)
 
 
 def test_quotes_of_hydra_and_its_interpolations_mean_what_they_did():
-    assert configured((MASKED, "hydra.run.dir='a=b'"))[1] == Path("a=b")
-    assert configured((MASKED, "hydra.run.dir=${name}=${seed}", "seed=4"))[1] == Path("drqn_cartpole_masked=4")
+    assert compose_settings((MASKED, "hydra.run.dir='a=b'"))[1] == Path("a=b")
+    assert compose_settings((MASKED, "hydra.run.dir=${name}=${seed}", "seed=4"))[1] == Path("drqn_cartpole_masked=4")
 
 
 @settings(max_examples=40)
 @given(name=NAMES)
 @example("x'\\\n")
 def test_a_command_that_is_printed_can_be_pasted(name):
-    word = output.quoted(Path(name))
+    word = output.quote_path(Path(name))
     assert word.isprintable()
     printed = subprocess.run(["bash", "-c", f"printf %s run={word}"], capture_output=True, check=True).stdout
     assert os.fsdecode(printed) == f"run={Path(name)}"
@@ -148,7 +148,7 @@ def test_a_film_lies_in_a_folder_that_ffmpeg_would_take_for_something_else(name,
     ],
 )
 def test_flags_may_stand_anywhere(given, wanted):
-    assert arranged(given.split()) == wanted.split()
+    assert arrange_flags(given.split()) == wanted.split()
 
 
 @pytest.mark.parametrize(
@@ -165,7 +165,7 @@ def test_flags_may_stand_anywhere(given, wanted):
 )
 def test_options_of_hydras_own_groups_are_listed(word, says):
     with pytest.raises(UsageError, match=says):
-        configured((MASKED, word))
+        compose_settings((MASKED, word))
 
 
 @pytest.mark.parametrize("id", ["tests.pipelines.faulty:Faluty-v0", "tests.pipelines.faulty:CartPol-v1", "Acrobt-v1"])

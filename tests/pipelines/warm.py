@@ -12,7 +12,7 @@ import numpy as np
 
 from modules.intrinsic import compiled
 from modules.plots import learning_curve
-from pipelines.config.composing import configured
+from pipelines.config.composing import compose_settings
 from pipelines.config.schema import read
 
 LATE = (  # imported only where they are used
@@ -43,7 +43,7 @@ with warnings.catch_warnings():
     for name in LATE:
         importlib.import_module(name)
     for experiment in ("drqn_cartpole_masked", "agent57_corridor"):
-        read(configured((f"+exp={experiment}",))[0])
+        read(compose_settings((f"+exp={experiment}",))[0])
 
 # What Numba compiled is loaded at the first call, which takes a second; the fonts of a picture, half of one.
 singles, doubles, one = np.ones((1, 2), np.float32), np.ones(2), np.ones(1, np.int64)

@@ -14,7 +14,7 @@ from modules import keys
 from modules.loggers import Progress
 from modules.losses.base import BatchInfo
 from pipelines.agent import evaluator as greedy
-from pipelines.config.composing import configured
+from pipelines.config.composing import compose_settings
 from pipelines.config.schema import RunConfig, read
 from pipelines.training.build import build
 from pipelines.training.loop import Loop
@@ -108,7 +108,7 @@ def vector(network: Any) -> Tensor:
 
 def recorded(folder: Any, *words: str) -> Recording:
     """Run the loop to its end, everything built as always, and listen to the parts."""
-    run = read(configured((*words[:1], *SMALL, *words[1:]))[0])
+    run = read(compose_settings((*words[:1], *SMALL, *words[1:]))[0])
     parts = build(run, folder, {}, None)
     kept = Recording(run, folder, copy.deepcopy(parts.learner.network))
     loop = Loop(parts, Progress(run.total_frames, 0, bar=False))

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from modules.envs.rendering.drawing import ARROWS, BESIDE, DOCS, GAP, only, paint, picture, save, text
+from modules.envs.rendering.drawing import ARROWS, BESIDE, DOCS, GAP, paint, picture, save, single_episode, text
 from modules.envs.worlds.corridor import GOAL, TASKS, Corridor
 from modules.envs.worlds.world import RIGHT, State
 
@@ -20,7 +20,7 @@ LINE = 80  # characters, for the corridor and the agent's view side by side
 
 def read(world: Corridor, state: State, n: int) -> tuple[np.ndarray, np.ndarray, int]:
     """Episode `n`: the corridor as characters, what the agent sees of it, the robot's cell; of long ones a part."""
-    one = only(state, n)
+    one = single_episode(state, n)
     field = np.full(world.task.length, ".")
     if world.shows(one):
         field[int(one["goal"])] = "G"

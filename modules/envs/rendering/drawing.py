@@ -43,7 +43,7 @@ def is_drawn(world: Any) -> bool:
     return picture.dispatch(type(world)) is not picture.dispatch(object)
 
 
-def only(state: State, n: int) -> State:
+def single_episode(state: State, n: int) -> State:
     """Episode `n` alone."""
     return {key: value[n : n + 1] for key, value in state.items()}
 

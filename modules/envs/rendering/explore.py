@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from modules.envs.base import UNCHANGED
-from modules.envs.rendering.drawing import ARROWS, DOCS, cells, only, picture, save, text, under
+from modules.envs.rendering.drawing import ARROWS, DOCS, cells, picture, save, single_episode, text, under
 from modules.envs.worlds import explore
 from modules.envs.worlds.explore_worlds import Explore
 from modules.envs.worlds.world import FOUND, HIT, NOTHING, State
@@ -23,7 +23,7 @@ SEED = 1  # of the pictures in the docs
 @picture.register
 def explore_picture(world: Explore, state: State, n: int) -> np.ndarray:
     """The map with the robot, green when it finds, red when it is too late; below it a bar of the time left."""
-    one = only(state, n)
+    one = single_episode(state, n)
     grid, (row, column) = world.field(one), robot(world, one)
     edge = min(WIDEST, UNIT * max(grid.shape))
     image = cells(grid, edge, (column, row), world.heading, int(one["event"]))
@@ -33,7 +33,7 @@ def explore_picture(world: Explore, state: State, n: int) -> np.ndarray:
 @text.register
 def explore_text(world: Explore, state: State, n: int) -> str:
     """The map with the robot as an arrow, and the time."""
-    one = only(state, n)
+    one = single_episode(state, n)
     grid, (row, column) = world.field(one).copy(), robot(world, one)
     grid[row, column] = ARROWS[world.heading]
     first = max(0, min(column - LINE // 2, grid.shape[1] - LINE))

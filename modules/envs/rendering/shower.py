@@ -10,7 +10,19 @@ import numpy as np
 import torch
 
 from modules.envs.base import UNCHANGED
-from modules.envs.rendering.drawing import ARROWS, BESIDE, DOCS, GAP, ROBOT, cells, only, picture, save, text, under
+from modules.envs.rendering.drawing import (
+    ARROWS,
+    BESIDE,
+    DOCS,
+    GAP,
+    ROBOT,
+    cells,
+    picture,
+    save,
+    single_episode,
+    text,
+    under,
+)
 from modules.envs.worlds.shower import COLDER, WARMER, Shower, ShowerSpec
 from modules.envs.worlds.world import FOUND, HIT, LEFT, NOTHING, RIGHT, UP, State
 
@@ -28,7 +40,7 @@ def shower_picture(world: Shower, state: State, n: int) -> np.ndarray:
 
     The robot looks where it turned the tap last; it is green if that step paid, red if it cost.
     """
-    one = only(state, n)
+    one = single_episode(state, n)
     grid, place = scale(world, one)
     image = cells(grid, LONG, (place, 0), HEADINGS[int(one["said"])], int(one["event"]))
     label = np.full((LABEL, image.shape[1], 3), BESIDE, np.uint8)
@@ -40,7 +52,7 @@ def shower_picture(world: Shower, state: State, n: int) -> np.ndarray:
 @text.register
 def shower_text(world: Shower, state: State, n: int) -> str:
     """The scale as characters: `=` comfortable, `<`, `^` or `>` the temperature after colder, stay or warmer."""
-    one = only(state, n)
+    one = single_episode(state, n)
     grid, place = scale(world, one)
     line = np.where(grid[0] == "g", "=", ".")
     line[place] = ARROWS[HEADINGS[int(one["said"])]]

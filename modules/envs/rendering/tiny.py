@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from modules.envs.base import UNCHANGED
-from modules.envs.rendering.drawing import DOCS, cells, only, picture, save, text, under
+from modules.envs.rendering.drawing import DOCS, cells, picture, save, single_episode, text, under
 from modules.envs.worlds.tiny import (
     MemoryLen,
     MemoryLenSpec,
@@ -29,7 +29,7 @@ SEED = 2  # of the pictures in the docs
 @picture.register
 def memory_len(world: MemoryLen, state: State, n: int) -> np.ndarray:
     """Bits in columns: the upper cell is 1, the lower 0; light cells are asked for; a robot says the answer."""
-    one = only(state, n)
+    one = single_episode(state, n)
     _, first, last = world.shows(one)
     query, said, event = (int(one[key]) for key in ("query", "said", "event"))
     grid = np.full((2, world.task.bits), ".")
@@ -45,7 +45,7 @@ def memory_len(world: MemoryLen, state: State, n: int) -> np.ndarray:
 @text.register
 def memory_len_text(world: MemoryLen, state: State, n: int) -> str:
     """Bits as + and −, below them ^ where one is asked for."""
-    one = only(state, n)
+    one = single_episode(state, n)
     _, first, last = world.shows(one)
     bits = "".join("+" if bit else "-" for bit in one["bits"][0].tolist()) if first else "." * world.task.bits
     mark = " " * int(one["query"]) + "^" if last else ""
@@ -55,7 +55,7 @@ def memory_len_text(world: MemoryLen, state: State, n: int) -> str:
 @picture.register
 def passive_tmaze(world: PassiveTmaze, state: State, n: int) -> np.ndarray:
     """The maze; red is a robot that is late or lost, green one that has arrived."""
-    grid, (x, y) = maze(world, only(state, n))
+    grid, (x, y) = maze(world, single_episode(state, n))
     heading = {-1: DOWN, 0: RIGHT, 1: UP}[1 - y]
     return cells(grid, LONG, (x, y), heading, int(state["event"][n]))
 
@@ -63,7 +63,7 @@ def passive_tmaze(world: PassiveTmaze, state: State, n: int) -> np.ndarray:
 @text.register
 def passive_tmaze_text(world: PassiveTmaze, state: State, n: int) -> str:
     """The maze, with > for the robot."""
-    one = only(state, n)
+    one = single_episode(state, n)
     grid, (x, y) = maze(world, one)
     grid[y, x] = ">"
     return "\n".join(["".join(row) for row in grid] + [clock(one, world.task.length + 1)])
@@ -81,7 +81,7 @@ def maze(world: PassiveTmaze, one: State) -> tuple[np.ndarray, tuple[int, int]]:
 @picture.register
 def repeat_previous(world: RepeatPrevious, state: State, n: int) -> np.ndarray:
     """Above the suit that shows; below a robot at the suit that was said, green if right, red if wrong."""
-    one = only(state, n)
+    one = single_episode(state, n)
     grid = np.stack((np.full(len(SUIT_NAMES), "."), np.full(len(SUIT_NAMES), "#")))
     grid[0, int(world.card(one))] = "G"
     said = int(one["said"])
@@ -92,7 +92,7 @@ def repeat_previous(world: RepeatPrevious, state: State, n: int) -> np.ndarray:
 @text.register
 def repeat_previous_text(world: RepeatPrevious, state: State, n: int) -> str:
     """Suits as letters."""
-    one = only(state, n)
+    one = single_episode(state, n)
     said = int(one["said"])
     answer = SUIT_NAMES[said] if said >= 0 else "."
     return f"card {SUIT_NAMES[int(world.card(one))]}, said {answer}\n{clock(one, world.task.length)}"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from modules.envs.rendering.drawing import ARROWS, BESIDE, DOCS, GAP, INK, only, paint, picture, save, text
+from modules.envs.rendering.drawing import ARROWS, BESIDE, DOCS, GAP, INK, paint, picture, save, single_episode, text
 from modules.envs.worlds.layouts import FRESH, GOAL, WALL
 from modules.envs.worlds.tour import Tour
 from modules.envs.worlds.tour_tasks import TASKS
@@ -40,7 +40,7 @@ class Scene:
 
 def scene(tour: Tour, state: State, n: int) -> Scene:
     """Read episode `n` off its state."""
-    one = only(state, n)
+    one = single_episode(state, n)
     s, hidden_after = tour.task.sight, tour.task.hidden_after
     cells = one["cells"].cpu().numpy().reshape(tour.height, tour.width)[s:-s, s:-s]
     field = np.where(cells & WALL, "#", ".")

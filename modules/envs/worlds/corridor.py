@@ -11,7 +11,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from modules.envs.worlds.world import FOUND, HIT, NOTHING, SmallWorld, State, WorldSpec, replaced
+from modules.envs.worlds.world import FOUND, HIT, NOTHING, SmallWorld, State, WorldSpec, replace_rules
 from modules.keys import Spaces
 from modules.spec import Count, UsageError, spec
 
@@ -137,7 +137,7 @@ class CorridorSpec(WorldSpec):
     @property
     def rules(self) -> Task:
         """The named task with the settings that replace parts of it."""
-        return replaced(TASKS[self.task], self)
+        return replace_rules(TASKS[self.task], self)
 
     def episode_limit(self) -> int | None:
         return self.rules.length - self.rules.start

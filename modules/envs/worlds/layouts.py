@@ -84,7 +84,7 @@ def swept(free: list[Tensor], goals: list[Tensor], start: tuple[int, int], width
     return [row >> 1 for row in fresh[1:-1]]
 
 
-def flooded(free: list[Tensor], seed_row: int, seed_column: int) -> list[Tensor]:
+def flood_fill(free: list[Tensor], seed_row: int, seed_column: int) -> list[Tensor]:
     """Reach everything that is connected with the seed."""
     reach = [torch.zeros_like(row) for row in free]
     reach[seed_row] = reach[seed_row] | (1 << seed_column)
@@ -107,7 +107,7 @@ def reachable(cells: Tensor, start: tuple[int, int], *, original: bool) -> Tenso
     if original:
         missed = swept(free, goals, start, cells.shape[2])
     else:
-        missed = [goal & ~row for goal, row in zip(goals, flooded(free, start[1], start[0]), strict=True)]
+        missed = [goal & ~row for goal, row in zip(goals, flood_fill(free, start[1], start[0]), strict=True)]
     return torch.stack(missed).sum(0) == 0
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from modules.envs.worlds.layouts import FRESH, GOAL, WALL, Layouts, Ruins, read_map
 from modules.envs.worlds.tour_tasks import TASKS, Cell, Count, Maps, Task, TaskName, refuse_nonsense
-from modules.envs.worlds.world import FOUND, HIT, NOTHING, State, WorldSpec, replaced
+from modules.envs.worlds.world import FOUND, HIT, NOTHING, State, WorldSpec, replace_rules
 from modules.keys import Spaces, Symmetry
 from modules.spec import Positive, RunConfig, UsageError, spec
 
@@ -168,7 +168,7 @@ class TourSpec(WorldSpec):
     @property
     def rules(self) -> Task:
         """The named task with the settings that replace parts of it."""
-        return replaced(TASKS[self.task], self)
+        return replace_rules(TASKS[self.task], self)
 
     def needs(self, run: RunConfig) -> Iterator[str]:
         """Random maps must have paths, which only a draw can tell; fixed maps have their own size, start and goals."""

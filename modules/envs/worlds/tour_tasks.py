@@ -5,7 +5,7 @@ from typing import Literal
 
 import torch
 
-from modules.envs.worlds.layouts import GOAL, WALL, flooded, read_map, to_bits
+from modules.envs.worlds.layouts import GOAL, WALL, flood_fill, read_map, to_bits
 from modules.spec import Count, UsageError
 
 Cell = tuple[Count, Count]
@@ -89,7 +89,7 @@ def refuse_nonsense(task: Task) -> None:
         for rows in task.maps:
             cells, (x, y) = read_map(rows)
             height, width = cells.shape
-            reach = torch.stack(flooded(to_bits((cells & WALL).unsqueeze(0) == 0), y, x))
+            reach = torch.stack(flood_fill(to_bits((cells & WALL).unsqueeze(0) == 0), y, x))
             goals = torch.stack(to_bits((cells & GOAL).unsqueeze(0) != 0))
             if (goals & ~reach).any():
                 raise UsageError(f"env.maps: no path leads from S to every G in {list(rows)}")

@@ -167,7 +167,7 @@ class WorldSpec(EnvSpec):
 Rules = TypeVar("Rules", bound="DataclassInstance")
 
 
-def replaced(rules: Rules, settings: WorldSpec) -> Rules:
+def replace_rules(rules: Rules, settings: WorldSpec) -> Rules:
     """Replace every field of a task's `rules` for which the setting of the same name is not null."""
     changes = {field.name: getattr(settings, field.name) for field in fields(rules)}
     return replace(rules, **{name: value for name, value in changes.items() if value is not None})

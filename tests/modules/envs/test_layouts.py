@@ -16,7 +16,7 @@ from modules.envs.worlds.layouts import (
     Layouts,
     Ruins,
     candidates,
-    flooded,
+    flood_fill,
     reachable,
     read_map,
     swept,
@@ -104,7 +104,7 @@ def test_flooding_is_breadth_first_search(case):
     cells, start = case
     fields = [as_dict(one) for one in cells]
     expected = [reach(field, start) for field in fields]
-    assert as_sets(flooded(to_bits((cells & WALL) == 0), start[1], start[0])) == expected
+    assert as_sets(flood_fill(to_bits((cells & WALL) == 0), start[1], start[0])) == expected
     solvable = [goals_of(field) <= found for field, found in zip(fields, expected, strict=True)]
     assert reachable(cells, start, original=False).tolist() == solvable
     assert not (reachable(cells, start, original=True) & ~torch.tensor(solvable)).any()  # it only refuses too much

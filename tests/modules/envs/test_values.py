@@ -16,7 +16,7 @@ from modules.envs.pixels import PixelsSpec
 from modules.errors import BadValueError, NonFiniteError
 from modules.spec import UsageError
 from pipelines.config.check import check
-from pipelines.config.composing import configured
+from pipelines.config.composing import compose_settings
 from pipelines.config.schema import read
 from tests.modules.builders import gym_spec
 from tests.modules.envs.anything import any_spec
@@ -217,7 +217,7 @@ def test_as_many_are_tried_as_there_is_time_for_and_two_at_least(monkeypatch):
 def test_a_dry_run_tries_all_however_long_it_takes(dry, tried, monkeypatch, tmp_path):
     monkeypatch.setattr("modules.envs.vector.TRY_S", -1.0)
     words = ("env.id=CartPole-v1", "collector.num_envs=40", "eval_episodes=10", "video=true", f"dry={dry}")
-    run = read(configured(("+exp=drqn_cartpole_masked", "device=cpu", *words))[0])
+    run = read(compose_settings(("+exp=drqn_cartpole_masked", "device=cpu", *words))[0])
     made = []
     monkeypatch.setattr(
         "modules.envs.vector.refuse_other_spaces", lambda env, first, env_id: made.append(env.unwrapped.render_mode)

@@ -9,7 +9,7 @@ from modules import keys
 from modules.callbacks.visits import Visits
 from modules.envs.base import UNCHANGED
 from modules.envs.worlds.explore import GoalCorridorSpec
-from pipelines.config.composing import configured
+from pipelines.config.composing import compose_settings
 from pipelines.config.schema import read
 from tests.modules.builders import gym_spec
 
@@ -70,7 +70,7 @@ def test_the_newest_observation_has_the_place_on_the_map():
 
 
 def test_a_mirrored_window_is_the_window_of_the_mirrored_observations():
-    spec = read(configured(("+exp=tour", "env.task=ruin_2swamp"))[0]).env
+    spec = read(compose_settings(("+exp=tour", "env.task=ruin_2swamp"))[0]).env
     single, two = spec.symmetry(), replace(spec, window_length=2).agent_symmetry()
     assert single is not None
     observation = torch.randn(2, len(single.observation))
@@ -80,7 +80,7 @@ def test_a_mirrored_window_is_the_window_of_the_mirrored_observations():
 
 
 def test_grids_have_no_window():
-    run = read(configured(("+exp=tour", "env.window_length=2"))[0])
+    run = read(compose_settings(("+exp=tour", "env.window_length=2"))[0])
     shape = run.env.spaces().observation_shape
     said = [text for text in run.env.needs(run) if "window_length" in text]
     assert len(said) == (len(shape) == 2)

@@ -6,7 +6,7 @@ import torch
 from numba import njit
 from numba.core.caching import CacheImpl
 
-from modules.intrinsic.compiled import compiled, merge, nearest, remember, rewards, whitened
+from modules.intrinsic.compiled import compile_lazily, merge, nearest, remember, rewards, whitened
 from modules.intrinsic.episodic_memory import nearest_by_torch, remember_by_torch
 
 ROWS, HELD = np.array([0, 2, 3]), np.array([0, 2, 9])
@@ -57,7 +57,7 @@ def test_without_a_place_for_what_was_compiled_it_is_compiled_anew(monkeypatch):
     monkeypatch.setattr(CacheImpl, "_locator_classes", [])
     with pytest.raises(RuntimeError, match="cannot cache"):
         njit(cache=True)(add)
-    assert compiled(add)(1, 2) == 3
+    assert compile_lazily(add)(1, 2) == 3
 
 
 def add(a, b):
