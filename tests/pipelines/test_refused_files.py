@@ -274,7 +274,7 @@ def test_the_traceback_is_written_before_the_attempt_to_save(tmp_path, no_room):
 def test_and_is_not_claimed_where_it_could_not_be(tmp_path, no_room):
     no_room("error.txt")
     text = fail_at(tmp_path, 100)
-    assert "RuntimeError: the motor is on fire; continue with" in text
+    assert "RuntimeError: the motor is on fire; continue by" in text
     assert "error.txt" not in text
     assert not (tmp_path / "run" / "error.txt").exists()
 
