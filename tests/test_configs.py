@@ -180,7 +180,7 @@ def test_a_dry_run_builds_nothing_and_leaves_nothing_but_hydras_log(tmp_path):
 
 
 def forbid_building() -> None:
-    from pipelines import session
+    from pipelines.training import session
 
     def build(*_: object) -> None:
         raise AssertionError("a dry run builds")

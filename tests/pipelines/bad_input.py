@@ -184,7 +184,7 @@ def case(place: Path, heading: str, command: str, words: tuple[str, ...]) -> Cas
 
 def refuse_to_train() -> None:
     """Do not train for minutes on what was not refused."""
-    from pipelines import session
+    from pipelines.training import session
 
     def execute(*_: object, **__: object) -> None:
         raise SystemExit("not refused")

@@ -42,7 +42,8 @@ def signal_in(signums: tuple[int, ...], nth: int, step: int, owner: type = Evalu
 
             return original_run(*args, watch=watching, **kwargs)
 
-        from pipelines import film, greedy
+        from pipelines.agent import evaluator as greedy
+        from pipelines.agent import film
 
         greedy.run_episodes = film.run_episodes = run_episodes  # type: ignore[assignment]
         try:

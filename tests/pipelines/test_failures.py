@@ -24,7 +24,7 @@ WAYS = {
 
 def fail_late_in_build(how: str, seeds: tuple[int, ...] = (0,)) -> None:
     """Let something go wrong when environments, replay and logs are open already, in runs of some seeds."""
-    from pipelines import build
+    from pipelines.training import build
 
     def announce(run):
         if run.seed in seeds:

@@ -68,7 +68,7 @@ def test_a_signal_while_the_disk_is_full_ends_the_run_with_a_sentence(tmp_path):
     assert ended.code == 128 + signal.SIGTERM
     assert "Traceback" not in said
     assert "stopped by SIGTERM at frame" in said
-    assert "frames_000000000100.pt: No space left on device; continue with" in said
+    assert "frames_000000000100.pt: No space left on device; continue by" in said
     goes_on(tmp_path)
 
 

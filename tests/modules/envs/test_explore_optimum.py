@@ -158,13 +158,13 @@ def test_random_play_finds_most_coins_in_a_room_of_nine():
     ("bonus", "needed"),
     [(0, 0.0), (1, 1.1 ** (-1 / 2)), (2, 1.1 ** (-1 / 9)), (3, 1.1 ** (-1 / 29)), (4, 1.1 ** (-1 / 99))],
 )
-def test_which_discount_sees_the_bonus(intrinsic_reward, needed):
+def test_which_discount_sees_the_bonus(bonus, needed):
     """Best play takes the bonus, undiscounted; with a discount only where it is worth waiting for."""
-    spec = chain(intrinsic_reward)
+    spec = chain(bonus)
     assert value(spec, best).item() == pytest.approx(1.1)
     assert value(spec, uniform).item() == pytest.approx(1.02)
-    if intrinsic_reward:
+    if bonus:
         above, below = (value(spec, best, gamma=needed + change).item() for change in (1e-5, -1e-5))
-        assert above == pytest.approx(1.1 * (needed + 1e-5) ** (PAY_TIMES[intrinsic_reward] - 1))
+        assert above == pytest.approx(1.1 * (needed + 1e-5) ** (PAY_TIMES[bonus] - 1))
         assert above > 1
         assert below == pytest.approx(1)  # the chain that pays at once
