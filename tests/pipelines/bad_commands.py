@@ -165,7 +165,7 @@ TRAIN = (
     *((TOUR, f"env.maps={maps}") for maps in ("[]", "[[]]", "[[SX,.G]]", "[[S.,.]]", "[[S.,..]]", "[['S#G','.#.']]")),
     (TOUR, "env.maps=[['SG'],['S.G']]", "env.sight=1"),
     (CORRIDOR, "env.task=L9g67"),
-    *((CORRIDOR, f"env.length={length}") for length in (0, 7, 481)),
+    *((CORRIDOR, f"env.length={length}") for length in (0, 7, 100001)),
     *((CORRIDOR, word) for word in ("env.start=8", "env.goals=[]", "env.goals=[8]", "env.goals=6")),
     "# The shower",
     (SHOWER, "env.start=[41,35]"),
