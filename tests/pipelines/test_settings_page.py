@@ -34,5 +34,5 @@ def test_types_and_ranges_in_words():
 def test_a_meaning_may_take_several_lines():
     found = meanings(AdamSpec)
     assert found["lr"] == "learning rate."
-    assert found["average"].startswith("decay, per update, ")
-    assert found["average"].endswith("the average does not.")
+    assert found["ema_decay"].startswith("decay, per update, ")
+    assert found["ema_decay"].endswith("the average does not.")
