@@ -88,7 +88,7 @@ def test_step_is_adam_on_the_clipped_gradient():
 
 
 def test_learning_lowers_the_loss():
-    learner, _ = make(tau=1e-3)
+    learner, _ = make(followed(tau=1e-3))
     rows = batch()
     losses = [learner.step(rows)[0]["loss/q"].item() for _ in range(60)]
     assert losses[-1] < 0.3 * losses[0]
