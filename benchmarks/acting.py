@@ -15,6 +15,7 @@ from benchmarks.bare_actor import BareActor
 from benchmarks.measure import Pace, Table, Times, interleave, number, target
 from benchmarks.subjects import PIXELS, STATE, process_of, run_of
 from modules import keys
+from modules.envs.base import EnvContext
 from modules.envs.pixels import Pixels
 from modules.seeding import seed_for
 from pipelines.config.schema import RunConfig
@@ -90,7 +91,7 @@ def layer_calls(run: RunConfig, parts: Parts, stack: ExitStack) -> dict[str, Cal
     """Make one call per layer, innermost first, each with its own environments, as long as a batch."""
 
     def fresh() -> TransformedEnv:
-        env = run.env.build(run.collector.num_envs, run.network.transforms())
+        env = run.env.build(EnvContext(run.collector.num_envs, run.network.transforms()))
         stack.callback(env.close)
         env.set_seed(run.seed)
         assert isinstance(env, TransformedEnv)

@@ -16,9 +16,11 @@ from benchmarks.learning import learning, shape
 from benchmarks.measure import Missing, Pace, Table, interleave, number
 from benchmarks.subjects import process_of, random_rows, run_of
 from modules.collect import SyncCollection
-from modules.intrinsic import IntrinsicReward, NguSpec
+from modules.exploration import ExplorationContext
+from modules.intrinsic import IntrinsicContext, IntrinsicReward, NguSpec
 from modules.intrinsic.episodic_memory import EpisodicMemory
 from modules.intrinsic.ngu import NoveltyReward
+from modules.meta_controller import MetaContext
 from modules.networks.network import Policy, RecurrentNetwork
 from modules.networks.two_streams import TwoStreamNetwork
 from modules.seeding import seed_for
@@ -111,7 +113,7 @@ def acting_rows(preset: str, num_envs: int, sizes: Sequence[int], pace: Pace) ->
         network = run.network.build(run.spaces).requires_grad_(False)
         sides = {"without": collecting(run, network, Nothing(num_envs), stack)}
         for size, of_size in runs.items():
-            intrinsic_reward = of_size.intrinsic.build(run.spaces, CPU).acting(num_envs)
+            intrinsic_reward = of_size.intrinsic.build(IntrinsicContext(spaces=run.spaces, device=CPU)).acting(num_envs)
             sides[str(size)] = always_full(
                 memory_of(intrinsic_reward), collecting(of_size, network, intrinsic_reward, stack)
             )
@@ -130,9 +132,9 @@ def collecting(
 ) -> Callable[[], object]:
     """Return the collection of one batch with this bonus; the first has been collected, so its episodes run."""
     n = run.collector.num_envs
-    exploration = run.exploration.build(n)
+    exploration = run.exploration.build(ExplorationContext.all_of(n))
     policy = Policy(network, exploration.choose, exploration.probability)
-    meta = run.meta.build(n, seed=seed_for(run.seed, "meta"))
+    meta = run.meta.build(MetaContext(environments=n, seed=seed_for(run.seed, "meta")))
     env = AgentEnv(run=run, intrinsic_reward=intrinsic_reward, meta=meta, max_steps=None).build(n)
     collection = SyncCollection(run.collector, env, policy)
     stack.callback(collection.close)
@@ -188,7 +190,7 @@ def learner(pace: Pace) -> Table:
     r2d2 = control(run)
     with process_of(run):
         rows, ours, theirs = random_rows(run), learning(run).learner, learning(r2d2).learner
-        plain, intrinsic_model = random_rows(r2d2), run.intrinsic.build(run.spaces, CPU)
+        plain, intrinsic_model = random_rows(r2d2), run.intrinsic.build(IntrinsicContext(spaces=run.spaces, device=CPU))
         sides = {
             "R2D2": lambda: theirs.step(plain),
             "Agent57": lambda: ours.step(rows),
@@ -293,7 +295,7 @@ def held_row(name: str, run: RunConfig) -> list[str]:
     n, settings, features = run.collector.num_envs, run.intrinsic.memory, run.intrinsic.embedding.features
     states = settings.build(n, features, CPU)._states.nbytes
     least = 4 * n * settings.capacity * features
-    network = run.intrinsic.embedding.build(run.spaces, CPU).network
+    network = run.intrinsic.embedding.build(IntrinsicContext(spaces=run.spaces, device=CPU)).network
     copies = n * sum(parameter.nbytes for parameter in network.parameters())
     sizes = [number(size / MB) for size in (states, least, copies)]
     return [name, str(n), number(settings.capacity), str(features), *sizes]

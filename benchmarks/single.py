@@ -9,7 +9,7 @@ import torch
 from benchmarks.bare import BareLearner, BareNetwork
 from modules import keys
 from modules.envs.gym import GymSpec
-from modules.exploration import EpsGreedySpec
+from modules.exploration import EpsGreedySpec, ExplorationContext
 from modules.losses.q import QLossSpec
 from modules.networks.heads import QSpec
 from modules.networks.torsos import MlpSpec
@@ -73,7 +73,7 @@ class SingleEnvironment:
             needs = "loss=q or dqn, replay.length=1 and network/memory=none"
             raise UsageError(f"{run.name}: the single-environment loop needs {needs}")
         self.run, self.env = run, environment(run)
-        self.exploration = run.exploration.build(1)
+        self.exploration = run.exploration.build(ExplorationContext.all_of(1))
         network = run.network.build(run.spaces)
         self.learner, self.judged = BareLearner(run, network, network), BareNetwork(run)
         size, sight = settings_of(run).capacity, run.spaces.observation_shape

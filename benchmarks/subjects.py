@@ -63,7 +63,7 @@ class Learning:
 def learning(run: RunConfig) -> Learning:
     """Make a run's learner as `pipelines.training.build` does, without environments and replay."""
     network = run.network.build(run.spaces).to(run.torch_device)
-    loss = run.loss.build(network, run.batch_info)
+    loss = run.loss.build(run.loss_context(network))
     return Learning(network, Learner(network, loss, run.optim, run.target))
 
 

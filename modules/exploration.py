@@ -1,6 +1,7 @@
 """Exploration: how the acting policy leaves the greedy path."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
@@ -31,19 +32,37 @@ class Exploration:
         raise NotImplementedError
 
 
+@dataclass(frozen=True)
+class ExplorationContext:
+    """Which environments act.
+
+    Attributes:
+        numbers: theirs among all of the run, from 0 on.
+        total: number of environments in the run.
+    """
+
+    numbers: Sequence[int]
+    total: int
+
+    @classmethod
+    def all_of(cls, total: int) -> "ExplorationContext":
+        """All environments of a run, or of one of its actors that is alone."""
+        return cls(range(total), total)
+
+    @classmethod
+    def spread(cls, num_envs: int, total: int) -> "ExplorationContext":
+        """Environments that stand for `total`: their numbers are taken evenly, and one has the middle number."""
+        return cls([(2 * i + 1) * total // (2 * num_envs) for i in range(num_envs)], total)
+
+
 class ExplorationSpec(Spec):
     """Settings of an exploration; `build` makes the rule by which the acting policy chooses."""
 
     metrics = (Metric("train/epsilon", "share", "probability of a random action (ε-greedy)"),)
 
-    def build(self, num_envs: int, *, first: int = 0, total: int | None = None) -> Exploration:
-        """Make the rule for `num_envs` environments, which are those from `first` on of `total` (default: all)."""
+    def build(self, context: ExplorationContext) -> Exploration:
+        """Make the rule by which the acting policy chooses."""
         raise NotImplementedError
-
-    def build_spread(self, num_envs: int, total: int) -> Exploration:
-        """Make the rule for `num_envs` environments that stand for `total`: what differs there is taken evenly."""
-        del total
-        return self.build(num_envs)
 
 
 class LinearScheduleSpec(ExplorationSpec):
@@ -109,9 +128,9 @@ class EpsGreedySpec(LinearScheduleSpec):
     end: Share
     anneal_frames: Count
 
-    def build(self, num_envs: int, *, first: int = 0, total: int | None = None) -> "EpsGreedy":
-        """Make the rule by which the acting policy chooses, the same in all environments."""
-        del num_envs, first, total
+    def build(self, context: ExplorationContext) -> "EpsGreedy":
+        """Make the rule, the same in all environments."""
+        del context
         return EpsGreedy(self)
 
 
@@ -144,13 +163,8 @@ class EpsLadderSpec(ExplorationSpec):
     alpha: NonNegative
     anneal_frames: Count
 
-    def build(self, num_envs: int, *, first: int = 0, total: int | None = None) -> "EpsLadder":
-        """Make the rule for `num_envs` environments, those from `first` on of `total` (default: all)."""
-        return EpsLadder(self, range(first, first + num_envs), total or num_envs)
-
-    def build_spread(self, num_envs: int, total: int) -> "EpsLadder":
-        """Make the rule for environments that have rungs from all over a ladder of `total`; one has a middle rung."""
-        return EpsLadder(self, [(2 * i + 1) * total // (2 * num_envs) for i in range(num_envs)], total)
+    def build(self, context: ExplorationContext) -> "EpsLadder":
+        return EpsLadder(self, context.numbers, context.total)
 
 
 class EpsLadder(Exploration):
@@ -222,9 +236,9 @@ class BoltzmannSpec(LinearScheduleSpec):
     anneal_frames: Count
     clip: PositiveFloat
 
-    def build(self, num_envs: int, *, first: int = 0, total: int | None = None) -> "Boltzmann":
-        """Make the rule by which the acting policy chooses, the same in all environments."""
-        del num_envs, first, total
+    def build(self, context: ExplorationContext) -> "Boltzmann":
+        """Make the rule, the same in all environments."""
+        del context
         return Boltzmann(self)
 
 

@@ -1,16 +1,15 @@
 """Atari games of the Arcade Learning Environment, pre-processed by Gymnasium's own wrappers."""
 
 import importlib
-from collections.abc import Sequence
 from contextlib import closing
 
 import gymnasium
 import numpy as np
 import torch
 from gymnasium.wrappers import AtariPreprocessing, FrameStackObservation
-from torchrl.envs import EnvBase, Transform, TransformedEnv
+from torchrl.envs import EnvBase, TransformedEnv
 
-from modules.envs.base import EnvSpec, transformed
+from modules.envs.base import EnvContext, EnvSpec, transformed
 from modules.envs.gym import first_frame, make_one, wrapped
 from modules.envs.gym_spaces import action_count
 from modules.envs.vector import CheckedVectorEnv, try_together
@@ -70,9 +69,9 @@ class AtariSpec(EnvSpec):
     def episode_limit(self) -> int | None:
         return -(-self.max_frames // self.frame_skip)
 
-    def build(self, num_envs: int, transforms: Sequence[Transform] = (), *, video: bool = False) -> TransformedEnv:
-        games = [lambda: self._preprocessed(video=video)] * num_envs
-        return transformed(wrapped(CheckedVectorEnv(games, self.id)), self, transforms)
+    def build(self, context: EnvContext) -> TransformedEnv:
+        games = [lambda: self._preprocessed(video=context.video)] * context.num_envs
+        return transformed(wrapped(CheckedVectorEnv(games, self.id)), self, context.transforms)
 
     def picture(self, env: EnvBase) -> np.ndarray:
         """The screen in colour, not the agent's view of it."""

@@ -3,7 +3,7 @@
 import logging
 import string
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any, ClassVar
 
@@ -17,6 +17,21 @@ from modules.keys import GridMap, Spaces, Symmetry
 from modules.spec import Positive, PositiveFloat, RunConfig, Spec, UsageError, spec
 
 log = logging.getLogger("recall")
+
+
+@dataclass(frozen=True)
+class EnvContext:
+    """What is made of an environment.
+
+    Attributes:
+        num_envs: how many step together.
+        transforms: further ones, after those of the settings.
+        video: whether `EnvSpec.picture` must work.
+    """
+
+    num_envs: int
+    transforms: Sequence[Transform] = ()
+    video: bool = False
 
 
 @spec
@@ -79,8 +94,8 @@ class EnvSpec(Spec):
         entries = [step * size + entry for step in range(self.window_length) for entry in found.observation]
         return replace(found, observation=tuple(entries))
 
-    def build(self, num_envs: int, transforms: Sequence[Transform] = (), *, video: bool = False) -> TransformedEnv:
-        """Make `num_envs` environments that step together; `video` lets `picture` work."""
+    def build(self, context: EnvContext) -> TransformedEnv:
+        """Make the environments."""
         raise NotImplementedError
 
     def picture(self, env: EnvBase) -> np.ndarray:

@@ -15,11 +15,11 @@ import torch
 from gymnasium.vector import SyncVectorEnv, VectorEnv
 from tensordict import TensorDictBase
 from torchrl.data import Composite, Unbounded
-from torchrl.envs import EnvBase, GymWrapper, Transform, TransformedEnv
+from torchrl.envs import EnvBase, GymWrapper, TransformedEnv
 
 import modules.envs.gymnasium_ids  # noqa: F401 - so that every process that builds one knows recall/… too
 from modules import keys
-from modules.envs.base import EnvSpec, transformed
+from modules.envs.base import EnvContext, EnvSpec, transformed
 from modules.envs.ends import Closing, MaxSteps, cut_after, limit
 from modules.envs.frames import Order, film_problem, renders, rgb, speed
 from modules.envs.gym_spaces import (
@@ -146,12 +146,14 @@ class GymSpec(EnvSpec):
         with closing(self._mine()) as env:
             return self.max_steps or limit(env)
 
-    def build(self, num_envs: int, transforms: Sequence[Transform] = (), *, video: bool = False) -> TransformedEnv:
-        kwargs, last = cut_after(self.max_steps, {**self.kwargs, **({"render_mode": "rgb_array"} if video else {})})
+    def build(self, context: EnvContext) -> TransformedEnv:
+        kwargs, last = cut_after(
+            self.max_steps, {**self.kwargs, **({"render_mode": "rgb_array"} if context.video else {})}
+        )
         with closing(self._mine()) as env:
             adapted = adapters(env)
-        envs = make_vec(self.id, num_envs, kwargs, (*wrappers_named(self.wrappers), *adapted, *last))
-        return transformed(wrapped(Observations(envs, self.id, self.keep, self.channels)), self, transforms)
+        envs = make_vec(self.id, context.num_envs, kwargs, (*wrappers_named(self.wrappers), *adapted, *last))
+        return transformed(wrapped(Observations(envs, self.id, self.keep, self.channels)), self, context.transforms)
 
     def picture(self, env: EnvBase) -> np.ndarray:
         return first_frame(env, self.id)

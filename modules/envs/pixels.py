@@ -1,6 +1,6 @@
 """Gymnasium environments seen through their own renderer: grey, cropped, resized `uint8` frames."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from contextlib import closing
 from typing import Any
 
@@ -11,9 +11,9 @@ import torch
 from gymnasium.envs.classic_control import AcrobotEnv, CartPoleEnv, MountainCarEnv
 from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 from gymnasium.wrappers import TransformObservation
-from torchrl.envs import EnvBase, Transform, TransformedEnv
+from torchrl.envs import EnvBase, TransformedEnv
 
-from modules.envs.base import EnvSpec, transformed
+from modules.envs.base import EnvContext, EnvSpec, transformed
 from modules.envs.ends import MaxSteps, cut_after, limit
 from modules.envs.frames import Order, renders, rgb
 from modules.envs.gym import first_frame, make_one, make_vec, wrapped
@@ -92,14 +92,13 @@ class PixelsSpec(EnvSpec):
         top, bottom, left, right = self.crop
         return picture[int(top * height) : int(bottom * height), int(left * width) : int(right * width)]
 
-    def build(self, num_envs: int, transforms: Sequence[Transform] = (), *, video: bool = False) -> TransformedEnv:
-        """Make the vector environment; it renders anyway, so `video` changes nothing."""
-        del video
+    def build(self, context: EnvContext) -> TransformedEnv:
+        """Make the vector environment; it renders anyway."""
         kwargs, last = cut_after(self.max_steps, {**self.kwargs, "render_mode": "rgb_array"})
         with closing(make_one(self.id, kwargs, ())) as env:
             adapted = (unseen, *numbering(env))
-        envs = make_vec(self.id, num_envs, kwargs, (*adapted, *last))
-        return transformed(wrapped(Pixels(envs, self)), self, transforms)
+        envs = make_vec(self.id, context.num_envs, kwargs, (*adapted, *last))
+        return transformed(wrapped(Pixels(envs, self)), self, context.transforms)
 
     def picture(self, env: EnvBase) -> np.ndarray:
         """The full colour frame, not the agent's view of it."""

@@ -1,6 +1,7 @@
 """What the loop knows of intrinsic rewards: what learns, what rewards while acting, and the null object of both."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
@@ -65,6 +66,19 @@ class IntrinsicModel:
         raise NotImplementedError
 
 
+@dataclass(frozen=True, kw_only=True)
+class IntrinsicContext:
+    """What an intrinsic reward may need.
+
+    Attributes:
+        spaces: of the run.
+        device: where it is computed and learned.
+    """
+
+    spaces: Spaces
+    device: torch.device
+
+
 class IntrinsicSpec(Spec):
     """Settings of an intrinsic reward; `rewards` says whether there is one."""
 
@@ -73,7 +87,7 @@ class IntrinsicSpec(Spec):
         Metric("intrinsic/reward_mean", "intrinsic reward", "mean intrinsic reward of a step, before β weights it"),
     )
 
-    def build(self, spaces: Spaces, device: torch.device) -> IntrinsicModel:
+    def build(self, context: IntrinsicContext) -> IntrinsicModel:
         """Make networks and statistics."""
         raise NotImplementedError
 
@@ -85,9 +99,9 @@ class NoneSpec(IntrinsicSpec):
     metrics = ()
     rewards = False
 
-    def build(self, spaces: Spaces, device: torch.device) -> "NoIntrinsicModel":
+    def build(self, context: IntrinsicContext) -> "NoIntrinsicModel":
         """Make nothing."""
-        del spaces, device
+        del context
         return NoIntrinsicModel()
 
 

@@ -11,6 +11,7 @@ from tensordict import TensorDictBase
 from torch import Tensor, nn
 from torch.func import stack_module_state
 
+from modules.intrinsic.base import IntrinsicContext
 from modules.intrinsic.parts import AuxiliaryOptimizerSpec, encoder, last_steps
 from modules.intrinsic.stacked import stacked
 from modules.keys import Spaces
@@ -60,7 +61,7 @@ class EmbeddingSpec(Spec):
     torso: TorsoSpec
     features: int
 
-    def build(self, spaces: Spaces, device: torch.device) -> Embedding:
+    def build(self, context: IntrinsicContext) -> Embedding:
         """Make the embedding for these observations and actions."""
         raise NotImplementedError
 
@@ -77,8 +78,8 @@ class RandomEmbeddingSpec(EmbeddingSpec):
     torso: InstanceOf[TorsoSpec]
     features: Positive
 
-    def build(self, spaces: Spaces, device: torch.device) -> "RandomEmbedding":
-        return RandomEmbedding(encoder(self.torso, spaces, self.features).to(device))
+    def build(self, context: IntrinsicContext) -> "RandomEmbedding":
+        return RandomEmbedding(encoder(self.torso, context.spaces, self.features).to(context.device))
 
 
 @spec
@@ -108,8 +109,8 @@ class InverseDynamicsSpec(EmbeddingSpec):
     last_frames: Positive
     descent: InstanceOf[AuxiliaryOptimizerSpec]
 
-    def build(self, spaces: Spaces, device: torch.device) -> "InverseDynamics":
-        return InverseDynamics(self, spaces, device)
+    def build(self, context: IntrinsicContext) -> "InverseDynamics":
+        return InverseDynamics(self, context.spaces, context.device)
 
 
 class RandomEmbedding(Stateful):

@@ -6,17 +6,22 @@ Source: Badia et al. (2020), *Never Give Up*, section 2 and algorithm 1; docs/al
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import torch
 from pydantic import InstanceOf
 from tensordict import TensorDictBase
 from torch import Tensor
 
-from modules.intrinsic.base import IntrinsicModel, IntrinsicReward, IntrinsicSpec, MeanAccumulator, StatelessReward
+from modules.intrinsic.base import (
+    IntrinsicContext,
+    IntrinsicModel,
+    IntrinsicReward,
+    IntrinsicSpec,
+    MeanAccumulator,
+    StatelessReward,
+)
 from modules.intrinsic.embedding import Embedding, EmbeddingSpec
 from modules.intrinsic.episodic_memory import EpisodicSpec
 from modules.intrinsic.parts import misfits
 from modules.intrinsic.rnd import DistillationSpec, RandomDistillation
-from modules.keys import Spaces
 from modules.metrics import Metric
 from modules.spec import PositiveFloat, RunConfig, spec
 from modules.stateful import HasState, Stateful
@@ -44,9 +49,9 @@ class EpisodicNoveltySpec(IntrinsicSpec):
         """The torsos must fit the observations."""
         yield from misfits(run, self.embedding.torso)
 
-    def build(self, spaces: Spaces, device: torch.device) -> "Novelty":
+    def build(self, context: IntrinsicContext) -> "Novelty":
         return Novelty(
-            self.embedding.build(spaces, device), self.memory, None, features=self.embedding.features, scale=self.scale
+            self.embedding.build(context), self.memory, None, features=self.embedding.features, scale=self.scale
         )
 
 
@@ -76,8 +81,8 @@ class NguSpec(IntrinsicSpec):
         """The torsos must fit the observations."""
         yield from misfits(run, self.embedding.torso, self.lifelong.torso)
 
-    def build(self, spaces: Spaces, device: torch.device) -> "Novelty":
-        parts = self.embedding.build(spaces, device), self.memory, self.lifelong.build(spaces, device)
+    def build(self, context: IntrinsicContext) -> "Novelty":
+        parts = self.embedding.build(context), self.memory, self.lifelong.build(context)
         return Novelty(*parts, features=self.embedding.features, scale=self.scale)
 
 
@@ -97,8 +102,8 @@ class RndSpec(IntrinsicSpec):
         """The torsos must fit the observations."""
         yield from misfits(run, self.lifelong.torso)
 
-    def build(self, spaces: Spaces, device: torch.device) -> "Distilled":
-        return Distilled(self.lifelong.build(spaces, device), scale=self.scale)
+    def build(self, context: IntrinsicContext) -> "Distilled":
+        return Distilled(self.lifelong.build(context), scale=self.scale)
 
 
 class Novelty(Stateful, IntrinsicModel):

@@ -9,6 +9,7 @@ from tensordict import TensorDictBase
 from torch import Tensor, nn
 
 from modules.errors import NonFiniteError
+from modules.intrinsic.base import IntrinsicContext
 from modules.intrinsic.moments import RunningMoments
 from modules.intrinsic.parts import AuxiliaryOptimizerSpec, encoder, finite, last_steps
 from modules.keys import Spaces
@@ -44,9 +45,9 @@ class DistillationSpec(Spec):
     last_frames: Positive
     descent: InstanceOf[AuxiliaryOptimizerSpec]
 
-    def build(self, spaces: Spaces, device: torch.device) -> "RandomDistillation":
+    def build(self, context: IntrinsicContext) -> "RandomDistillation":
         """Make both networks, from the global random stream, and empty statistics."""
-        return RandomDistillation(self, spaces, device)
+        return RandomDistillation(self, context.spaces, context.device)
 
 
 class RandomDistillation(Stateful):

@@ -2,6 +2,6 @@
 
 from modules.loggers.base import Logger
 from modules.loggers.console import Progress, Waiting
-from modules.loggers.spec import LoggerSpec
+from modules.loggers.spec import LoggerContext, LoggerSpec
 
-__all__ = ["Logger", "LoggerSpec", "Progress", "Waiting"]
+__all__ = ["Logger", "LoggerContext", "LoggerSpec", "Progress", "Waiting"]

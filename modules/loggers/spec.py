@@ -1,6 +1,7 @@
 """The settings of logging."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -20,6 +21,27 @@ def _distinct(to: tuple[str, ...]) -> tuple[str, ...]:
     if len(set(to)) < len(to):
         raise ValueError("each of csv, tensorboard and wandb at most once")
     return to
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoggerContext:
+    """What a logger may need.
+
+    Attributes:
+        run_dir: the run's folder, which exists.
+        config: the composed settings, for W&B.
+        name: of the W&B run where `LoggerSpec.name` is null.
+        frames: those of the checkpoint that the run resumes from; 0 for a new run.
+        state: what `Logger.state()` gave at that checkpoint; None for a new run.
+        metrics: that the run declares, in the order of their columns.
+    """
+
+    run_dir: Path
+    config: Mapping[str, object]
+    name: str
+    frames: int = 0
+    state: Mapping[str, str | int] | None = None
+    metrics: Iterable[Metric] = ()
 
 
 @spec
@@ -54,25 +76,8 @@ class LoggerSpec(Spec):
             if problem := login_problem():
                 yield problem
 
-    def build(
-        self,
-        run_dir: Path,
-        *,
-        config: Mapping[str, object],
-        name: str,
-        frames: int,
-        state: Mapping[str, str | int] | None,
-        metrics: Iterable[Metric] = (),
-    ) -> Logger:
-        """Open the log of a run, in an existing `run_dir`.
-
-        Args:
-            run_dir: the run directory.
-            config: the composed settings, for W&B.
-            name: the name of the W&B run where `self.name` is null.
-            frames: those of the checkpoint that the run resumes from; 0 for a new run.
-            state: what `Logger.state()` gave at that checkpoint; None for a new run.
-            metrics: that the run declares, in the order of their columns.
+    def build(self, context: LoggerContext) -> Logger:
+        """Open the log of a run.
 
         Raises:
             UsageError: no W&B login (before anything is created); a log that exists or does not fit `state`.
@@ -81,9 +86,9 @@ class LoggerSpec(Spec):
         for problem in self.problems():
             raise UsageError(problem)
         destinations: dict[Sink, Callable[[], Logger]] = {
-            "csv": lambda: CsvLogger(run_dir, metrics=metrics, state=state, frames=frames),
-            "tensorboard": lambda: tensorboard(run_dir, frames),
-            "wandb": lambda: self._wandb(run_dir, config=config, name=self.name or name, state=state),
+            "csv": lambda: csv(context),
+            "tensorboard": lambda: tensorboard(context),
+            "wandb": lambda: self._wandb(context),
         }
         loggers: dict[str, Logger] = {}
         failed: dict[str, Exception] = {}
@@ -100,32 +105,35 @@ class LoggerSpec(Spec):
         except BaseException:
             ManyLoggers(loggers, {}).finish({"status": "failed"})
             raise
-        found = ManyLoggers(loggers, (state or {}) if failed else {})
+        found = ManyLoggers(loggers, (context.state or {}) if failed else {})
         for sink, error in failed.items():
             found.leave_out(sink, error)
         return found
 
-    def _wandb(
-        self, run_dir: Path, *, config: Mapping[str, object], name: str, state: Mapping[str, str | int] | None
-    ) -> Logger:
+    def _wandb(self, context: LoggerContext) -> Logger:
         if self.mode == "disabled":
             return NoLogger()
         from modules.loggers.wandb import WandbLogger  # slow import
 
         return WandbLogger(
-            run_dir,
+            context.run_dir,
             mode=self.mode,
             project=self.project,
             group=self.group,
-            name=name,
+            name=self.name or context.name,
             tags=self.tags,
-            config=config,
-            state=state,
+            config=context.config,
+            state=context.state,
         )
 
 
-def tensorboard(run_dir: Path, frames: int) -> Logger:
+def csv(context: LoggerContext) -> Logger:
+    """Open the CSV files."""
+    return CsvLogger(context.run_dir, metrics=context.metrics, state=context.state, frames=context.frames)
+
+
+def tensorboard(context: LoggerContext) -> Logger:
     """Open TensorBoard's log."""
     from modules.loggers.tensorboard import TensorboardLogger  # slow import
 
-    return TensorboardLogger(run_dir, frames=frames)
+    return TensorboardLogger(context.run_dir, frames=context.frames)

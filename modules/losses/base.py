@@ -13,15 +13,17 @@ from modules.spec import NonNegative, RunConfig, Spec
 
 
 @dataclass(frozen=True, kw_only=True)
-class BatchInfo:
-    """What a loss must know of the rows that it learns from, beside what is in them.
+class LossContext:
+    """What a loss may need.
 
     Attributes:
+        network: that learns, see `ValueNetwork`; its parameters are shared with the loss.
         burn_in: first steps of a row, which are not learned from.
         beta: weight of the intrinsic reward of each arm, [n].
         gamma: discount of each arm, [n].
     """
 
+    network: Any
     burn_in: int
     beta: Tensor
     gamma: Tensor
@@ -49,8 +51,8 @@ class LossSpec(Spec):
         """ε of the h by which the values that it learns are rescaled; 0 means none."""
         return 0.0
 
-    def build(self, network: Any, info: BatchInfo) -> LossModule:
-        """Make the loss; it shares the parameters of `network` (see `ValueNetwork`) and owns the target's."""
+    def build(self, context: LossContext) -> LossModule:
+        """Make the loss, which owns the target's parameters."""
         raise NotImplementedError
 
 

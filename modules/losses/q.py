@@ -19,7 +19,7 @@ from torchrl.objectives import LossModule
 from modules import keys
 from modules.keys import Outputs, State
 from modules.losses import ops
-from modules.losses.base import BatchInfo, ValueLossSpec, beyond_a_row
+from modules.losses.base import LossContext, ValueLossSpec, beyond_a_row
 from modules.losses.padding import without_padding
 from modules.spec import NonNegative, RunConfig, Share, spec
 
@@ -48,8 +48,8 @@ class QLossSpec(ValueLossSpec):
     def needs(self, run: RunConfig) -> Iterator[str]:
         yield from beyond_a_row(self.n_step, run)
 
-    def build(self, network: Any, info: BatchInfo) -> LossModule:
-        return QLoss(network, self, info)
+    def build(self, context: LossContext) -> LossModule:
+        return QLoss(self, context)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,14 +87,15 @@ class ValueLoss(LossModule):
     gamma: Tensor
     read: slice  # the observations whose values `stream_targets` reads, R of the T+1
 
-    def __init__(self, network: Any, settings: Any, info: BatchInfo) -> None:
+    def __init__(self, settings: Any, context: LossContext) -> None:
         super().__init__()
+        network = context.network
         self.convert_to_functional(network, "value_network", create_target_params=True)
         self.settings = settings
         self.states = network.states
         self.streams = network.streams if settings.learns == keys.ACTION_VALUE else (settings.learns,)
-        self.burn_in = info.burn_in
-        for name, value in (("beta", info.beta), ("gamma", info.gamma)):
+        self.burn_in = context.burn_in
+        for name, value in (("beta", context.beta), ("gamma", context.gamma)):
             self.register_buffer(name, value.to(next(network.parameters()).device), persistent=False)
         # The functional form swaps parameters in and out at each call; a module that keeps the target's need not.
         target = copy.deepcopy(network).requires_grad_(False)

@@ -1,7 +1,7 @@
 """Distributional Q-learning on rows: the head predicts quantiles of the return, and the loss regresses them."""
 
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import Field
 from tensordict import TensorDictBase
@@ -10,7 +10,7 @@ from torchrl.objectives import LossModule
 
 from modules import keys
 from modules.losses import ops
-from modules.losses.base import BatchInfo, LossSpec, beyond_a_row
+from modules.losses.base import LossContext, LossSpec, beyond_a_row
 from modules.losses.measures import VALUE_METRICS
 from modules.losses.q import QLoss, TargetInputs, of_action
 from modules.metrics import Metric
@@ -46,8 +46,8 @@ class QuantileLossSpec(LossSpec):
     def needs(self, run: RunConfig) -> Iterator[str]:
         yield from beyond_a_row(self.n_step, run)
 
-    def build(self, network: Any, info: BatchInfo) -> LossModule:
-        return QuantileLoss(network, self, info)
+    def build(self, context: LossContext) -> LossModule:
+        return QuantileLoss(self, context)
 
 
 class QuantileLoss(QLoss):

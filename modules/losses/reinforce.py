@@ -9,8 +9,9 @@ from torch import Tensor
 from torchrl.objectives import LossModule
 
 from modules import keys
+from modules.exploration import ExplorationContext
 from modules.losses import ops
-from modules.losses.base import BatchInfo, LossSpec
+from modules.losses.base import LossContext, LossSpec
 from modules.losses.padding import without_padding
 from modules.metrics import Metric
 from modules.spec import NonNegative, RunConfig, Share, spec
@@ -58,15 +59,14 @@ class ReinforceSpec(LossSpec):
         if run.intrinsic.rewards or not run.meta.single:
             yield "loss=reinforce knows no intrinsic reward and no arms: use intrinsic=none and meta=none"
 
-    def build(self, network: Any, info: BatchInfo) -> LossModule:
-        del info
-        return ReinforceLoss(network, self)
+    def build(self, context: LossContext) -> LossModule:
+        return ReinforceLoss(context.network, self)
 
 
 def samples_the_policy(exploration: Any, frames: int) -> bool:
     """Tell whether actions are drawn from the softmax of their values, at the first frame and at the last."""
     values = torch.tensor([0.0, 1.0, 30.0]).expand(3, 3)
-    rule = exploration.build(3)
+    rule = exploration.build(ExplorationContext.all_of(3))
     for frame in (0, frames):
         rule.anneal(frame)
         if not torch.allclose(rule.probability(values, torch.arange(3)), values.softmax(-1).diagonal(), atol=0):

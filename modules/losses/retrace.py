@@ -1,12 +1,10 @@
 """Retrace(λ) on rows: off-policy returns that are cut where the acting policy did what the evaluated one would not."""
 
-from typing import Any
-
 from torch import Tensor
 from torchrl.objectives import LossModule
 
 from modules.losses import ops
-from modules.losses.base import BatchInfo, ValueLossSpec
+from modules.losses.base import LossContext, ValueLossSpec
 from modules.losses.q import ALL, TargetInputs, ValueLoss
 from modules.spec import NonNegative, Share, spec
 
@@ -31,8 +29,8 @@ class RetraceSpec(ValueLossSpec):
     huber_delta: NonNegative
     rescale_eps: NonNegative
 
-    def build(self, network: Any, info: BatchInfo) -> LossModule:
-        return RetraceLoss(network, self, info)
+    def build(self, context: LossContext) -> LossModule:
+        return RetraceLoss(self, context)
 
 
 class RetraceLoss(ValueLoss):

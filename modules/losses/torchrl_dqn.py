@@ -10,7 +10,7 @@ from torchrl.modules import QValueModule
 from torchrl.objectives import DQNLoss, LossModule
 
 from modules import keys
-from modules.losses.base import BatchInfo, LossSpec
+from modules.losses.base import LossContext, LossSpec
 from modules.losses.measures import LOSS, TD_ERROR
 from modules.losses.padding import without_padding
 from modules.spec import RunConfig, Share, spec
@@ -45,9 +45,8 @@ class TorchrlDqnSpec(LossSpec):
         if run.intrinsic.rewards or run.spaces.n_arms > 1:
             yield "loss=torchrl_dqn knows no intrinsic reward and no arms: use loss=q or loss=retrace"
 
-    def build(self, network: Any, info: BatchInfo) -> LossModule:
-        del info
-        return TorchrlDqn(network, self)
+    def build(self, context: LossContext) -> LossModule:
+        return TorchrlDqn(context.network, self)
 
 
 class TorchrlDqn(DQNLoss):

@@ -2,7 +2,7 @@
 
 from modules.meta_controller.arms import Arms, ArmsSpec
 from modules.meta_controller.bandit import BanditSpec, EvaluationBanditSpec
-from modules.meta_controller.base import MetaController, MetaControllerSpec
+from modules.meta_controller.base import MetaContext, MetaController, MetaControllerSpec
 from modules.meta_controller.evaluation_bandit import EvaluationBandit
 from modules.meta_controller.transform import ArmPerEpisode
 from modules.meta_controller.ucb import SlidingWindowUcb
@@ -18,6 +18,7 @@ __all__ = [
     "EvaluationBanditSpec",
     "FixedArm",
     "FixedPerActorSpec",
+    "MetaContext",
     "MetaController",
     "MetaControllerSpec",
     "NoneSpec",

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pydantic import InstanceOf
 
 from modules.meta_controller.arms import ArmsSpec
-from modules.meta_controller.base import PolicyFamilySpec
+from modules.meta_controller.base import MetaContext, PolicyFamilySpec
 from modules.meta_controller.evaluation_bandit import EvaluationBandit
 from modules.meta_controller.ucb import Normalise, SlidingWindowUcb
 from modules.spec import NonNegative, Positive, RunConfig, Share, Spec, spec
@@ -60,12 +60,11 @@ class BanditSpec(PolicyFamilySpec):
             if window < self.arms.n:
                 yield f"meta.{name}={window} must be at least the number of arms, meta.arms.n={self.arms.n}"
 
-    def build(self, controllers: int, *, seed: int) -> SlidingWindowUcb:
-        return self._bandit(self.window, self.epsilon, controllers, seed)
+    def build(self, context: MetaContext) -> SlidingWindowUcb:
+        return self._bandit(self.window, self.epsilon, context.environments, context.seed)
 
-    def build_evaluation_bandit(self, environments: int, *, seed: int) -> EvaluationBandit:
-        del environments
-        bandit = self._bandit(self.evaluator.window, self.evaluator.epsilon, 1, seed)
+    def build_evaluation_bandit(self, context: MetaContext) -> EvaluationBandit:
+        bandit = self._bandit(self.evaluator.window, self.evaluator.epsilon, 1, context.seed)
         return EvaluationBandit(bandit, tries=self.evaluator.episodes)
 
     def _bandit(self, window: int, epsilon: float, controllers: int, seed: int) -> SlidingWindowUcb:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from torch import Tensor
@@ -58,6 +59,19 @@ class MetaController:
         raise NotImplementedError
 
 
+@dataclass(frozen=True, kw_only=True)
+class MetaContext:
+    """What a meta-controller may need.
+
+    Attributes:
+        environments: E, as many controllers as there are.
+        seed: of its random stream.
+    """
+
+    environments: int
+    seed: int
+
+
 class MetaControllerSpec(Spec):
     """Settings of a meta-controller; `single` says that there is no family, but one policy."""
 
@@ -67,11 +81,11 @@ class MetaControllerSpec(Spec):
         """Make the table of arms; `gamma` is the loss's own, for the option that brings none."""
         raise NotImplementedError
 
-    def build(self, controllers: int, *, seed: int) -> MetaController:
-        """Make as many controllers as there are environments, with a random stream of their own."""
+    def build(self, context: MetaContext) -> MetaController:
+        """Make a controller for each environment."""
         raise NotImplementedError
 
-    def build_evaluation_bandit(self, environments: int, *, seed: int) -> MetaController:
+    def build_evaluation_bandit(self, context: MetaContext) -> MetaController:
         """Make what chooses the arm of evaluations."""
         raise NotImplementedError
 

@@ -8,7 +8,7 @@ from pydantic import InstanceOf
 from torch import Tensor
 
 from modules.meta_controller.arms import Arms, ArmsSpec
-from modules.meta_controller.base import MetaController, MetaControllerSpec, PolicyFamilySpec, refuse_twice
+from modules.meta_controller.base import MetaContext, MetaController, MetaControllerSpec, PolicyFamilySpec, refuse_twice
 from modules.spec import RunConfig, spec
 from modules.stateful import Stateful
 
@@ -23,13 +23,13 @@ class NoneSpec(MetaControllerSpec):
         """One arm: β = 0 and `gamma`."""
         return Arms(beta=torch.zeros(1), gamma=torch.full((1,), gamma))
 
-    def build(self, controllers: int, *, seed: int) -> "FixedArm":
-        del controllers, seed
+    def build(self, context: MetaContext) -> "FixedArm":
+        del context
         return FixedArm()
 
-    def build_evaluation_bandit(self, environments: int, *, seed: int) -> "FixedArm":
+    def build_evaluation_bandit(self, context: MetaContext) -> "FixedArm":
         """The only arm."""
-        del environments, seed
+        del context
         return FixedArm()
 
 
@@ -61,13 +61,12 @@ class UniformSpec(PolicyFamilySpec):
 
     arms: InstanceOf[ArmsSpec]
 
-    def build(self, controllers: int, *, seed: int) -> "UniformArms":
-        del controllers
-        return UniformArms(n=self.arms.n, seed=seed)
+    def build(self, context: MetaContext) -> "UniformArms":
+        return UniformArms(n=self.arms.n, seed=context.seed)
 
-    def build_evaluation_bandit(self, environments: int, *, seed: int) -> "FixedArm":
+    def build_evaluation_bandit(self, context: MetaContext) -> "FixedArm":
         """Arm 0, the one that exploits."""
-        del environments, seed
+        del context
         return FixedArm()
 
 
@@ -118,13 +117,12 @@ class FixedPerActorSpec(PolicyFamilySpec):
                 f"meta.arms.n={self.arms.n} for life, without novelty: use more environments, or meta=uniform"
             )
 
-    def build(self, controllers: int, *, seed: int) -> "ArmPerActor":
-        del seed
-        return ArmPerActor(n=self.arms.n, controllers=controllers)
+    def build(self, context: MetaContext) -> "ArmPerActor":
+        return ArmPerActor(n=self.arms.n, controllers=context.environments)
 
-    def build_evaluation_bandit(self, environments: int, *, seed: int) -> FixedArm:
+    def build_evaluation_bandit(self, context: MetaContext) -> FixedArm:
         """Arm 0, the one that exploits."""
-        del environments, seed
+        del context
         return FixedArm()
 
 

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torchrl.modules import MLP
 
 from modules import keys
+from modules.networks.context import PartContext
 from modules.networks.torsos import Init, initialise_
 from modules.spec import Positive, RunConfig, Spec, spec
 
@@ -22,7 +23,7 @@ class HeadSpec(Spec):
     reads: ClassVar[str] = "features"
     writes: ClassVar[tuple[str, ...]] = (keys.ACTION_VALUE,)
 
-    def build(self, in_features: int, n_actions: int) -> nn.Module:
+    def build(self, context: PartContext) -> nn.Module:
         """Make the head."""
         raise NotImplementedError
 
@@ -63,8 +64,8 @@ class QSpec(DenseHeadSpec):
     To a loss that learns the policy itself they are logits: the greatest is the likeliest action, and greedy the same.
     """
 
-    def build(self, in_features: int, n_actions: int) -> "Values":
-        return Values(self.layers(in_features, n_actions))
+    def build(self, context: PartContext) -> "Values":
+        return Values(self.layers(context.in_features, context.spaces.n_actions))
 
 
 @spec
@@ -86,8 +87,9 @@ class QuantileSpec(DenseHeadSpec):
         if run.loss.learns != keys.QUANTILES:
             yield "network/head=quantile needs a loss that learns quantiles: use loss=quantile, or network/head=q"
 
-    def build(self, in_features: int, n_actions: int) -> "Quantiles":
-        return Quantiles(self.layers(in_features, n_actions * self.quantiles), n_actions)
+    def build(self, context: PartContext) -> "Quantiles":
+        n_actions = context.spaces.n_actions
+        return Quantiles(self.layers(context.in_features, n_actions * self.quantiles), n_actions)
 
 
 class Quantiles(nn.Module):
@@ -118,8 +120,8 @@ class DuelingSpec(DenseHeadSpec):
                 "loss=reinforce could not learn it: use network/head=q"
             )
 
-    def build(self, in_features: int, n_actions: int) -> "Dueling":
-        value, advantage = (self.layers(in_features, size) for size in (1, n_actions))
+    def build(self, context: PartContext) -> "Dueling":
+        value, advantage = (self.layers(context.in_features, size) for size in (1, context.spaces.n_actions))
         return Dueling(value, advantage)
 
 

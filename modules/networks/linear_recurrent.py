@@ -10,6 +10,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from modules.keys import Entry, State, StateSchema
+from modules.networks.context import PartContext
 from modules.networks.recurrent import RecurrentSpec
 from modules.spec import RunConfig, spec
 
@@ -157,9 +158,9 @@ class MinGruSpec(RecurrentSpec):
         """The hidden state of each layer, [layers, H]."""
         return {STATE: Entry((self.layers, self.hidden_size))}
 
-    def build(self, in_features: int, span: int) -> Stack:
-        sizes = [in_features, *[self.hidden_size] * self.layers]
-        return Stack(nn.Identity(), [MinGruLayer(a, b, span) for a, b in pairwise(sizes)])
+    def build(self, context: PartContext) -> Stack:
+        sizes = [context.in_features, *[self.hidden_size] * self.layers]
+        return Stack(nn.Identity(), [MinGruLayer(a, b, context.span) for a, b in pairwise(sizes)])
 
 
 @spec
@@ -187,7 +188,7 @@ class LruSpec(RecurrentSpec):
         """The complex state of each layer, [layers, H]."""
         return {STATE: Entry((self.layers, self.hidden_size), torch.complex64)}
 
-    def build(self, in_features: int, span: int) -> Stack:
-        ring = (0.0, 1 - 1 / (span + 1)) if span else (self.r_min, self.r_max)
+    def build(self, context: PartContext) -> Stack:
+        ring = (0.0, 1 - 1 / (context.span + 1)) if context.span else (self.r_min, self.r_max)
         layers = [LruLayer(self.hidden_size, ring, self.max_phase) for _ in range(self.layers)]
-        return Stack(nn.Linear(in_features, self.hidden_size), layers)
+        return Stack(nn.Linear(context.in_features, self.hidden_size), layers)

@@ -12,6 +12,7 @@ from torchrl.modules import GRUModule, LSTMModule, recurrent_mode
 
 from modules import keys
 from modules.keys import Entry, State, StateSchema
+from modules.networks.context import PartContext
 from modules.spec import Positive, Spec, spec
 
 Layers = Annotated[int, Field(gt=0, le=1000)]
@@ -40,8 +41,8 @@ class MemorySpec(Spec):
         """Size of what the memory puts out."""
         raise NotImplementedError
 
-    def build(self, in_features: int, span: int) -> nn.Module:
-        """Make the memory, whose units keep what they hold for up to `span` steps before anything is learned."""
+    def build(self, context: PartContext) -> nn.Module:
+        """Make the memory."""
         raise NotImplementedError
 
     def tensordict_module(self, memory: Any, prefix: str = "") -> TensorDictModuleBase:
@@ -198,8 +199,8 @@ class NoMemorySpec(MemorySpec):
     def out_features(self, in_features: int) -> int:
         return in_features
 
-    def build(self, in_features: int, span: int) -> NoMemory:
-        del in_features, span
+    def build(self, context: PartContext) -> NoMemory:
+        del context
         return NoMemory()
 
     def tensordict_module(self, memory: Any, prefix: str = "") -> TensorDictModule:
@@ -234,9 +235,9 @@ class LstmSpec(RecurrentSpec):
         """Hidden and cell state, [layers, H] each."""
         return dict.fromkeys(LSTM_STATE, Entry((self.layers, self.hidden_size)))
 
-    def build(self, in_features: int, span: int) -> Lstm:
-        lstm = nn.LSTM(in_features, self.hidden_size, self.layers, batch_first=True)
-        chrono_(lstm, span)
+    def build(self, context: PartContext) -> Lstm:
+        lstm = nn.LSTM(context.in_features, self.hidden_size, self.layers, batch_first=True)
+        chrono_(lstm, context.span)
         return Lstm(lstm)
 
     def tensordict_module(self, memory: Lstm, prefix: str = "") -> LSTMModule:
@@ -258,9 +259,9 @@ class GruSpec(RecurrentSpec):
         """The hidden state, [layers, H]."""
         return dict.fromkeys(GRU_STATE, Entry((self.layers, self.hidden_size)))
 
-    def build(self, in_features: int, span: int) -> Gru:
-        gru = nn.GRU(in_features, self.hidden_size, self.layers, batch_first=True)
-        chrono_(gru, span)
+    def build(self, context: PartContext) -> Gru:
+        gru = nn.GRU(context.in_features, self.hidden_size, self.layers, batch_first=True)
+        chrono_(gru, context.span)
         return Gru(gru)
 
     def tensordict_module(self, memory: Gru, prefix: str = "") -> GRUModule:

@@ -1,6 +1,7 @@
 """Settings of a network, and what its environments must provide for it."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Literal
 
 import torch
@@ -11,6 +12,7 @@ from torchrl.envs import TensorDictPrimer, Transform
 
 from modules import keys
 from modules.keys import Spaces, StateSchema
+from modules.networks.context import PartContext
 from modules.networks.heads import HeadSpec
 from modules.networks.inputs import InputsSpec, PreviousStep
 from modules.networks.network import RecurrentNetwork
@@ -117,9 +119,10 @@ class NetworkSpec(Spec):
 
     def _stream(self, spaces: Spaces) -> RecurrentNetwork:
         features = self.torso.out_features + self.inputs.size(spaces)
-        memory = with_stored_state(self.memory.build(features, self.span), self.memory.state())
+        context = PartContext(spaces=spaces, in_features=features, span=self.span)
+        memory = with_stored_state(self.memory.build(context), self.memory.state())
         torso = self.torso.build(spaces)
-        head = self.head.build(self.memory.out_features(features), spaces.n_actions)
+        head = self.head.build(replace(context, in_features=self.memory.out_features(features)))
         return RecurrentNetwork(torso, self.inputs.build(spaces), memory, head, spec=self.memory)
 
     def transforms(self) -> list[Transform]:

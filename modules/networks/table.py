@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from modules import keys
 from modules.keys import Spaces
+from modules.networks.context import PartContext
 from modules.networks.heads import HeadSpec
 from modules.networks.torsos import TorsoSpec
 from modules.spec import Positive, spec
@@ -115,5 +116,5 @@ class TableHeadSpec(HeadSpec):
 
     reads: ClassVar[str] = "row"
 
-    def build(self, in_features: int, n_actions: int) -> Lookup:
-        return Lookup(in_features, n_actions)
+    def build(self, context: PartContext) -> Lookup:
+        return Lookup(context.in_features, context.spaces.n_actions)

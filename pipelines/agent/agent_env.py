@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torchrl.envs import Transform, TransformedEnv
 
-from modules.envs.base import LastStep
+from modules.envs.base import EnvContext, LastStep
 from modules.intrinsic import IntrinsicModel, IntrinsicReward, IntrinsicRewardTransform
 from modules.meta_controller import ArmPerEpisode, MetaController
 from pipelines.config.schema import RunConfig
@@ -35,7 +35,7 @@ class AgentEnv:
 
     def build(self, num_envs: int, *, video: bool = False) -> TransformedEnv:
         """Make the environments."""
-        return self.run.env.build(num_envs, self.transforms(), video=video)
+        return self.run.env.build(EnvContext(num_envs, self.transforms(), video))
 
 
 def evaluation_env(

@@ -8,8 +8,8 @@ from torch import nn
 from torchrl.envs import EnvBase
 
 from modules.evaluation import Episodes, Watch, run_episodes
-from modules.intrinsic import IntrinsicModel, IntrinsicReward
-from modules.meta_controller import FixedArm, MetaController
+from modules.intrinsic import IntrinsicContext, IntrinsicModel, IntrinsicReward
+from modules.meta_controller import FixedArm, MetaContext, MetaController
 from modules.networks.network import Policy, RecurrentNetwork
 from modules.networks.two_streams import TwoStreamNetwork
 from modules.seeding import Purpose, seed_for
@@ -92,9 +92,9 @@ def build_evaluator(
         intrinsic_reward: of training; with its running statistics the one here begins.
     """
     network = copy.deepcopy(network).requires_grad_(False).eval()
-    intrinsic_model = run.intrinsic.build(run.spaces, CPU)
+    intrinsic_model = run.intrinsic.build(IntrinsicContext(spaces=run.spaces, device=CPU))
     envs = min(run.eval_episodes, run.eval_envs)
-    evaluator = run.meta.build_evaluation_bandit(envs, seed=seed_for(run.seed, "evaluator"))
+    evaluator = run.meta.build_evaluation_bandit(MetaContext(environments=envs, seed=seed_for(run.seed, "evaluator")))
     agent_env = evaluation_env(run, intrinsic_model, envs, like=intrinsic_reward, meta=evaluator)
     return Evaluator(
         run=run,

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from modules.envs.base import LastStep
+from modules.envs.base import EnvContext, LastStep
 from modules.evaluation import run_episodes
 from modules.exploration import random_policy
 from modules.loggers import Waiting
@@ -31,7 +31,7 @@ def random_play(arguments: Sequence[str]) -> dict[str, Any]:
         raise UsageError("; ".join(problems))
     seed_everything(settings.seed)
     policy, limit = random_policy(run.spaces.n_actions), [LastStep(run.eval_max_steps, "eval_max_steps")]
-    with closing(run.env.build(settings.side_by_side, limit)) as env:
+    with closing(run.env.build(EnvContext(settings.side_by_side, limit))) as env:
         seed, watch = seed_for(settings.seed, HELD_OUT), partial(Waiting(), "playing")
         episodes = run_episodes(env, policy, episodes=settings.episodes, seed=seed, watch=watch)
     return {

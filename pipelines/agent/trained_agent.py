@@ -13,8 +13,8 @@ from omegaconf import OmegaConf
 from tensordict.nn import TensorDictModuleBase
 
 from modules import checkpoint
-from modules.exploration import random_policy
-from modules.intrinsic import IntrinsicModel, IntrinsicReward
+from modules.exploration import ExplorationContext, random_policy
+from modules.intrinsic import IntrinsicContext, IntrinsicModel, IntrinsicReward
 from modules.meta_controller import FixedArm
 from modules.networks.network import Policy, RecurrentNetwork
 from modules.networks.two_streams import TwoStreamNetwork
@@ -147,7 +147,7 @@ class TrainedAgent:
             return self.policy
         if choice == "random":
             return random_policy(self.run.spaces.n_actions)
-        exploration = self.run.exploration.build_spread(num_envs, self.run.collector.total_envs)
+        exploration = self.run.exploration.build(ExplorationContext.spread(num_envs, self.run.collector.total_envs))
         exploration.anneal(self.frames)
         return Policy(self.policy.network, exploration.choose)
 
@@ -180,7 +180,7 @@ def load_agent(run_dir: Path, *, which: str, arm: int | None, seed: int, plugins
     seed_everything(seed)
     path, state = load_saved_policy(run, run_dir, which)
     network = network_with(state["network"], run, run_dir)
-    intrinsic_model = run.intrinsic.build(run.spaces, CPU)
+    intrinsic_model = run.intrinsic.build(IntrinsicContext(spaces=run.spaces, device=CPU))
     put_back({"intrinsic_model": intrinsic_model}, state, path)  # first: a bonus acts with what it has learned
     intrinsic_reward = intrinsic_model.acting(run.collector.num_envs)
     put_back({"intrinsic_reward": intrinsic_reward}, state, path)

@@ -22,7 +22,7 @@ from modules.intrinsic import IntrinsicSpec
 from modules.keys import Spaces
 from modules.learner.target import TargetSpec
 from modules.loggers import LoggerSpec
-from modules.losses.base import BatchInfo, LossSpec
+from modules.losses.base import LossContext, LossSpec
 from modules.meta_controller import Arms, MetaControllerSpec
 from modules.metrics import Metric
 from modules.networks.spec import NetworkSpec
@@ -119,10 +119,9 @@ class RunConfig(Spec):
         """The metrics of all parts; raises `UsageError` if two declare one name in different words."""
         return collect_metrics(replace(self, callbacks=self.watching))
 
-    @property
-    def batch_info(self) -> BatchInfo:
-        """What the loss must know of the rows that it learns from."""
-        return BatchInfo(burn_in=self.replay.burn_in, beta=self.arms.beta, gamma=self.arms.gamma)
+    def loss_context(self, network: Any) -> LossContext:
+        """What the loss of `network` needs."""
+        return LossContext(network=network, burn_in=self.replay.burn_in, beta=self.arms.beta, gamma=self.arms.gamma)
 
     @property
     def torch_device(self) -> torch.device:

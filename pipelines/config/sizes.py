@@ -9,6 +9,8 @@ import psutil
 import torch
 from torch import Tensor, nn
 
+from modules.intrinsic import IntrinsicContext
+from modules.meta_controller import MetaContext
 from modules.replay.ring import readable, refuse_what_does_not_fit
 from modules.spec import Spec, UsageError
 from pipelines.config.schema import RunConfig
@@ -98,7 +100,7 @@ def size_of_novelty(run: RunConfig, num_envs: int) -> int:
     """Bytes of what gives `num_envs` environments an intrinsic reward, and of what trains it."""
 
     def build() -> list[Any]:
-        intrinsic_model = run.intrinsic.build(run.spaces, META)
+        intrinsic_model = run.intrinsic.build(IntrinsicContext(spaces=run.spaces, device=META))
         return [intrinsic_model, intrinsic_model.acting(num_envs)]
 
     return count_bytes("intrinsic", build, trained=TRAINED)
@@ -108,7 +110,10 @@ def size_of_bandits(run: RunConfig, evaluated: int) -> int:
     """Bytes of the controllers' windows."""
     return count_bytes(
         "meta",
-        lambda: [run.meta.build(run.collector.num_envs, seed=0), run.meta.build_evaluation_bandit(evaluated, seed=0)],
+        lambda: [
+            run.meta.build(MetaContext(environments=run.collector.num_envs, seed=0)),
+            run.meta.build_evaluation_bandit(MetaContext(environments=evaluated, seed=0)),
+        ],
     )
 
 

@@ -12,7 +12,7 @@ from tensordict import TensorDictBase
 from torchrl.envs import Transform
 
 from modules import keys
-from modules.envs.base import EnvSpec
+from modules.envs.base import EnvContext, EnvSpec
 from modules.episode_tracker import tracker_of
 from pipelines.console.signals import ENDING, handled_by
 
@@ -30,7 +30,7 @@ class Stage:
 
     def __init__(self, spec: EnvSpec, transforms: Sequence[Transform], *, seed: int) -> None:
         self._spec = spec.as_text()
-        self._env = self._spec.build(1, transforms)
+        self._env = self._spec.build(EnvContext(1, transforms))
         self._env.set_seed(seed)
         self.restart()
 

@@ -17,11 +17,13 @@ from torchrl.envs import EnvBase
 from modules.callbacks import Callbacks, Context, TrainingCallback
 from modules.checkpoint import list_checkpoints, path_of
 from modules.collect import Actor, Collection, CollectorContext
+from modules.envs.base import EnvContext
 from modules.errors import close_quietly
-from modules.exploration import Exploration
-from modules.intrinsic import IntrinsicModel, IntrinsicReward
+from modules.exploration import Exploration, ExplorationContext
+from modules.intrinsic import IntrinsicContext, IntrinsicModel, IntrinsicReward
 from modules.learner.learner import Learner
-from modules.loggers import Logger
+from modules.loggers import Logger, LoggerContext
+from modules.meta_controller import MetaContext
 from modules.metrics import Metric
 from modules.networks.network import Policy, ValueNetwork
 from modules.process import tune
@@ -124,17 +126,17 @@ def build(
     seed_everything(run.seed)
     network = run.network.build(run.spaces)
     copied = copy.deepcopy(network).requires_grad_(False)
-    exploration = run.exploration.build(run.collector.total_envs)
+    exploration = run.exploration.build(ExplorationContext.all_of(run.collector.total_envs))
     policy = exploring(run, copied, exploration)
-    auxiliary = run.intrinsic.build(run.spaces, CPU)
+    auxiliary = run.intrinsic.build(IntrinsicContext(spaces=run.spaces, device=CPU))
     intrinsic_reward = auxiliary.acting(run.collector.num_envs)
-    meta = run.meta.build(run.collector.num_envs, seed=seed_for(run.seed, "meta"))
+    meta = run.meta.build(MetaContext(environments=run.collector.num_envs, seed=seed_for(run.seed, "meta")))
     agent_env = AgentEnv(run=run, intrinsic_reward=intrinsic_reward, meta=meta, max_steps=None)
     evaluator = build_evaluator(run, network, auxiliary, intrinsic_reward)
     run_id = uuid4().hex if checkpoint is None else checkpoint.get("run_id", "")  # "" for one that began without
     replay = replay_of(run, run_dir, run_id, checkpoint)
     network = network.to(run.torch_device)
-    learner = Learner(network, run.loss.build(network, run.batch_info), run.optim, run.target, metric=run.loss.metric)
+    learner = Learner(network, run.loss.build(run.loss_context(network)), run.optim, run.target, metric=run.loss.metric)
     declared = {**run.declared, **{metric.name: metric for callback in given for metric in callback.metrics}}
     callbacks = Callbacks(
         {**callbacks_of(run, learner, replay, evaluator, intrinsic_reward), **named_by_class(given)}, declared
@@ -237,14 +239,15 @@ def logger_of(
     declared: Mapping[str, Metric],
 ) -> Logger:
     """Open the logger where the checkpoint, if there is one, left it."""
-    return run.logger.build(
-        run_dir,
+    context = LoggerContext(
+        run_dir=run_dir,
         config=config,
         name=f"{run.name}-seed{run.seed}",
         frames=checkpoint["frames"] if checkpoint else 0,
         state=checkpoint["logger"] if checkpoint else None,
         metrics=declared.values(),
     )
+    return run.logger.build(context)
 
 
 def announce(run: RunConfig) -> None:
@@ -281,9 +284,10 @@ def actor(run: RunConfig, worker: int) -> Actor:
     import_plugins(run.plugins)
     seed_everything(seed_for(run.seed, "worker", worker))  # constructors of environments may draw
     network, num_envs = run.network.build(run.spaces).requires_grad_(False), run.collector.num_envs
-    exploration = run.exploration.build(num_envs, first=worker * num_envs, total=run.collector.total_envs)
+    numbers = range(worker * num_envs, (worker + 1) * num_envs)
+    exploration = run.exploration.build(ExplorationContext(numbers, run.collector.total_envs))
     return Actor(
-        env=run.env.build(num_envs, run.network.transforms()),
+        env=run.env.build(EnvContext(num_envs, run.network.transforms())),
         policy=exploring(run, network, exploration),
         network=network,
         anneal=exploration.anneal,

@@ -1,9 +1,7 @@
 """The one training loop: collect, store, learn, evaluate, call back, save."""
 
-import signal
 from collections.abc import Mapping
 from dataclasses import asdict
-from pathlib import Path
 from time import perf_counter
 from typing import Any
 
@@ -11,34 +9,24 @@ import torch
 from torch import nn
 
 from modules import checkpoint, keys
-from modules.evaluation import Watch
-from modules.loggers import Logger, Progress
+from modules.loggers import Progress
 from modules.metrics import Means, refuse_undeclared
 from modules.schedule import is_due
 from modules.seeding import random_state, seed_for, set_random_state, undisturbed
-from pipelines.console.signals import Stop
 from pipelines.training.build import Parts
 from pipelines.training.counters import Counters, reached_goal
-from pipelines.training.jobs import is_abandoned
+from pipelines.training.in_progress import RunInProgress
 
 
-class Loop:
-    """Runs built parts to the end, to an early stop or to a signal; its checkpoint holds everything.
-
-    It is what callbacks see of the run, see `modules.callbacks.Training`.
-    """
+class Loop(RunInProgress):
+    """Runs built parts to the end, to an early stop or to a signal; its checkpoint holds everything."""
 
     def __init__(self, parts: Parts, progress: Progress) -> None:
-        self.parts = parts
-        self.run = parts.run
-        self.counters = Counters()
-        self.stop_signal = 0  # set by a signal handler
-        self.progress = progress
+        super().__init__(parts, progress)
         self._means = Means()  # of what learning measures
         self._resumed = False
         self._saved_at = -1  # frames
         self._afresh = True  # whether all environments start afresh before the next batch
-        self._clock = perf_counter()
 
     def train(self) -> None:
         """Run until `total_frames` or `stop_at_episodes`, or until an evaluation or a callback asks for the end.
@@ -109,57 +97,10 @@ class Loop:
             self.counters.restarts += 1
             self.save()
 
-    def obey(self) -> None:
-        """Raise `Stop` if the run is asked to end."""
-        if self._must_end():
-            raise Stop(self.stop_signal or signal.SIGTERM)
-
-    @property
-    def frames(self) -> int:
-        """Environment steps collected so far."""
-        return self.counters.frames
-
-    @property
-    def updates(self) -> int:
-        """Optimiser steps so far."""
-        return self.parts.learner.updates
-
-    @property
-    def episodes(self) -> int:
-        """Training episodes that ended so far."""
-        return self.counters.episodes
-
-    @property
-    def wall_s(self) -> float:
-        """Seconds spent so far, over all sittings."""
-        return self.counters.wall_s + perf_counter() - self._clock
-
-    @property
-    def run_dir(self) -> Path:
-        """Folder of the run."""
-        return self.parts.run_dir
-
-    @property
-    def logger(self) -> Logger:
-        """Where tables, pictures and films are shown."""
-        return self.parts.logger
-
-    def save_policy(self, path: Path) -> None:
-        """Write what is evaluated at this moment."""
-        checkpoint.write(path, self.parts.policy_state(self.counters.frames))
-
-    def film(self, path: Path) -> None:
-        """Film greedy episodes of what is evaluated at this moment."""
-        with undisturbed():
-            self.parts.evaluator.film(path, self._watch("filming"))
-
     def _over(self) -> bool:
         c = self.counters
         ended = c.frames >= self.run.total_frames or reached_goal(self.run, c.score, c.episodes)
         return bool(ended or self.parts.callbacks.should_stop)
-
-    def _must_end(self) -> bool:
-        return bool(self.stop_signal) or is_abandoned()
 
     def _start_afresh(self) -> None:
         """Start the environments with the seed of this start, if a start or a save calls for it."""
@@ -215,13 +156,6 @@ class Loop:
         c.best_score = mean if c.best_score is None else max(c.best_score, mean)
         parts.callbacks.tell("on_evaluation", self, episodes)
         return c.score
-
-    def _watch(self, what: str) -> Watch:
-        def watch(ended: int, episodes: int) -> None:
-            self.obey()
-            self.progress.wait(what, ended, episodes)
-
-        return watch
 
     def _measures(self) -> dict[str, float]:  # before an evaluation, whose interruption ends the running episodes
         parts = self.parts

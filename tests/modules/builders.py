@@ -1,7 +1,7 @@
 """Small parts that several tests of the core share."""
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import gymnasium
 import numpy as np
@@ -14,8 +14,9 @@ from modules.envs.base import UNCHANGED
 from modules.envs.gym import GymSpec
 from modules.keys import Entry, Spaces
 from modules.learner.target import TargetSpec
-from modules.losses.base import BatchInfo
+from modules.losses.base import LossContext
 from modules.losses.q import QLossSpec
+from modules.networks.context import PartContext
 from modules.networks.heads import QSpec
 from modules.networks.inputs import InputsSpec
 from modules.networks.linear_recurrent import LruSpec, MinGruSpec
@@ -66,9 +67,15 @@ def sharpen(network: torch.nn.Module) -> None:
             p.mul_(2.0)
 
 
-def plain_info(burn_in: int = 0, *, gamma: float = 0.9) -> BatchInfo:
-    """Rows without arms."""
-    return BatchInfo(burn_in=burn_in, beta=torch.zeros(1), gamma=torch.tensor([gamma]))
+def loss_context(network: Any, burn_in: int = 0, *, gamma: float = 0.9) -> LossContext:
+    """Of a loss on rows without arms."""
+    return LossContext(network=network, burn_in=burn_in, beta=torch.zeros(1), gamma=torch.tensor([gamma]))
+
+
+def part(in_features: int, n_actions: int, span: int = 0) -> PartContext:
+    """Of a memory or a head behind `in_features`."""
+    spaces = Spaces(observation_shape=(1,), observation_dtype=torch.float32, n_actions=n_actions)
+    return PartContext(spaces=spaces, in_features=in_features, span=span)
 
 
 def q_settings(

@@ -4,14 +4,14 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from modules.exploration import BoltzmannSpec
+from modules.exploration import BoltzmannSpec, ExplorationContext
 
 DRAWS = 40_000
 GOOD = {"start": 1.0, "end": 1.0, "anneal_frames": 1, "clip": 500.0}
 
 
 def rule(**changes):
-    return BoltzmannSpec(**GOOD | changes).build(1)
+    return BoltzmannSpec(**GOOD | changes).build(ExplorationContext.all_of(1))
 
 
 def by_hand(values, temperature):

@@ -8,7 +8,7 @@ import pytest
 from tensordict.nn import TensorDictModule
 
 from modules import keys
-from modules.envs.base import UNCHANGED, LastStep
+from modules.envs.base import UNCHANGED, EnvContext, LastStep
 from modules.envs.worlds.explore import DiscountingChainSpec
 from modules.evaluation import Callback, run_episodes
 from tests.modules.builders import always, gym_spec
@@ -32,7 +32,7 @@ class Notes(Callback):
 @pytest.mark.parametrize("episodes", [1, 3, 7])
 def test_each_episode_is_told_once_from_its_beginning_to_its_end(episodes):
     """Environments take turns of 1 and of 10 steps, and continue while the slow ones end."""
-    env = gym_spec("Parity-v0").build(min(episodes, 3))
+    env = gym_spec("Parity-v0").build(EnvContext(min(episodes, 3)))
     notes, silent = Notes(), Callback()
     found = run_episodes(env, always(1), episodes=episodes, seed=0, callbacks=[notes, silent])
     assert sorted(notes.of) == list(range(episodes))
@@ -72,7 +72,7 @@ gymnasium.register("Fortune-v0", Fortune)
 @pytest.mark.parametrize("changed", [{}, {"reward_scale": 0.1, "window_length": 2}])
 def test_rewards_are_those_that_the_environment_gave(changed):
     notes = Notes()
-    env = replace(gym_spec("Fortune-v0"), **changed).build(2)
+    env = replace(gym_spec("Fortune-v0"), **changed).build(EnvContext(2))
     found = run_episodes(env, always(1), episodes=4, seed=0, callbacks=[notes])
     for _, *steps, _ in notes.of.values():
         assert tuple(step.reward for step in steps) == PAID
@@ -82,7 +82,7 @@ def test_rewards_are_those_that_the_environment_gave(changed):
 def test_the_rewards_of_a_world_are_its_own():
     notes = Notes()
     spec = DiscountingChainSpec(mapping_seed=1, **UNCHANGED)
-    env = replace(spec, reward_scale=0.3).build(2, [LastStep(50, "eval_max_steps")])
+    env = replace(spec, reward_scale=0.3).build(EnvContext(2, [LastStep(50, "eval_max_steps")]))
     found = run_episodes(env, always(0), episodes=2, seed=0, callbacks=[notes])
     assert any(found.returns)
     for episode, (_, *steps, _) in notes.of.items():
@@ -96,7 +96,7 @@ def test_what_a_callback_does_to_its_arrays_changes_no_episode():
             step.observation[:] = np.nan
             step.next_observation[:] = np.nan
 
-    env = gym_spec("CartPole-v1").build(2)
+    env = gym_spec("CartPole-v1").build(EnvContext(2))
     upright = TensorDictModule(lambda seen: (seen[:, 2] > 0).long(), [keys.OBSERVATION], [keys.ACTION])
     plain = run_episodes(env, upright, episodes=4, seed=0)
     assert run_episodes(env, upright, episodes=4, seed=0, callbacks=[Spoiler()]) == plain

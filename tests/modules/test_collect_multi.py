@@ -20,6 +20,7 @@ from torch import nn
 from modules import keys
 from modules.collect import Actor, MultiAsyncSpec, MultiCollection, WorkerFailed
 from modules.collect.multi import AHEAD
+from modules.envs.base import EnvContext
 from modules.spec import UsageError
 from tests.cases import later
 from tests.modules.builders import gym_spec
@@ -81,7 +82,7 @@ class Telling(nn.Module):
 
 
 def make(fault: str, worker: int) -> Actor:
-    env = gym_spec(ID, worker=worker, fault=fault).build(ENVS)
+    env = gym_spec(ID, worker=worker, fault=fault).build(EnvContext(ENVS))
     network = Telling()
     policy = TensorDictModule(network, [keys.OBSERVATION], [keys.ACTION])
     return Actor(env=env, policy=policy, network=network, anneal=network.anneal)  # type: ignore[arg-type]

@@ -4,11 +4,11 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from modules.exploration import EpsGreedySpec, EpsLadderSpec
+from modules.exploration import EpsGreedySpec, EpsLadderSpec, ExplorationContext
 
 
 def ladder(num_envs, *, base=0.4, alpha=7.0, anneal_frames=0):
-    return EpsLadderSpec(base=base, alpha=alpha, anneal_frames=anneal_frames).build(num_envs)
+    return EpsLadderSpec(base=base, alpha=alpha, anneal_frames=anneal_frames).build(ExplorationContext.all_of(num_envs))
 
 
 def shares(exploration, num_envs, times=8_000):
@@ -71,7 +71,7 @@ def test_a_flat_ladder_acts_like_eps_greedy():
     chosen = []
     for exploration in (
         ladder(5, base=0.3, alpha=0.0),
-        EpsGreedySpec(start=0.3, end=0.3, anneal_frames=1).build(5),
+        EpsGreedySpec(start=0.3, end=0.3, anneal_frames=1).build(ExplorationContext.all_of(5)),
     ):
         torch.manual_seed(1)
         chosen.append([exploration.choose(values).tolist() for _ in range(200)])
@@ -81,7 +81,7 @@ def test_a_flat_ladder_acts_like_eps_greedy():
 @pytest.mark.parametrize("bad", [{"base": 1.5}, {"base": -0.1}, {"alpha": -1.0}, {"anneal_frames": -1}])
 def test_settings_out_of_range_are_refused(bad):
     good = {"base": 0.4, "alpha": 7.0, "anneal_frames": 0}
-    assert EpsLadderSpec(**good).build(2).anneal(0) > 0
+    assert EpsLadderSpec(**good).build(ExplorationContext.all_of(2)).anneal(0) > 0
     with pytest.raises(ValidationError):
         EpsLadderSpec(**{**good, **bad})
 
@@ -98,7 +98,7 @@ def test_environments_leave_the_greedy_path_each_on_its_own():
 )
 def test_environments_that_stand_for_others_have_rungs_of_theirs_from_all_over_the_ladder(num_envs, rungs):
     spec = EpsLadderSpec(base=0.5, alpha=2.0, anneal_frames=100)
-    exploration = spec.build_spread(num_envs, 6)
+    exploration = spec.build(ExplorationContext.spread(num_envs, 6))
     exploration.anneal(100)
     found = 1 - exploration.probability(torch.tensor([[0.0, 1.0]] * num_envs), torch.ones(num_envs, dtype=torch.long))
     assert found.tolist() == pytest.approx([0.5 ** (1 + 2 * rung / 5) / 2 for rung in rungs])
@@ -106,4 +106,4 @@ def test_environments_that_stand_for_others_have_rungs_of_theirs_from_all_over_t
 
 def test_a_rule_that_is_the_same_everywhere_is_so_in_environments_that_stand_for_others():
     spec = EpsGreedySpec(start=0.8, end=0.4, anneal_frames=10)
-    assert spec.build_spread(2, 16).anneal(5) == pytest.approx(0.6)
+    assert spec.build(ExplorationContext.spread(2, 16)).anneal(5) == pytest.approx(0.6)

@@ -4,13 +4,14 @@ import torch
 from tensordict import TensorDict
 
 from modules import keys
+from modules.envs.base import EnvContext
 from modules.keys import Spaces
 from modules.networks.inputs import Joined, PreviousStep
 from tests.modules.builders import gym_spec
 
 
 def test_an_episode_starts_with_no_action_and_no_reward_whatever_the_others_do():
-    env = gym_spec("CartPole-v1", max_episode_steps=50).build(3, [PreviousStep()])
+    env = gym_spec("CartPole-v1", max_episode_steps=50).build(EnvContext(3, [PreviousStep()]))
     env.set_seed(0)
     seen = env.reset()
     before = TensorDict({keys.ACTION: torch.full((3,), -1), keys.REWARD: torch.zeros(3)}, [3])

@@ -13,13 +13,14 @@ from modules import keys
 from modules.keys import Spaces
 from modules.networks.heads import DuelingSpec, QSpec
 from modules.networks.torsos import ACTIVATIONS, Activation, MlpSpec
+from tests.modules.builders import part
 
 SPACES = Spaces(observation_shape=(4,), observation_dtype=torch.float32, n_actions=2)
 
 
 def parts(*, bias, init):
     torso = MlpSpec(out_features=150, hidden=(20,), activation="leaky_relu", bias=bias, init=init).build(SPACES)
-    return torso, QSpec(hidden=(30,), bias=bias, init=init).build(150, 2)
+    return torso, QSpec(hidden=(30,), bias=bias, init=init).build(part(150, 2))
 
 
 def linear(module):
@@ -36,13 +37,13 @@ def test_a_torso_leaves_the_observation_as_it_is():
 
 @pytest.mark.parametrize("bias", [True, False])
 def test_layers_have_biases_only_if_wanted(bias):
-    layers = [layer for part in parts(bias=bias, init="default") for layer in linear(part)]
+    layers = [layer for layers in parts(bias=bias, init="default") for layer in linear(layers)]
     assert len(layers) == 4
     assert all((layer.bias is not None) == bias for layer in layers)
 
 
 def test_glorot_weights_fill_their_range_and_biases_are_0():
-    for layer in [layer for part in parts(bias=True, init="glorot") for layer in linear(part)]:
+    for layer in [layer for layers in parts(bias=True, init="glorot") for layer in linear(layers)]:
         limit = math.sqrt(6 / (layer.in_features + layer.out_features))
         assert 0.9 * limit < layer.weight.abs().max().item() <= limit
         assert layer.weight.std().item() == pytest.approx(limit / math.sqrt(3), rel=0.15)
@@ -105,7 +106,7 @@ def test_a_dueling_head_has_no_part_in_a_softmax():
     assert not list(head.needs(SimpleNamespace(loss=SimpleNamespace(on_policy=False))))
     (said,) = head.needs(SimpleNamespace(loss=SimpleNamespace(on_policy=True)))
     assert "use network/head=q" in said
-    module = head.build(4, 3)
+    module = head.build(part(4, 3))
     module(torch.randn(6, 4))[keys.ACTION_VALUE].log_softmax(-1).gather(
         1, torch.arange(6)[:, None] % 3
     ).sum().backward()

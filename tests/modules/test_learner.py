@@ -7,14 +7,14 @@ import torch
 from modules import checkpoint, keys
 from modules.keys import Spaces
 from modules.learner.learner import Learner, NonFiniteError
-from tests.modules.builders import adam, followed, network_spec, plain_info, q_settings, random_rows
+from tests.modules.builders import adam, followed, loss_context, network_spec, q_settings, random_rows
 
 SPACES = Spaces(observation_shape=(3,), observation_dtype=torch.float32, n_actions=3)
 
 
 def make(target=followed(), **settings):  # noqa: B008 - it is frozen
     network = network_spec("lstm").build(SPACES)
-    return Learner(network, q_settings().build(network, plain_info()), adam(**settings), target), network
+    return Learner(network, q_settings().build(loss_context(network)), adam(**settings), target), network
 
 
 def batch():

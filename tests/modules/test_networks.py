@@ -14,7 +14,7 @@ from modules.networks.network import Policy
 from modules.networks.recurrent import chrono_
 from modules.networks.spec import NetworkSpec
 from modules.networks.torsos import ConvSpec, MlpSpec
-from tests.modules.builders import MEMORIES, NO_INPUTS, network_spec, q_settings
+from tests.modules.builders import MEMORIES, NO_INPUTS, network_spec, part, q_settings
 
 VECTOR = Spaces(observation_shape=(3,), observation_dtype=torch.float32, n_actions=3)
 IMAGE = Spaces(observation_shape=(1, 20, 32), observation_dtype=torch.uint8, n_actions=2)
@@ -271,6 +271,6 @@ def test_a_span_makes_linear_memories_remember():
     assert last.mean().item() == pytest.approx(expected, abs=0.02)
     ring = LruSpec(name="lru", hidden_size=500, layers=1, r_min=0.5, r_max=0.9, max_phase=1.0)
     for span, inner, outer in ((0, 0.5, 0.9), (40, 0.0, 1 - 1 / 41)):
-        radius = (-ring.build(3, span).layers[0].nu.exp()).exp()
+        radius = (-ring.build(part(3, 2, span)).layers[0].nu.exp()).exp()
         assert inner <= radius.min() < inner + 0.2
         assert outer - 0.05 < radius.max() <= outer

@@ -13,13 +13,14 @@ from torch import Tensor
 
 from modules import keys
 from modules.collect import SyncCollection, SyncSpec
-from modules.exploration import EpsGreedySpec
+from modules.envs.base import EnvContext
+from modules.exploration import EpsGreedySpec, ExplorationContext
 from modules.keys import Spaces
 from modules.networks.network import Policy
 from modules.networks.recurrent import LSTM_STATE
 from modules.replay.sequence import SequenceReplay
 from modules.replay.specs import SequenceSpec
-from tests.modules.builders import MEMORIES, always, gym_spec, network_spec, plain_info, q_settings, sharpen
+from tests.modules.builders import MEMORIES, always, gym_spec, loss_context, network_spec, q_settings, sharpen
 
 ENVS, STEPS, LENGTH = 3, 7, 10
 BATCHES = 8  # in each of the two sittings
@@ -56,11 +57,11 @@ def play(memory, directory, *, overlap, burn_in, previous):
     network = spec.build(spaces)
     sharpen(network)
     acting = copy.deepcopy(network).requires_grad_(False)
-    exploration = EpsGreedySpec(start=0.5, end=0.5, anneal_frames=1).build(1)
+    exploration = EpsGreedySpec(start=0.5, end=0.5, anneal_frames=1).build(ExplorationContext.all_of(1))
     policy = Policy(acting, exploration.choose)
     values = []
     acting.head.layers.register_forward_hook(lambda module, args, out: values.append(out.reshape(ENVS, -1).clone()))
-    env = env_spec.build(ENVS, spec.transforms())
+    env = env_spec.build(EnvContext(ENVS, spec.transforms()))
     collection = SyncCollection(SyncSpec(num_envs=ENVS, steps=STEPS), env, policy)
     states = spec.state()
     settings = SequenceSpec(
@@ -84,7 +85,7 @@ def play(memory, directory, *, overlap, burn_in, previous):
             replay.extend(batch)
         replay.truncate()
     collection.close()
-    loss = q_settings().build(network, plain_info(burn_in))
+    loss = q_settings().build(loss_context(network, burn_in))
     return diary, stored(replay), loss
 
 
@@ -150,7 +151,9 @@ def test_replayed_equals_acted(memory, overlap, burn_in, previous, tmp_path):
 
 
 def test_without_a_restart_there_is_no_batch():
-    collection = SyncCollection(SyncSpec(num_envs=ENVS, steps=STEPS), gym_spec("CartPole-v1").build(ENVS), always(0))
+    collection = SyncCollection(
+        SyncSpec(num_envs=ENVS, steps=STEPS), gym_spec("CartPole-v1").build(EnvContext(ENVS)), always(0)
+    )
     with pytest.raises(RuntimeError, match=r"restart\(seed\) must come before the first batch"):
         next(iter(collection))
     collection.close()
@@ -162,8 +165,12 @@ def test_restart_makes_every_environment_fresh(tmp_path):
     spaces = env_spec.spaces()
     assert spaces == Spaces(observation_shape=(2,), observation_dtype=torch.float32, n_actions=2)
     network = spec.build(spaces)
-    policy = Policy(network, EpsGreedySpec(start=0.5, end=0.5, anneal_frames=1).build(1).choose)
-    collection = SyncCollection(SyncSpec(num_envs=ENVS, steps=STEPS), env_spec.build(ENVS, spec.transforms()), policy)
+    policy = Policy(
+        network, EpsGreedySpec(start=0.5, end=0.5, anneal_frames=1).build(ExplorationContext.all_of(1)).choose
+    )
+    collection = SyncCollection(
+        SyncSpec(num_envs=ENVS, steps=STEPS), env_spec.build(EnvContext(ENVS, spec.transforms())), policy
+    )
     batches = []
     for seed in (1, 1, 2):
         collection.restart(seed)

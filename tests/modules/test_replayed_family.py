@@ -7,18 +7,19 @@ import torch
 
 from modules import keys
 from modules.collect import SyncCollection, SyncSpec
-from modules.exploration import EpsLadderSpec
+from modules.envs.base import EnvContext
+from modules.exploration import EpsLadderSpec, ExplorationContext
 from modules.intrinsic import IntrinsicRewardTransform
 from modules.intrinsic.base import NoIntrinsicReward
 from modules.keys import Spaces
 from modules.losses.retrace import RetraceSpec
-from modules.meta_controller import ArmPerEpisode, UniformSpec
+from modules.meta_controller import ArmPerEpisode, MetaContext, UniformSpec
 from modules.meta_controller.arms import ArmsSpec
 from modules.networks.network import Policy
 from modules.replay.sequence import SequenceReplay
 from modules.replay.specs import SequenceSpec
 from tests.modules.builders import gym_spec, network_spec, sharpen
-from tests.modules.losses.family import info
+from tests.modules.losses.family import context_of
 
 ENVS, STEPS, BATCHES, LENGTH, BURN_IN = 3, 7, 10, 10, 4
 BETAS = (0.0, 0.5, 2.0)
@@ -40,7 +41,7 @@ def play(memory, directory, cross_mixture=0.0, combine="sum"):
     network = spec.build(spaces)
     sharpen(network)
     acting = copy.deepcopy(network).requires_grad_(False)
-    exploration = EpsLadderSpec(base=0.5, alpha=1.0, anneal_frames=0).build(ENVS)
+    exploration = EpsLadderSpec(base=0.5, alpha=1.0, anneal_frames=0).build(ExplorationContext.all_of(ENVS))
     seen = []
 
     def choose(values):
@@ -48,10 +49,12 @@ def play(memory, directory, cross_mixture=0.0, combine="sum"):
         return exploration.choose(values)
 
     arms = ArmsSpec(n=3, beta=2.0, ladder="ngu", gamma_max=0.99, gamma_mid=0.9, gamma_min=0.9)
-    meta = UniformSpec(arms=arms).build(ENVS, seed=0)
+    meta = UniformSpec(arms=arms).build(MetaContext(environments=ENVS, seed=0))
     agent_env = [ArmPerEpisode(meta, 3), IntrinsicRewardTransform(Loud()), *spec.transforms()]
     policy = Policy(acting, choose, exploration.probability)
-    collection = SyncCollection(SyncSpec(num_envs=ENVS, steps=STEPS), env_spec.build(ENVS, agent_env), policy)
+    collection = SyncCollection(
+        SyncSpec(num_envs=ENVS, steps=STEPS), env_spec.build(EnvContext(ENVS, agent_env)), policy
+    )
     settings = SequenceSpec(
         capacity=10_000,
         length=LENGTH,
@@ -81,7 +84,7 @@ def play(memory, directory, cross_mixture=0.0, combine="sum"):
     replay.truncate()
     collection.close()
     loss = RetraceSpec(gamma=0.9, lam=0.9, target_epsilon=0.0, huber_delta=0.0, rescale_eps=0.0)
-    return acted, torch.cat([replay.sample() for _ in range(200)]), loss.build(network, info(BURN_IN))
+    return acted, torch.cat([replay.sample() for _ in range(200)]), loss.build(context_of(network, BURN_IN))
 
 
 @pytest.mark.parametrize(("memory", "combine"), [("lstm", "sum"), ("gru", "sum"), ("none", "sum"), ("gru", "rescaled")])

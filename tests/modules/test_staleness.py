@@ -8,7 +8,7 @@ from modules.learner.staleness import delta_q
 from modules.networks.recurrent import GRU_STATE
 from modules.replay.sequence import SequenceReplay
 from modules.replay.specs import SequenceSpec
-from tests.modules.builders import STREAM_SPACES, network_spec, plain_info, q_settings, sharpen, stream
+from tests.modules.builders import STREAM_SPACES, loss_context, network_spec, q_settings, sharpen, stream
 
 LENGTH, EPISODE = 3, 11
 CPU = torch.device("cpu")
@@ -49,7 +49,7 @@ def measure(tmp_path, *, noise, burn_in=0, overlap=0, state="stored"):
     network = network_spec("gru").build(STREAM_SPACES)
     sharpen(network)
     replay = replay_of(tmp_path, acted(network, noise=noise), burn_in=burn_in, overlap=overlap, state=state)
-    loss = q_settings().build(network, plain_info(burn_in))
+    loss = q_settings().build(loss_context(network, burn_in))
     return delta_q(
         replay.sample_with_prefix(64, torch.Generator().manual_seed(0)), loss, replay.settings.length - overlap, CPU
     )
@@ -77,6 +77,6 @@ def test_what_helps_against_stale_states(tmp_path):
 
 def test_there_is_nothing_to_measure_without_a_memory_or_rows(tmp_path):
     network = network_spec("none").build(STREAM_SPACES)
-    assert delta_q([], q_settings().build(network, plain_info()), 3, CPU) == {}
+    assert delta_q([], q_settings().build(loss_context(network)), 3, CPU) == {}
     whole = replay_of(tmp_path, acted(network_spec("gru").build(STREAM_SPACES)), length=EPISODE)
     assert [*whole.sample_with_prefix(64, torch.Generator())] == []  # every row starts its episode

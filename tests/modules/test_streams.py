@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modules.exploration import EpsGreedySpec
+from modules.exploration import EpsGreedySpec, ExplorationContext
 from modules.schedule import is_due, linear
 from modules.seeding import seed_everything, seed_for
 
@@ -50,7 +50,7 @@ def test_one_seed_fixes_every_global_generator():
 
 
 def eps_greedy(*, start=1.0, end=0.0, anneal_frames=100):
-    return EpsGreedySpec(start=start, end=end, anneal_frames=anneal_frames).build(1)
+    return EpsGreedySpec(start=start, end=end, anneal_frames=anneal_frames).build(ExplorationContext.all_of(1))
 
 
 def shares(exploration, count=20_000):

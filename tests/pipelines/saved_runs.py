@@ -7,6 +7,7 @@ import torch
 from omegaconf import OmegaConf
 
 from modules import checkpoint
+from modules.intrinsic import IntrinsicContext
 from pipelines.config.composing import compose_settings
 from pipelines.config.schema import RunConfig, read
 from pipelines.training.session import config_of
@@ -41,7 +42,7 @@ def saved_run(run_dir: Path, *words: str, seed: int = 1) -> RunConfig:
     with torch.no_grad():
         for name, parameter in network.named_parameters():
             parameter.mul_("bias" not in name)
-    intrinsic_model = run.intrinsic.build(run.spaces, torch.device("cpu"))
+    intrinsic_model = run.intrinsic.build(IntrinsicContext(spaces=run.spaces, device=torch.device("cpu")))
     intrinsic_reward = intrinsic_model.acting(run.collector.num_envs)
     state = {"frames": 1000, "network": network.state_dict(), "arm": 0}
     state |= {"intrinsic_model": intrinsic_model.state_dict(), "intrinsic_reward": intrinsic_reward.state_dict()}

@@ -20,7 +20,7 @@ from benchmarks.subjects import (
     set_apart,
 )
 from modules import keys
-from modules.envs.base import UNCHANGED
+from modules.envs.base import UNCHANGED, EnvContext
 from modules.spec import UsageError
 from pipelines.console.command import command
 
@@ -83,7 +83,7 @@ def test_random_rows_have_every_case():
 @pytest.mark.parametrize("exp", [PIXELS, STATE])
 def test_the_bare_actor_sees_what_ours_sees(exp):
     run = run_of(exp, "device=cpu", "collector.num_envs=3")
-    env = run.env.build(3, run.network.transforms())
+    env = run.env.build(EnvContext(3, run.network.transforms()))
     actor = BareActor(run, run.network.build(run.spaces), epsilon=0.0)
     for seed in range(2):
         base = env.base_env._env

@@ -11,6 +11,7 @@ from benchmarks.measure import Missing, Pace, Table, Times
 from benchmarks.novelty import AGENT57, CPU, GYM, NO_END, Nothing, Peak
 from benchmarks.subjects import random_rows, run_of
 from modules import keys
+from modules.intrinsic import IntrinsicContext
 
 ONCE = Pace(rounds=1, section_s=0, quick=True)
 
@@ -19,7 +20,7 @@ ONCE = Pace(rounds=1, section_s=0, quick=True)
 def test_memories_are_full_and_stay_so_while_they_are_measured(preset):
     run = run_of(preset, "collector.num_envs=3", "intrinsic.memory.capacity=70", *NO_END[preset])
     network = run.network.build(run.spaces).requires_grad_(False)
-    intrinsic_reward = run.intrinsic.build(run.spaces, CPU).acting(3)
+    intrinsic_reward = run.intrinsic.build(IntrinsicContext(spaces=run.spaces, device=CPU)).acting(3)
     memory = novelty.memory_of(intrinsic_reward)
     with ExitStack() as stack:
         step = novelty.collecting(run, network, intrinsic_reward, stack)

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torchrl.envs.utils import ExplorationType, set_exploration_type
 
-from modules.envs.base import EnvSpec
+from modules.envs.base import EnvContext, EnvSpec
 from modules.envs.worlds.tour import TourSpec
 from modules.evaluation import run_episodes
 from modules.seeding import seed_for
@@ -57,7 +57,7 @@ def test_one_greedy_episode_is_shown_below_the_table(restless, capsys):
     frames = text.removeprefix(plain).split("\n\n")[:-1]
 
     of_run, policy = policy_of(restless)
-    env = of_run.env.build(1, of_run.network.transforms())
+    env = of_run.env.build(EnvContext(1, of_run.network.transforms()))
     maps = []
     episodes = run_episodes(
         env, policy, episodes=1, seed=seed_for(2, "video"), look=lambda e: maps.append(of_run.env.text(e))

@@ -12,7 +12,7 @@ import pytest
 
 from benchmarks.subjects import run_of
 from modules import checkpoint
-from modules.exploration import EpsLadderSpec
+from modules.exploration import EpsLadderSpec, ExplorationContext
 from modules.spec import UsageError
 from pipelines.config.check import check
 from pipelines.training.build import actor
@@ -96,7 +96,7 @@ def test_a_ladder_of_exploration_spans_the_environments_of_all_workers():
     ladder = EpsLadderSpec(base=0.4, alpha=7.0, anneal_frames=0)
     means = [actor(replace(found, exploration=ladder), worker).anneal(0) for worker in range(2)]
     assert means[0] > 2 * means[1]
-    assert sum(means) / 2 == pytest.approx(ladder.build(6).anneal(0))
+    assert sum(means) / 2 == pytest.approx(ladder.build(ExplorationContext.all_of(6)).anneal(0))
 
 
 def test_workers_say_how_likely_their_actions_were(tmp_path):

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from modules.intrinsic import IntrinsicContext
 from modules.keys import Spaces
 from modules.spec import UsageError
 from pipelines.api import compose
@@ -62,7 +63,7 @@ def test_the_bound_counts_what_is_built(preset):
         t.numel() * t.element_size() for t in [*network.parameters(), *network.buffers()]
     )
     assert built_parts(run)["the network with its copies, gradients and moments (network)"] == 8 * size_of_network(run)
-    intrinsic_model = run.intrinsic.build(run.spaces, torch.device("cpu"))
+    intrinsic_model = run.intrinsic.build(IntrinsicContext(spaces=run.spaces, device=torch.device("cpu")))
     there = {t.untyped_storage()._cdata: t for t in tensors_in([intrinsic_model, intrinsic_model.acting(3)], {})}
     held = sum(t.untyped_storage().nbytes() for t in there.values())
     assert held <= size_of_novelty(run, 3) <= 4 * held

@@ -7,6 +7,7 @@ from torchrl.envs import Compose, GymEnv, InitTracker, ObservationTransform, Tra
 from torchrl.modules import set_recurrent_mode
 
 from modules import keys
+from modules.envs.base import EnvContext
 from pipelines.api import load
 from tests.pipelines.saved_runs import saved_kind, saved_run, varied
 
@@ -79,7 +80,7 @@ def test_a_family_acts_in_its_environment(tmp_path):
     """Two networks, arm, intrinsic reward and previous step: all that they read comes with the transforms."""
     run = saved_kind(tmp_path, "family")
     trained = load(tmp_path)
-    env = run.env.build(2, Compose(*trained.transforms(2)))
+    env = run.env.build(EnvContext(2, Compose(*trained.transforms(2))))
     env.set_seed(0)
     with torch.no_grad():
         rollout = env.rollout(30, trained.policy, break_when_any_done=False)

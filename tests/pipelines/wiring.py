@@ -1,7 +1,7 @@
 """A tiny run of the real loop with everything written down, and a naive learner that does the same by hand."""
 
 import copy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import gymnasium
@@ -12,7 +12,6 @@ from torch import Tensor
 
 from modules import keys
 from modules.loggers import Progress
-from modules.losses.base import BatchInfo
 from pipelines.agent import evaluator as greedy
 from pipelines.config.composing import compose_settings
 from pipelines.config.schema import RunConfig, read
@@ -175,7 +174,7 @@ class Naive:
     def __init__(self, recording: Recording, gammas: Tensor, betas: Tensor) -> None:
         run = self.run = recording.run
         self.newest, self.average = copy.deepcopy(recording.network), copy.deepcopy(recording.network)
-        self.loss: Any = run.loss.build(self.newest, BatchInfo(burn_in=run.replay.burn_in, beta=betas, gamma=gammas))
+        self.loss: Any = run.loss.build(replace(run.loss_context(self.newest), beta=betas, gamma=gammas))
         s = run.optim
         self.adam = torch.optim.Adam(self.newest.parameters(), betas=s.betas, eps=s.eps, fused=True)
         self.updates = 0

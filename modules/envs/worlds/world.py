@@ -1,6 +1,5 @@
 """Small worlds as pure functions on tensors, many episodes at once, and the TorchRL environment around them."""
 
-from collections.abc import Sequence
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
 
@@ -9,10 +8,10 @@ import torch
 from tensordict import TensorDict, TensorDictBase
 from torch import Tensor
 from torchrl.data import Binary, Categorical, Composite, Unbounded, UnboundedDiscrete
-from torchrl.envs import EnvBase, Transform, TransformedEnv
+from torchrl.envs import EnvBase, TransformedEnv
 
 from modules import keys
-from modules.envs.base import EnvSpec, transformed
+from modules.envs.base import EnvContext, EnvSpec, transformed
 from modules.keys import Spaces
 from modules.spec import spec
 
@@ -138,9 +137,8 @@ class WorldSpec(EnvSpec):
     def spaces(self) -> Spaces:
         return self.world().spaces
 
-    def build(self, num_envs: int, transforms: Sequence[Transform] = (), *, video: bool = False) -> TransformedEnv:
-        del video
-        return transformed(WorldEnv(self.world(), num_envs), self, transforms)
+    def build(self, context: EnvContext) -> TransformedEnv:
+        return transformed(WorldEnv(self.world(), context.num_envs), self, context.transforms)
 
     def picture(self, env: EnvBase) -> np.ndarray:
         from modules.envs.rendering import picture  # which imports the worlds

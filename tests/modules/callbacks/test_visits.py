@@ -10,7 +10,7 @@ from tensordict.nn import TensorDictModule
 from modules import keys
 from modules.callbacks.visits import Visits, VisitsSpec
 from modules.collect import SyncCollection, SyncSpec
-from modules.envs.base import UNCHANGED
+from modules.envs.base import UNCHANGED, EnvContext
 from modules.envs.worlds.explore import DeepSeaSpec, DiscountingChainSpec, GoalCorridorSpec, RandomCoinSpec
 from modules.envs.worlds.tiny import MemoryLenSpec
 from tests.modules.builders import gym_spec
@@ -33,7 +33,7 @@ def collected(spec, *, envs=3, steps=7, batches=4):
         in_keys=[keys.OBSERVATION],
         out_keys=[keys.ACTION],
     )
-    collection = SyncCollection(SyncSpec(num_envs=envs, steps=steps), spec.build(envs), policy)
+    collection = SyncCollection(SyncSpec(num_envs=envs, steps=steps), spec.build(EnvContext(envs)), policy)
     collection.restart(1)
     return [batch.clone() for _, (_, batch) in zip(range(batches), collection, strict=False)]
 

@@ -9,6 +9,7 @@ import torch
 from gymnasium.spaces import Box, Discrete
 
 from modules import keys
+from modules.envs.base import EnvContext
 from tests.modules.builders import gym_spec
 
 IMAGE = Box(0, 255, (16, 12, 3), np.uint8)
@@ -79,7 +80,7 @@ def singles(env):
 
 def seen_and_shown(spec, num_envs=3):
     """Observations [N, …] of a few steps as TorchRL has them, and the samples that the environments gave."""
-    env = spec.build(num_envs)
+    env = spec.build(EnvContext(num_envs))
     env.set_seed(5)
     td = env.reset()
     for _ in range(3):

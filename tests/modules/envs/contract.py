@@ -2,6 +2,8 @@
 
 import torch
 
+from modules.envs.base import EnvContext
+
 
 def random_actions(world, steps):
     """For six episodes, [steps, 6]."""
@@ -25,7 +27,7 @@ def assert_a_batch_steps_like_each_of_its_episodes_alone(world, actions, *, seed
 
 def assert_a_partial_reset_leaves_what_was_handed_out_alone(spec):
     """The state is overwritten in place: actions, observations and cells of a map may not be parts of it."""
-    env = spec.build(4)
+    env = spec.build(EnvContext(4))
     td, kept = env.reset(), []
     look = getattr(env.base_env.world, "cells", env.base_env.world.observe)
     for _ in range(3):

@@ -14,7 +14,7 @@ from torchrl.envs import check_env_specs
 
 from modules import keys
 from modules.envs.atari import AtariSpec
-from modules.envs.base import UNCHANGED
+from modules.envs.base import UNCHANGED, EnvContext
 from modules.envs.gym import vector_env
 from modules.keys import Spaces
 from modules.spec import UsageError
@@ -109,7 +109,7 @@ def seen(frame: int) -> np.ndarray:
 
 def play(spec, steps, *, num_envs=1, seed=0):
     """Step with action 1; returns the first tensordict, those of all steps, and the games."""
-    env = spec.build(num_envs)
+    env = spec.build(EnvContext(num_envs))
     env.set_seed(seed)
     td = first = env.reset()
     done = []
@@ -121,14 +121,14 @@ def play(spec, steps, *, num_envs=1, seed=0):
 
 @pytest.mark.usefixtures("ale")
 def test_environment_keeps_torchrls_contract():
-    env = atari().build(2, network_spec("lstm").transforms())
+    env = atari().build(EnvContext(2, network_spec("lstm").transforms()))
     check_env_specs(env, seed=0)
     spaces = Spaces(observation_shape=(4, 84, 84), observation_dtype=torch.uint8, n_actions=18)
     assert atari().spaces() == spaces
     assert env.reset()[keys.OBSERVATION].shape == (2, 4, 84, 84)
     small = atari(full_action_space=False, frame_stack=1, screen_size=42)
     assert small.spaces() == Spaces(observation_shape=(1, 42, 42), observation_dtype=torch.uint8, n_actions=6)
-    assert small.build(3).reset()[keys.OBSERVATION].shape == (3, 1, 42, 42)
+    assert small.build(EnvContext(3)).reset()[keys.OBSERVATION].shape == (3, 1, 42, 42)
 
 
 @pytest.mark.usefixtures("ale")
@@ -185,7 +185,7 @@ def test_how_episodes_end(changes, length, terminated):
 
 @pytest.mark.usefixtures("ale")
 def test_one_game_ends_and_the_others_go_on():
-    env = atari(noop_max=0).build(2)
+    env = atari(noop_max=0).build(EnvContext(2))
     td = env.reset()
     vector_env(env).envs[1].unwrapped.ale.frame = LAST - 4
     step, after = env.step_and_maybe_reset(td.set(keys.ACTION, torch.tensor([1, 1])))
@@ -198,7 +198,7 @@ def test_one_game_ends_and_the_others_go_on():
 def test_what_the_emulator_does_itself_is_handed_on():
     game = play(atari(repeat_action_probability=0.25, max_frames=77), 0)[2][0]
     assert (game.sticky, game.limit, game.action_space.n, game.render_mode) == (0.25, 77, 18, None)
-    env = atari().build(1, video=True)
+    env = atari().build(EnvContext(1, video=True))
     env.reset()
     assert atari().picture(env).shape == (210, 160, 3)
     assert atari().video_fps() == 15
@@ -219,7 +219,7 @@ def test_other_ids_are_refused(env_id, message):
 
 def test_without_ale_py_one_sentence_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "ale_py", None)  # import fails
-    for ask in (atari().spaces, lambda: atari().build(1)):
+    for ask in (atari().spaces, lambda: atari().build(EnvContext(1))):
         with pytest.raises(UsageError, match=r"^env=atari needs the package ale-py .*pip install .*\[atari\]'`$"):
             ask()
 

@@ -10,7 +10,7 @@ from torchrl.envs import check_env_specs
 
 from modules import keys
 from modules.envs import rendering
-from modules.envs.base import UNCHANGED
+from modules.envs.base import UNCHANGED, EnvContext
 from modules.envs.rendering.corridor import write_all
 from modules.envs.rendering.drawing import CELLS, ROBOT
 from modules.envs.worlds.corridor import TASKS, Corridor, CorridorSpec, Task
@@ -123,7 +123,7 @@ def test_goals_are_drawn_alike_and_follow_the_seed():
 @pytest.mark.parametrize("task", TASKS)
 def test_environment_keeps_torchrls_contract(task):
     found = spec(task)
-    env = found.build(3)
+    env = found.build(EnvContext(3))
     check_env_specs(env, seed=0)
     assert found.spaces() == Spaces(observation_shape=(8,), observation_dtype=torch.uint8, n_actions=2)
     assert found.episode_limit() == 8

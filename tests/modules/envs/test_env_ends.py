@@ -8,6 +8,7 @@ import torch
 from pydantic import ValidationError
 
 from modules import keys
+from modules.envs.base import EnvContext
 from modules.spec import UsageError
 from tests.modules.builders import gym_spec
 from tests.modules.envs.test_pixels import pixels
@@ -46,7 +47,7 @@ for name, limit in (("Endless-v0", None), ("Limited-v0", 6)):
 
 def lengths(spec, steps):
     """Lengths of the episodes of one environment that ended within some steps; all of them by truncation."""
-    env = spec.build(1)
+    env = spec.build(EnvContext(1))
     td, found = env.reset(), []
     for _ in range(steps):
         stepped, td = env.step_and_maybe_reset(td.set(keys.ACTION, torch.zeros(1, dtype=torch.int64)))
@@ -104,7 +105,7 @@ def test_it_is_a_number_of_steps(bad):
 
 def test_two_limits_at_once_are_refused():
     spec = replace(gym_spec("Limited-v0", max_episode_steps=4), max_steps=3)
-    for ask in (spec.spaces, spec.episode_limit, lambda: spec.build(1)):
+    for ask in (spec.spaces, spec.episode_limit, lambda: spec.build(EnvContext(1))):
         with pytest.raises(UsageError, match=r"env\.max_steps=3 is the time limit: leave out env\.kwargs\.max_episode"):
             ask()
     assert gym_spec("Limited-v0", max_episode_steps=4).episode_limit() == 4

@@ -10,7 +10,7 @@ from torchrl.envs import check_env_specs
 
 from modules import keys
 from modules.envs import gymnasium_ids
-from modules.envs.base import UNCHANGED
+from modules.envs.base import UNCHANGED, EnvContext
 from modules.envs.worlds.explore import SPECS, DeepSeaSpec, DiscountingChainSpec, GoalCorridorSpec, RandomCoinSpec
 from modules.envs.worlds.explore_worlds import PAY_TIMES
 from modules.keys import Spaces
@@ -147,7 +147,7 @@ EVERY = [corridor(), corridor(3, 7), sea(), sea(4), coin(), coin(3, 5), chain()]
 
 @pytest.mark.parametrize("spec", EVERY)
 def test_environment_keeps_torchrls_contract(spec):
-    env = spec.build(3)
+    env = spec.build(EnvContext(3))
     check_env_specs(env, seed=0)
     td = env.rollout(spec.episode_limit() + 20, break_when_any_done=False)
     ends = td["next", keys.DONE].squeeze(-1)
@@ -162,7 +162,7 @@ def test_environment_keeps_torchrls_contract(spec):
 @pytest.mark.parametrize("spec", EVERY)
 def test_every_state_has_a_cell_of_its_own_on_the_map_of_visits(spec):
     """Two states of an episode share a cell only where what is observed is the same, the ground apart."""
-    env = spec.build(8)
+    env = spec.build(EnvContext(8))
     world, td = env.base_env.world, env.reset()
     rows, columns = world.grid_shape
     seen = {}
@@ -213,7 +213,7 @@ def test_torsos_read_them(spec):
         torsos.append(GridSpec(channels=(4,), kernel=3, out_features=8, activation="relu"))
     for torso in torsos:
         assert not [*torso.fits(spec.spaces())]
-        read = torso.build(spec.spaces())(spec.build(2).reset()[keys.OBSERVATION])
+        read = torso.build(spec.spaces())(spec.build(EnvContext(2)).reset()[keys.OBSERVATION])
         assert read.shape == (2, 8)
 
 
@@ -233,7 +233,7 @@ def test_episodes_follow_the_seed():
     """Only the coin's room is drawn per episode; maps of actions belong to the settings."""
 
     def coins(seed):
-        env = coin().build(50)
+        env = coin().build(EnvContext(50))
         env.set_seed(seed)
         return torch.stack([env.reset()[keys.OBSERVATION] for _ in range(2)])
 

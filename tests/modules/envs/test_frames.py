@@ -8,7 +8,7 @@ import torch
 from gymnasium.spaces import Box
 
 from modules import keys
-from modules.envs.base import UNCHANGED
+from modules.envs.base import UNCHANGED, EnvContext
 from modules.envs.frames import rgb
 from modules.envs.pixels import PixelsSpec
 from modules.errors import BadValueError
@@ -102,12 +102,12 @@ def test_the_setting_decides_where_channels_are():
 )
 def test_films_and_those_who_see_pixels_get_the_picture(frame):
     spec = any_spec(PAIR, frames=[frame])
-    env = spec.build(1, video=True)
+    env = spec.build(EnvContext(1, video=True))
     env.reset()
     np.testing.assert_array_equal(spec.picture(env), BYTES)
     settings = {"height": 6, "width": 8, "crop": (0.0, 1.0, 0.0, 1.0), "channels": None, "max_steps": None, **UNCHANGED}
     seen = [
-        PixelsSpec(id="Any-v0", kwargs={"seen": PAIR, "frames": [it]}, **settings).build(1).reset()
+        PixelsSpec(id="Any-v0", kwargs={"seen": PAIR, "frames": [it]}, **settings).build(EnvContext(1)).reset()
         for it in (frame, BYTES)
     ]
     assert torch.equal(*(td[keys.OBSERVATION] for td in seen))
@@ -155,7 +155,7 @@ def test_pixels_without_a_picture_end_in_one_sentence_before_and_while_acting():
         seen([[[1], [2, 3]]]).spaces()
     with pytest.raises(UsageError, match=r"^env.id: the first reset or render of Any-v0 fails: StopIteration"):
         seen([]).spaces()
-    env = seen([BYTES, None]).build(1)
+    env = seen([BYTES, None]).build(EnvContext(1))
     td = env.reset()
     with pytest.raises(BadValueError, match=r"^env.id: Any-v0 renders NoneType"):
         env.step(td.set(keys.ACTION, torch.zeros(1, dtype=torch.int64)))

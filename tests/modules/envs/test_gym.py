@@ -17,6 +17,7 @@ from torchrl.envs import (
 )
 
 from modules import keys
+from modules.envs.base import EnvContext
 from modules.envs.gym import vector_env
 from modules.keys import Spaces
 from modules.networks.recurrent import GRU_STATE, LSTM_STATE
@@ -56,7 +57,7 @@ MASKED = gym_spec("CartPole-v1", keep=(0, 2))
 @pytest.mark.parametrize("spec", [CARTPOLE, MASKED, gym_spec("Parity-v0"), gym_spec("Parity-v0", keep=(1,))], ids=str)
 @pytest.mark.parametrize("memory", MEMORIES)
 def test_environment_keeps_torchrls_contract(spec, memory):
-    env = spec.build(2, network_spec(memory).transforms())
+    env = spec.build(EnvContext(2, network_spec(memory).transforms()))
     check_env_specs(env, seed=0)
     spaces = spec.spaces()
     td = env.reset()
@@ -76,9 +77,9 @@ def test_tracker_and_zero_state_write_what_torchrls_transforms_write(memory):
     spec, ours = gym_spec("CartPole-v1"), network_spec(memory).transforms()
     state = network_spec(memory).state()
     theirs = TensorDictPrimer({key: Unbounded(entry.shape) for key, entry in state.items()}, expand_specs=True)
-    tracked = spec.build(4, ours)
+    tracked = spec.build(EnvContext(4, ours))
     record = RewardSum(in_keys=[keys.REWARD], out_keys=[keys.EPISODE_RETURN])
-    same = TransformedEnv(spec.build(4).base_env, Compose(InitTracker(), StepCounter(), record, theirs))
+    same = TransformedEnv(spec.build(EnvContext(4)).base_env, Compose(InitTracker(), StepCounter(), record, theirs))
     tds = []
     for env in (tracked, same):
         env.set_seed(1)
@@ -112,7 +113,7 @@ def test_observations_have_the_type_and_shape_that_spaces_promises(dtype, shape,
     assert spaces.observation_shape == (
         (2,) if keep else {(): (1,), (2, 4, 4): (2, 4, 4) if image else (32,)}.get(shape, shape)
     )
-    env = spec.build(2)
+    env = spec.build(EnvContext(2))
     check_env_specs(env, seed=0)
     td = env.reset()
     for t in range(1, 4):
@@ -125,7 +126,7 @@ def test_observations_have_the_type_and_shape_that_spaces_promises(dtype, shape,
 
 
 def test_masked_observations_are_the_kept_entries():
-    whole, masked = CARTPOLE.build(3), MASKED.build(3)
+    whole, masked = CARTPOLE.build(EnvContext(3)), MASKED.build(EnvContext(3))
     for env in (whole, masked):
         env.set_seed(3)
     a, b = whole.reset(), masked.reset()
@@ -137,7 +138,7 @@ def test_masked_observations_are_the_kept_entries():
 
 
 def test_one_environment_ends_and_the_others_go_on():
-    env = MASKED.build(3, network_spec("lstm").transforms())
+    env = MASKED.build(EnvContext(3, network_spec("lstm").transforms()))
     env.set_seed(0)
     td = env.reset()
     singles = [single.unwrapped for single in vector_env(env).envs]
@@ -162,7 +163,7 @@ def test_one_environment_ends_and_the_others_go_on():
 
 
 def test_time_limit_truncates_and_does_not_terminate():
-    env = gym_spec("CartPole-v1", max_episode_steps=3).build(2)
+    env = gym_spec("CartPole-v1", max_episode_steps=3).build(EnvContext(2))
     td = env.reset()
     for _ in range(3):
         step, td = env.step_and_maybe_reset(td.set(keys.ACTION, torch.tensor([0, 1])))
@@ -172,7 +173,7 @@ def test_time_limit_truncates_and_does_not_terminate():
 
 
 def test_a_seed_makes_the_next_reset_of_all_and_no_reset_of_its_own():
-    env = CARTPOLE.build(3)
+    env = CARTPOLE.build(EnvContext(3))
     env.set_seed(5)
     td = env.reset()
     alone = [gymnasium.make("CartPole-v1") for _ in range(3)]
@@ -189,7 +190,7 @@ def test_a_seed_makes_the_next_reset_of_all_and_no_reset_of_its_own():
 
 def test_seed_decides_the_episode_and_environments_differ():
     def first(seed):
-        env = CARTPOLE.build(3)
+        env = CARTPOLE.build(EnvContext(3))
         env.set_seed(seed)
         return env.reset()[keys.OBSERVATION]
 
@@ -255,7 +256,7 @@ def test_minigrids_dict_of_image_direction_and_text_cannot_be_read():
 
 
 def test_picture_is_drawn_on_request():
-    env = MASKED.build(1, video=True)
+    env = MASKED.build(EnvContext(1, video=True))
     env.reset()
     picture = MASKED.picture(env)
     assert picture.dtype.name == "uint8"

@@ -8,6 +8,7 @@ import torch
 from torchrl.envs import check_env_specs
 
 from modules import keys
+from modules.envs.base import EnvContext
 from modules.envs.minigrid import COLOURS, OBJECTS, STATES, OneHotCodes
 from modules.spec import UsageError
 from tests.modules.builders import gym_spec
@@ -67,10 +68,10 @@ def test_the_memory_task_is_seen_as_it_is():
     spec = replace(gym_spec("MiniGrid-MemoryS7-v0"), wrappers=(VIEW, OURS))
     spaces = spec.spaces()
     assert (spaces.observation_shape, spaces.observation_dtype, spaces.n_actions) == ((7 * 7 * 21,), torch.uint8, 7)
-    env = spec.build(2)
+    env = spec.build(EnvContext(2))
     check_env_specs(env, seed=0)
     env.set_seed(3)
-    plain = replace(spec, wrappers=(VIEW,)).build(2)
+    plain = replace(spec, wrappers=(VIEW,)).build(EnvContext(2))
     plain.set_seed(3)
     a, b = env.reset(), plain.reset()
     for action in (2, 2, 1, 0, 2):

@@ -10,6 +10,7 @@ import torch
 from gymnasium.spaces import Box, Dict, Discrete
 
 from modules import keys
+from modules.envs.base import EnvContext
 from modules.errors import NonFiniteError
 from modules.spec import UsageError
 from tests.modules.builders import gym_spec
@@ -84,10 +85,10 @@ def test_running_statistics_are_refused_wherever_they_are(env_id, wrappers, name
 
 def test_statistics_that_stay_as_they_are_are_no_running_ones():
     spec = replace(gym_spec("CartPole-v1"), wrappers=("tests.pipelines.scaled:Fixed",))
-    env = spec.build(2)
+    env = spec.build(EnvContext(2))
     env.set_seed(0)
     first = env.reset()[keys.OBSERVATION]
-    plain = gym_spec("CartPole-v1").build(2)
+    plain = gym_spec("CartPole-v1").build(EnvContext(2))
     plain.set_seed(0)
     torch.testing.assert_close(first, plain.reset()[keys.OBSERVATION] / 2)
 
@@ -149,26 +150,26 @@ def test_a_first_step_that_cannot_work_is_one_sentence_before_training(space, wr
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_a_number_that_is_none_names_the_environment_and_where_it_stands(value):
     wrong = {"reward": {2: value}}
-    env = any_spec(Box(0, 1, (2,)), wrong=wrong).build(2)
+    env = any_spec(Box(0, 1, (2,)), wrong=wrong).build(EnvContext(2))
     td = env.step(env.reset().set(keys.ACTION, torch.zeros(2, dtype=torch.int64)))["next"]
     with pytest.raises(NonFiniteError, match=rf"Any-v0 gave {value} as its reward \(environment 0 of 2\)"):
         env.step(td.set(keys.ACTION, torch.zeros(2, dtype=torch.int64)))
     wrong = {"observation": {1: np.array([0.5, value])}}
-    env = any_spec(Box(0, 1, (2,)), wrong=wrong).build(2)
+    env = any_spec(Box(0, 1, (2,)), wrong=wrong).build(EnvContext(2))
     with pytest.raises(NonFiniteError, match=rf"gave {value} as entry \[1\] of its observation \(environment 0 of 2\)"):
         env.step(env.reset().set(keys.ACTION, torch.zeros(2, dtype=torch.int64)))
     large = np.full(2, np.finfo(np.float32).max, np.float32)  # the sum overflows, no number does
-    env = any_spec(Box(0, 1, (2,)), wrong={"observation": {0: large}}).build(2)
+    env = any_spec(Box(0, 1, (2,)), wrong={"observation": {0: large}}).build(EnvContext(2))
     assert env.reset()[keys.OBSERVATION].isfinite().all()
 
 
 def test_an_environment_that_renders_characters_has_a_text_view():
     spec = any_spec(Box(0, 1, (2,))).as_text()
-    env = spec.build(1)
+    env = spec.build(EnvContext(1))
     td = env.reset()
     assert spec.text(env) == "step 0"
     env.step(td.set(keys.ACTION, torch.zeros(1, dtype=torch.int64)))
     assert spec.text(env) == "step 1"
     without = gym_spec("CartPole-v1").as_text()
     with pytest.raises(UsageError, match="no text view"):
-        without.text(without.build(1))
+        without.text(without.build(EnvContext(1)))

@@ -7,7 +7,7 @@ import torch
 from torchrl.envs import check_env_specs
 
 from modules import keys
-from modules.envs.base import UNCHANGED
+from modules.envs.base import UNCHANGED, EnvContext
 from modules.envs.gym import vector_env
 from modules.envs.pixels import PixelsSpec
 from modules.keys import Spaces
@@ -65,7 +65,7 @@ def pixels(env_id="CartPole-v1", *, crop=CROP, height=20, width=160):
 
 def frames(spec, *, seed=0, steps=12, num_envs=3):
     """Frames [steps+1, N, 1, H, W] of an episode of fixed actions, with what ends in between."""
-    env = spec.build(num_envs)
+    env = spec.build(EnvContext(num_envs))
     env.set_seed(seed)
     td = env.reset()
     seen = [td[keys.OBSERVATION]]
@@ -78,7 +78,7 @@ def frames(spec, *, seed=0, steps=12, num_envs=3):
 
 def test_environment_keeps_torchrls_contract():
     spec = pixels()
-    env = spec.build(2, network_spec("lstm").transforms())
+    env = spec.build(EnvContext(2, network_spec("lstm").transforms()))
     check_env_specs(env, seed=0)
     spaces = spec.spaces()
     assert spaces == Spaces(observation_shape=(1, 20, 160), observation_dtype=torch.uint8, n_actions=2)
@@ -101,7 +101,7 @@ def test_frames_follow_seed_and_state():
 def test_frame_is_the_grey_cut_of_what_the_environment_renders(env_id):
     """Whatever short cut draws the frame: the agent sees the picture that `render` returns, of the present state."""
     crop = (0.1, 0.9, 0.25, 1.0)
-    env = pixels(env_id, crop=crop, height=40, width=60).build(2)
+    env = pixels(env_id, crop=crop, height=40, width=60).build(EnvContext(2))
     env.set_seed(1)
     td = env.reset()
     for _ in range(4):
@@ -129,7 +129,7 @@ def test_an_environment_that_renders_nothing_is_refused():
 
 
 def test_frames_are_not_overwritten_by_later_ones():
-    env = pixels().build(2)
+    env = pixels().build(EnvContext(2))
     td = env.reset()
     kept, copy = td[keys.OBSERVATION], td[keys.OBSERVATION].clone()
     for _ in range(5):
@@ -140,7 +140,7 @@ def test_frames_are_not_overwritten_by_later_ones():
 
 
 def test_one_environment_ends_and_the_others_go_on():
-    env = pixels().build(3)
+    env = pixels().build(EnvContext(3))
     env.set_seed(0)
     td = env.reset()
     singles = [single.unwrapped for single in vector_env(env).envs]
@@ -159,7 +159,7 @@ def test_one_environment_ends_and_the_others_go_on():
 
 def test_picture_is_the_full_frame():
     spec = pixels()
-    env = spec.build(1, video=True)
+    env = spec.build(EnvContext(1, video=True))
     env.reset()
     assert spec.picture(env).shape == (400, 600, 3)
     env.close()

@@ -10,6 +10,7 @@ from gymnasium.spaces import Box, Dict, Discrete, Graph, MultiBinary, MultiDiscr
 from torchrl.envs import check_env_specs
 
 from modules import keys
+from modules.envs.base import EnvContext
 from modules.spec import UsageError
 from tests.modules.envs.anything import IMAGE, any_spec, seen_and_shown, singles
 
@@ -42,7 +43,7 @@ def test_everything_that_is_numbers_becomes_one_vector_in_the_spaces_own_order(s
         np.testing.assert_array_equal(seen.numpy(), expected)
         different |= {row.tobytes() for row in expected}
     assert len(different) > 2
-    env = spec.build(2)
+    env = spec.build(EnvContext(2))
     check_env_specs(env, seed=0)
 
 
@@ -141,7 +142,7 @@ def test_keep_selects_from_the_vector_that_a_dict_becomes():
 def test_few_combinations_of_actions_are_numbered_the_last_entry_fastest(actions, expected):
     spec = any_spec(Box(0, 1, (2,)), actions=actions)
     assert spec.spaces().n_actions == len(expected)
-    env = spec.build(len(expected))
+    env = spec.build(EnvContext(len(expected)))
     env.step(env.reset().set(keys.ACTION, torch.arange(len(expected))))
     taken = [single.taken[0] for single in singles(env)]
     assert [action.tolist() for action in taken] == expected

@@ -10,7 +10,7 @@ from torchrl.envs import check_env_specs
 
 from modules import keys
 from modules.envs import gymnasium_ids, rendering
-from modules.envs.base import UNCHANGED
+from modules.envs.base import UNCHANGED, EnvContext
 from modules.envs.rendering import shower as shower_picture
 from modules.envs.rendering.drawing import ROBOT
 from modules.envs.worlds.shower import COLDER, STAY, WARMER, ShowerSpec
@@ -102,7 +102,7 @@ def test_the_bounds_are_what_can_be_reached(observation):
 
 @pytest.mark.parametrize("spec", [shower(), shower(ends="terminated", observation="raw", horizon=7, noise=0)])
 def test_environment_keeps_torchrls_contract(spec):
-    env = spec.build(3)
+    env = spec.build(EnvContext(3))
     check_env_specs(env, seed=0)
     td = env.rollout(spec.horizon + 20, break_when_any_done=False)
     ends = td["next", keys.DONE].squeeze(-1)
@@ -130,7 +130,7 @@ def test_every_random_source_follows_the_seed():
     """Starts and drift; neither draws from, nor moves, PyTorch's own generator."""
 
     def episodes(seed):
-        env = shower().build(5)
+        env = shower().build(EnvContext(5))
         env.set_seed(seed)
         torch.manual_seed(torch.seed())
         state = torch.get_rng_state()

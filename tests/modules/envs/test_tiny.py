@@ -9,7 +9,7 @@ from torchrl.envs import check_env_specs
 
 from modules import keys
 from modules.envs import gymnasium_ids
-from modules.envs.base import UNCHANGED
+from modules.envs.base import UNCHANGED, EnvContext
 from modules.envs.worlds.tiny import DECK, SPECS, SUITS, MemoryLenSpec, PassiveTmazeSpec, RepeatPreviousSpec
 from modules.keys import Spaces
 from modules.spec import UsageError
@@ -153,7 +153,7 @@ EVERY = [chain(), chain(4, bits=3), tmaze(5), cards(), cards(3, 8)]
 
 @pytest.mark.parametrize("spec", EVERY)
 def test_environment_keeps_torchrls_contract(spec):
-    env = spec.build(3)
+    env = spec.build(EnvContext(3))
     check_env_specs(env, seed=0)
     td = env.rollout(1000, break_when_any_done=False)
     ends = td["next", keys.DONE].squeeze(-1)

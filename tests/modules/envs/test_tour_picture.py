@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from modules.envs import rendering
-from modules.envs.base import UNCHANGED
+from modules.envs.base import UNCHANGED, EnvContext
 from modules.envs.rendering.drawing import CELLS, FREE, INK, ROBOT
 from modules.envs.rendering.tour import PANEL, scene, write_all
 from modules.envs.worlds.tour import Tour, TourSpec
@@ -155,7 +155,7 @@ def settings(task):
 
 def test_environments_show_their_first_episode():
     spec = TourSpec(**settings("many_swamp"))
-    env = spec.build(2)
+    env = spec.build(EnvContext(2))
     env.set_seed(1)
     env.reset()
     base = env.base_env
@@ -166,7 +166,7 @@ def test_environments_show_their_first_episode():
 def test_other_environments_have_no_text():
     spec = gym_spec("CartPole-v1")
     with pytest.raises(UsageError, match="no text view; use video=true"):
-        spec.text(spec.build(1))
+        spec.text(spec.build(EnvContext(1)))
 
 
 def test_docs_have_todays_pictures(tmp_path):

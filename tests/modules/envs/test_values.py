@@ -11,7 +11,7 @@ import torch
 from gymnasium.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete, Text, Tuple
 
 from modules import keys
-from modules.envs.base import UNCHANGED
+from modules.envs.base import UNCHANGED, EnvContext
 from modules.envs.pixels import PixelsSpec
 from modules.errors import BadValueError, NonFiniteError
 from modules.spec import UsageError
@@ -33,7 +33,7 @@ def pixels(env_id, **kwargs):
 
 def act(spec, steps=3):
     """Step two environments; returns what the last step led to."""
-    env = spec.build(2)
+    env = spec.build(EnvContext(2))
     env.set_seed(0)
     td = env.reset()
     for _ in range(steps):
@@ -228,7 +228,7 @@ def test_a_dry_run_tries_all_however_long_it_takes(dry, tried, monkeypatch, tmp_
 
 def test_arguments_of_a_constructor_may_be_called_as_those_of_gymnasiums_functions():
     spec = gym_spec("Loose-v0", num_envs=7, wrappers=[1])
-    env = spec.build(3)
+    env = spec.build(EnvContext(3))
     assert env.batch_size == (3,)
     assert torch.allclose(env.reset()[keys.OBSERVATION], torch.tensor(0.7))
     for name in ("num_envs", "wrappers", "vectorization_mode", "vector_kwargs", "disable_env_checker", "id"):

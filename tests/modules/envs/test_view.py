@@ -7,7 +7,7 @@ import torch
 
 from modules import keys
 from modules.callbacks.visits import Visits
-from modules.envs.base import UNCHANGED
+from modules.envs.base import UNCHANGED, EnvContext
 from modules.envs.worlds.explore import GoalCorridorSpec
 from pipelines.config.composing import compose_settings
 from pipelines.config.schema import read
@@ -20,7 +20,7 @@ KINDS = {"gym": gym_spec("CartPole-v1", keep=(0, 2)), "world": CORRIDOR}
 
 def episodes(spec):
     """Act at random, always alike: observations [STEPS + 1, N, *shape], rewards, returns, and where episodes begin."""
-    env = spec.build(ENVS)
+    env = spec.build(EnvContext(ENVS))
     env.set_seed(0)
     torch.manual_seed(0)
     now, found = env.reset(), []

@@ -8,6 +8,7 @@ from tensordict import TensorDict
 from torchrl.envs.utils import check_env_specs
 
 from modules import keys
+from modules.envs.base import EnvContext
 from modules.envs.worlds.tour_tasks import TASKS
 from modules.envs.worlds.world import WorldEnv, world_env
 from tests.modules.envs.contract import assert_a_batch_steps_like_each_of_its_episodes_alone
@@ -39,7 +40,7 @@ def same(a, b):
 @pytest.mark.parametrize("n", [1, 5])
 def test_specs(task, n):
     check_env_specs(WorldEnv(tour_spec(task).world(), n))
-    env = tour_spec(task).build(n)
+    env = tour_spec(task).build(EnvContext(n))
     check_env_specs(env)
     shape = (n, *tour_spec(task).spaces().observation_shape)
     td = env.reset()
@@ -166,7 +167,7 @@ def test_neither_step_nor_observe_draws():
 
 
 def test_the_world_is_found_inside_the_wrappers():
-    env = tour_spec("tmaze_both").build(2)
+    env = tour_spec("tmaze_both").build(EnvContext(2))
     assert world_env(env) is env.base_env
     assert world_env(env.base_env) is env.base_env
     assert isinstance(env.rollout(3), TensorDict)

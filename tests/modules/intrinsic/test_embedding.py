@@ -9,6 +9,7 @@ from tensordict import TensorDict
 from torch.func import functional_call, stack_module_state
 from torch.nn.functional import cross_entropy
 
+from modules.intrinsic import IntrinsicContext
 from modules.intrinsic.embedding import InverseDynamics, InverseDynamicsSpec, PerEnvironment, RandomEmbeddingSpec
 from modules.intrinsic.parts import encoder
 from modules.intrinsic.stacked import plain, stacked
@@ -20,7 +21,7 @@ from tests.modules.intrinsic.rows import CONV, CPU, IMAGES, MLP, VECTORS, Spaces
 def make(spaces: Spaces = VECTORS, **changes) -> InverseDynamics:
     torso = MLP if len(spaces.observation_shape) == 1 else CONV
     settings = {"torso": torso, "features": 8, "hidden": 32, "last_frames": 5, "descent": descent(weight_decay=1e-5)}
-    return InverseDynamicsSpec(**(settings | changes)).build(spaces, CPU)
+    return InverseDynamicsSpec(**(settings | changes)).build(IntrinsicContext(spaces=spaces, device=CPU))
 
 
 def test_actions_are_learned_and_noise_is_ignored():
@@ -175,7 +176,7 @@ def test_embedding_is_frozen_inside_an_episode():
 
 
 def test_random_embedding_never_learns():
-    f = RandomEmbeddingSpec(torso=MLP, features=8).build(VECTORS, CPU)
+    f = RandomEmbeddingSpec(torso=MLP, features=8).build(IntrinsicContext(spaces=VECTORS, device=CPU))
     acting, x = f.acting(5), torch.randn(5, 4)
     before = acting(x)
     assert before.shape == (5, 8)
@@ -183,7 +184,7 @@ def test_random_embedding_never_learns():
     acting.refresh(torch.ones(5, dtype=torch.bool))
     assert torch.equal(acting(x), before)
     assert not any(p.requires_grad for p in f.network.parameters())
-    again = RandomEmbeddingSpec(torso=MLP, features=8).build(VECTORS, CPU)
+    again = RandomEmbeddingSpec(torso=MLP, features=8).build(IntrinsicContext(spaces=VECTORS, device=CPU))
     again.load_state_dict(f.state_dict())
     assert torch.equal(again.acting(5)(x), before)
 

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from torch import nn
 
 from modules import keys
+from modules.intrinsic import IntrinsicContext
 from modules.intrinsic.embedding import InverseDynamicsSpec
 from modules.intrinsic.moments import RunningMoments
 from modules.intrinsic.parts import encoder, last_steps
@@ -117,9 +118,11 @@ def test_whatever_stands_in_the_padding_teaches_nothing(learned, anything):
     """NaN too, whose gradient is NaN wherever it is masked; one row is padding from end to end."""
     torso = {"torso": MLP, "features": 8, "last_frames": 5, "descent": descent()}
     if learned == "embedding":
-        part = InverseDynamicsSpec(**torso, hidden=16).build(VECTORS, CPU)
+        part = InverseDynamicsSpec(**torso, hidden=16).build(IntrinsicContext(spaces=VECTORS, device=CPU))
     else:
-        part = DistillationSpec(**torso, max_alpha=5.0, error_horizon=0).build(VECTORS, CPU)
+        part = DistillationSpec(**torso, max_alpha=5.0, error_horizon=0).build(
+            IntrinsicContext(spaces=VECTORS, device=CPU)
+        )
     rows = walks(4, 6)
     mask = torch.tensor([[1, 1, 1, 1, 1, 1], [0, 0, 1, 1, 0, 0], [1, 0, 0, 0, 0, 0], [0, 0, 0, 0, 0, 0]]).bool()
     bad = rows[keys.OBSERVATION].clone()

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from modules.intrinsic import IntrinsicContext
 from modules.intrinsic.rnd import DistillationSpec, RandomDistillation
 from modules.keys import Spaces
 from tests.modules.intrinsic.rows import CONV, CPU, IMAGES, MLP, VECTORS, descent, make_rows
@@ -12,7 +13,7 @@ def make(spaces: Spaces = VECTORS, **changes) -> RandomDistillation:
     torso = MLP if len(spaces.observation_shape) == 1 else CONV
     settings = {"torso": torso, "features": 16, "max_alpha": 5.0, "error_horizon": 0, "last_frames": 5}
     settings["descent"] = descent()
-    return DistillationSpec(**(settings | changes)).build(spaces, CPU)
+    return DistillationSpec(**(settings | changes)).build(IntrinsicContext(spaces=spaces, device=CPU))
 
 
 def with_errors(monkeypatch, *errors):

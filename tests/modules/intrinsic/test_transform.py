@@ -7,7 +7,8 @@ import torch
 
 from modules import keys
 from modules.collect import SyncCollection, SyncSpec
-from modules.intrinsic import EpisodicNoveltySpec, IntrinsicRewardTransform, NguSpec, RndSpec
+from modules.envs.base import EnvContext
+from modules.intrinsic import EpisodicNoveltySpec, IntrinsicContext, IntrinsicRewardTransform, NguSpec, RndSpec
 from modules.intrinsic.embedding import InverseDynamicsSpec, RandomEmbeddingSpec
 from modules.intrinsic.episodic_memory import EpisodicSpec
 from modules.intrinsic.parts import AuxiliaryOptimizerSpec
@@ -41,7 +42,9 @@ SPECS = {
 
 def play(intrinsic_reward, after_each=lambda: None):
     """Collect with environments whose episodes take 1 and 10 steps, so resets are partial; [N, S] steps."""
-    env = gym_spec("tests.modules.builders:Parity-v0").build(ENVS, [IntrinsicRewardTransform(intrinsic_reward)])
+    env = gym_spec("tests.modules.builders:Parity-v0").build(
+        EnvContext(ENVS, [IntrinsicRewardTransform(intrinsic_reward)])
+    )
     collection = SyncCollection(SyncSpec(num_envs=ENVS, steps=STEPS), env, always(0))
     collection.restart(0)
     batches = []
@@ -55,7 +58,7 @@ def play(intrinsic_reward, after_each=lambda: None):
 def test_the_action_that_led_to_a_state_is_rewarded_and_each_episode_starts_afresh():
     """Against a memory per environment that is fed by hand, whole episodes at a time."""
     torch.manual_seed(0)
-    intrinsic_model = SPECS["episodic"].build(SPACES, CPU)
+    intrinsic_model = SPECS["episodic"].build(IntrinsicContext(spaces=SPACES, device=CPU))
     batch = play(intrinsic_model.acting(ENVS))
     expected = torch.zeros(ENVS, STEPS * BATCHES, 1)
     for env in range(ENVS):
@@ -76,7 +79,9 @@ def test_an_environment_renews_its_embedding_when_its_own_episode_starts():
     """Weights that change with each batch, against one memory and one copy of them per environment."""
     torch.manual_seed(0)
     embedding = InverseDynamicsSpec(torso=TORSO, features=4, hidden=5, last_frames=5, descent=LIFELONG.descent)
-    intrinsic_model = EpisodicNoveltySpec(scale=0.5, embedding=embedding, memory=MEMORY).build(SPACES, CPU)
+    intrinsic_model = EpisodicNoveltySpec(scale=0.5, embedding=embedding, memory=MEMORY).build(
+        IntrinsicContext(spaces=SPACES, device=CPU)
+    )
     newest, versions = intrinsic_model.embedding.network, []
 
     def learn():
@@ -101,7 +106,7 @@ def test_an_environment_renews_its_embedding_when_its_own_episode_starts():
 
 @pytest.mark.parametrize("name", SPECS)
 def test_sums_start_with_the_episode_and_means_are_those_of_the_steps(name):
-    intrinsic_reward = SPECS[name].build(SPACES, CPU).acting(ENVS)
+    intrinsic_reward = SPECS[name].build(IntrinsicContext(spaces=SPACES, device=CPU)).acting(ENVS)
     intrinsic_reward.measures()
     batch = play(intrinsic_reward)
     reward = batch["next", keys.INTRINSIC]
@@ -117,7 +122,7 @@ def test_sums_start_with_the_episode_and_means_are_those_of_the_steps(name):
 
 
 def test_both_parts_multiply():
-    intrinsic_reward = SPECS["ngu"].build(SPACES, CPU).acting(1)
+    intrinsic_reward = SPECS["ngu"].build(IntrinsicContext(spaces=SPACES, device=CPU)).acting(1)
     for step in range(20):
         observation = torch.randn(1, 2) * (1 + step)
         reward = intrinsic_reward.reward(observation)
@@ -128,7 +133,7 @@ def test_both_parts_multiply():
 
 
 def test_a_copy_takes_over_the_mean_distances_and_leaves_the_original_alone():
-    intrinsic_model = SPECS["ngu"].build(SPACES, CPU)
+    intrinsic_model = SPECS["ngu"].build(IntrinsicContext(spaces=SPACES, device=CPU))
     mine, other = intrinsic_model.acting(2), intrinsic_model.acting(3)
     for _ in range(6):
         mine.reward(torch.randn(2, 2))
@@ -145,7 +150,7 @@ def test_a_copy_takes_over_the_mean_distances_and_leaves_the_original_alone():
 
 
 def test_the_error_alone_is_measured_in_its_own_deviations():
-    lifelong = SPECS["rnd"].build(SPACES, CPU).lifelong
+    lifelong = SPECS["rnd"].build(IntrinsicContext(spaces=SPACES, device=CPU)).lifelong
     assert lifelong.intrinsic_reward(torch.ones(3, 2)).tolist() == [0, 0, 0]  # all errors are equal
     observation = torch.randn(50, 2)
     found = lifelong.intrinsic_reward(observation)

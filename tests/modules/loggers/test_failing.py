@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from modules.loggers import Logger, LoggerSpec
+from modules.loggers import Logger, LoggerContext, LoggerSpec
 from modules.loggers.csv import CsvLogger
 from modules.loggers.tensorboard import TensorboardLogger
 from tests.modules.loggers.test_files import DECLARED
@@ -33,7 +33,9 @@ def _no_account(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mo
 
 def opened(run_dir: Path, *to: Any, state: dict[str, str | int] | None = None) -> Logger:
     spec = LoggerSpec(to=to, mode="offline", project="p", group=None, name=None, tags=())
-    return spec.build(run_dir, config={}, name="n", frames=1 if state else 0, state=state, metrics=DECLARED)
+    return spec.build(
+        LoggerContext(run_dir=run_dir, config={}, name="n", frames=1 if state else 0, state=state, metrics=DECLARED)
+    )
 
 
 def rows(run_dir: Path) -> list[str]:

@@ -12,7 +12,7 @@ import torch
 from pydantic import ValidationError
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from modules.loggers import Logger, LoggerSpec
+from modules.loggers import Logger, LoggerContext, LoggerSpec
 from modules.loggers.base import Row
 from modules.loggers.many import ManyLoggers
 from modules.loggers.tensorboard import TensorboardLogger
@@ -34,7 +34,7 @@ DECLARED = (
 
 def _open(run_dir: Path, *to: Sink, frames: int = 0, state: dict[str, str | int] | None = None) -> Logger:
     spec = LoggerSpec(to=to, mode="disabled", project="p", group=None, name=None, tags=())
-    return spec.build(run_dir, config={}, name="n", frames=frames, state=state, metrics=DECLARED)
+    return spec.build(LoggerContext(run_dir=run_dir, config={}, name="n", frames=frames, state=state, metrics=DECLARED))
 
 
 def test_csv_has_one_row_per_event_and_one_column_per_metric_of_the_table(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from modules.loggers import Logger, LoggerSpec
+from modules.loggers import Logger, LoggerContext, LoggerSpec
 from modules.spec import UsageError
 
 
@@ -18,7 +18,7 @@ def row(arm: int, episodes: int, mean: float, extra: float | None) -> dict[str, 
 
 def opened(run_dir: Path, sink: Literal["csv", "tensorboard"], *, state=None) -> Logger:
     spec = LoggerSpec(to=(sink,), mode="disabled", project="p", group=None, name=None, tags=())
-    return spec.build(run_dir, config={}, name="n", frames=64 if state else 0, state=state)
+    return spec.build(LoggerContext(run_dir=run_dir, config={}, name="n", frames=64 if state else 0, state=state))
 
 
 def test_csv_has_a_row_per_event_and_arm_and_a_resume_cuts_off_what_came_after_the_checkpoint(tmp_path):

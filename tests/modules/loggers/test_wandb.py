@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
-from modules.loggers import LoggerSpec
+from modules.loggers import LoggerContext, LoggerSpec
 from modules.spec import UsageError
 
 
@@ -44,10 +44,10 @@ def test_online_without_a_login_is_refused_before_anything_is_created(
     assert "wandb login" in problem
     assert "logger.mode=offline" in problem
     with pytest.raises(UsageError, match="needs a W&B login"):
-        spec.build(tmp_path, config={}, name="n", frames=0, state=None)
+        spec.build(LoggerContext(run_dir=tmp_path, config={}, name="n", frames=0, state=None))
     monkeypatch.setenv("WANDB_API_KEY", "short")
     with pytest.raises(UsageError, match=r"login cannot be used \(WANDB_API_KEY invalid: .*logger\.mode=offline"):
-        spec.build(tmp_path, config={}, name="n", frames=0, state=None)
+        spec.build(LoggerContext(run_dir=tmp_path, config={}, name="n", frames=0, state=None))
     assert list(tmp_path.iterdir()) == []
 
 
@@ -55,7 +55,7 @@ def test_offline_run_has_config_frames_as_its_x_axis_video_and_summary(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     hooks = sys.excepthook, sys.exit
-    log = _spec("offline").build(tmp_path, config={"seed": 3}, name="n", frames=0, state=None)
+    log = _spec("offline").build(LoggerContext(run_dir=tmp_path, config={"seed": 3}, name="n", frames=0, state=None))
     assert (sys.excepthook, sys.exit) == hooks
     log.log(64, {"loss/q": 0.5})
     (tmp_path / "v.mp4").write_bytes(b"video")
@@ -66,7 +66,9 @@ def test_offline_run_has_config_frames_as_its_x_axis_video_and_summary(
     state = log.state()
     log.finish({"status": "interrupted", "score": 7.0, "versions": {"torch": "2"}})
     log.finish({})
-    resumed = _spec("offline").build(tmp_path, config={"seed": 3}, name="n", frames=64, state=state)
+    resumed = _spec("offline").build(
+        LoggerContext(run_dir=tmp_path, config={"seed": 3}, name="n", frames=64, state=state)
+    )
     assert resumed.state()["wandb_id"] == state["wandb_id"]
     resumed.finish({"status": "finished"})
     assert capfd.readouterr() == ("", "")
@@ -99,13 +101,17 @@ def test_the_id_of_one_run_is_not_inherited_by_the_next(tmp_path: Path, monkeypa
     ids = []
     for number in ("0", "1", "2"):
         (tmp_path / number).mkdir()
-        log = _spec("offline").build(tmp_path / number, config={}, name="n", frames=0, state=None)
+        log = _spec("offline").build(
+            LoggerContext(run_dir=tmp_path / number, config={}, name="n", frames=0, state=None)
+        )
         ids.append(log.state()["wandb_id"])
         log.finish({"status": "finished"})
     assert ids[0] == "mine"
     assert len(set(ids)) == 3
     monkeypatch.setenv("WANDB_RUN_ID", "another")  # of a job that continues with a run
     sizes = {f"{name}_csv": (tmp_path / "0" / f"{name}.csv").stat().st_size for name in ("metrics", "timing")}
-    log = _spec("offline").build(tmp_path / "0", config={}, name="n", frames=1, state={"wandb_id": "mine", **sizes})
+    log = _spec("offline").build(
+        LoggerContext(run_dir=tmp_path / "0", config={}, name="n", frames=1, state={"wandb_id": "mine", **sizes})
+    )
     assert log.state()["wandb_id"] == "mine"
     log.finish({"status": "finished"})

@@ -8,7 +8,7 @@ from torchrl.modules import set_recurrent_mode
 
 from modules import keys
 from modules.keys import Spaces
-from modules.losses.base import BatchInfo
+from modules.losses.base import LossContext
 from modules.networks.two_streams import PREFIX
 from tests.modules.builders import network_spec, random_rows
 
@@ -32,8 +32,8 @@ def family_rows(memory, *, burn_in=0, intrinsic_scale=1.0):
     return rows
 
 
-def info(burn_in=0, *, betas=BETAS):
-    return BatchInfo(burn_in=burn_in, beta=torch.tensor(betas), gamma=torch.tensor(GAMMAS))
+def context_of(network, burn_in=0, *, betas=BETAS):
+    return LossContext(network=network, burn_in=burn_in, beta=torch.tensor(betas), gamma=torch.tensor(GAMMAS))
 
 
 def one_at_a_time(network, row, steps, burn_in=0, prefix=""):

@@ -16,8 +16,8 @@ from tests.modules.losses.family import (
     SPACES,
     STEPS,
     best,
+    context_of,
     family_rows,
-    info,
     mixed,
     n_step_target,
     naive_loss,
@@ -41,7 +41,7 @@ def make(memory, streams, settings, burn_in=0, combine="sum"):
         if combine == "rescaled":
             disagree(network)
     own, other = copy.deepcopy(online), copy.deepcopy(target)
-    loss = settings.build(online, info(burn_in))
+    loss = settings.build(context_of(online, burn_in))
     held = dict(loss.target_value_network_params.flatten_keys(".").items())
     with torch.no_grad():
         for name, parameter in target.named_parameters():
@@ -164,7 +164,7 @@ def learner(streams):
     network = network_spec("lstm", family=True, streams=streams).build(SPACES)
     if streams == "two":
         network.combination.betas.zero_()
-    loss = retrace(rescale_eps=0.0).build(network, info(betas=(0.0, 0.0, 0.0)))
+    loss = retrace(rescale_eps=0.0).build(context_of(network, betas=(0.0, 0.0, 0.0)))
     return Learner(network, loss, adam(max_grad_norm=0.1), followed()), network
 
 

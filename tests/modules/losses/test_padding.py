@@ -14,7 +14,7 @@ from modules.losses.reinforce import ReinforceSpec
 from modules.losses.retrace import RetraceSpec
 from modules.losses.torchrl_dqn import TorchrlDqnSpec
 from tests.modules.builders import network_spec, q_settings, sharpen
-from tests.modules.losses.family import SPACES, family_rows, info
+from tests.modules.losses.family import SPACES, context_of, family_rows
 
 ANYTHING = [math.nan, math.inf, -math.inf, 3e38]
 Q = {"n_step": 3, "rescale_eps": 1e-3}
@@ -43,7 +43,7 @@ def make(name, memory):
     rows[keys.MASK][-1] = False
     if name == "torchrl":
         rows = rows.exclude(keys.WEIGHT)
-    return settings.build(network, info(burn_in)), rows
+    return settings.build(context_of(network, burn_in)), rows
 
 
 def polluted(rows, states, value):

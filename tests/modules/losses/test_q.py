@@ -6,7 +6,7 @@ import torch
 from modules import keys
 from modules.keys import Spaces
 from modules.networks.recurrent import GRU_STATE
-from tests.modules.builders import MEMORIES, network_spec, plain_info, q_settings, random_rows, sharpen
+from tests.modules.builders import MEMORIES, loss_context, network_spec, q_settings, random_rows, sharpen
 from tests.modules.losses.family import h, h_inverse, huber, n_step_target, one_at_a_time
 
 SPACES = Spaces(observation_shape=(3,), observation_dtype=torch.float32, n_actions=3)
@@ -20,7 +20,7 @@ def make(memory, *, previous=False, burn_in=0, **settings):
     for network in (online, target):
         sharpen(network)
     own, other = copy.deepcopy(online), copy.deepcopy(target)
-    loss = (spec := q_settings(**settings)).build(online, plain_info(burn_in, gamma=spec.gamma))
+    loss = (spec := q_settings(**settings)).build(loss_context(online, burn_in, gamma=spec.gamma))
     with torch.no_grad():
         for p, q in zip(loss.target_value_network_params.values(True, True), target.parameters(), strict=True):
             p.copy_(q)
@@ -219,7 +219,7 @@ def test_the_stored_state_counts():
 def test_the_loss_learns_the_network_that_it_is_given():
     """Weights are pushed to the acting copy from this network, so the optimiser must step its parameters."""
     network = network_spec("lstm").build(SPACES)
-    loss = q_settings().build(network, plain_info())
+    loss = q_settings().build(loss_context(network))
     loss(random_rows(STEPS, LENGTH, SPACES, "lstm"))["loss"].backward()
     shared = {id(p) for p in network.parameters()}
     assert {id(p) for p in loss.parameters() if p.requires_grad} == shared

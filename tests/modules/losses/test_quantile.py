@@ -13,7 +13,7 @@ from modules.learner.learner import Learner
 from modules.losses import ops
 from modules.losses.quantile import QuantileLossSpec
 from modules.networks.heads import QuantileSpec
-from tests.modules.builders import adam, followed, network_spec, plain_info, random_rows, sharpen
+from tests.modules.builders import adam, followed, loss_context, network_spec, random_rows, sharpen
 
 SPACES = Spaces(observation_shape=(3,), observation_dtype=torch.float32, n_actions=3)
 STEPS, LENGTH, N = (6, 6, 3, 1, 5), 6, 4
@@ -89,7 +89,7 @@ def naive(online, target, rows, s, burn_in):
 def test_loss_and_gradient_are_those_of_a_stepwise_loop(memory, double, burn_in):
     torch.manual_seed(0)
     online, s = network(memory), settings(double=double)
-    loss = s.build(online, plain_info(burn_in))
+    loss = s.build(loss_context(online, burn_in))
     target = network(memory)
     loss.target_value_network_params.data.update_(loss.value_network_params.data.clone().apply(lambda p: 0.7 * p))
     with torch.no_grad():
@@ -114,7 +114,7 @@ def test_loss_and_gradient_are_those_of_a_stepwise_loop(memory, double, burn_in)
 
 def test_measures_are_those_of_the_means():
     online = network("none")
-    loss = settings().build(online, plain_info())
+    loss = settings().build(loss_context(online))
     rows = random_rows(STEPS, LENGTH, SPACES, "none")
     out, mask = loss(rows), rows[keys.MASK]
     seen = {keys.OBSERVATION: rows[keys.OBSERVATION][:, :-1]}
@@ -130,7 +130,7 @@ def test_it_learns_the_spread_of_a_coin():
     online = network("none")
     learner = Learner(
         online,
-        settings(n_step=1, kappa=0.0).build(online, plain_info()),
+        settings(n_step=1, kappa=0.0).build(loss_context(online)),
         adam(lr=3e-2),
         followed(),
         metric="loss/quantile",

@@ -13,7 +13,7 @@ from modules.keys import Spaces
 from modules.learner.learner import Learner
 from modules.learner.target import NoTarget
 from modules.losses.reinforce import ReinforceSpec
-from tests.modules.builders import MEMORIES, adam, followed, network_spec, plain_info, random_rows, sharpen
+from tests.modules.builders import MEMORIES, adam, followed, loss_context, network_spec, random_rows, sharpen
 
 SPACES = Spaces(observation_shape=(3,), observation_dtype=torch.float32, n_actions=3)
 STEPS = [5, 3, 4]
@@ -27,7 +27,7 @@ def settings(**changes):
 def make(memory="none", **changes):
     network = network_spec(memory).build(SPACES)
     sharpen(network)
-    return settings(**changes).build(network, plain_info()), network
+    return settings(**changes).build(loss_context(network)), network
 
 
 def batch(memory="none", length=5):

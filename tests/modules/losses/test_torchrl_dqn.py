@@ -8,7 +8,7 @@ import torch
 from modules import keys
 from modules.keys import Spaces
 from modules.losses.torchrl_dqn import TorchrlDqnSpec
-from tests.modules.builders import network_spec, plain_info, q_settings, random_rows, sharpen
+from tests.modules.builders import loss_context, network_spec, q_settings, random_rows, sharpen
 
 SPACES = Spaces(observation_shape=(3,), observation_dtype=torch.float32, n_actions=3)
 STEPS = (6, 4, 1, 6, 3)
@@ -18,9 +18,9 @@ def both(memory, *, double):
     network = network_spec(memory).build(SPACES)
     sharpen(network)
     theirs = TorchrlDqnSpec(gamma=0.9, double=double, loss_function="smooth_l1").build(
-        copy.deepcopy(network), plain_info()
+        loss_context(copy.deepcopy(network))
     )
-    ours = q_settings(gamma=0.9, n_step=1, double=double, huber_delta=1.0).build(network, plain_info(gamma=0.9))
+    ours = q_settings(gamma=0.9, n_step=1, double=double, huber_delta=1.0).build(loss_context(network, gamma=0.9))
     return ours, theirs
 
 

@@ -7,6 +7,7 @@ import torch
 
 from modules import keys
 from modules.collect import SyncCollection, SyncSpec
+from modules.envs.base import EnvContext
 from modules.meta_controller import ArmPerActor, ArmPerEpisode, FixedArm
 from tests.modules.builders import always, gym_spec
 
@@ -35,7 +36,7 @@ class Diary(FixedArm):
 def played():
     """Batches from environments whose episodes take 1 and 10 steps, and the diary from the restart on."""
     diary = Diary()
-    env = gym_spec("tests.modules.builders:Parity-v0").build(ENVS, [ArmPerEpisode(diary, 1000)])
+    env = gym_spec("tests.modules.builders:Parity-v0").build(EnvContext(ENVS, [ArmPerEpisode(diary, 1000)]))
     collection = SyncCollection(SyncSpec(num_envs=ENVS, steps=STEPS), env, always(0))
     diary.chosen.clear()
     collection.restart(0)
@@ -81,7 +82,7 @@ def test_controllers_are_told_the_episodes_that_ended_and_no_others(played):
 
 def test_an_arm_for_life_acts_in_every_episode_of_its_environment_and_after_restarts():
     meta = ArmPerActor(n=3, controllers=ENVS)
-    env = gym_spec("tests.modules.builders:Parity-v0").build(ENVS, [ArmPerEpisode(meta, 3)])
+    env = gym_spec("tests.modules.builders:Parity-v0").build(EnvContext(ENVS, [ArmPerEpisode(meta, 3)]))
     collection = SyncCollection(SyncSpec(num_envs=ENVS, steps=STEPS), env, always(0))
     for restart in range(2):
         collection.restart(restart)

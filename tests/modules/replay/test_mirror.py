@@ -10,6 +10,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from modules import keys
+from modules.envs.base import EnvContext
 from modules.replay.rows import SequenceBuilder, SequenceSchema
 from modules.replay.sequence import Mirror, SequenceReplay
 from modules.replay.specs import SequenceSpec
@@ -34,7 +35,7 @@ def twins(rows, **rules):
 
 def play(spec, actions):
     """What the collector makes of actions [N, T] on new environments: a batch [N, T]."""
-    env = spec.build(len(actions))
+    env = spec.build(EnvContext(len(actions)))
     env.set_seed(0)
     td, steps = env.reset(), []
     for action in actions.unbind(1):
