@@ -13,6 +13,7 @@ from benchmarks.acting import acting
 from benchmarks.dqn import dqn
 from benchmarks.learning import dqnloss, learner, scaling, tutorial
 from benchmarks.measure import Missing, Pace, Table
+from benchmarks.memories import memories
 from benchmarks.novelty import novelty
 from benchmarks.r2d2 import r2d2
 from benchmarks.replay import replay
@@ -27,7 +28,7 @@ from pipelines.training.summary import PACKAGES, commit
 Section = Callable[[Pace], Iterable[Table | Missing]]
 SECTIONS: Mapping[str, Section] = {
     section.__name__: section
-    for section in (learner, acting, dqnloss, dqn, replay, r2d2, novelty, scaling, tour, tutorial)
+    for section in (learner, acting, dqnloss, dqn, replay, r2d2, novelty, memories, scaling, tour, tutorial)
 }
 FULL = Pace(rounds=9, section_s=40, quick=False)
 QUICK = Pace(rounds=3, section_s=3, quick=True)

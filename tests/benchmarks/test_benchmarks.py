@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from benchmarks import __main__ as benchmark
-from benchmarks import acting, learning, measure, replay
+from benchmarks import acting, learning, measure, memories, replay
 from benchmarks.bare import BareLearner, refuse_other_maths
 from benchmarks.bare_actor import BareActor
 from benchmarks.measure import Pace, Ratio, Table, Times, interleave, number, target
@@ -192,6 +192,7 @@ SMOKE = {
     "learner": (learning, ["drqn_cartpole", "≥ 0.9"]),
     "acting": (acting, ["64 environments", "≥ 0.5", "≥ 0.8", "drawing", "Collector", "bare, all"]),
     "dqnloss": (learning, ["flat", "≥ 2", "rows"]),
+    "memories": (memories, ["2 of 40 steps", "2 of 500 steps", "mingru against lstm"]),
     "replay": (replay, ["ours/copy", "10 000", "100 000"]),
     "scaling": (learning, ["L, steps of a row", "B, rows of a batch", "H, hidden size", "512"]),
 }
