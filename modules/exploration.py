@@ -64,6 +64,16 @@ class ExplorationSpec(Spec):
         """Make the rule by which the acting policy chooses."""
         raise NotImplementedError
 
+    def draws_from_softmax(self, frames: int) -> bool:
+        """Tell whether actions are drawn from the softmax of their values, at the first frame and at frame `frames`."""
+        values = torch.tensor([0.0, 1.0, 30.0]).expand(3, 3)
+        rule = self.build(ExplorationContext.all_of(3))
+        for frame in (0, frames):
+            rule.anneal(frame)
+            if not torch.allclose(rule.probability(values, torch.arange(3)), values.softmax(-1).diagonal(), atol=0):
+                return False
+        return True
+
 
 class LinearScheduleSpec(ExplorationSpec):
     """Settings of a rule with one number, the same in all environments, that falls in a line over env frames."""

@@ -3,13 +3,11 @@
 from collections.abc import Iterator
 from typing import Any, Literal
 
-import torch
 from tensordict import TensorDict, TensorDictBase
 from torch import Tensor
 from torchrl.objectives import LossModule
 
 from modules import keys
-from modules.exploration import ExplorationContext
 from modules.losses import ops
 from modules.losses.base import LossContext, LossSpec
 from modules.losses.padding import without_padding
@@ -54,24 +52,13 @@ class ReinforceSpec(LossSpec):
         """What is learned from must be the policy's own doing, and there must be one policy and one reward."""
         if not run.replay.on_policy:
             yield "loss=reinforce learns from what the newest policy did and from nothing older: use replay=on_policy"
-        if not samples_the_policy(run.exploration, run.total_frames):
+        if not run.exploration.draws_from_softmax(run.total_frames):
             yield f"loss=reinforce needs actions drawn from the softmax of the network's values: use {TEMPERATURE_ONE}"
         if run.intrinsic.rewards or not run.meta.single:
             yield "loss=reinforce knows no intrinsic reward and no arms: use intrinsic=none and meta=none"
 
     def build(self, context: LossContext) -> LossModule:
         return ReinforceLoss(context.network, self)
-
-
-def samples_the_policy(exploration: Any, frames: int) -> bool:
-    """Tell whether actions are drawn from the softmax of their values, at the first frame and at the last."""
-    values = torch.tensor([0.0, 1.0, 30.0]).expand(3, 3)
-    rule = exploration.build(ExplorationContext.all_of(3))
-    for frame in (0, frames):
-        rule.anneal(frame)
-        if not torch.allclose(rule.probability(values, torch.arange(3)), values.softmax(-1).diagonal(), atol=0):
-            return False
-    return True
 
 
 class ReinforceLoss(LossModule):
