@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from modules.files import naming_file, open_itself, refuse_link
-from modules.loggers.base import Row, State
+from modules.loggers.base import Logger, Row, State
 from modules.metrics import Metric
 from modules.spec import UsageError
 
@@ -68,7 +68,9 @@ class _Table:
 
     def append(self, frames: int, rows: Iterable[Sequence[float | None]]) -> None:
         """Write the rows of one event, in one system call, so that a kill leaves no half of them."""
-        data = "".join(",".join((str(frames), *map(_cell, row))) + "\n" for row in rows).encode()
+        # repr of a float is the shortest text that reads back as the same number.
+        cells = (["" if value is None else repr(value) for value in row] for row in rows)
+        data = "".join(",".join((str(frames), *row)) + "\n" for row in cells).encode()
         with naming_file(self._path):
             if self._file.write(data) < len(data):  # as a disk does that has room for a part of it
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -93,13 +95,12 @@ class _Table:
         self._file.close()
 
 
-class CsvLogger:
+class CsvLogger(Logger):
     """One row per log event in `metrics.csv` and `timing.csv` of `run_dir`; `pipelines.report` reads them.
 
-    Tables have files of their own, which begin with their first row.
+    Tables have files of their own, which begin with their first row; pictures and films are files in it already.
 
     Args:
-        run_dir: an existing folder.
         metrics: that the run declares, in the order of their columns. A resumed run keeps the columns that there are.
         state: what `state()` gave at the checkpoint that the run resumes from, without the keys of this logger if
             it was not among the destinations then; None for a new run, which starts new files.
@@ -117,13 +118,12 @@ class CsvLogger:
         self._tables: dict[str, _Table] = {}
         self._state: State | None = None
         offsets = {key.removesuffix("_csv"): int(at) for key, at in (state or {}).items() if key.endswith("_csv")}
-        declared = [*metrics]
+        columns: dict[str, tuple[str, ...]] = {METRICS: (), TIMING: ()}
+        for metric in metrics:
+            columns[TIMING if metric.timing else METRICS] += (metric.name,)
         try:
-            for name in dict.fromkeys((METRICS, TIMING, *offsets)):
-                names = None
-                if name in (METRICS, TIMING):
-                    names = tuple(metric.name for metric in declared if metric.timing == (name == TIMING))
-                self._open(name, names, offsets.get(name))
+            for name in dict.fromkeys((*columns, *offsets)):
+                self._open(name, columns.get(name), offsets.get(name))
         except UsageError:
             self._close()
             raise
@@ -159,12 +159,6 @@ class CsvLogger:
             raise ValueError(f"table {name} has the columns {', '.join(table.names)}, not {', '.join(columns)}")
         with self._all_or_nothing([table]):
             table.append(frames, [list(row.values()) for row in rows])
-
-    def image(self, frames: int, path: Path) -> None:
-        """Do nothing: the file itself is in the run directory."""
-
-    def video(self, frames: int, path: Path) -> None:
-        """Do nothing: the file itself is in the run directory."""
 
     def finish(self, summary: Mapping[str, object]) -> None:
         """Close the files; the summary is a file of its own."""
@@ -203,8 +197,3 @@ def _bytes_up_to(path: Path, frames: int) -> int:
                 break
             length += len(line)
     return length
-
-
-def _cell(value: float | None) -> str:
-    # repr of a float is the shortest text that reads back as the same number.
-    return "" if value is None else repr(value)

@@ -9,7 +9,6 @@ from pydantic import AfterValidator, Field
 from modules.loggers.base import Logger
 from modules.loggers.csv import CsvLogger
 from modules.loggers.many import NEEDED, ManyLoggers
-from modules.loggers.none import NoLogger
 from modules.metrics import Metric
 from modules.spec import RunConfig, Spec, UsageError, spec
 
@@ -109,19 +108,10 @@ class LoggerSpec(Spec):
         self, run_dir: Path, *, config: Mapping[str, object], name: str, state: Mapping[str, str | int] | None
     ) -> Logger:
         if self.mode == "disabled":
-            return NoLogger()
+            return Logger()
         from modules.loggers.wandb import WandbLogger  # slow import
 
-        return WandbLogger(
-            run_dir,
-            mode=self.mode,
-            project=self.project,
-            group=self.group,
-            name=name,
-            tags=self.tags,
-            config=config,
-            state=state,
-        )
+        return WandbLogger(run_dir, self, name=name, config=config, state=state)
 
 
 def tensorboard(run_dir: Path, frames: int) -> Logger:

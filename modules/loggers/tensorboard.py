@@ -8,14 +8,13 @@ import cv2
 import numpy as np
 from torch.utils.tensorboard import SummaryWriter
 
-from modules.loggers.base import Row, State, numbers_in
+from modules.loggers.base import Logger, Row, numbers_in
 
 
-class TensorboardLogger:
+class TensorboardLogger(Logger):
     """Scalars with step = frames in `run_dir/tensorboard`.
 
     Args:
-        run_dir: the run directory.
         frames: those of the checkpoint that the run resumes from; 0 for a new run. What an interrupted run
             wrote after them is hidden by TensorBoard (it stays in the old event file).
     """
@@ -36,9 +35,7 @@ class TensorboardLogger:
 
     def table(self, name: str, frames: int, rows: Sequence[Row]) -> None:
         """Write each number of each row as a scalar."""
-        for scalar, value in numbers_in(name, rows).items():
-            self._writer.add_scalar(scalar, value, frames)
-        self._writer.flush()
+        self.log(frames, numbers_in(name, rows))
 
     def image(self, frames: int, path: Path) -> None:
         """Copy the picture into the event file."""
@@ -60,7 +57,3 @@ class TensorboardLogger:
             text = json.dumps(summary, indent=2, default=str).replace("\n", "\n    ")
             self._writer.add_text("summary", f"    {text}", self._frames)
             self._writer.close()
-
-    def state(self) -> State:
-        """Return nothing: the frames of the checkpoint are enough."""
-        return {}
