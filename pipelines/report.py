@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from modules.files import refuse_unwritable, write_bytes, write_text
-from modules.plots import Difference, GroupCurve, Panel, draw_report
+from modules.plots.compare import Difference, GroupCurve, Panel, draw_report
 from modules.plots.runs import RANDOM_PLAY, SCORE_METRIC, find_runs, load_run
 from modules.spec import UsageError
 from pipelines.config.metrics_page import known

@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from modules.files import write_bytes
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -35,16 +37,19 @@ STYLE: dict[Any, Any] = {
     "legend.frameon": False,
     "legend.fontsize": 9,
 }
-FRAMES_LABEL = "environment frames"
+EMPTY = "#EEEEEE"  # cells of a map that have no value
 
 
 @contextmanager
 def figure_of(size_inch: tuple[float, float]) -> Iterator[Figure]:
-    """Yield a figure in our style, without pyplot and its global state."""
+    """Yield a figure in our style, without pyplot, whose import would change the user's own backend and settings."""
     import matplotlib
     from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
 
-    from modules.plots.inline import InlineFigure
+    class InlineFigure(Figure):
+        def _repr_png_(self) -> bytes:  # a notebook looks for it
+            return png(self)
 
     with matplotlib.rc_context(STYLE):
         figure = InlineFigure(figsize=size_inch, layout="constrained")
@@ -62,6 +67,12 @@ def png(figure: Figure) -> bytes:
     return buffer.getvalue()
 
 
+def save(figure: Figure, path: Path) -> Path:
+    """Write the figure as a PNG file; return its path."""
+    write_bytes(path, png(figure))
+    return path
+
+
 def run_title(run_dir: Path) -> str:
     """Name the run by what its summary.json says; "" if there is none."""
     try:
@@ -75,5 +86,5 @@ def frames_axis(axes: Axes) -> None:
     """Let the horizontal axis count environment frames."""
     from matplotlib.ticker import EngFormatter
 
-    axes.set_xlabel(FRAMES_LABEL)
+    axes.set_xlabel("environment frames")
     axes.xaxis.set_major_formatter(EngFormatter(sep=" "))

@@ -18,6 +18,7 @@ SUMMARY, EVALUATION = "summary.json", "evaluation.json"
 RANDOM_PLAY = "random play"  # what random actions return, if that was evaluated
 STATUSES = ("finished", "interrupted", "failed", "running")
 EVALUATED = ("mean", "std", "min", "episodes")  # what the table shows of evaluation.json
+HOW = ("checkpoint", "episodes", "envs", "seed")  # an evaluation is made
 
 Table = Mapping[str, np.ndarray]
 
@@ -38,7 +39,7 @@ class RunRecord:
 
     Attributes:
         numbers: what the tables show, NaN where nothing was measured; of the evaluation only if there was one.
-        evaluated: how the held-out evaluation was made (checkpoint, episodes, envs, seed), by its file; may be empty.
+        evaluated: how the held-out evaluation was made (`HOW`), by its file; may be empty.
         outdated: whether the run has a newer checkpoint of the kind that was evaluated.
         curve: of the metric that is reported.
         curves: of that one and of any other that was asked for.
@@ -86,6 +87,11 @@ def read_table(path: Path) -> Table:
     if not (np.isfinite(values[:, 0]).all() and (np.diff(values[:, 0]) >= 0).all()):
         raise UsageError(f"'{path}': the column 'frames' must be filled and must never go back.")
     return dict(zip(names, values.T, strict=True))
+
+
+def read_table_if_any(path: Path) -> Table:
+    """Read a table as `read_table` does; a file that is not there gives no columns."""
+    return read_table(path) if path.exists() else {}
 
 
 def measured(table: Table, metric: str) -> tuple[np.ndarray, np.ndarray]:
@@ -149,7 +155,7 @@ def load_run(path: Path, metric: str, others: Iterable[str] = ()) -> RunRecord:
         path=path,
         commit=str(summary.get("commit") or "?"),
         numbers=numbers,
-        evaluated={key: evaluation[key] for key in ("checkpoint", "episodes", "envs", "seed") if key in evaluation},
+        evaluated={key: evaluation[key] for key in HOW if key in evaluation},
         outdated=outdated,
         curve=curves[metric],
         curves=curves,
@@ -183,7 +189,7 @@ def _read_tables(path: Path, *, finished: bool) -> list[Table]:
     source = path / "metrics.csv"
     if not source.exists() and not finished:
         return []  # it ended before its first log line
-    return [read_table(source), *(read_table(file) for file in [path / "timing.csv"] if file.exists())]
+    return [read_table(source), read_table_if_any(path / "timing.csv")]
 
 
 def _curve(

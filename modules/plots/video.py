@@ -3,7 +3,6 @@
 import errno
 from collections.abc import Generator, Mapping
 from pathlib import Path
-from types import TracebackType
 
 import cv2
 import imageio_ffmpeg
@@ -119,9 +118,7 @@ class Writer:
         encoder.send(None)
         return encoder
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         try:
             if self._encoder is not None:
                 self._encoder.close()

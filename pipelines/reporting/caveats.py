@@ -5,7 +5,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from modules.plots import GroupCurve
+from modules.plots.compare import GroupCurve
+from modules.plots.runs import HOW
 from modules.spec import UsageError
 from pipelines.config.plugins import read_yaml, values_of
 from pipelines.reporting.comparison import HELD_OUT, Group
@@ -20,7 +21,6 @@ WORDS = (
 OUTDATED = "†"
 # What may differ between runs of one kind: the seed, where they ran, and what they leave behind.
 INCIDENTAL = ("name", "seed", "device", "threads", "logger", "log_every", "keep_checkpoints", "video", "dry")
-HOW = ("checkpoint", "episodes", "envs", "seed")  # an evaluation is made
 MISSING = "–"  # in the place of a setting that one of the runs does not have
 
 

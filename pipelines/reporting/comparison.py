@@ -7,7 +7,7 @@ from itertools import groupby, product
 
 import numpy as np
 
-from modules.plots import Difference, GroupCurve
+from modules.plots.compare import Difference, GroupCurve
 from modules.plots.runs import SUMMARY, RunRecord
 from modules.plots.statistics import Estimate, Statistic, common_curve, difference, estimate, improvement, iqm, mean
 

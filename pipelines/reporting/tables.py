@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from modules.plots import Difference
+from modules.plots.compare import Difference
 from modules.plots.runs import EVALUATED, RANDOM_PLAY
 from modules.plots.statistics import Estimate, estimate, iqm, mean
 from pipelines.reporting.caveats import OUTDATED, settings
