@@ -114,7 +114,8 @@ class CsvLogger(Logger):
         self, run_dir: Path, *, metrics: Iterable[Metric], state: Mapping[str, str | int] | None, frames: int = 0
     ) -> None:
         self._run_dir, self._kept = run_dir, None if state is None else frames
-        self._logged = f"{METRICS}_csv" in (state or {})  # then a table that the state does not know had no row yet
+        if f"{METRICS}_csv" in (state or {}):
+            self._kept = -1  # a table that the state does not know had no row yet
         self._tables: dict[str, _Table] = {}
         self._state: State | None = None
         offsets = {key.removesuffix("_csv"): int(at) for key, at in (state or {}).items() if key.endswith("_csv")}
@@ -131,8 +132,7 @@ class CsvLogger(Logger):
             table.go_back()
 
     def _open(self, name: str, names: tuple[str, ...] | None, offset: int | None) -> _Table:
-        kept = -1 if self._logged else self._kept
-        self._tables[name] = _Table(self._run_dir / f"{name}.csv", names, offset, kept)
+        self._tables[name] = _Table(self._run_dir / f"{name}.csv", names, offset, self._kept)
         return self._tables[name]
 
     def log(self, frames: int, metrics: Mapping[str, float]) -> None:

@@ -34,11 +34,9 @@ class TensorboardLogger(Logger):
         self._writer.flush()
 
     def table(self, name: str, frames: int, rows: Sequence[Row]) -> None:
-        """Write each number of each row as a scalar."""
         self.log(frames, numbers_in(name, rows))
 
     def image(self, frames: int, path: Path) -> None:
-        """Copy the picture into the event file."""
         picture = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR)  # reads from folders of any name
         assert picture is not None
         self._writer.add_image(path.stem, cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), frames, dataformats="HWC")

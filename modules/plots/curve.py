@@ -20,11 +20,7 @@ EXPLORATION = {"train/epsilon": ("exploration ε", 1.0), "train/temperature": ("
 
 
 def learning_curve(run_dir: Path) -> Path | None:
-    """Draw `run_dir`/metrics.csv as `run_dir`/learning_curve.png; None if there is nothing to draw.
-
-    Raises:
-        UsageError: if metrics.csv exists but is no table of metrics.
-    """
+    """Write what `curve_figure` draws, or refuses, as `run_dir`/learning_curve.png; None if there is nothing."""
     figure = curve_figure(run_dir)
     return None if figure is None else save(figure, run_dir / "learning_curve.png")
 

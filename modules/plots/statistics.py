@@ -39,7 +39,9 @@ def iqm(values: np.ndarray) -> np.ndarray:
 
 
 def estimate(values: np.ndarray, statistic: Statistic, *, resamples: int = RESAMPLES) -> Estimate:
-    """Return `statistic` of `values` [n ≥ 1] with its 95 % percentile bootstrap interval over the runs."""
+    """Return `statistic` of `values` [n] with its 95 % percentile bootstrap interval over the runs, NaN if n = 0."""
+    if not values.size:
+        return Estimate(math.nan, math.nan, math.nan)
     values = np.sort(values)  # here and below: the order of the runs must not matter, to the last bit
     draws = statistic(_resample(values, resamples, np.random.default_rng(SEED)))
     return _interval(statistic(values), draws, len(values))

@@ -37,7 +37,6 @@ class Asked:
     loop: Stoppable | None = None
 
     def __call__(self, signum: int, frame: FrameType | None) -> None:
-        """Hear of a signal."""
         del frame
         if self.loop is None:
             raise Stop(signum)

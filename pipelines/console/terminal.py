@@ -57,7 +57,6 @@ class Stage:
         return "\n".join(filter(None, (self._spec.text(self._env), self._told)))
 
     def close(self) -> None:
-        """Close the environment."""
         self._env.close()
 
 

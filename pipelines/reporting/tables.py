@@ -1,7 +1,7 @@
 """The tables of a report, as Markdown."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -53,7 +53,13 @@ def difference_table(differences: Sequence[Difference]) -> str:
     """List what separates side A from side B."""
     header = ["A − B", "quantity", "Δ mean [95 % CI]", "Δ IQM [95 % CI]", "P(A > B) [95 % CI]"]
     rows = [
-        [d.label, d.quantity, _with_interval(d.mean), _with_interval(d.iqm), _chance(d.improvement)]
+        [
+            d.label,
+            d.quantity,
+            _with_interval(d.mean),
+            _with_interval(d.iqm),
+            _with_interval(d.improvement, "{:.2f}".format),
+        ]
         for d in differences
     ]
     return _table(header, rows, names=2)
@@ -105,14 +111,9 @@ def _text(value: float) -> str:
     return f"{value:.0f}" if abs(value) >= 1000 or value == int(value) else f"{value:#.4g}"
 
 
-def _chance(item: Estimate) -> str:
-    interval = f" [{item.low:.2f}, {item.high:.2f}]" if math.isfinite(item.low) else ""
-    return f"{item.value:.2f}{interval}"
-
-
-def _with_interval(item: Estimate) -> str:
-    interval = f" [{_text(item.low)}, {_text(item.high)}]" if math.isfinite(item.low) else ""
-    return _text(item.value) + interval
+def _with_interval(item: Estimate, text: Callable[[float], str] = _text) -> str:
+    interval = f" [{text(item.low)}, {text(item.high)}]" if math.isfinite(item.low) else ""
+    return text(item.value) + interval
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[str]], *, names: int) -> str:
