@@ -147,16 +147,6 @@ def _axis_label(metric: str) -> str:
     return names.get(metric, metric) + (f" [{unit}]" if unit else "")
 
 
-def _curves(options: argparse.Namespace, groups: Sequence[Group], quantity: str) -> list[Curves]:
-    """Compute the curves of every group; with --table the same memory has the same colour in every picture."""
-    memories = sorted({group.memory for group in groups})
-    colours = [memories.index(group.memory) if options.table else i for i, group in enumerate(groups)]
-    return [
-        {metric: group_curve(group, metric, quantity, colour=colour) for metric in group.runs[0].curves}
-        for group, colour in zip(groups, colours, strict=True)
-    ]
-
-
 def _picture(
     options: argparse.Namespace, shown: Mapping[str, Sequence[Curves]], differences: Sequence[Difference], quantity: str
 ) -> bytes:
@@ -186,16 +176,15 @@ def _lines_across(options: argparse.Namespace, exps: Sequence[str], metric: str)
 
 
 def _pictures(
-    options: argparse.Namespace,
-    groups: Sequence[Group],
-    curves: Sequence[Curves],
-    differences: Sequence[Difference],
-    quantity: str,
+    options: argparse.Namespace, groups: Sequence[Group], differences: Sequence[Difference], quantity: str
 ) -> dict[str, bytes]:
-    """Draw one picture of everything, or with --table one per experiment."""
+    """Draw one picture of everything, or with --table one per experiment, all with one colour for each memory."""
+    memories = sorted({group.memory for group in groups})
     shown: dict[str, list[Curves]] = {}
-    for group, found in zip(groups, curves, strict=True):
-        shown.setdefault(group.exp, []).append(found)
+    for i, group in enumerate(groups):
+        colour = memories.index(group.memory) if options.table else i
+        curves = {metric: group_curve(group, metric, quantity, colour=colour) for metric in group.runs[0].curves}
+        shown.setdefault(group.exp, []).append(curves)
     if not options.table:
         return {"report.png": _picture(options, shown, differences, quantity)}
     names = {exp: re.sub(r"[^\w.-]", "_", exp) for exp in shown}
@@ -226,11 +215,9 @@ def report(options: argparse.Namespace) -> None:
     if differences:
         parts.append(difference_table(differences))
     options.lines += _random_play(options, groups)
-    curves = _curves(options, groups, quantity)
-    limits = notes(groups, [found[options.metric] for found in curves], quantity)
-    parts.append("".join(f"- {note}\n" for note in limits))
+    parts.append("".join(f"- {note}\n" for note in notes(groups, quantity)))
     text = "\n".join(parts)
-    pictures = _pictures(options, groups, curves, differences, quantity)
+    pictures = _pictures(options, groups, differences, quantity)
     links = "\n".join(f"![Curves and final values]({name})\n" for name in pictures)
     page = options.out / "report.md"
     said = "over the report that was there" if page.exists() else "again"

@@ -3,8 +3,7 @@
 import errno
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from modules.files import naming_file, open_itself, refuse_link
@@ -138,9 +137,8 @@ class CsvLogger(Logger):
     def log(self, frames: int, metrics: Mapping[str, float]) -> None:
         """Append one row to each file of metrics, or to none if the disk is full; not measured = empty cell."""
         tables = [self._tables[METRICS], self._tables[TIMING]]
-        with self._all_or_nothing(tables):
-            for table in tables:
-                table.append(frames, [[float(metrics[name]) if name in metrics else None for name in table.names]])
+        cells = {name: float(value) for name, value in metrics.items()}
+        self._append(frames, {table: [[cells.get(name) for name in table.names]] for table in tables})
 
     def table(self, name: str, frames: int, rows: Sequence[Row]) -> None:
         """Append rows to NAME.csv, all or none.
@@ -157,8 +155,7 @@ class CsvLogger(Logger):
             table.go_back()
         if any(tuple(row) != table.names for row in rows):
             raise ValueError(f"table {name} has the columns {', '.join(table.names)}, not {', '.join(columns)}")
-        with self._all_or_nothing([table]):
-            table.append(frames, [list(row.values()) for row in rows])
+        self._append(frames, {table: [list(row.values()) for row in rows]})
 
     def finish(self, summary: Mapping[str, object]) -> None:
         """Close the files; the summary is a file of its own."""
@@ -171,14 +168,14 @@ class CsvLogger(Logger):
         """Return the length of each file in bytes."""
         return self._state or {f"{name}_csv": table.sync() for name, table in self._tables.items()}
 
-    @contextmanager
-    def _all_or_nothing(self, tables: Sequence[_Table]) -> Iterator[None]:
+    def _append(self, frames: int, rows: Mapping[_Table, Iterable[Sequence[float | None]]]) -> None:
         """Take back what was written if not all of it could be: the checkpoint behind it counts these bytes."""
-        ends = [table.end for table in tables]
+        ends = {table: table.end for table in rows}
         try:
-            yield
+            for table, new in rows.items():
+                table.append(frames, new)
         except OSError:
-            for table, end in zip(tables, ends, strict=True):
+            for table, end in ends.items():
                 table.cut(end)
             raise
 

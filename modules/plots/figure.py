@@ -7,13 +7,14 @@ Colours: Okabe and Ito (2008), distinct for colour-blind readers; line styles di
 from __future__ import annotations
 
 import io
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from modules.files import write_bytes
+from modules.plots.runs import SUMMARY, read_json
+from modules.spec import UsageError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -76,9 +77,9 @@ def save(figure: Figure, path: Path) -> Path:
 def run_title(run_dir: Path) -> str:
     """Name the run by what its summary.json says; "" if there is none."""
     try:
-        summary = json.loads((run_dir / "summary.json").read_text(encoding="utf-8"))
+        summary = read_json(run_dir / SUMMARY)
         return f"{summary['exp']}, memory {summary['memory']}, seed {summary['seed']}"
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+    except (UsageError, KeyError):
         return ""  # A title is a courtesy: the curve of a run without a summary is drawn all the same.
 
 

@@ -132,7 +132,7 @@ def load_run(path: Path, metric: str, others: Iterable[str] = ()) -> RunRecord:
     Raises:
         UsageError: if a file is missing or unreadable, or a metric is unknown or, in a finished run, empty.
     """
-    summary = _read_json(path / SUMMARY)
+    summary = read_json(path / SUMMARY)
     kinds = {"exp": str, "memory": str, "seed": int, "status": str}
     if wrong := [key for key, kind in kinds.items() if not isinstance(summary.get(key), kind)]:
         raise UsageError(f"'{path / SUMMARY}' is no summary of a run: it lacks a valid {', '.join(wrong)}.")
@@ -145,12 +145,12 @@ def load_run(path: Path, metric: str, others: Iterable[str] = ()) -> RunRecord:
     curves = {name: _curve(path, tables, name, numbers, finished=finished) for name in (metric, *others)}
     evaluation, outdated = {}, False
     if (source := path / EVALUATION).exists():
-        evaluation = _read_json(source)
+        evaluation = read_json(source)
         numbers |= {f"evaluation {key}": _number(evaluation, key, source) for key in EVALUATED}
         newest = numbers["frames"] if evaluation.get("checkpoint") == "last" else _best_at(tables)
         outdated = _number(evaluation, "frames", source) < newest
     if (source := path / evaluation_file("random")).exists():
-        numbers[RANDOM_PLAY] = _number(_read_json(source), "mean", source)
+        numbers[RANDOM_PLAY] = _number(read_json(source), "mean", source)
     return RunRecord(
         path=path,
         commit=str(summary.get("commit") or "?"),
@@ -168,7 +168,8 @@ def evaluation_file(policy: str) -> str:
     return EVALUATION if policy == "greedy" else f"evaluation_{policy}.json"
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a file that holds a JSON object; raises `UsageError` if it does not."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
