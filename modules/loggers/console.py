@@ -26,12 +26,11 @@ _SHOWN = {
 class Waiting:
     """Says through the logger "recall", twice a minute, how far something is that keeps a run waiting."""
 
-    def __init__(self) -> None:
-        self.restart()
+    _last_s: float | None = None  # when it began, or something was said
 
     def restart(self) -> None:
-        """Something else continued, or was said."""
-        self._last_s: float | None = None
+        """Something else continued."""
+        self._last_s = None
 
     def __call__(self, what: str, done: int, total: int) -> None:
         """Say it if it is time to."""

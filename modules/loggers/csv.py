@@ -34,14 +34,13 @@ class _Table:
         refuse_link(path)
         self.names = names or ()
         self._path = path
-        self._offset: int | None = None
         if offset is None and kept is not None and path.exists():
             offset = _bytes_up_to(path, kept)
         if offset is None:
             if path.exists():
                 raise UsageError(f"{path} exists already: resume that run or choose another run directory.")
             self._file = open_itself(path, "xb", buffering=0)
-            self._file.write((",".join(("frames", *self.names)) + "\n").encode())
+            self._offset = self._file.write((",".join(("frames", *self.names)) + "\n").encode())
             return
         if not path.is_file() or path.stat().st_size < offset:
             raise UsageError(
@@ -62,8 +61,7 @@ class _Table:
 
     def go_back(self) -> None:
         """Cut off the rows after the checkpoint, which the resumed run writes again."""
-        if self._offset is not None:
-            self.cut(self._offset)
+        self.cut(self._offset)
 
     def append(self, frames: int, rows: Iterable[Sequence[float | None]]) -> None:
         """Write the rows of one event, in one system call, so that a kill leaves no half of them."""

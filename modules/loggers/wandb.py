@@ -6,16 +6,14 @@ import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import wandb
 from wandb.sdk.lib.runid import generate_id
 
 from modules.loggers.base import Logger, Row, State, numbers_in
+from modules.loggers.spec import LoggerSpec
 from modules.spec import UsageError
-
-if TYPE_CHECKING:
-    from modules.loggers.spec import LoggerSpec
 
 log = logging.getLogger("recall")
 # What W&B shows for a status: 0 finished, 255 killed, anything else failed.
@@ -42,8 +40,6 @@ class WandbLogger(Logger):
 
     Args:
         settings: their mode is offline or online.
-        name: of the W&B run.
-        config: the composed settings of the run.
         state: what `state()` gave at the checkpoint that the run resumes from, or None.
 
     Raises:
@@ -53,7 +49,7 @@ class WandbLogger(Logger):
     def __init__(
         self,
         run_dir: Path,
-        settings: "LoggerSpec",
+        settings: LoggerSpec,
         *,
         name: str,
         config: Mapping[str, object],

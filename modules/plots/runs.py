@@ -126,7 +126,7 @@ def find_runs(places: Sequence[Path]) -> list[Path]:
     return list(found.values())
 
 
-def load_run(path: Path, metric: str, others: Iterable[str] = ()) -> RunRecord:
+def load_run(path: Path, metric: str, others: Iterable[str]) -> RunRecord:
     """Read one run directory, with the curves of `metric` and of `others`.
 
     Raises:
@@ -141,7 +141,9 @@ def load_run(path: Path, metric: str, others: Iterable[str] = ()) -> RunRecord:
     wanted = ("frames", "updates", "wall_s", "score", "best_score")
     numbers = {key: _number(summary, key, path / SUMMARY) for key in wanted}
     finished = status == "finished"
-    tables = _read_tables(path, finished=finished)
+    tables: list[Table] = []
+    if finished or (path / "metrics.csv").exists():  # else it ended before its first log line
+        tables = [read_table(path / "metrics.csv"), read_table_if_any(path / "timing.csv")]
     curves = {name: _curve(path, tables, name, numbers, finished=finished) for name in (metric, *others)}
     evaluation, outdated = {}, False
     if (source := path / EVALUATION).exists():
@@ -184,13 +186,6 @@ def _number(content: Mapping[str, Any], key: str, source: Path) -> float:
     if value is not None and not isinstance(value, int | float):
         raise UsageError(f"'{source}': '{key}' must be a number, not {value!r}.")
     return math.nan if value is None else float(value)
-
-
-def _read_tables(path: Path, *, finished: bool) -> list[Table]:
-    source = path / "metrics.csv"
-    if not source.exists() and not finished:
-        return []  # it ended before its first log line
-    return [read_table(source), read_table_if_any(path / "timing.csv")]
 
 
 def _curve(

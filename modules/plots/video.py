@@ -69,9 +69,6 @@ class Writer:
 
     It appears as `path` when the context is left without an exception, if it has any frames; until then, and
     after an exception, what was there before stays as it was. A folder behind a link is a `UsageError`.
-
-    Attributes:
-        frames: how many it has so far.
     """
 
     def __init__(self, path: Path, *, fps: float) -> None:

@@ -17,12 +17,10 @@ TRAINING = "‡"
 
 def run_table(groups: Sequence[Group], quantity: str) -> str:
     """List every run; – stands for what was not measured."""
+    measured = {name for group in groups for run in group.runs for name in run.numbers}
     columns = {"frames": "frames", "updates": "updates", "wall_s": "wall [s]"}
     columns |= {"score": "score", "best_score": "best score"}
-    if any(HELD_OUT in run.numbers for group in groups for run in group.runs):
-        columns |= {f"evaluation {key}": f"evaluation {key}" for key in EVALUATED}
-    if any(RANDOM_PLAY in run.numbers for group in groups for run in group.runs):
-        columns |= {RANDOM_PLAY: RANDOM_PLAY}
+    columns |= {name: name for name in (*(f"evaluation {key}" for key in EVALUATED), RANDOM_PLAY) if name in measured}
     header, rows = ["side", "exp", "memory", "seed", "status", *columns.values(), quantity], []
     for group in groups:
         for run in group.runs:
