@@ -178,7 +178,7 @@ def _lines_across(options: argparse.Namespace, exps: Sequence[str], metric: str)
 def _pictures(
     options: argparse.Namespace, groups: Sequence[Group], differences: Sequence[Difference], quantity: str
 ) -> dict[str, bytes]:
-    """Draw one picture of everything, or with --table one per experiment, all with one colour for each memory."""
+    """Draw one picture of everything; with --table one per experiment, each memory in the same colour everywhere."""
     memories = sorted({group.memory for group in groups})
     shown: dict[str, list[Curves]] = {}
     for i, group in enumerate(groups):
