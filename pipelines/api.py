@@ -16,7 +16,7 @@ from modules.callbacks import CallbackSpec, TrainingCallback
 from modules.evaluation import Callback, Step
 from modules.files import describe_error
 from modules.metrics import Metric
-from modules.plots import curve_figure
+from modules.plots.curve import curve_figure
 from modules.plots.runs import Table, read_table
 from modules.seeding import random_state, set_random_state
 from modules.spec import UsageError

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from modules.files import refuse_unwritable, write_bytes, write_text
-from modules.plots import Difference, GroupCurve, Panel, draw_report
+from modules.plots.compare import Difference, GroupCurve, Panel, draw_report
 from modules.plots.runs import RANDOM_PLAY, SCORE_METRIC, find_runs, load_run
 from modules.spec import UsageError
 from pipelines.config.metrics_page import known
@@ -25,7 +25,7 @@ Curves = Mapping[str, GroupCurve]  # of one group, by metric
 
 
 @dataclass(frozen=True, kw_only=True)
-class LinearSchedule:
+class Line:
     """A named value of `metric`, for one `exp` or, if that is empty, for all."""
 
     exp: str
@@ -77,7 +77,7 @@ def _words(given: Sequence[str]) -> list[str]:
     return [word.strip() for argument in given for word in argument.split(",") if word.strip()]
 
 
-def _line(word: str, options: argparse.Namespace) -> LinearSchedule:
+def _line(word: str, options: argparse.Namespace) -> Line:
     scope, _, value = word.rpartition("=")
     *where, name = scope.split(":")
     metrics, exps = [part for part in where if "/" in part], [part for part in where if "/" not in part]
@@ -86,12 +86,12 @@ def _line(word: str, options: argparse.Namespace) -> LinearSchedule:
     metric = "".join(metrics) or options.metric
     if metric not in options.panels:
         raise UsageError(f"--lines: no panel shows '{metric}', where '{word}' belongs; --panels names them.")
-    return LinearSchedule(exp="".join(exps), metric=metric, name=name, value=_finite("--lines", word, value))
+    return Line(exp="".join(exps), metric=metric, name=name, value=_finite("--lines", word, value))
 
 
-def _target(word: str, options: argparse.Namespace) -> LinearSchedule:
+def _target(word: str, options: argparse.Namespace) -> Line:
     exp, _, value = word.rpartition("=")
-    return LinearSchedule(exp=exp, metric=options.metric, name="target", value=_finite("--target", word, value))
+    return Line(exp=exp, metric=options.metric, name="target", value=_finite("--target", word, value))
 
 
 def _finite(option: str, word: str, text: str) -> float:
@@ -125,17 +125,19 @@ def _load_sides(options: argparse.Namespace, quantity: str) -> list[list[Group]]
     return sides
 
 
-def _random_play(options: argparse.Namespace, groups: Sequence[Group]) -> list[LinearSchedule]:
-    """Draw a line for what random actions return, in every experiment in which that was evaluated."""
-    found: dict[str, list[float]] = {}
-    for group in groups:
-        found.setdefault(group.exp, []).extend(
-            run.numbers[RANDOM_PLAY] for run in group.runs if RANDOM_PLAY in run.numbers
-        )
+def _random_play(options: argparse.Namespace, groups: Sequence[Group]) -> list[Line]:
+    """Make a line of what random actions return, for every experiment in which that was evaluated."""
+    if SCORE_METRIC not in options.panels:
+        return []
+    runs = [run for group in groups for run in group.runs if RANDOM_PLAY in run.numbers]
     return [
-        LinearSchedule(exp=exp, metric=SCORE_METRIC, name=RANDOM_PLAY, value=statistics.fmean(values))
-        for exp, values in found.items()
-        if values and SCORE_METRIC in options.panels
+        Line(
+            exp=exp,
+            metric=SCORE_METRIC,
+            name=RANDOM_PLAY,
+            value=statistics.fmean(run.numbers[RANDOM_PLAY] for run in runs if run.exp == exp),
+        )
+        for exp in dict.fromkeys(run.exp for run in runs)
     ]
 
 
@@ -143,19 +145,6 @@ def _axis_label(metric: str) -> str:
     names = {SCORE_METRIC: "greedy return per episode", "eval/length_mean": "steps per greedy episode"}
     unit = known()[metric].unit if metric in known() else ""
     return names.get(metric, metric) + (f" [{unit}]" if unit else "")
-
-
-def _curves(options: argparse.Namespace, groups: Sequence[Group], quantity: str) -> list[Curves]:
-    """Compute the curves of every group; with --table the same memory has the same colour in every picture."""
-    memories = sorted({group.memory for group in groups})
-    colours = [memories.index(group.memory) if options.table else i for i, group in enumerate(groups)]
-    return [
-        {
-            metric: group_curve(group, metric, quantity, colour=colour)
-            for metric in dict.fromkeys([options.metric, *options.panels])
-        }
-        for group, colour in zip(groups, colours, strict=True)
-    ]
 
 
 def _picture(
@@ -187,16 +176,15 @@ def _lines_across(options: argparse.Namespace, exps: Sequence[str], metric: str)
 
 
 def _pictures(
-    options: argparse.Namespace,
-    groups: Sequence[Group],
-    curves: Sequence[Curves],
-    differences: Sequence[Difference],
-    quantity: str,
+    options: argparse.Namespace, groups: Sequence[Group], differences: Sequence[Difference], quantity: str
 ) -> dict[str, bytes]:
-    """Draw one picture of everything, or with --table one per experiment."""
+    """Draw one picture of everything; with --table one per experiment, each memory in the same colour everywhere."""
+    memories = sorted({group.memory for group in groups})
     shown: dict[str, list[Curves]] = {}
-    for group, found in zip(groups, curves, strict=True):
-        shown.setdefault(group.exp, []).append(found)
+    for i, group in enumerate(groups):
+        colour = memories.index(group.memory) if options.table else i
+        curves = {metric: group_curve(group, metric, quantity, colour=colour) for metric in group.runs[0].curves}
+        shown.setdefault(group.exp, []).append(curves)
     if not options.table:
         return {"report.png": _picture(options, shown, differences, quantity)}
     names = {exp: re.sub(r"[^\w.-]", "_", exp) for exp in shown}
@@ -205,9 +193,8 @@ def _pictures(
 
 def targets(options: argparse.Namespace, groups: Sequence[Group]) -> dict[str, float]:
     """Find the target of every exp that has one: its own before that of all."""
-    given = {line.exp: line.value for line in options.target}
-    exps = {group.exp for group in groups}
-    return {exp: given.get(exp, given.get("", math.nan)) for exp in exps if exp in given or "" in given}
+    given = sorted(options.target, key=lambda line: line.exp != "")
+    return {group.exp: line.value for line in given for group in groups if line.exp in ("", group.exp)}
 
 
 def report(options: argparse.Namespace) -> None:
@@ -228,11 +215,9 @@ def report(options: argparse.Namespace) -> None:
     if differences:
         parts.append(difference_table(differences))
     options.lines += _random_play(options, groups)
-    curves = _curves(options, groups, quantity)
-    limits = notes(groups, [found[options.metric] for found in curves], quantity)
-    parts.append("".join(f"- {note}\n" for note in limits))
+    parts.append("".join(f"- {note}\n" for note in notes(groups, quantity)))
     text = "\n".join(parts)
-    pictures = _pictures(options, groups, curves, differences, quantity)
+    pictures = _pictures(options, groups, differences, quantity)
     links = "\n".join(f"![Curves and final values]({name})\n" for name in pictures)
     page = options.out / "report.md"
     said = "over the report that was there" if page.exists() else "again"

@@ -26,7 +26,6 @@ ALLOWED = {
     ("modules.replay.ring", "MemoryMappedTensor.from_filename"): "numbers only: name, type and shape are the run's",
     ("modules.replay.intact", "np.memmap"): "numbers only: type and shape stand in the source",
     ("modules.plots.runs", "json.loads"): JSON,
-    ("modules.plots.figure", "json.loads"): JSON,
     ("modules.collect.worker", "load"): "copies shared memory into a network's parameters",
     ("modules.envs.ids", "importlib.import_module"): "one of EXTRAS, which stand in the source",
     (

@@ -12,7 +12,7 @@ from modules import keys
 from modules.callbacks.base import CallbackSpec, Context, Training, TrainingCallback
 from modules.callbacks.episodes import add_ended
 from modules.metrics import Means, Metric
-from modules.plots import arms_over_time
+from modules.plots.arms import arms_over_time
 from modules.spec import RunConfig, spec
 
 RETURNS = (keys.EPISODE_RETURN, keys.INTRINSIC_RETURN)

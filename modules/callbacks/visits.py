@@ -11,7 +11,7 @@ from tensordict import TensorDictBase
 from modules import keys
 from modules.callbacks.base import CallbackSpec, Context, Training, TrainingCallback
 from modules.keys import GridMap
-from modules.plots import visits_map
+from modules.plots.visits import visits_map
 from modules.spec import RunConfig, spec
 
 

@@ -26,12 +26,11 @@ _SHOWN = {
 class Waiting:
     """Says through the logger "recall", twice a minute, how far something is that keeps a run waiting."""
 
-    def __init__(self) -> None:
-        self.restart()
+    _last_s: float | None = None  # when it began, or something was said
 
     def restart(self) -> None:
-        """Something else continued, or was said."""
-        self._last_s: float | None = None
+        """Something else continued."""
+        self._last_s = None
 
     def __call__(self, what: str, done: int, total: int) -> None:
         """Say it if it is time to."""
@@ -47,12 +46,9 @@ class Progress:
     """Show how far a run is and how well it does.
 
     Args:
-        total_frames: the frames at which the run ends.
-        start_frames: the frames at which it starts (resumed runs).
+        start_frames: the frames at which it starts, 0 unless it is resumed.
         bar: draw a bar if stderr is a terminal or a notebook's; otherwise `show` writes a line through the logger
-            "recall".
-            Bars of parallel jobs overwrite each other, so a multirun passes False.
-        loss: metric of the run's loss.
+            "recall". Bars of parallel jobs overwrite each other, so a multirun passes False.
     """
 
     def __init__(self, total_frames: int, start_frames: int, *, bar: bool, loss: str = "loss/q") -> None:
@@ -115,12 +111,7 @@ class Progress:
 
 def _drawable() -> bool:
     """Return whether stderr can redraw a line: in a notebook, or a terminal of known size; in 0 columns tqdm cannot."""
-    if _in_notebook():
+    shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
+    if hasattr(shell, "kernel"):  # a notebook's, whose stderr is no terminal and yet redraws lines
         return True
     return sys.stderr.isatty() and os.get_terminal_size(sys.stderr.fileno()).columns > 0
-
-
-def _in_notebook() -> bool:
-    """Return whether this process is a notebook's kernel, whose stderr is no terminal and yet redraws lines."""
-    shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
-    return shell is not None and hasattr(shell, "kernel")

@@ -3,12 +3,11 @@
 import errno
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from modules.files import naming_file, open_itself, refuse_link
-from modules.loggers.base import Row, State
+from modules.loggers.base import Logger, Row, State
 from modules.metrics import Metric
 from modules.spec import UsageError
 
@@ -35,14 +34,13 @@ class _Table:
         refuse_link(path)
         self.names = names or ()
         self._path = path
-        self._offset: int | None = None
         if offset is None and kept is not None and path.exists():
             offset = _bytes_up_to(path, kept)
         if offset is None:
             if path.exists():
                 raise UsageError(f"{path} exists already: resume that run or choose another run directory.")
             self._file = open_itself(path, "xb", buffering=0)
-            self._file.write((",".join(("frames", *self.names)) + "\n").encode())
+            self._offset = self._file.write((",".join(("frames", *self.names)) + "\n").encode())
             return
         if not path.is_file() or path.stat().st_size < offset:
             raise UsageError(
@@ -63,12 +61,13 @@ class _Table:
 
     def go_back(self) -> None:
         """Cut off the rows after the checkpoint, which the resumed run writes again."""
-        if self._offset is not None:
-            self.cut(self._offset)
+        self.cut(self._offset)
 
     def append(self, frames: int, rows: Iterable[Sequence[float | None]]) -> None:
         """Write the rows of one event, in one system call, so that a kill leaves no half of them."""
-        data = "".join(",".join((str(frames), *map(_cell, row))) + "\n" for row in rows).encode()
+        # repr of a float is the shortest text that reads back as the same number.
+        cells = (["" if value is None else repr(value) for value in row] for row in rows)
+        data = "".join(",".join((str(frames), *row)) + "\n" for row in cells).encode()
         with naming_file(self._path):
             if self._file.write(data) < len(data):  # as a disk does that has room for a part of it
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -93,13 +92,12 @@ class _Table:
         self._file.close()
 
 
-class CsvLogger:
+class CsvLogger(Logger):
     """One row per log event in `metrics.csv` and `timing.csv` of `run_dir`; `pipelines.report` reads them.
 
-    Tables have files of their own, which begin with their first row.
+    Tables have files of their own, which begin with their first row; pictures and films are files in it already.
 
     Args:
-        run_dir: an existing folder.
         metrics: that the run declares, in the order of their columns. A resumed run keeps the columns that there are.
         state: what `state()` gave at the checkpoint that the run resumes from, without the keys of this logger if
             it was not among the destinations then; None for a new run, which starts new files.
@@ -113,17 +111,17 @@ class CsvLogger:
         self, run_dir: Path, *, metrics: Iterable[Metric], state: Mapping[str, str | int] | None, frames: int = 0
     ) -> None:
         self._run_dir, self._kept = run_dir, None if state is None else frames
-        self._logged = f"{METRICS}_csv" in (state or {})  # then a table that the state does not know had no row yet
+        if f"{METRICS}_csv" in (state or {}):
+            self._kept = -1  # a table that the state does not know had no row yet
         self._tables: dict[str, _Table] = {}
         self._state: State | None = None
         offsets = {key.removesuffix("_csv"): int(at) for key, at in (state or {}).items() if key.endswith("_csv")}
-        declared = [*metrics]
+        columns: dict[str, tuple[str, ...]] = {METRICS: (), TIMING: ()}
+        for metric in metrics:
+            columns[TIMING if metric.timing else METRICS] += (metric.name,)
         try:
-            for name in dict.fromkeys((METRICS, TIMING, *offsets)):
-                names = None
-                if name in (METRICS, TIMING):
-                    names = tuple(metric.name for metric in declared if metric.timing == (name == TIMING))
-                self._open(name, names, offsets.get(name))
+            for name in dict.fromkeys((*columns, *offsets)):
+                self._open(name, columns.get(name), offsets.get(name))
         except UsageError:
             self._close()
             raise
@@ -131,16 +129,14 @@ class CsvLogger:
             table.go_back()
 
     def _open(self, name: str, names: tuple[str, ...] | None, offset: int | None) -> _Table:
-        kept = -1 if self._logged else self._kept
-        self._tables[name] = _Table(self._run_dir / f"{name}.csv", names, offset, kept)
+        self._tables[name] = _Table(self._run_dir / f"{name}.csv", names, offset, self._kept)
         return self._tables[name]
 
     def log(self, frames: int, metrics: Mapping[str, float]) -> None:
         """Append one row to each file of metrics, or to none if the disk is full; not measured = empty cell."""
         tables = [self._tables[METRICS], self._tables[TIMING]]
-        with self._all_or_nothing(tables):
-            for table in tables:
-                table.append(frames, [[float(metrics[name]) if name in metrics else None for name in table.names]])
+        cells = {name: float(value) for name, value in metrics.items()}
+        self._append(frames, {table: [[cells.get(name) for name in table.names]] for table in tables})
 
     def table(self, name: str, frames: int, rows: Sequence[Row]) -> None:
         """Append rows to NAME.csv, all or none.
@@ -157,14 +153,7 @@ class CsvLogger:
             table.go_back()
         if any(tuple(row) != table.names for row in rows):
             raise ValueError(f"table {name} has the columns {', '.join(table.names)}, not {', '.join(columns)}")
-        with self._all_or_nothing([table]):
-            table.append(frames, [list(row.values()) for row in rows])
-
-    def image(self, frames: int, path: Path) -> None:
-        """Do nothing: the file itself is in the run directory."""
-
-    def video(self, frames: int, path: Path) -> None:
-        """Do nothing: the file itself is in the run directory."""
+        self._append(frames, {table: [list(row.values()) for row in rows]})
 
     def finish(self, summary: Mapping[str, object]) -> None:
         """Close the files; the summary is a file of its own."""
@@ -177,14 +166,14 @@ class CsvLogger:
         """Return the length of each file in bytes."""
         return self._state or {f"{name}_csv": table.sync() for name, table in self._tables.items()}
 
-    @contextmanager
-    def _all_or_nothing(self, tables: Sequence[_Table]) -> Iterator[None]:
+    def _append(self, frames: int, rows: Mapping[_Table, Iterable[Sequence[float | None]]]) -> None:
         """Take back what was written if not all of it could be: the checkpoint behind it counts these bytes."""
-        ends = [table.end for table in tables]
+        ends = {table: table.end for table in rows}
         try:
-            yield
+            for table, new in rows.items():
+                table.append(frames, new)
         except OSError:
-            for table, end in zip(tables, ends, strict=True):
+            for table, end in ends.items():
                 table.cut(end)
             raise
 
@@ -203,8 +192,3 @@ def _bytes_up_to(path: Path, frames: int) -> int:
                 break
             length += len(line)
     return length
-
-
-def _cell(value: float | None) -> str:
-    # repr of a float is the shortest text that reads back as the same number.
-    return "" if value is None else repr(value)

@@ -12,7 +12,7 @@ log = logging.getLogger("recall")
 NEEDED = "csv"  # what resuming reads
 
 
-class ManyLoggers:
+class ManyLoggers(Logger):
     """Fan-out to loggers, in their order; one that fails is reported once, and left out from then on.
 
     Not so the CSV files: a run whose rows are lost could neither be resumed exactly nor be reported, so their failure,
@@ -29,19 +29,15 @@ class ManyLoggers:
         self._left: State = dict(left)  # by those that are left out: a resumed run tries again where they stopped
 
     def log(self, frames: int, metrics: Mapping[str, float]) -> None:
-        """Write one log event everywhere."""
         self._each(lambda logger: logger.log(frames, metrics))
 
     def table(self, name: str, frames: int, rows: Sequence[Row]) -> None:
-        """Write rows of a table everywhere."""
         self._each(lambda logger: logger.table(name, frames, rows))
 
     def image(self, frames: int, path: Path) -> None:
-        """Show the picture everywhere."""
         self._each(lambda logger: logger.image(frames, path))
 
     def video(self, frames: int, path: Path) -> None:
-        """Show the video everywhere."""
         self._each(lambda logger: logger.video(frames, path))
 
     def finish(self, summary: Mapping[str, object]) -> None:

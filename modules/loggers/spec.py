@@ -10,7 +10,6 @@ from pydantic import AfterValidator, Field
 from modules.loggers.base import Logger
 from modules.loggers.csv import CsvLogger
 from modules.loggers.many import NEEDED, ManyLoggers
-from modules.loggers.none import NoLogger
 from modules.metrics import Metric
 from modules.spec import RunConfig, Spec, UsageError, spec
 
@@ -112,19 +111,11 @@ class LoggerSpec(Spec):
 
     def _wandb(self, context: LoggerContext) -> Logger:
         if self.mode == "disabled":
-            return NoLogger()
+            return Logger()
         from modules.loggers.wandb import WandbLogger  # slow import
 
-        return WandbLogger(
-            context.run_dir,
-            mode=self.mode,
-            project=self.project,
-            group=self.group,
-            name=self.name or context.name,
-            tags=self.tags,
-            config=context.config,
-            state=context.state,
-        )
+        name = self.name or context.name
+        return WandbLogger(context.run_dir, self, name=name, config=context.config, state=context.state)
 
 
 def csv(context: LoggerContext) -> Logger:

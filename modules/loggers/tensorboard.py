@@ -8,14 +8,13 @@ import cv2
 import numpy as np
 from torch.utils.tensorboard import SummaryWriter
 
-from modules.loggers.base import Row, State, numbers_in
+from modules.loggers.base import Logger, Row, numbers_in
 
 
-class TensorboardLogger:
+class TensorboardLogger(Logger):
     """Scalars with step = frames in `run_dir/tensorboard`.
 
     Args:
-        run_dir: the run directory.
         frames: those of the checkpoint that the run resumes from; 0 for a new run. What an interrupted run
             wrote after them is hidden by TensorBoard (it stays in the old event file).
     """
@@ -35,13 +34,9 @@ class TensorboardLogger:
         self._writer.flush()
 
     def table(self, name: str, frames: int, rows: Sequence[Row]) -> None:
-        """Write each number of each row as a scalar."""
-        for scalar, value in numbers_in(name, rows).items():
-            self._writer.add_scalar(scalar, value, frames)
-        self._writer.flush()
+        self.log(frames, numbers_in(name, rows))
 
     def image(self, frames: int, path: Path) -> None:
-        """Copy the picture into the event file."""
         picture = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR)  # reads from folders of any name
         assert picture is not None
         self._writer.add_image(path.stem, cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), frames, dataformats="HWC")
@@ -60,7 +55,3 @@ class TensorboardLogger:
             text = json.dumps(summary, indent=2, default=str).replace("\n", "\n    ")
             self._writer.add_text("summary", f"    {text}", self._frames)
             self._writer.close()
-
-    def state(self) -> State:
-        """Return nothing: the frames of the checkpoint are enough."""
-        return {}

@@ -6,12 +6,13 @@ import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import wandb
 from wandb.sdk.lib.runid import generate_id
 
-from modules.loggers.base import Row, State, numbers_in
+from modules.loggers.base import Logger, Row, State, numbers_in
+from modules.loggers.spec import LoggerSpec
 from modules.spec import UsageError
 
 log = logging.getLogger("recall")
@@ -30,7 +31,7 @@ def login_problem() -> str | None:
     return f"logger.mode=online needs a W&B login and there is none (or WANDB_MODE forbids it): {_OTHERWISE}."
 
 
-class WandbLogger:
+class WandbLogger(Logger):
     """One W&B run in `run_dir/wandb`, with `frames` as the x-axis of every metric.
 
     Offline runs are uploaded later with `wandb sync RUN_DIR/wandb/offline-run-*`. A resumed offline run is a
@@ -38,10 +39,7 @@ class WandbLogger:
     last checkpoint stay in W&B; metrics.csv is the exact record.
 
     Args:
-        run_dir: an existing folder.
-        mode: offline or online.
-        project, group, name, tags: as in W&B.
-        config: the composed settings of the run.
+        settings: their mode is offline or online.
         state: what `state()` gave at the checkpoint that the run resumes from, or None.
 
     Raises:
@@ -51,12 +49,9 @@ class WandbLogger:
     def __init__(
         self,
         run_dir: Path,
+        settings: LoggerSpec,
         *,
-        mode: Literal["offline", "online"],
-        project: str,
-        group: str | None,
         name: str,
-        tags: tuple[str, ...],
         config: Mapping[str, object],
         state: Mapping[str, str | int] | None,
     ) -> None:
@@ -69,45 +64,41 @@ class WandbLogger:
         try:
             self._run = started(
                 dir=run_dir,
-                mode=mode,
-                project=project,
-                group=group,
+                mode=settings.mode,
+                project=settings.project,
+                group=settings.group,
                 name=name,
-                tags=tags,
+                tags=settings.tags,
                 config=dict(config),
                 id=run_id,
-                resume="allow" if mode == "online" else None,  # offline cannot, and warns
+                resume="allow" if settings.mode == "online" else None,  # offline cannot, and warns
                 reinit="create_new",  # jobs of one process must not share a run
                 settings=_settings(),
             )
         except wandb.Error as error:
-            if mode == "offline":  # nothing that a user could set otherwise
+            if settings.mode == "offline":  # nothing that a user could set otherwise
                 raise
             raise UsageError(
-                f"logger.mode={mode}: W&B refused the run ({str(error).rstrip('.')}); {_OTHERWISE}."
+                f"logger.mode={settings.mode}: W&B refused the run ({str(error).rstrip('.')}); {_OTHERWISE}."
             ) from error
         finally:
             sys.excepthook, sys.exit = hooks
         self._open = True
         self._run.define_metric("frames", hidden=True)
         self._run.define_metric("*", step_metric="frames")
-        if mode == "online":
+        if settings.mode == "online":
             log.info("W&B run: %s", self._run.url)
 
     def log(self, frames: int, metrics: Mapping[str, float]) -> None:
-        """Write one row."""
         self._run.log({"frames": frames, **{name: float(value) for name, value in metrics.items()}})
 
     def table(self, name: str, frames: int, rows: Sequence[Row]) -> None:
-        """Write each number of each row as a metric."""
         self._run.log({"frames": frames, **numbers_in(name, rows)})
 
     def image(self, frames: int, path: Path) -> None:
-        """Copy the picture into the run."""
         self._run.log({"frames": frames, path.stem: wandb.Image(str(path))})
 
     def video(self, frames: int, path: Path) -> None:
-        """Copy the video into the run."""
         self._run.log({"frames": frames, "video": wandb.Video(path)})
 
     def finish(self, summary: Mapping[str, object]) -> None:
@@ -124,7 +115,6 @@ class WandbLogger:
                 raise
 
     def state(self) -> State:
-        """Return the id of the run."""
         return {"wandb_id": self._run.id}
 
 

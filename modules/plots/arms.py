@@ -7,16 +7,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from modules.files import write_bytes
-from modules.plots.figure import BLACK, GREY, figure_of, frames_axis, png, run_title
-from modules.plots.runs import Table, measured, read_table
+from modules.plots.figure import BLACK, EMPTY, GREY, figure_of, frames_axis, run_title, save
+from modules.plots.runs import Table, measured, read_table_if_any
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 COLUMNS_SHOWN = 120  # at most; more would be narrower than two pixels
-EMPTY = "#EEEEEE"  # where no episode ended
 
 
 def arms_over_time(run_dir: Path) -> Path | None:
@@ -28,8 +26,7 @@ def arms_over_time(run_dir: Path) -> Path | None:
     Raises:
         UsageError: if a file exists but is no such table.
     """
-    tables = [read_table(path) if path.exists() else {} for path in (run_dir / "arms.csv", run_dir / "metrics.csv")]
-    table, metrics = tables
+    table, metrics = read_table_if_any(run_dir / "arms.csv"), read_table_if_any(run_dir / "metrics.csv")
     if not table or not table["frames"].size:
         return None
     edges, episodes = bin_episodes(table, np.ones_like(table["frames"]))
@@ -51,10 +48,7 @@ def arms_over_time(run_dir: Path) -> Path | None:
             _map(figure, axes, edges, values, unit)
         _greedy(panels[0], metrics)
         frames_axis(panels[-1])
-        picture = png(figure)
-    target = run_dir / "arms.png"
-    write_bytes(target, picture)
-    return target
+        return save(figure, run_dir / "arms.png")
 
 
 def bin_episodes(table: Table, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -94,5 +88,4 @@ def _greedy(axes: Axes, metrics: Table) -> None:
         return
     halo = [withStroke(linewidth=3.2, foreground="white")]
     axes.step(frames, arm, where="pre", color=BLACK, linewidth=1.2, path_effects=halo, label="arm that is evaluated")
-    place = {"loc": "lower right", "bbox_to_anchor": (1.0, 1.0), "borderaxespad": 0.1, "labelcolor": GREY}
-    axes.legend(**place)
+    axes.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), borderaxespad=0.1, labelcolor=GREY)

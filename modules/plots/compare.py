@@ -151,13 +151,9 @@ def _rows(axes: Axes, labels: Sequence[str], results: Sequence[str]) -> None:
 def _interval_legend(axes: Axes, runs: Mapping[str, str]) -> None:
     from matplotlib.lines import Line2D
 
-    entries = [
-        ("mean", "D", GREY),
-        ("IQM", "o", "white"),
-        *((name, marker, GREY) for name, marker in runs.items()),
-    ]
+    faces = {"IQM": "white"}
     handles = [
-        Line2D([], [], linestyle="", marker=marker, color=GREY, markerfacecolor=face, label=name)
-        for name, marker, face in entries
+        Line2D([], [], linestyle="", marker=marker, color=GREY, markerfacecolor=faces.get(name, GREY), label=name)
+        for name, marker in {"mean": "D", "IQM": "o", **runs}.items()
     ]
     axes.legend(handles=handles, loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=4, borderaxespad=0.0)

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from modules.files import write_bytes
-from modules.plots.figure import BLUE, GREEN, ORANGE, PURPLE, VERMILLION, figure_of, frames_axis, png, run_title
-from modules.plots.runs import Table, measured, read_table
+from modules.plots.figure import BLUE, GREEN, ORANGE, PURPLE, VERMILLION, figure_of, frames_axis, run_title, save
+from modules.plots.runs import Table, measured, read_table_if_any
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -21,17 +20,9 @@ EXPLORATION = {"train/epsilon": ("exploration ε", 1.0), "train/temperature": ("
 
 
 def learning_curve(run_dir: Path) -> Path | None:
-    """Draw `run_dir`/metrics.csv as `run_dir`/learning_curve.png; None if there is nothing to draw.
-
-    Raises:
-        UsageError: if metrics.csv exists but is no table of metrics.
-    """
+    """Write what `curve_figure` draws, or refuses, as `run_dir`/learning_curve.png; None if there is nothing."""
     figure = curve_figure(run_dir)
-    if figure is None:
-        return None
-    target = run_dir / "learning_curve.png"
-    write_bytes(target, png(figure))
-    return target
+    return None if figure is None else save(figure, run_dir / "learning_curve.png")
 
 
 def curve_figure(run_dir: Path) -> Figure | None:
@@ -40,8 +31,7 @@ def curve_figure(run_dir: Path) -> Figure | None:
     Raises:
         UsageError: if metrics.csv exists but is no table of metrics.
     """
-    source = run_dir / "metrics.csv"
-    table = read_table(source) if source.exists() else {}
+    table = read_table_if_any(run_dir / "metrics.csv")
     shown = ("eval/return_mean", "train/return_mean", _loss_of(table), *EXPLORATION)
     if not any(measured(table, metric)[0].size for metric in shown):
         return None

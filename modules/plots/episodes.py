@@ -7,17 +7,13 @@ from pathlib import Path
 
 import numpy as np
 
-from modules.files import write_bytes
-from modules.plots.figure import COLOURS, LINES, figure_of, png, run_title
+from modules.plots.figure import COLOURS, LINES, figure_of, run_title, save
 
 
 def episodes_over_steps(run_dir: Path, observations: Sequence[np.ndarray], returns: Sequence[float]) -> Path:
     """Draw each number of the observations over the steps as `run_dir`/episodes.png, one line per episode.
 
-    Args:
-        run_dir: of the run.
-        observations: of each episode, [steps + 1, size].
-        returns: of each episode, undiscounted; in the legend.
+    `observations` has one [steps + 1, size] for each episode, `returns` what the legend says of it, undiscounted.
     """
     from matplotlib.ticker import MaxNLocator
 
@@ -40,7 +36,4 @@ def episodes_over_steps(run_dir: Path, observations: Sequence[np.ndarray], retur
         panels[-1].xaxis.set_major_locator(MaxNLocator(integer=True))
         handles, labels = panels[0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside right upper")
-        picture = png(figure)
-    target = run_dir / "episodes.png"
-    write_bytes(target, picture)
-    return target
+        return save(figure, run_dir / "episodes.png")

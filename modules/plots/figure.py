@@ -7,11 +7,14 @@ Colours: Okabe and Ito (2008), distinct for colour-blind readers; line styles di
 from __future__ import annotations
 
 import io
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from modules.files import write_bytes
+from modules.plots.runs import SUMMARY, read_json
+from modules.spec import UsageError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -35,16 +38,19 @@ STYLE: dict[Any, Any] = {
     "legend.frameon": False,
     "legend.fontsize": 9,
 }
-FRAMES_LABEL = "environment frames"
+EMPTY = "#EEEEEE"  # cells of a map that have no value
 
 
 @contextmanager
 def figure_of(size_inch: tuple[float, float]) -> Iterator[Figure]:
-    """Yield a figure in our style, without pyplot and its global state."""
+    """Yield a figure in our style, without pyplot, whose import would change the user's own backend and settings."""
     import matplotlib
     from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
 
-    from modules.plots.inline import InlineFigure
+    class InlineFigure(Figure):
+        def _repr_png_(self) -> bytes:  # a notebook looks for it
+            return png(self)
 
     with matplotlib.rc_context(STYLE):
         figure = InlineFigure(figsize=size_inch, layout="constrained")
@@ -62,12 +68,18 @@ def png(figure: Figure) -> bytes:
     return buffer.getvalue()
 
 
+def save(figure: Figure, path: Path) -> Path:
+    """Write the figure as a PNG file; return its path."""
+    write_bytes(path, png(figure))
+    return path
+
+
 def run_title(run_dir: Path) -> str:
     """Name the run by what its summary.json says; "" if there is none."""
     try:
-        summary = json.loads((run_dir / "summary.json").read_text(encoding="utf-8"))
+        summary = read_json(run_dir / SUMMARY)
         return f"{summary['exp']}, memory {summary['memory']}, seed {summary['seed']}"
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+    except (UsageError, KeyError):
         return ""  # A title is a courtesy: the curve of a run without a summary is drawn all the same.
 
 
@@ -75,5 +87,5 @@ def frames_axis(axes: Axes) -> None:
     """Let the horizontal axis count environment frames."""
     from matplotlib.ticker import EngFormatter
 
-    axes.set_xlabel(FRAMES_LABEL)
+    axes.set_xlabel("environment frames")
     axes.xaxis.set_major_formatter(EngFormatter(sep=" "))

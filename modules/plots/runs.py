@@ -18,6 +18,7 @@ SUMMARY, EVALUATION = "summary.json", "evaluation.json"
 RANDOM_PLAY = "random play"  # what random actions return, if that was evaluated
 STATUSES = ("finished", "interrupted", "failed", "running")
 EVALUATED = ("mean", "std", "min", "episodes")  # what the table shows of evaluation.json
+HOW = ("checkpoint", "episodes", "envs", "seed")  # an evaluation is made
 
 Table = Mapping[str, np.ndarray]
 
@@ -38,7 +39,7 @@ class RunRecord:
 
     Attributes:
         numbers: what the tables show, NaN where nothing was measured; of the evaluation only if there was one.
-        evaluated: how the held-out evaluation was made (checkpoint, episodes, envs, seed), by its file; may be empty.
+        evaluated: how the held-out evaluation was made (`HOW`), by its file; may be empty.
         outdated: whether the run has a newer checkpoint of the kind that was evaluated.
         curve: of the metric that is reported.
         curves: of that one and of any other that was asked for.
@@ -88,6 +89,11 @@ def read_table(path: Path) -> Table:
     return dict(zip(names, values.T, strict=True))
 
 
+def read_table_if_any(path: Path) -> Table:
+    """Read a table as `read_table` does; a file that is not there gives no columns."""
+    return read_table(path) if path.exists() else {}
+
+
 def measured(table: Table, metric: str) -> tuple[np.ndarray, np.ndarray]:
     """Return the frames [M] and the values [M] of the events at which `metric` was measured and finite.
 
@@ -120,13 +126,13 @@ def find_runs(places: Sequence[Path]) -> list[Path]:
     return list(found.values())
 
 
-def load_run(path: Path, metric: str, others: Iterable[str] = ()) -> RunRecord:
+def load_run(path: Path, metric: str, others: Iterable[str]) -> RunRecord:
     """Read one run directory, with the curves of `metric` and of `others`.
 
     Raises:
         UsageError: if a file is missing or unreadable, or a metric is unknown or, in a finished run, empty.
     """
-    summary = _read_json(path / SUMMARY)
+    summary = read_json(path / SUMMARY)
     kinds = {"exp": str, "memory": str, "seed": int, "status": str}
     if wrong := [key for key, kind in kinds.items() if not isinstance(summary.get(key), kind)]:
         raise UsageError(f"'{path / SUMMARY}' is no summary of a run: it lacks a valid {', '.join(wrong)}.")
@@ -135,21 +141,23 @@ def load_run(path: Path, metric: str, others: Iterable[str] = ()) -> RunRecord:
     wanted = ("frames", "updates", "wall_s", "score", "best_score")
     numbers = {key: _number(summary, key, path / SUMMARY) for key in wanted}
     finished = status == "finished"
-    tables = _read_tables(path, finished=finished)
+    tables: list[Table] = []
+    if finished or (path / "metrics.csv").exists():  # else it ended before its first log line
+        tables = [read_table(path / "metrics.csv"), read_table_if_any(path / "timing.csv")]
     curves = {name: _curve(path, tables, name, numbers, finished=finished) for name in (metric, *others)}
     evaluation, outdated = {}, False
     if (source := path / EVALUATION).exists():
-        evaluation = _read_json(source)
+        evaluation = read_json(source)
         numbers |= {f"evaluation {key}": _number(evaluation, key, source) for key in EVALUATED}
         newest = numbers["frames"] if evaluation.get("checkpoint") == "last" else _best_at(tables)
         outdated = _number(evaluation, "frames", source) < newest
     if (source := path / evaluation_file("random")).exists():
-        numbers[RANDOM_PLAY] = _number(_read_json(source), "mean", source)
+        numbers[RANDOM_PLAY] = _number(read_json(source), "mean", source)
     return RunRecord(
         path=path,
         commit=str(summary.get("commit") or "?"),
         numbers=numbers,
-        evaluated={key: evaluation[key] for key in ("checkpoint", "episodes", "envs", "seed") if key in evaluation},
+        evaluated={key: evaluation[key] for key in HOW if key in evaluation},
         outdated=outdated,
         curve=curves[metric],
         curves=curves,
@@ -162,7 +170,8 @@ def evaluation_file(policy: str) -> str:
     return EVALUATION if policy == "greedy" else f"evaluation_{policy}.json"
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a file that holds a JSON object; raises `UsageError` if it does not."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
@@ -177,13 +186,6 @@ def _number(content: Mapping[str, Any], key: str, source: Path) -> float:
     if value is not None and not isinstance(value, int | float):
         raise UsageError(f"'{source}': '{key}' must be a number, not {value!r}.")
     return math.nan if value is None else float(value)
-
-
-def _read_tables(path: Path, *, finished: bool) -> list[Table]:
-    source = path / "metrics.csv"
-    if not source.exists() and not finished:
-        return []  # it ended before its first log line
-    return [read_table(source), *(read_table(file) for file in [path / "timing.csv"] if file.exists())]
 
 
 def _curve(

@@ -38,29 +38,31 @@ def iqm(values: np.ndarray) -> np.ndarray:
     return np.sort(values, axis=0)[runs // 4 : runs - runs // 4].mean(axis=0)
 
 
-def estimate(values: np.ndarray, statistic: Statistic, *, resamples: int = RESAMPLES, seed: int = SEED) -> Estimate:
-    """Return `statistic` of `values` [n ≥ 1] with its 95 % percentile bootstrap interval over the runs."""
+def estimate(values: np.ndarray, statistic: Statistic, *, resamples: int = RESAMPLES) -> Estimate:
+    """Return `statistic` of `values` [n] with its 95 % percentile bootstrap interval over the runs, NaN if n = 0."""
+    if not values.size:
+        return Estimate(math.nan, math.nan, math.nan)
     values = np.sort(values)  # here and below: the order of the runs must not matter, to the last bit
-    draws = statistic(_resample(values, resamples, np.random.default_rng(seed)))
+    draws = statistic(_resample(values, resamples, np.random.default_rng(SEED)))
     return _interval(statistic(values), draws, len(values))
 
 
-def difference(a: np.ndarray, b: np.ndarray, statistic: Statistic, *, seed: int = SEED) -> Estimate:
+def difference(a: np.ndarray, b: np.ndarray, statistic: Statistic) -> Estimate:
     """Return statistic(`a` [n]) − statistic(`b` [m]) with its 95 % interval.
 
     The bootstrap is stratified: each side is resampled by itself.
     """
     a, b = np.sort(a), np.sort(b)
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(SEED)
     draws = statistic(_resample(a, RESAMPLES, rng)) - statistic(_resample(b, RESAMPLES, rng))
     return _interval(statistic(a) - statistic(b), draws, min(len(a), len(b)))
 
 
-def improvement(a: np.ndarray, b: np.ndarray, *, seed: int = SEED) -> Estimate:
+def improvement(a: np.ndarray, b: np.ndarray) -> Estimate:
     """Return P(A > B) of a random run of `a` [n] and one of `b` [m], with its interval; a tie counts 1/2."""
     a, b = np.sort(a), np.sort(b)
     wins = (a[:, None] > b) + 0.5 * (a[:, None] == b)
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(SEED)
     rows, columns = (_resample(np.arange(len(side)), RESAMPLES, rng) for side in (a, b))
     draws = np.array([wins[np.ix_(i, j)].mean() for i, j in zip(rows.T, columns.T, strict=True)])
     return _interval(wins.mean(), draws, min(len(a), len(b)))

@@ -3,7 +3,6 @@
 import errno
 from collections.abc import Generator, Mapping
 from pathlib import Path
-from types import TracebackType
 
 import cv2
 import imageio_ffmpeg
@@ -70,9 +69,6 @@ class Writer:
 
     It appears as `path` when the context is left without an exception, if it has any frames; until then, and
     after an exception, what was there before stays as it was. A folder behind a link is a `UsageError`.
-
-    Attributes:
-        frames: how many it has so far.
     """
 
     def __init__(self, path: Path, *, fps: float) -> None:
@@ -119,9 +115,7 @@ class Writer:
         encoder.send(None)
         return encoder
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         try:
             if self._encoder is not None:
                 self._encoder.close()

@@ -6,11 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from modules.files import write_bytes
-from modules.plots.figure import figure_of, png, run_title
+from modules.plots.figure import EMPTY, figure_of, run_title, save
 
 SIDE, WIDE = 6.5, 9.2  # inch: of a square map, of a flat one
-NEVER = "#EEEEEE"
 
 
 def visits_map(run_dir: Path, counts: np.ndarray) -> Path | None:
@@ -39,14 +37,11 @@ def visits_map(run_dir: Path, counts: np.ndarray) -> Path | None:
         seen = np.ma.masked_equal(counts, 0)
         norm = LogNorm(1, max(10, counts.max()))
         shown = axes.imshow(seen, cmap="viridis", norm=norm, aspect=aspect, interpolation="none")
-        axes.set_facecolor(NEVER)
+        axes.set_facecolor(EMPTY)
         axes.grid(visible=False)
         axes.set_xlabel("column" if rows > 1 else "cell")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.yaxis.set_major_locator(MaxNLocator(integer=True, nbins=min(rows, 9)) if rows > 1 else NullLocator())
         axes.set_ylabel("row" if rows > 1 else "")
         figure.colorbar(shown, ax=axes, label="visits", pad=0.01)
-        picture = png(figure)
-    target = run_dir / "visits.png"
-    write_bytes(target, picture)
-    return target
+        return save(figure, run_dir / "visits.png")

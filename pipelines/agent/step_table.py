@@ -14,7 +14,7 @@ import numpy as np
 from modules.evaluation import Callback, Step
 from modules.files import naming_file, refuse_unwritable, write_whole
 from modules.keys import Spaces
-from modules.plots import episodes_over_steps
+from modules.plots.episodes import episodes_over_steps
 
 MAX_COLUMNS = 64  # numbers of an observation in the table; more are a picture, no columns
 MAX_PANELS = 8  # numbers of an observation in the picture

@@ -1,6 +1,5 @@
 """What is written for people: for a reader who may leave early, in any encoding, whatever folders are called."""
 
-import contextlib
 import io
 import logging
 import os
@@ -8,7 +7,7 @@ import shlex
 import signal
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 
@@ -39,7 +38,7 @@ def write(text: str) -> None:
 
 def complain(sentence: str) -> None:
     """Say on stderr what is wrong, if that can be written: it may lie on the disk that is full."""
-    with contextlib.suppress(OSError):
+    with suppress(OSError):
         sys.stderr.write(f"error: {one_line(sentence)}\n")
 
 

@@ -36,9 +36,7 @@ class Asked:
 
     loop: Stoppable | None = None
 
-    def __call__(self, signum: int, frame: FrameType | None) -> None:
-        """Hear of a signal."""
-        del frame
+    def __call__(self, signum: int, _: FrameType | None) -> None:
         if self.loop is None:
             raise Stop(signum)
         if self.loop.stop_signal:

@@ -24,7 +24,6 @@ class Stage:
 
     Attributes:
         now: what the environment says, [1].
-        over: whether the episode has ended.
         episode_return: undiscounted, so far.
     """
 
@@ -57,7 +56,6 @@ class Stage:
         return "\n".join(filter(None, (self._spec.text(self._env), self._told)))
 
     def close(self) -> None:
-        """Close the environment."""
         self._env.close()
 
 
@@ -111,8 +109,7 @@ def key_presses(stream: TextIO) -> Iterator[Iterator[str]]:
 def ending_on_signals() -> AbstractContextManager[None]:
     """Let signals that end the process do so as an exception, 128 + their number as exit code, with all clean-up."""
 
-    def end(signum: int, frame: FrameType | None) -> None:
-        del frame
+    def end(signum: int, _: FrameType | None) -> None:
         raise SystemExit(128 + signum)
 
     return handled_by(end, ENDING)

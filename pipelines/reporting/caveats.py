@@ -5,7 +5,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from modules.plots import GroupCurve
+from modules.plots.runs import HOW
+from modules.plots.statistics import common_curve
 from modules.spec import UsageError
 from pipelines.config.plugins import read_yaml, values_of
 from pipelines.reporting.comparison import HELD_OUT, Group
@@ -20,12 +21,11 @@ WORDS = (
 OUTDATED = "†"
 # What may differ between runs of one kind: the seed, where they ran, and what they leave behind.
 INCIDENTAL = ("name", "seed", "device", "threads", "logger", "log_every", "keep_checkpoints", "video", "dry")
-HOW = ("checkpoint", "episodes", "envs", "seed")  # an evaluation is made
 MISSING = "–"  # in the place of a setting that one of the runs does not have
 
 
-def notes(groups: Sequence[Group], curves: Sequence[GroupCurve], quantity: str) -> list[str]:
-    """Say all of it, one sentence or two each; `curves` are those of `groups`."""
+def notes(groups: Sequence[Group], quantity: str) -> list[str]:
+    """Say all of it, one sentence or two each."""
     found = [METHOD, WORDS]
     runs = [run for group in groups for run in group.runs]
     if unfinished := sum(not run.curve.finished for run in runs):
@@ -35,14 +35,13 @@ def notes(groups: Sequence[Group], curves: Sequence[GroupCurve], quantity: str) 
             f"{OUTDATED} The evaluation is older than the checkpoint: since then the run continued and saved a better "
             "one (with checkpoint=last, a newer one). Evaluate it again."
         )
-    for group, curve in zip(groups, curves, strict=True):
-        sentences = [*_limits(group, curve, quantity), *_differences(group)]
-        found += [f"{group.label}: {text}." for text in sentences]
+    for group in groups:
+        found += [f"{group.label}: {text}." for text in (*_limits(group, quantity), *_differences(group))]
     found.append(f"Commits: {', '.join(sorted({run.commit for run in runs}))}.")
     return found
 
 
-def _limits(group: Group, curve: GroupCurve, quantity: str) -> Iterator[str]:
+def _limits(group: Group, quantity: str) -> Iterator[str]:
     n = group.samples[quantity].size
     if missing := len(group.runs) - n:
         yield f"{missing} of its runs have no {quantity} and are not in its statistics"
@@ -52,8 +51,9 @@ def _limits(group: Group, curve: GroupCurve, quantity: str) -> Iterator[str]:
     if again := [str(seed) for seed, count in seeds.items() if count > 1]:
         named = f"seed {again[0]} occurs" if len(again) == 1 else f"seeds {', '.join(again)} occur"
         yield f"{named} more than once, and equal seeds are not independent; the cells of --table take the newest run"
-    reached = max((seed.frames[-1] for seed in curve.seeds if seed.frames.size), default=0.0)
-    if not curve.grid.size or curve.grid[-1] < reached:
+    curves = [(run.curve.frames, run.curve.values) for run in group.runs]
+    grid, reached = common_curve(curves)[0], max((frames[-1] for frames, _ in curves if frames.size), default=0.0)
+    if not grid.size or grid[-1] < reached:
         yield "its curve covers only the frames at which all its runs have data"
 
 

@@ -7,9 +7,9 @@ from itertools import groupby, product
 
 import numpy as np
 
-from modules.plots import Difference, GroupCurve
+from modules.plots.compare import Difference, GroupCurve
 from modules.plots.runs import SUMMARY, RunRecord
-from modules.plots.statistics import Estimate, Statistic, common_curve, difference, estimate, improvement, iqm, mean
+from modules.plots.statistics import Statistic, common_curve, difference, estimate, improvement, iqm, mean
 
 CURVE_RESAMPLES = 1_000
 HELD_OUT = "evaluation mean"  # the quantity that evaluation.json gives
@@ -62,15 +62,11 @@ def group_curve(group: Group, metric: str, quantity: str, *, colour: int) -> Gro
         points = [estimate(column, statistic, resamples=CURVE_RESAMPLES) for column in values.T]
         return np.array(points).reshape(-1, 3)
 
-    final_mean, final_iqm = (_estimate_or_nothing(group.samples[quantity], f) for f in (mean, iqm))
+    final = group.samples[quantity]
     return GroupCurve(
         label=group.label, colour=colour, seeds=seeds, grid=grid, mean=band(mean), iqm=band(iqm),
-        final_mean=final_mean, final_iqm=final_iqm,
+        final_mean=estimate(final, mean), final_iqm=estimate(final, iqm),
     )  # fmt: skip
-
-
-def _estimate_or_nothing(values: np.ndarray, statistic: Statistic) -> Estimate:
-    return estimate(values, statistic) if values.size else Estimate(math.nan, math.nan, math.nan)
 
 
 def compare(side_a: Sequence[Group], side_b: Sequence[Group]) -> list[Difference]:

@@ -1,11 +1,11 @@
 """The tables of a report, as Markdown."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from modules.plots import Difference
+from modules.plots.compare import Difference
 from modules.plots.runs import EVALUATED, RANDOM_PLAY
 from modules.plots.statistics import Estimate, estimate, iqm, mean
 from pipelines.reporting.caveats import OUTDATED, settings
@@ -17,12 +17,10 @@ TRAINING = "‡"
 
 def run_table(groups: Sequence[Group], quantity: str) -> str:
     """List every run; – stands for what was not measured."""
+    measured = {name for group in groups for run in group.runs for name in run.numbers}
     columns = {"frames": "frames", "updates": "updates", "wall_s": "wall [s]"}
     columns |= {"score": "score", "best_score": "best score"}
-    if any(HELD_OUT in run.numbers for group in groups for run in group.runs):
-        columns |= {f"evaluation {key}": f"evaluation {key}" for key in EVALUATED}
-    if any(RANDOM_PLAY in run.numbers for group in groups for run in group.runs):
-        columns |= {RANDOM_PLAY: RANDOM_PLAY}
+    columns |= {name: name for name in (*(f"evaluation {key}" for key in EVALUATED), RANDOM_PLAY) if name in measured}
     header, rows = ["side", "exp", "memory", "seed", "status", *columns.values(), quantity], []
     for group in groups:
         for run in group.runs:
@@ -53,7 +51,13 @@ def difference_table(differences: Sequence[Difference]) -> str:
     """List what separates side A from side B."""
     header = ["A − B", "quantity", "Δ mean [95 % CI]", "Δ IQM [95 % CI]", "P(A > B) [95 % CI]"]
     rows = [
-        [d.label, d.quantity, _with_interval(d.mean), _with_interval(d.iqm), _chance(d.improvement)]
+        [
+            d.label,
+            d.quantity,
+            _with_interval(d.mean),
+            _with_interval(d.iqm),
+            _with_interval(d.improvement, "{:.2f}".format),
+        ]
         for d in differences
     ]
     return _table(header, rows, names=2)
@@ -105,14 +109,9 @@ def _text(value: float) -> str:
     return f"{value:.0f}" if abs(value) >= 1000 or value == int(value) else f"{value:#.4g}"
 
 
-def _chance(item: Estimate) -> str:
-    interval = f" [{item.low:.2f}, {item.high:.2f}]" if math.isfinite(item.low) else ""
-    return f"{item.value:.2f}{interval}"
-
-
-def _with_interval(item: Estimate) -> str:
-    interval = f" [{_text(item.low)}, {_text(item.high)}]" if math.isfinite(item.low) else ""
-    return _text(item.value) + interval
+def _with_interval(item: Estimate, text: Callable[[float], str] = _text) -> str:
+    interval = f" [{text(item.low)}, {text(item.high)}]" if math.isfinite(item.low) else ""
+    return text(item.value) + interval
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[str]], *, names: int) -> str:

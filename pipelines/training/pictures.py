@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from modules.plots import learning_curve
+from modules.plots.curve import learning_curve
 from pipelines.config.schema import RunConfig
 from pipelines.training.loop import Loop
 

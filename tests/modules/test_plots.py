@@ -6,7 +6,7 @@ import matplotlib.image
 import numpy as np
 import pytest
 
-from modules.plots import learning_curve
+from modules.plots.curve import learning_curve
 from modules.spec import UsageError
 
 HEADER = "frames,train/return_mean,train/epsilon,loss/q,eval/return_mean,eval/return_min,eval/return_max\n"
@@ -47,7 +47,7 @@ def test_learning_curve_draws_every_series(tmp_path):
 )
 def test_the_right_axis_is_that_of_the_exploration(tmp_path, monkeypatch, metric, values, label):
     drawn = []
-    monkeypatch.setattr("modules.plots.curve.png", lambda figure: drawn.append(figure) or b"")
+    monkeypatch.setattr("modules.plots.figure.png", lambda figure: drawn.append(figure) or b"")
     first, last = values
     (tmp_path / "metrics.csv").write_text(f"frames,{metric},loss/q\n100,{first},0.1\n200,{last},0.2\n")
     learning_curve(tmp_path)
@@ -68,7 +68,7 @@ def test_learning_curve_of_a_run_without_evaluation(tmp_path):
 
 def test_a_band_without_width_is_not_named_and_the_legend_is_not_on_the_data(tmp_path, monkeypatch):
     drawn = []
-    monkeypatch.setattr("modules.plots.curve.png", lambda figure: drawn.append(figure) or b"")
+    monkeypatch.setattr("modules.plots.figure.png", lambda figure: drawn.append(figure) or b"")
     (tmp_path / "summary.json").write_text('{"exp": "a_long_name_of_an_experiment", "memory": "lstm", "seed": 0}')
     for lowest in (30.0, 10.0):
         (tmp_path / "metrics.csv").write_text(HEADER + f"100,9.5,1.0,,30.0,{lowest},30.0\n200,5,1,,40,40,40\n")
@@ -87,7 +87,7 @@ def test_a_band_without_width_is_not_named_and_the_legend_is_not_on_the_data(tmp
 def test_the_loss_axis_can_be_read(tmp_path, monkeypatch):
     """Whatever the losses span: three to seven labels, in their own place."""
     drawn = []
-    monkeypatch.setattr("modules.plots.curve.png", lambda figure: drawn.append(figure) or b"")
+    monkeypatch.setattr("modules.plots.figure.png", lambda figure: drawn.append(figure) or b"")
     for low, high in (
         (3e-4, 0.2),
         (2e-3, 0.3),
@@ -127,5 +127,6 @@ def test_foreign_csv_is_refused(tmp_path):
 
 
 def test_import_does_not_load_matplotlib():
-    code = "import sys, modules.plots; raise SystemExit('matplotlib' in sys.modules)"
+    drawing = "modules.plots.arms, modules.plots.compare, modules.plots.curve, modules.plots.visits"
+    code = f"import sys, {drawing}; raise SystemExit('matplotlib' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

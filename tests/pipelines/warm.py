@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from modules.intrinsic import compiled
-from modules.plots import learning_curve
+from modules.plots.curve import learning_curve
 from pipelines.config.composing import compose_settings
 from pipelines.config.schema import read
 
@@ -26,7 +26,6 @@ LATE = (  # imported only where they are used
     "matplotlib.backends.backend_agg",
     "numba.np.arraymath",
     "modules.losses.retrace",
-    "modules.plots.inline",
     "orjson",
     "pipelines.evaluate",
     "pipelines.export",
