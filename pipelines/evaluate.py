@@ -19,15 +19,14 @@ from tensordict.nn import TensorDictModuleBase
 from torchrl.envs.utils import ExplorationType, set_exploration_type
 
 from modules.errors import told
-from modules.evaluation import Callback, Episodes, run_episodes
+from modules.evaluation import Callback
 from modules.files import write_text
 from modules.loggers import Waiting
 from modules.plots.runs import evaluation_file
 from modules.seeding import seed_for
 from modules.spec import UsageError
 from pipelines.agent.film import film
-from pipelines.agent.held_out import DEFAULTS, HELD_OUT, USAGE, Evaluation, of_returns
-from pipelines.agent.random_play import random_play
+from pipelines.agent.held_out import DEFAULTS, USAGE, Evaluation, random_play, run_held_out
 from pipelines.agent.step_table import recorded
 from pipelines.agent.trained_agent import TrainedAgent, load_agent, runs_beneath
 from pipelines.config.settings import parse
@@ -63,7 +62,7 @@ def evaluate(
     try:
         with contextlib.ExitStack() as at_last:
             with kept as callbacks:
-                result = summary(settings, run_evaluation(settings, subject, callbacks), subject)
+                result = run_evaluation(settings, subject, callbacks)
                 at_last.callback(say, result)
                 if settings.view == "none":  # a look at a few episodes is not to replace the result of many
                     write_text(settings.run / evaluation_file(settings.policy), json.dumps(result, indent=2) + "\n")
@@ -86,22 +85,14 @@ def film_episodes(settings: Evaluation, subject: TrainedAgent) -> None:
     film(subject.run, policy, subject.agent_env(1), seed=settings.seed, path=path, watch=watch)
 
 
-def run_evaluation(settings: Evaluation, subject: TrainedAgent, callbacks: Sequence[Callback]) -> Episodes:
-    """Run the episodes; writes nothing."""
+def run_evaluation(settings: Evaluation, subject: TrainedAgent, callbacks: Sequence[Callback]) -> dict[str, Any]:
+    """Run the episodes; say what was evaluated, how, and what came of it. Writes nothing."""
     envs = settings.side_by_side
-    # Another purpose than training's evaluations: no seed here was used to choose the best checkpoint.
-    seed = seed_for(settings.seed, HELD_OUT)
-    watch = partial(Waiting(), "evaluating")
-    with contextlib.closing(subject.agent_env(envs).build(envs)) as env:
-        policy = subject.acting(settings.policy, envs)
-        return run_episodes(env, policy, episodes=settings.episodes, seed=seed, callbacks=callbacks, watch=watch)
-
-
-def summary(settings: Evaluation, episodes: Episodes, subject: TrainedAgent) -> dict[str, Any]:
-    """Say what was evaluated, how, and what came of it."""
+    policy, env = subject.acting(settings.policy, envs), subject.agent_env(envs).build(envs)
+    episodes, result = run_held_out(settings, policy, env, "evaluating", callbacks)
     return {
-        **of_returns(episodes),
-        "envs": settings.side_by_side,
+        **result,
+        "envs": envs,
         "checkpoint": settings.checkpoint,
         "frames": subject.frames,
         **({} if subject.run.meta.single else {"arm": subject.arm}),
