@@ -4,7 +4,6 @@ import difflib
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 from hydra import compose
@@ -18,40 +17,31 @@ from modules.spec import UsageError
 
 CONF = str(Path(__file__).resolve().parents[2] / "conf")
 OVER_ALL = ("exp", "debug", "sweep")  # groups without a default: their options are added with +
-OPEN = (
-    "env.kwargs.",
-    "callbacks.",
-)  # beneath is whatever an environment's constructor takes, and callbacks of one's own
+OPEN = ("env.kwargs.", "callbacks.")  # beneath: what an environment's constructor takes, callbacks of one's own
 FOLDERS = ("hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir")
 QUOTED = re.compile(r"""'([^'\\]|\\.)*'|"([^"\\]|\\.)*\"""", re.DOTALL)  # as Hydra reads it
-FURTHER = MappingProxyType(  # options of Hydra's own groups that further packages bring
-    {
-        "hydra/launcher": {
-            "joblib": "hydra-joblib-launcher",
-            "ray": "hydra-ray-launcher",
-            "ray_aws": "hydra-ray-launcher",
-            "rq": "hydra-rq-launcher",
-            "submitit_local": "hydra-submitit-launcher",
-            "submitit_slurm": "hydra-submitit-launcher",
-        },
-        "hydra/sweeper": {
-            "ax": "hydra-ax-sweeper",
-            "nevergrad": "hydra-nevergrad-sweeper",
-            "optuna": "hydra-optuna-sweeper",
-        },
-        "hydra/job_logging": {"colorlog": "hydra-colorlog"},
-        "hydra/hydra_logging": {"colorlog": "hydra-colorlog"},
-    }
-)
-
-
-NEW_SETTINGS = MappingProxyType(  # today's names of settings that were called otherwise
-    {
-        "optim.tau": "target.tau",
-        "optim.target_every": "target.period",
-        "optim.average": "optim.ema_decay",
-    }
-)
+FURTHER = {  # options of Hydra's own groups that further packages bring
+    "hydra/launcher": {
+        "joblib": "hydra-joblib-launcher",
+        "ray": "hydra-ray-launcher",
+        "ray_aws": "hydra-ray-launcher",
+        "rq": "hydra-rq-launcher",
+        "submitit_local": "hydra-submitit-launcher",
+        "submitit_slurm": "hydra-submitit-launcher",
+    },
+    "hydra/sweeper": {
+        "ax": "hydra-ax-sweeper",
+        "nevergrad": "hydra-nevergrad-sweeper",
+        "optuna": "hydra-optuna-sweeper",
+    },
+    "hydra/job_logging": {"colorlog": "hydra-colorlog"},
+    "hydra/hydra_logging": {"colorlog": "hydra-colorlog"},
+}
+NEW_SETTINGS = {  # today's names of settings that were called otherwise
+    "optim.tau": "target.tau",
+    "optim.target_every": "target.period",
+    "optim.average": "optim.ema_decay",
+}
 
 
 def options(group: str = "") -> list[tuple[str, str]]:
@@ -140,7 +130,7 @@ def unknown_setting(text: str, overrides: Sequence[str]) -> str:
         return ""  # there is more than one mistake; Hydra's own words will do
     parent, _, leaf = name.rpartition(".")
     if owners := [word(group, option) for group, option in options(parent.replace(".", "/")) if parent
-                  if leaf in settings(group, option)]:  # fmt: skip
+                  if leaf in (content(group, option) or ())]:  # fmt: skip
         return f"{name}: no such setting here; {' and '.join(owners)} {'have' if len(owners) > 1 else 'has'} it"
     near = [word(group, option) for group, option in options() if [option] == given and not parent and option != "none"]
     near += [other for other in names if other.rpartition(".")[2] == leaf]
@@ -169,11 +159,6 @@ def content(group: str, option: str) -> Any:
         return own
     above = [name for name in own.pop("defaults", []) if isinstance(name, str) and name != "_self_"]
     return {key: value for name in above for key, value in content(group, name).items()} | own
-
-
-def settings(group: str, option: str) -> list[str]:
-    """Names of the settings that an option's own file gives."""
-    return [str(name) for name in content(group, option) or {}]
 
 
 def flat_names(node: Any, prefix: str = "") -> Iterator[str]:
