@@ -40,12 +40,9 @@ def check(run: RunConfig, run_dir: Path) -> None:
     refuse_misfits(run)
     refuse_unreadable_name(run_dir)
     refuse_full_disk(run, run_dir)
-    run.env.try_together(environments(run), video=run.video, all_of_them=run.dry)
-
-
-def environments(run: RunConfig) -> int:
-    """Count those that live at once: for training, in all processes together, for evaluations, and for a film."""
-    return run.collector.total_envs + min(run.eval_episodes, run.eval_envs) + run.video
+    # Those that live at once: for training, in all processes together, for evaluations, and for a film.
+    environments = run.collector.total_envs + min(run.eval_episodes, run.eval_envs) + run.video
+    run.env.try_together(environments, video=run.video, all_of_them=run.dry)
 
 
 def refuse_unreadable_name(run_dir: Path) -> None:
