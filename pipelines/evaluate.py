@@ -8,7 +8,6 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -50,10 +49,7 @@ def evaluate(
 ) -> dict[str, Any]:
     """Run the episodes, film others if asked; return what evaluation.json says, and write it unless watched.
 
-    Args:
-        settings: what to evaluate, and how.
-        subject: made ready for it.
-        say: is told the result when all is written, or when something could not be, before the error continues.
+    `say` is told the result when all is written, or when something could not be, before the error continues.
     """
     if settings.video and (problem := subject.run.env.film_problem()):
         raise UsageError(problem)
@@ -123,12 +119,6 @@ def stage_for(settings: Evaluation, subject: TrainedAgent) -> Stage:
     return stage
 
 
-def on_stage(settings: Evaluation, subject: TrainedAgent) -> AbstractContextManager[Stage]:
-    """Make the environment for `watch`, to be closed; only now, for there may be no room for it beside others."""
-    with command():
-        return contextlib.closing(stage_for(settings, subject))
-
-
 def main(arguments: Sequence[str]) -> int:
     """Evaluate one run or all of a sweep, or play at random in any environment, until a signal ends that at once."""
     logging.basicConfig(level=logging.WARNING)
@@ -174,8 +164,11 @@ def one(settings: Evaluation) -> int:
             last = traceback.extract_tb(error.__traceback__)[-1]
             return describe_failure(error, settings.run, f" ({last.filename}, line {last.lineno}, in {last.name})")
     if settings.view == "text":
-        with ending_on_signals(), on_stage(settings, subject) as stage, while_read():
-            watch(subject.acting(settings.policy, 1), stage, Screen(sys.stdout), delay_s=settings.delay_s)
+        with ending_on_signals():
+            with command():
+                stage = stage_for(settings, subject)  # only now, for there may be no room for it beside others
+            with contextlib.closing(stage), while_read():
+                watch(subject.acting(settings.policy, 1), stage, Screen(sys.stdout), delay_s=settings.delay_s)
     return 0
 
 

@@ -26,9 +26,6 @@ class NumpyPolicy:
     as well, but not that of an episode's last observation, which a policy is not shown: its running statistics are
     those of an evaluation in the first episode only.
 
-    Args:
-        subject: what a run has saved.
-
     Attributes:
         reads_reward: whether calls must give the reward of the step before.
         policy: the same as TorchRL's `TensorDictSequential(torso → memory → head → QValueModule)`, for `env.rollout`, a
