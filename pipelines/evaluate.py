@@ -44,12 +44,10 @@ def load_evaluated(settings: Evaluation) -> TrainedAgent:
     )
 
 
-def evaluate(
-    settings: Evaluation, subject: TrainedAgent, say: Callable[[dict[str, Any]], object] = lambda result: None
-) -> dict[str, Any]:
-    """Run the episodes, film others if asked; return what evaluation.json says, and write it unless watched.
+def evaluate(settings: Evaluation, subject: TrainedAgent, say: Callable[[dict[str, Any]], object]) -> None:
+    """Run the episodes, film others if asked; write evaluation.json unless watched.
 
-    `say` is told the result when all is written, or when something could not be, before the error continues.
+    `say` is told what stands there when all is written, or when something could not be, before the error continues.
     """
     if settings.video and (problem := subject.run.env.film_problem()):
         raise UsageError(problem)
@@ -70,7 +68,6 @@ def evaluate(
     except Stop as stop:
         stop.missing = missing
         raise
-    return result
 
 
 def film_episodes(settings: Evaluation, subject: TrainedAgent) -> None:
@@ -78,7 +75,7 @@ def film_episodes(settings: Evaluation, subject: TrainedAgent) -> None:
     kind = "" if settings.policy == "greedy" else f"_{settings.policy}"
     path = settings.run / "videos" / f"evaluation_{settings.checkpoint}{kind}.mp4"
     policy, watch = subject.acting(settings.policy, 1), partial(Waiting(), "filming")
-    film(subject.run, policy, subject.agent_env(1), seed=settings.seed, path=path, watch=watch)
+    film(policy, subject.agent_env(1), seed=settings.seed, path=path, watch=watch)
 
 
 def run_evaluation(settings: Evaluation, subject: TrainedAgent, callbacks: Sequence[Callback]) -> dict[str, Any]:

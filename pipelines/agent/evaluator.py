@@ -72,4 +72,4 @@ class Evaluator:
         """Film episodes with the arm that is evaluated."""
         meta = FixedArm(self.bandit.greedy())
         agent_env = evaluation_env(self._run, self._intrinsic_model, 1, like=self._acting, meta=meta)
-        film(self._run, self._policy, agent_env, seed=self._run.seed, path=path, watch=watch)
+        film(self._policy, agent_env, seed=self._run.seed, path=path, watch=watch)

@@ -40,7 +40,8 @@ class Plain:
         Raises:
             UsageError: it is none of this environment's.
         """
-        shape, dtype = self.seen.observation_shape, self.dtype
+        shape = self.seen.observation_shape
+        dtype = np.dtype(np.uint8 if self.seen.observation_dtype == torch.uint8 else np.float32)
         try:
             given, single = self.several(observation)
             rows = np.asarray(self.see(given))
@@ -57,10 +58,6 @@ class Plain:
         if not np.isfinite(rows).all():
             raise UsageError("observation: there is NaN or infinity in it")
         return np.array(rows, dtype=dtype), single
-
-    @property
-    def dtype(self) -> np.dtype:
-        return np.dtype(np.uint8 if self.seen.observation_dtype == torch.uint8 else np.float32)
 
     def several(self, observation: Any) -> tuple[Sequence[Any] | np.ndarray, bool]:
         """Make a sequence of one observation or several, and tell whether it was one."""

@@ -1,8 +1,4 @@
-"""Whether a module may be imported because a run's folder says so; it is looked for, and nothing is imported to tell.
-
-A run of unknown origin names the modules of its environment. Without the user's word, such a one is imported only if
-that imports Gymnasium, and if it cannot have come with the run.
-"""
+"""Whether a module may be imported because a run's folder says so (docs/run_folders.md); none is imported to tell."""
 
 import ast
 import importlib.util

@@ -92,9 +92,7 @@ def did_you_mean(near: Sequence[str]) -> str:
 def unknown_option(text: str) -> str:
     """Say which options there are, if `text` is Hydra's complaint about one that does not exist; else nothing."""
     found = re.search(r"Could not find '([\w/]+)/([^/']+)'\s*Available options in '\1'", text)
-    if not found:
-        return ""
-    return no_such_option(*found.groups())
+    return no_such_option(*found.groups()) if found else ""
 
 
 def no_such_option(group: str, given: str) -> str:
@@ -130,7 +128,7 @@ def unknown_setting(text: str, overrides: Sequence[str]) -> str:
         return ""  # there is more than one mistake; Hydra's own words will do
     parent, _, leaf = name.rpartition(".")
     if owners := [word(group, option) for group, option in options(parent.replace(".", "/")) if parent
-                  if leaf in (content(group, option) or ())]:  # fmt: skip
+                  if leaf in content(group, option)]:  # fmt: skip
         return f"{name}: no such setting here; {' and '.join(owners)} {'have' if len(owners) > 1 else 'has'} it"
     near = [word(group, option) for group, option in options() if [option] == given and not parent and option != "none"]
     near += [other for other in names if other.rpartition(".")[2] == leaf]
@@ -150,13 +148,11 @@ def no_such_group(name: str) -> str:
     return f"{name}: no such group{did_you_mean(near) or '; there are ' + ', '.join(groups)}"
 
 
-def content(group: str, option: str) -> Any:
+def content(group: str, option: str) -> dict[str, Any]:
     """What an option's own file says, as plain values; raises `UsageError` if there is no such option."""
     if (group, option) not in options(group):
         raise UsageError(no_such_option(group, option))
-    own = OmegaConf.to_container(OmegaConf.load(Path(CONF, group, f"{option}.yaml")))
-    if not isinstance(own, dict):
-        return own
+    own: Any = OmegaConf.to_container(OmegaConf.load(Path(CONF, group, f"{option}.yaml")))
     above = [name for name in own.pop("defaults", []) if isinstance(name, str) and name != "_self_"]
     return {key: value for name in above for key, value in content(group, name).items()} | own
 

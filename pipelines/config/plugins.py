@@ -1,9 +1,4 @@
-"""What the configuration of a run may have imported: our own parts, and modules that the user has named.
-
-A run's config.yaml comes with its folder, which may come from anywhere. What it says is read without expanding it, and
-never imports a module that the user does not mean: parts beyond ours are in `plugins`, which the user names again with
-each command. An environment of the user's own needs no such word every day (`pipelines/config/foreign.py`).
-"""
+"""What a run's configuration may have imported: our parts, and what the user has named (docs/run_folders.md)."""
 
 import contextlib
 import re
