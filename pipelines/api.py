@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 from omegaconf import DictConfig, OmegaConf
 
+from modules import seeding
 from modules.callbacks import CallbackSpec, TrainingCallback
 from modules.evaluation import Callback, Step
 from modules.files import describe_error
 from modules.metrics import Metric
 from modules.plots.curve import curve_figure
 from modules.plots.runs import Table, read_table
-from modules.seeding import random_state, set_random_state
 from modules.spec import UsageError
 from pipelines.agent.held_out import DEFAULTS, Evaluation
 from pipelines.agent.numpy_policy import NumpyPolicy
@@ -29,7 +29,7 @@ from pipelines.config.schema import read
 from pipelines.config.settings import check_settings, folder
 from pipelines.console.command import RunFailed
 from pipelines.console.output import quote_path
-from pipelines.evaluate import load_evaluated, run_evaluation, summary
+from pipelines.evaluate import load_evaluated, run_evaluation
 from pipelines.training.session import start
 
 if TYPE_CHECKING:
@@ -205,7 +205,7 @@ def evaluate(
     with undisturbed():
         with told():
             subject = load_evaluated(settings)
-        return summary(settings, run_evaluation(settings, subject, callbacks), subject)
+        return run_evaluation(settings, subject, callbacks)
 
 
 def evaluation(run_dir: str | Path, **given: Any) -> Evaluation:
@@ -225,9 +225,9 @@ def told() -> Iterator[None]:
 @contextmanager
 def undisturbed() -> Iterator[None]:
     """Leave the global random generators and PyTorch's number of threads to the caller as they were."""
-    before, threads = random_state(), torch.get_num_threads()
-    try:
-        yield
-    finally:
-        set_random_state(before)
-        torch.set_num_threads(threads)
+    threads = torch.get_num_threads()
+    with seeding.undisturbed():
+        try:
+            yield
+        finally:
+            torch.set_num_threads(threads)

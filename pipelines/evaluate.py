@@ -8,7 +8,6 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -19,15 +18,14 @@ from tensordict.nn import TensorDictModuleBase
 from torchrl.envs.utils import ExplorationType, set_exploration_type
 
 from modules.errors import told
-from modules.evaluation import Callback, Episodes, run_episodes
+from modules.evaluation import Callback
 from modules.files import write_text
 from modules.loggers import Waiting
 from modules.plots.runs import evaluation_file
 from modules.seeding import seed_for
 from modules.spec import UsageError
 from pipelines.agent.film import film
-from pipelines.agent.held_out import DEFAULTS, HELD_OUT, USAGE, Evaluation, of_returns
-from pipelines.agent.random_play import random_play
+from pipelines.agent.held_out import DEFAULTS, USAGE, Evaluation, random_play, run_held_out
 from pipelines.agent.step_table import recorded
 from pipelines.agent.trained_agent import TrainedAgent, load_agent, runs_beneath
 from pipelines.config.settings import parse
@@ -46,15 +44,10 @@ def load_evaluated(settings: Evaluation) -> TrainedAgent:
     )
 
 
-def evaluate(
-    settings: Evaluation, subject: TrainedAgent, say: Callable[[dict[str, Any]], object] = lambda result: None
-) -> dict[str, Any]:
-    """Run the episodes, film others if asked; return what evaluation.json says, and write it unless watched.
+def evaluate(settings: Evaluation, subject: TrainedAgent, say: Callable[[dict[str, Any]], object]) -> None:
+    """Run the episodes, film others if asked; write evaluation.json unless watched.
 
-    Args:
-        settings: what to evaluate, and how.
-        subject: made ready for it.
-        say: is told the result when all is written, or when something could not be, before the error continues.
+    `say` is told what stands there when all is written, or when something could not be, before the error continues.
     """
     if settings.video and (problem := subject.run.env.film_problem()):
         raise UsageError(problem)
@@ -63,7 +56,7 @@ def evaluate(
     try:
         with contextlib.ExitStack() as at_last:
             with kept as callbacks:
-                result = summary(settings, run_evaluation(settings, subject, callbacks), subject)
+                result = run_evaluation(settings, subject, callbacks)
                 at_last.callback(say, result)
                 if settings.view == "none":  # a look at a few episodes is not to replace the result of many
                     write_text(settings.run / evaluation_file(settings.policy), json.dumps(result, indent=2) + "\n")
@@ -75,7 +68,6 @@ def evaluate(
     except Stop as stop:
         stop.missing = missing
         raise
-    return result
 
 
 def film_episodes(settings: Evaluation, subject: TrainedAgent) -> None:
@@ -83,25 +75,17 @@ def film_episodes(settings: Evaluation, subject: TrainedAgent) -> None:
     kind = "" if settings.policy == "greedy" else f"_{settings.policy}"
     path = settings.run / "videos" / f"evaluation_{settings.checkpoint}{kind}.mp4"
     policy, watch = subject.acting(settings.policy, 1), partial(Waiting(), "filming")
-    film(subject.run, policy, subject.agent_env(1), seed=settings.seed, path=path, watch=watch)
+    film(policy, subject.agent_env(1), seed=settings.seed, path=path, watch=watch)
 
 
-def run_evaluation(settings: Evaluation, subject: TrainedAgent, callbacks: Sequence[Callback]) -> Episodes:
-    """Run the episodes; writes nothing."""
+def run_evaluation(settings: Evaluation, subject: TrainedAgent, callbacks: Sequence[Callback]) -> dict[str, Any]:
+    """Run the episodes; say what was evaluated, how, and what came of it. Writes nothing."""
     envs = settings.side_by_side
-    # Another purpose than training's evaluations: no seed here was used to choose the best checkpoint.
-    seed = seed_for(settings.seed, HELD_OUT)
-    watch = partial(Waiting(), "evaluating")
-    with contextlib.closing(subject.agent_env(envs).build(envs)) as env:
-        policy = subject.acting(settings.policy, envs)
-        return run_episodes(env, policy, episodes=settings.episodes, seed=seed, callbacks=callbacks, watch=watch)
-
-
-def summary(settings: Evaluation, episodes: Episodes, subject: TrainedAgent) -> dict[str, Any]:
-    """Say what was evaluated, how, and what came of it."""
+    policy, env = subject.acting(settings.policy, envs), subject.agent_env(envs).build(envs)
+    episodes, result = run_held_out(settings, policy, env, "evaluating", callbacks)
     return {
-        **of_returns(episodes),
-        "envs": settings.side_by_side,
+        **result,
+        "envs": envs,
         "checkpoint": settings.checkpoint,
         "frames": subject.frames,
         **({} if subject.run.meta.single else {"arm": subject.arm}),
@@ -130,12 +114,6 @@ def stage_for(settings: Evaluation, subject: TrainedAgent) -> Stage:
         stage.close()
         raise
     return stage
-
-
-def on_stage(settings: Evaluation, subject: TrainedAgent) -> AbstractContextManager[Stage]:
-    """Make the environment for `watch`, to be closed; only now, for there may be no room for it beside others."""
-    with command():
-        return contextlib.closing(stage_for(settings, subject))
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -183,8 +161,11 @@ def one(settings: Evaluation) -> int:
             last = traceback.extract_tb(error.__traceback__)[-1]
             return describe_failure(error, settings.run, f" ({last.filename}, line {last.lineno}, in {last.name})")
     if settings.view == "text":
-        with ending_on_signals(), on_stage(settings, subject) as stage, while_read():
-            watch(subject.acting(settings.policy, 1), stage, Screen(sys.stdout), delay_s=settings.delay_s)
+        with ending_on_signals():
+            with command():
+                stage = stage_for(settings, subject)  # only now, for there may be no room for it beside others
+            with contextlib.closing(stage), while_read():
+                watch(subject.acting(settings.policy, 1), stage, Screen(sys.stdout), delay_s=settings.delay_s)
     return 0
 
 

@@ -7,7 +7,7 @@ import sys
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -51,24 +51,21 @@ def export(settings: Export) -> str:
             run's folder cannot be written.
         OSError: the policy could not be written; an earlier one is still there.
     """
-    if settings.format == "onnx":
-        refuse_missing()
+    if settings.format == "onnx" and (missing := [name for name in ONNX if importlib.util.find_spec(name) is None]):
+        how = "`pip install -c constraints.txt -e '.[onnx]'`"
+        raise UsageError(f"format=onnx needs {' and '.join(missing)}: install with {how}")
     subject = load_agent(settings.run, which=settings.checkpoint, arm=None, seed=0, plugins=settings.plugins)
     if subject.run.network.torso.writes != "features":
         raise UsageError(f"{settings.run}: a table looks observations up in Python, which cannot be exported")
     refuse_unwritable(settings.run, "run")
     program, inputs = export_program(subject)
     path, content = settings.run / f"policy.{settings.format}", io.BytesIO()
-    WRITERS[settings.format](program, inputs, content)  # not into the file: PyTorch aborts where writing fails
+    if settings.format == "pt2":
+        torch.export.save(program, content)  # not into the file: PyTorch aborts where writing fails
+    else:
+        content.write(to_onnx(program, inputs))
     write_bytes(path, content.getvalue())
     return describe_program(path, subject, inputs, program.module()(inputs))
-
-
-def refuse_missing() -> None:
-    """Raise `UsageError` if a package is missing that ONNX needs."""
-    if missing := [name for name in ONNX if importlib.util.find_spec(name) is None]:
-        how = "`pip install -c constraints.txt -e '.[onnx]'`"
-        raise UsageError(f"format=onnx needs {' and '.join(missing)}: install with {how}")
 
 
 def export_program(subject: TrainedAgent) -> tuple[ExportedProgram, dict[str, Tensor]]:
@@ -88,39 +85,28 @@ def export_program(subject: TrainedAgent) -> tuple[ExportedProgram, dict[str, Te
     return program, inputs
 
 
-def write_pt2(program: ExportedProgram, inputs: Mapping[str, Tensor], file: IO[bytes]) -> None:
-    """Write PyTorch's own format."""
-    del inputs
-    torch.export.save(program, file)
-
-
-def write_onnx(program: ExportedProgram, inputs: Mapping[str, Tensor], file: IO[bytes]) -> None:
-    """Write ONNX, with our names for inputs and outputs."""
+def to_onnx(program: ExportedProgram, inputs: Mapping[str, Tensor]) -> bytes:
+    """Make ONNX of it, with our names for inputs and outputs."""
     names: list[Any] = [list(inputs), list(program.module()(inputs))]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         model = torch.onnx.export(program, input_names=names[0], output_names=names[1], dynamo=True, verbose=False)
     assert model is not None
-    file.write(model.model_proto.SerializeToString())
-
-
-WRITERS = {"pt2": write_pt2, "onnx": write_onnx}
+    return model.model_proto.SerializeToString()
 
 
 def describe_program(
     path: Path, subject: TrainedAgent, inputs: Mapping[str, Tensor], outputs: Mapping[str, Tensor]
 ) -> str:
     """Say where the policy is, and list what goes in and what comes out."""
-    lines = [f"{path}: the policy at frame {subject.frames}"]
+    lines, scale = [f"{path}: the policy at frame {subject.frames}"], subject.run.env.reward_scale
+    notes = {keys.PREVIOUS_ACTION: "-1 at first", keys.ARM: f"{subject.arm} in evaluations"}
+    notes |= {} if scale == 1 else {keys.PREVIOUS_REWARD: f"times {scale:g}"}
     for title, entries in (("in", inputs), ("out", outputs)):
         for name, tensor in entries.items():
             shape = ", ".join(["N", *map(str, tensor.shape[1:])])
             kind = str(tensor.dtype).removeprefix("torch.")
-            scale = subject.run.env.reward_scale
-            notes = {keys.PREVIOUS_ACTION: "-1 at first", keys.ARM: f"{subject.arm} in evaluations"}
-            notes |= {} if scale == 1 else {keys.PREVIOUS_REWARD: f"times {scale:g}"}
-            at_first = notes.get(name, "")
-            lines.append(f"{title:<3} {name:<36} {kind:<8} [{shape}]  {at_first}".rstrip())
+            lines.append(f"{title:<3} {name:<36} {kind:<8} [{shape}]  {notes.get(name, '')}".rstrip())
     return "\n".join(lines) + "\n"
 
 

@@ -3,17 +3,14 @@
 import contextlib
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 
 import torch
-from omegaconf import DictConfig
 
 from modules import keys
 from modules.envs.base import EnvSpec
 from modules.seeding import seed_everything, seed_for
 from modules.spec import UsageError
-from pipelines.config.composing import compose_settings
-from pipelines.config.schema import read
+from pipelines.config.check import read_environment
 from pipelines.console.command import command
 from pipelines.console.output import while_read, write
 from pipelines.console.terminal import Screen, Stage, key_presses
@@ -31,18 +28,11 @@ USAGE = f"""python -m pipelines.play env=tour env.task=ruin_2swamp [setting=valu
 Keys are named below the first frame; q quits. Without a terminal, the characters of standard input are the keys."""
 
 
-def configuration(overrides: Sequence[str]) -> DictConfig:
-    """Compose the configuration as training does; raises `UsageError` for what does not exist."""
-    if flags := [word for word in overrides if word.startswith("-")]:
-        raise UsageError(f"{flags[0]}: no such option; say setting=value, or --help")
-    return compose_settings(overrides)[0]
-
-
 def stage_for(overrides: Sequence[str]) -> tuple[EnvSpec, dict[str, int], Stage]:
     """Make the environment that `overrides` describe, with its keys; raises `UsageError` if nobody can play it."""
-    run = replace(read(configuration(overrides)), video=False)  # nothing is filmed, so nothing must be able to render
-    if problems := list(run.env.needs(run)):
-        raise UsageError("; ".join(problems))
+    if flags := [word for word in overrides if word.startswith("-")]:
+        raise UsageError(f"{flags[0]}: no such option; say setting=value, or --help")
+    run = read_environment(overrides)
     seed_everything(run.seed)
     keys_of_actions = run.env.keys()  # first: it may make an environment, and there may not be another beside it
     stage = Stage(run.env, (), seed=seed_for(run.seed, "play"))

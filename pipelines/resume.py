@@ -1,6 +1,5 @@
 """Resume at the newest checkpoint: `python -m pipelines.resume run=DIR [total_frames=N] [setting=value …]`."""
 
-import json
 import logging
 import sys
 from collections.abc import Mapping, Sequence
@@ -10,7 +9,7 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from modules.spec import Spec, UsageError, spec
-from pipelines.agent.trained_agent import load_run, network_with
+from pipelines.agent.trained_agent import load_run, network_with, read_summary
 from pipelines.config.check import check
 from pipelines.config.hints import content
 from pipelines.config.plugins import Plugins
@@ -53,8 +52,9 @@ def resume(settings: Resume, *, bar: bool) -> float | None:
     config = apply_changes(config, settings.changes)
     run = read(OmegaConf.create(config))
     state = goes_on_from(run, run_dir)
+    finished = (read_summary(run_dir) or {}).get("status") == "finished"
     # Else there is something left to do at the end: an evaluation, a summary, a picture, a film.
-    ended = has_finished(run_dir) and not missing_pictures(run, run_dir, state["frames"])
+    ended = finished and not missing_pictures(run, run_dir, state["frames"])
     if state["frames"] >= run.total_frames and (ended or "total_frames" in settings.changes):
         raise UsageError(
             f"total_frames={run.total_frames}: {run_dir} is at frame {state['frames']} already; "
@@ -81,14 +81,6 @@ def apply_changes(config: Mapping[str, Any], changes: Mapping[str, Any]) -> dict
         elif name != "logger":
             config[name] = value
     return config
-
-
-def has_finished(run_dir: Path) -> bool:
-    """Tell whether the run came to its end, summary included."""
-    try:
-        return json.loads((run_dir / "summary.json").read_text())["status"] == "finished"
-    except (OSError, ValueError, LookupError, TypeError, RecursionError):
-        return False
 
 
 def settings_of(arguments: Sequence[str]) -> Resume:

@@ -41,14 +41,10 @@ class AgentEnv:
 def evaluation_env(
     run: RunConfig, intrinsic_model: IntrinsicModel, num_envs: int, *, like: IntrinsicReward, meta: MetaController
 ) -> AgentEnv:
-    """Make those of an evaluation: an arm of its own, and a bonus only as an input to the network.
+    """Make those of an evaluation: `meta` says which arm acts, and a bonus is only an input to the network.
 
-    Args:
-        run: of the policy.
-        intrinsic_model: what the bonus is made by; its statistics continue with what is seen here.
-        num_envs: environments that step together.
-        like: bonus whose running statistics to begin with.
-        meta: says which arm acts.
+    It begins with the running statistics of `like`; those of `intrinsic_model`, which makes it, continue with what is
+    seen here.
     """
     intrinsic_reward = intrinsic_model.acting(num_envs)
     intrinsic_reward.adopt(like)

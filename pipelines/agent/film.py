@@ -11,25 +11,17 @@ from modules.evaluation import Watch, no_watch, run_episodes
 from modules.plots.video import Strip, Writer
 from modules.seeding import seed_for
 from pipelines.agent.agent_env import AgentEnv
-from pipelines.config.schema import RunConfig
 
 FRAMES = 200  # at least; a single episode of the small worlds is over in a second or two
 
 
-def film(
-    run: RunConfig,
-    policy: TensorDictModuleBase,
-    agent_env: AgentEnv,
-    *,
-    seed: int,
-    path: Path,
-    watch: Watch = no_watch,
-) -> None:
+def film(policy: TensorDictModuleBase, agent_env: AgentEnv, *, seed: int, path: Path, watch: Watch = no_watch) -> None:
     """Run whole greedy episodes until there are `FRAMES`, and write what the renderer shows to `path`.
 
-    Beneath it an intrinsic reward is drawn, if there is one; nobody else may ask `around.bonus` for its measures.
+    Beneath it an intrinsic reward is drawn, if there is one; nobody else may ask that for its measures.
     What `watch` raises, asked before each step, ends the film, and `path` stays as it was.
     """
+    run = agent_env.run
     fps = run.env.video_fps()  # first: it may make an environment, and there may not be room for one more
     env, strip = agent_env.build(1, video=True), Strip()
 

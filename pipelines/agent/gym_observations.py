@@ -40,7 +40,8 @@ class Plain:
         Raises:
             UsageError: it is none of this environment's.
         """
-        shape, dtype = self.seen.observation_shape, self.dtype
+        shape = self.seen.observation_shape
+        dtype = np.dtype(np.uint8 if self.seen.observation_dtype == torch.uint8 else np.float32)
         try:
             given, single = self.several(observation)
             rows = np.asarray(self.see(given))
@@ -57,11 +58,6 @@ class Plain:
         if not np.isfinite(rows).all():
             raise UsageError("observation: there is NaN or infinity in it")
         return np.array(rows, dtype=dtype), single
-
-    @property
-    def dtype(self) -> np.dtype:
-        """Of what the network sees."""
-        return np.dtype(np.uint8 if self.seen.observation_dtype == torch.uint8 else np.float32)
 
     def several(self, observation: Any) -> tuple[Sequence[Any] | np.ndarray, bool]:
         """Make a sequence of one observation or several, and tell whether it was one."""
@@ -84,8 +80,7 @@ class PlainFrames(Plain):
             super().__init__(seen, np.ndim(frame), numbered(env))
         self._settings = settings
 
-    def see(self, given: Sequence[Any] | np.ndarray) -> Any:
-        """Cut, turn grey and resize, as `modules.envs.pixels` does."""
+    def see(self, given: Sequence[Any] | np.ndarray) -> Any:  # as `modules.envs.pixels` does
         settings = self._settings
         size = (settings.width, settings.height)
         frames = [rgb(frame, settings.id, settings.channels) for frame in given]
@@ -100,7 +95,8 @@ class PlainGym(Plain):
         env = make_one(settings.id, settings.kwargs, wrappers_named(settings.wrappers))
         self.space = env.observation_space
         super().__init__(seen, len(self.space.shape or ()), numbered(env))
-        self._reading = reading(as_box(self.space, settings.id), settings.channels, settings.id)
+        box = as_box(self.space, settings.id)
+        self._shape, self._reading = box.shape, reading(box, settings.channels, settings.id)
         self._keep = slice(None) if settings.keep is None else np.asarray(settings.keep)
         env.close()
 
@@ -120,16 +116,9 @@ class PlainGym(Plain):
         if not isinstance(self.space, spaces.Box):
             given = [flatten_space(self.space, one) for one in given]
         array = np.asarray(given)
-        if array.shape[1:] != self.shape_of_one or not np.can_cast(array.dtype, self.space.dtype or float, "same_kind"):
+        if array.shape[1:] != self._shape or not np.can_cast(array.dtype, self.space.dtype or float, "same_kind"):
             raise TypeError(f"it is {list(array.shape[1:])} of {array.dtype}, and there {self.space}")
         return self._reading(array)[:, self._keep]
-
-    @property
-    def shape_of_one(self) -> tuple[int, ...]:
-        """Of an observation as an array, before it is read."""
-        box = self.space if isinstance(self.space, spaces.Box) else spaces.flatten_space(self.space)
-        assert isinstance(box, spaces.Box)
-        return box.shape
 
 
 def numbered(env: gymnasium.Env) -> Callable[[int], Any]:
@@ -137,12 +126,7 @@ def numbered(env: gymnasium.Env) -> Callable[[int], Any]:
     for adapter in numbering(env):
         separate = adapter(env).func  # pyright: ignore[reportAttributeAccessIssue] - a TransformAction
         return lambda number: separate(np.int64(number))
-    return itself
-
-
-def itself(number: int) -> int:
-    """The number."""
-    return number
+    return int
 
 
 def plain_of(settings: EnvSpec, seen: Spaces) -> Plain:
@@ -151,4 +135,4 @@ def plain_of(settings: EnvSpec, seen: Spaces) -> Plain:
         return PlainGym(settings, seen)
     if isinstance(settings, PixelsSpec):
         return PlainFrames(settings, seen)
-    return Plain(seen, len(seen.observation_shape), itself)
+    return Plain(seen, len(seen.observation_shape), int)

@@ -1,16 +1,27 @@
 """What every evaluation has, of a saved run or of an environment alone: its settings, and what came of the episodes."""
 
+from collections.abc import Sequence
+from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
+from tensordict.nn import TensorDictModuleBase
+from torchrl.envs import EnvBase
 
-from modules.evaluation import Episodes
+from modules.envs.base import EnvContext, LastStep
+from modules.evaluation import Callback, Episodes, run_episodes
+from modules.exploration import random_policy
+from modules.loggers import Waiting
+from modules.seeding import seed_everything, seed_for
 from modules.spec import Count, Spec, spec
 from pipelines.agent.trained_agent import PolicyName
+from pipelines.config.check import read_environment
 from pipelines.config.plugins import Plugins
+from pipelines.config.settings import parse
 
-HELD_OUT = "held-out evaluation"  # purpose of the seeds
+MINE = ("policy", "episodes", "envs", "seed", "-h", "--help")  # without a run, all other words are of pipelines.train
 DEFAULTS = {
     "episodes": 100,
     "envs": 32,
@@ -71,11 +82,30 @@ class Evaluation(Spec):
         return min(self.episodes, self.envs)
 
 
-def of_returns(episodes: Episodes) -> dict[str, Any]:
-    """Summarise returns and lengths under the names of evaluation.json."""
-    metrics = episodes.metrics()
-    return {
+def run_held_out(
+    settings: Evaluation, policy: TensorDictModuleBase, env: EnvBase, doing: str, callbacks: Sequence[Callback] = ()
+) -> tuple[Episodes, dict[str, Any]]:
+    """Run the episodes in `env`, and close it; summarise returns and lengths under the names of evaluation.json.
+
+    Their seeds have another purpose than those of training's evaluations: none was used to choose the best checkpoint.
+    """
+    seed, watch = seed_for(settings.seed, "held-out evaluation"), partial(Waiting(), doing)
+    with closing(env):
+        found = run_episodes(env, policy, episodes=settings.episodes, seed=seed, callbacks=callbacks, watch=watch)
+    metrics = found.metrics()
+    return found, {
         **{name: metrics[f"eval/return_{name}"] for name in ("mean", "std", "min", "max")},
-        "episodes": len(episodes.returns),
+        "episodes": len(found.returns),
         "length_mean": metrics["eval/length_mean"],
     }
+
+
+def random_play(arguments: Sequence[str]) -> dict[str, Any]:
+    """Play random episodes in the environment that the words describe, without a run; say what came of it."""
+    mine = [word for word in arguments if word.partition("=")[0] in MINE]
+    settings = parse(Evaluation, {**DEFAULTS, "run": Path()}, mine, USAGE)
+    run = read_environment([word for word in arguments if word not in mine])
+    seed_everything(settings.seed)
+    policy, limit = random_policy(run.spaces.n_actions), [LastStep(run.eval_max_steps, "eval_max_steps")]
+    _, result = run_held_out(settings, policy, run.env.build(EnvContext(settings.side_by_side, limit)), "playing")
+    return {**result, "policy": settings.policy, "envs": settings.side_by_side, "seed": settings.seed}

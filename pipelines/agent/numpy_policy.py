@@ -26,9 +26,6 @@ class NumpyPolicy:
     as well, but not that of an episode's last observation, which a policy is not shown: its running statistics are
     those of an evaluation in the first episode only.
 
-    Args:
-        subject: what a run has saved.
-
     Attributes:
         reads_reward: whether calls must give the reward of the step before.
         policy: the same as TorchRL's `TensorDictSequential(torso → memory → head → QValueModule)`, for `env.rollout`, a
@@ -83,20 +80,17 @@ class NumpyPolicy:
         return actions[0] if single else np.asarray(actions)
 
     def _beginning(self, n: int, first: Any) -> Tensor:
-        """Tell which of `n` episodes begin, bool [n]."""
+        """Tell which of `n` episodes begin, bool [n]; after `reset`, forget what was before."""
         if self._begins:
-            self._remember_nothing(n)
+            self._state = {key: entry.zeros(n) for key, entry in self._subject.run.network.state().items()}
+            self._action = torch.full((n,), NO_ACTION)
+            if n != self._n:
+                self._bonus, self._n = self._subject.agent_env(n).intrinsic_reward, n
         elif n != self._n:
             raise UsageError(f"observation: {n} at once, but {self._n} in the call before; call reset() in between")
         begins = (self._numbers("first", first, n) != 0) | self._begins
         self._begins = False
         return torch.from_numpy(begins)
-
-    def _remember_nothing(self, n: int) -> None:
-        self._state = {key: entry.zeros(n) for key, entry in self._subject.run.network.state().items()}
-        self._action = torch.full((n,), NO_ACTION)
-        if n != self._n:
-            self._bonus, self._n = self._subject.agent_env(n).intrinsic_reward, n
 
     def _windows(self, observation: Tensor, begins: Tensor) -> Tensor:
         """Put each observation behind those before it, zeros before an episode's first; [n, *shape] → as it is seen."""

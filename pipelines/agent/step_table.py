@@ -40,8 +40,9 @@ def recorded(run_dir: Path, spaces: Spaces) -> Iterator[Sequence[Callback]]:
     with contextlib.closing(StepTable(run_dir, columns=size if size <= MAX_COLUMNS else 0)) as table:
         yield (table, first)
         table.write(run_dir / "episodes.csv")
-    if first.observations:
-        episodes_over_steps(run_dir, first.observations, first.returns)
+    if shown := sorted(first.returns):
+        observations = [np.stack(first.seen[episode]) for episode in shown]
+        episodes_over_steps(run_dir, observations, [first.returns[episode] for episode in shown])
 
 
 def shortest(reward: float) -> float | np.float32:
@@ -110,42 +111,28 @@ class StepTable(Callback):
         write_whole(path, fill)
 
     def close(self) -> None:
-        """Let the files go."""
         for file in self._files.values():
             with contextlib.suppress(OSError):  # of what had no room, and is not wanted any more
                 file.close()
 
 
 class FirstEpisodes(Callback):
-    """Keeps what was seen in the first episodes.
-
-    Attributes:
-        observations: of each, all that was seen, its end included, [steps + 1, size].
-        returns: of each.
-    """
+    """Keeps what was `seen` in the first episodes, of each [size] at every step and its end, and what they returned."""
 
     def __init__(self, episodes: int) -> None:
         self._episodes = episodes
-        self._seen: dict[int, list[np.ndarray]] = {}
-        self._returns: dict[int, float] = {}
-
-    @property
-    def observations(self) -> list[np.ndarray]:
-        return [np.stack(self._seen[episode]) for episode in sorted(self._returns)]
-
-    @property
-    def returns(self) -> list[float]:
-        return [self._returns[episode] for episode in sorted(self._returns)]
+        self.seen: dict[int, list[np.ndarray]] = {}
+        self.returns: dict[int, float] = {}
 
     def on_episode_begin(self, episode: int, observation: np.ndarray) -> None:
         if episode < self._episodes:
-            self._seen[episode] = [observation.reshape(-1)]
+            self.seen[episode] = [observation.reshape(-1)]
 
     def on_step_end(self, step: Step) -> None:
         if step.episode < self._episodes:
-            self._seen[step.episode].append(step.next_observation.reshape(-1))
+            self.seen[step.episode].append(step.next_observation.reshape(-1))
 
     def on_episode_end(self, episode: int, episode_return: float, length: int) -> None:
         del length
         if episode < self._episodes:
-            self._returns[episode] = episode_return
+            self.returns[episode] = episode_return

@@ -31,21 +31,14 @@ from pipelines.console.output import quote_path
 CONFIG = "config.yaml"
 RUN_ID = r"[0-9a-f]{32}|"  # nothing: of runs of before
 PolicyName = Literal["greedy", "sampled", "random"]
-POLICY = {
-    "frames": int,
-    "network": Mapping,
-    "intrinsic_model": Mapping,
-    "intrinsic_reward": Mapping,
-    "arm": int,
-}  # what best.pt has
+# What best.pt has.
+POLICY = {"frames": int, "network": Mapping, "intrinsic_model": Mapping, "intrinsic_reward": Mapping, "arm": int}
 
 
 def load_run(run_dir: Path, plugins: Sequence[str]) -> tuple[RunConfig, dict[str, Any]]:
     """Read the configuration that a run directory was made with, checked, and as plain values.
 
-    Args:
-        run_dir: of the run.
-        plugins: modules that the user names; others that are asked for there are not imported.
+    The user names `plugins`; other modules that are asked for there are not imported.
     """
     path = run_dir / CONFIG
     if not path.is_file():
@@ -55,8 +48,7 @@ def load_run(run_dir: Path, plugins: Sequence[str]) -> tuple[RunConfig, dict[str
         raise UsageError(f"{run_dir}: no run is there (it has no config.yaml){hint}")
     config = values_of(read_yaml(path))
     refuse_lookups(config, path)
-    config = as_before(config)
-    config = with_plugins(config, run_dir, plugins)
+    config = with_plugins(as_before(config), run_dir, plugins)
     return read(OmegaConf.create(config)), config
 
 
@@ -87,12 +79,18 @@ def load_saved_policy(run: RunConfig, run_dir: Path, which: str) -> tuple[Path, 
 
 def refuse_another_runs(state: Mapping[str, Any], path: Path, run_dir: Path) -> None:
     """Raise `UsageError` if the run in `run_dir` did not write this checkpoint, as far as its summary.json tells."""
-    try:
-        run_id = json.loads((run_dir / "summary.json").read_text(encoding="utf-8")).get("run_id", "")
-    except (OSError, ValueError, AttributeError, RecursionError):
-        return  # without a summary, nothing tells
-    if state.get("run_id", "") != run_id:
+    summary = read_summary(run_dir)
+    if summary is not None and state.get("run_id", "") != summary.get("run_id", ""):
         raise UsageError(f"{path}: a checkpoint of another run than the one in {run_dir}; put it back where it was")
+
+
+def read_summary(run_dir: Path) -> dict[str, Any] | None:
+    """What the summary.json of a run says; None if there is none, or it is damaged."""
+    try:
+        summary = json.loads((run_dir / "summary.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return None
+    return summary if isinstance(summary, dict) else None
 
 
 def impossible(state: Mapping[str, Any], kinds: Mapping[str, type], run: RunConfig) -> Iterator[str]:
@@ -153,22 +151,14 @@ class TrainedAgent:
 
     def agent_env(self, num_envs: int) -> AgentEnv:
         """Make what surrounds environments of its own."""
-        meta = FixedArm(self.arm)
-        intrinsic_model = copy.deepcopy(
-            self.intrinsic_model
-        )  # its statistics continue: what is seen first must not change the rest
-        return evaluation_env(self.run, intrinsic_model, num_envs, like=self.intrinsic_reward, meta=meta)
+        model = copy.deepcopy(self.intrinsic_model)  # its statistics continue: what is seen must not change the rest
+        return evaluation_env(self.run, model, num_envs, like=self.intrinsic_reward, meta=FixedArm(self.arm))
 
 
 def load_agent(run_dir: Path, *, which: str, arm: int | None, seed: int, plugins: Sequence[str] = ()) -> TrainedAgent:
-    """Make everything ready to act as a run has learned to; seeds the global generators.
+    """Make everything ready to act as a run has learned to, from its `best` or `last` checkpoint.
 
-    Args:
-        run_dir: of the run.
-        which: checkpoint, `best` or `last`.
-        arm: that acts; None for the one that the run's own evaluations chose.
-        seed: of the global generators.
-        plugins: modules that the user names, see `load_run`.
+    `arm` acts; None is the one that the run's own evaluations chose. `seed` is that of the global generators.
 
     Raises:
         UsageError: there is no such run, checkpoint or arm, or they do not fit each other.

@@ -1,10 +1,13 @@
 """The second phase: do the parts fit each other and this machine? All breaches in one message."""
 
 import logging
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from modules.spec import UsageError, specs_in
-from pipelines.config.schema import RunConfig
+from pipelines.config.composing import compose_settings
+from pipelines.config.schema import RunConfig, read
 from pipelines.config.sizes import refuse_full_disk, refuse_too_large
 
 log = logging.getLogger("recall")
@@ -20,17 +23,26 @@ def refuse_misfits(run: RunConfig) -> None:
     refuse_too_large(run)
 
 
+def read_environment(words: Sequence[str]) -> RunConfig:
+    """Compose a run of which only the environment is used, and not filmed, so that nothing must be able to render.
+
+    Raises:
+        UsageError: the words are no settings, or the environment cannot work.
+    """
+    run = replace(read(compose_settings(words)[0]), video=False)
+    if problems := list(run.env.needs(run)):
+        raise UsageError("; ".join(problems))
+    return run
+
+
 def check(run: RunConfig, run_dir: Path) -> None:
     """Raise `UsageError` if the parts do not fit each other, memory or disk; nothing has been allocated."""
     refuse_misfits(run)
     refuse_unreadable_name(run_dir)
     refuse_full_disk(run, run_dir)
-    run.env.try_together(environments(run), video=run.video, all_of_them=run.dry)
-
-
-def environments(run: RunConfig) -> int:
-    """Count those that live at once: for training, in all processes together, for evaluations, and for a film."""
-    return run.collector.total_envs + min(run.eval_episodes, run.eval_envs) + run.video
+    # Those that live at once: for training, in all processes together, for evaluations, and for a film.
+    environments = run.collector.total_envs + min(run.eval_episodes, run.eval_envs) + run.video
+    run.env.try_together(environments, video=run.video, all_of_them=run.dry)
 
 
 def refuse_unreadable_name(run_dir: Path) -> None:

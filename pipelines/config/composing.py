@@ -1,5 +1,6 @@
 """The first phase: the words of a command line become a configuration, or a sentence that says what is wrong."""
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -84,9 +85,7 @@ def complaints(overrides: Sequence[str]) -> Iterator[None]:
 
 def one_line(error: BaseException) -> str:
     """Put what Hydra says over several lines, and the cause behind it, into one."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    lines = lines[: next((i for i, line in enumerate(lines) if line.startswith("Config search path")), None)]
-    if error.__cause__ is not None:
-        lines += [line.strip() for line in str(error.__cause__).splitlines() if line.strip()]
+    text = re.split(r"^\s*Config search path", str(error), maxsplit=1, flags=re.MULTILINE)[0]
+    lines = [line.strip() for line in f"{text}\n{error.__cause__ or ''}".splitlines()]
     kept = [line for line in lines if not line.startswith(("object_type=", "reference_type=", "full_key:"))]
-    return " ".join(dict.fromkeys(kept))
+    return " ".join(filter(None, dict.fromkeys(kept)))

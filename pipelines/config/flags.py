@@ -3,24 +3,21 @@
 from argparse import Action
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import MappingProxyType
 
 from hydra._internal.utils import get_args_parser
 
 from modules.spec import UsageError
 from pipelines.config.hints import word
 
-SWEEP, RUN, SHOW, RERUN = "--multirun", "--run", "--cfg", "--experimental-rerun"
+SWEEP, RUN, SHOW = "--multirun", "--run", "--cfg"
 COMPOSING = {SHOW, "--info", "--help"}  # flags with which Hydra reads the settings, and trains nothing
 ALONE = (RUN, SWEEP, SHOW, "--info", "--shell-completion")  # Hydra takes one of them
-BESIDE = MappingProxyType({"--resolve": (SHOW, "--help"), "--package": (SHOW,)})  # flag → those that it belongs to
-FOREIGN = MappingProxyType(  # flag → why it means nothing here
-    {
-        "--config-name": "there is one configuration; choose a preset by +exp=NAME",
-        "--config-path": "there is one configuration; add a folder of yours by --config-dir=FOLDER",
-        RERUN: "continue a run by `python -m pipelines.resume run=DIR`",
-    }
-)
+BESIDE = {"--resolve": (SHOW, "--help"), "--package": (SHOW,)}  # flag → those that it belongs to
+FOREIGN = {  # flag → why it means nothing here
+    "--config-name": "there is one configuration; choose a preset by +exp=NAME",
+    "--config-path": "there is one configuration; add a folder of yours by --config-dir=FOLDER",
+    "--experimental-rerun": "continue a run by `python -m pipelines.resume run=DIR`",
+}
 SHELL = ("install", "uninstall", "query")  # what --shell-completion does, of a shell each
 
 

@@ -1,8 +1,4 @@
-"""Whether a module may be imported because a run's folder says so; it is looked for, and nothing is imported to tell.
-
-A run of unknown origin names the modules of its environment. Without the user's word, such a one is imported only if
-that imports Gymnasium, and if it cannot have come with the run.
-"""
+"""Whether a module may be imported because a run's folder says so (docs/run_folders.md); none is imported to tell."""
 
 import ast
 import importlib.util
@@ -13,8 +9,6 @@ from importlib.machinery import PathFinder
 from pathlib import Path
 
 MODULE = r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*"
-MAIN = "__main__"  # in a package: a program, not a part
-GYMNASIUM = "gymnasium"
 
 
 def foreign(module: str, run_dir: Path) -> str:
@@ -35,14 +29,14 @@ def foreign(module: str, run_dir: Path) -> str:
     file = Path(os.path.abspath(found.origin)) if found and found.origin and found.has_location else None
     if file is not None and (why := along_with(run_dir, file, parts)):
         return why
-    if file is None or not any(below(name, GYMNASIUM) for name in imports(file, module)):
+    if file is None or not any(below(name, "gymnasium") for name in imports(file, module)):
         return "which has nothing to do with Gymnasium"
     return ""
 
 
 def is_program(module: str) -> bool:
     """Tell whether importing a module would run it as a program."""
-    return MAIN in module.split(".")[1:]
+    return "__main__" in module.split(".")[1:]
 
 
 def below(module: str, name: str) -> bool:

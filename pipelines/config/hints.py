@@ -4,7 +4,6 @@ import difflib
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 from hydra import compose
@@ -18,40 +17,31 @@ from modules.spec import UsageError
 
 CONF = str(Path(__file__).resolve().parents[2] / "conf")
 OVER_ALL = ("exp", "debug", "sweep")  # groups without a default: their options are added with +
-OPEN = (
-    "env.kwargs.",
-    "callbacks.",
-)  # beneath is whatever an environment's constructor takes, and callbacks of one's own
+OPEN = ("env.kwargs.", "callbacks.")  # beneath: what an environment's constructor takes, callbacks of one's own
 FOLDERS = ("hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir")
 QUOTED = re.compile(r"""'([^'\\]|\\.)*'|"([^"\\]|\\.)*\"""", re.DOTALL)  # as Hydra reads it
-FURTHER = MappingProxyType(  # options of Hydra's own groups that further packages bring
-    {
-        "hydra/launcher": {
-            "joblib": "hydra-joblib-launcher",
-            "ray": "hydra-ray-launcher",
-            "ray_aws": "hydra-ray-launcher",
-            "rq": "hydra-rq-launcher",
-            "submitit_local": "hydra-submitit-launcher",
-            "submitit_slurm": "hydra-submitit-launcher",
-        },
-        "hydra/sweeper": {
-            "ax": "hydra-ax-sweeper",
-            "nevergrad": "hydra-nevergrad-sweeper",
-            "optuna": "hydra-optuna-sweeper",
-        },
-        "hydra/job_logging": {"colorlog": "hydra-colorlog"},
-        "hydra/hydra_logging": {"colorlog": "hydra-colorlog"},
-    }
-)
-
-
-NEW_SETTINGS = MappingProxyType(  # today's names of settings that were called otherwise
-    {
-        "optim.tau": "target.tau",
-        "optim.target_every": "target.period",
-        "optim.average": "optim.ema_decay",
-    }
-)
+FURTHER = {  # options of Hydra's own groups that further packages bring
+    "hydra/launcher": {
+        "joblib": "hydra-joblib-launcher",
+        "ray": "hydra-ray-launcher",
+        "ray_aws": "hydra-ray-launcher",
+        "rq": "hydra-rq-launcher",
+        "submitit_local": "hydra-submitit-launcher",
+        "submitit_slurm": "hydra-submitit-launcher",
+    },
+    "hydra/sweeper": {
+        "ax": "hydra-ax-sweeper",
+        "nevergrad": "hydra-nevergrad-sweeper",
+        "optuna": "hydra-optuna-sweeper",
+    },
+    "hydra/job_logging": {"colorlog": "hydra-colorlog"},
+    "hydra/hydra_logging": {"colorlog": "hydra-colorlog"},
+}
+NEW_SETTINGS = {  # today's names of settings that were called otherwise
+    "optim.tau": "target.tau",
+    "optim.target_every": "target.period",
+    "optim.average": "optim.ema_decay",
+}
 
 
 def options(group: str = "") -> list[tuple[str, str]]:
@@ -102,9 +92,7 @@ def did_you_mean(near: Sequence[str]) -> str:
 def unknown_option(text: str) -> str:
     """Say which options there are, if `text` is Hydra's complaint about one that does not exist; else nothing."""
     found = re.search(r"Could not find '([\w/]+)/([^/']+)'\s*Available options in '\1'", text)
-    if not found:
-        return ""
-    return no_such_option(*found.groups())
+    return no_such_option(*found.groups()) if found else ""
 
 
 def no_such_option(group: str, given: str) -> str:
@@ -140,7 +128,7 @@ def unknown_setting(text: str, overrides: Sequence[str]) -> str:
         return ""  # there is more than one mistake; Hydra's own words will do
     parent, _, leaf = name.rpartition(".")
     if owners := [word(group, option) for group, option in options(parent.replace(".", "/")) if parent
-                  if leaf in settings(group, option)]:  # fmt: skip
+                  if leaf in content(group, option)]:  # fmt: skip
         return f"{name}: no such setting here; {' and '.join(owners)} {'have' if len(owners) > 1 else 'has'} it"
     near = [word(group, option) for group, option in options() if [option] == given and not parent and option != "none"]
     near += [other for other in names if other.rpartition(".")[2] == leaf]
@@ -160,20 +148,13 @@ def no_such_group(name: str) -> str:
     return f"{name}: no such group{did_you_mean(near) or '; there are ' + ', '.join(groups)}"
 
 
-def content(group: str, option: str) -> Any:
+def content(group: str, option: str) -> dict[str, Any]:
     """What an option's own file says, as plain values; raises `UsageError` if there is no such option."""
     if (group, option) not in options(group):
         raise UsageError(no_such_option(group, option))
-    own = OmegaConf.to_container(OmegaConf.load(Path(CONF, group, f"{option}.yaml")))
-    if not isinstance(own, dict):
-        return own
+    own: Any = OmegaConf.to_container(OmegaConf.load(Path(CONF, group, f"{option}.yaml")))
     above = [name for name in own.pop("defaults", []) if isinstance(name, str) and name != "_self_"]
     return {key: value for name in above for key, value in content(group, name).items()} | own
-
-
-def settings(group: str, option: str) -> list[str]:
-    """Names of the settings that an option's own file gives."""
-    return [str(name) for name in content(group, option) or {}]
 
 
 def flat_names(node: Any, prefix: str = "") -> Iterator[str]:

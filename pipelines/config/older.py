@@ -4,51 +4,41 @@ import re
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from pydoc import locate
-from types import MappingProxyType
 from typing import Any
 
 from pipelines.config.hints import NEW_SETTINGS
 from pipelines.config.plugins import refused_target
 
-LATER = MappingProxyType(
-    {
-        "callbacks": {},  # those of the run are not needed to evaluate it
-        "eval_envs": 16,
-        "eval_max_steps": 200_000,
-        "plugins": [],
-        "stop_at_episodes": None,
-        "env.channels": None,
-        "env.max_steps": None,
-        "env.reward_scale": 1.0,
-        "env.window_length": 1,
-        "intrinsic.memory.horizon": None,
-        "network.combine": "sum",
-    }
-)
-
-MOVED = MappingProxyType(  # beginnings of `_target_`
-    {
-        "pipelines.schema.Run": "pipelines.config.schema.RunConfig",
-        "modules.networks.memory.": "modules.networks.recurrent.",
-        "modules.intrinsic.memory.": "modules.intrinsic.episodic_memory.",
-        "modules.intrinsic.parts.DescentSpec": "modules.intrinsic.parts.AuxiliaryOptimizerSpec",
-        "modules.meta.plain.": "modules.meta_controller.uniform.",
-        "modules.meta.bandit.EvaluatorSpec": "modules.meta_controller.bandit.EvaluationBanditSpec",
-        "modules.meta.": "modules.meta_controller.",
-        **{
-            f"modules.envs.{name}.": f"modules.envs.worlds.{name}."
-            for name in ("corridor", "explore", "shower", "tiny", "tour")
-        },
-    }
-)
-PARTS = MappingProxyType(  # of a checkpoint
-    {
-        "curiosity": "intrinsic_model",
-        "bonus": "intrinsic_reward",
-        "meta": "meta_controller",
-        "evaluator": "evaluation_bandit",
-    }
-)
+WORLDS = ("corridor", "explore", "shower", "tiny", "tour")  # which were in modules.envs
+LATER = {
+    "callbacks": {},  # those of the run are not needed to evaluate it
+    "eval_envs": 16,
+    "eval_max_steps": 200_000,
+    "plugins": [],
+    "stop_at_episodes": None,
+    "env.channels": None,
+    "env.max_steps": None,
+    "env.reward_scale": 1.0,
+    "env.window_length": 1,
+    "intrinsic.memory.horizon": None,
+    "network.combine": "sum",
+}
+MOVED = {  # beginnings of `_target_`
+    "pipelines.schema.Run": "pipelines.config.schema.RunConfig",
+    "modules.networks.memory.": "modules.networks.recurrent.",
+    "modules.intrinsic.memory.": "modules.intrinsic.episodic_memory.",
+    "modules.intrinsic.parts.DescentSpec": "modules.intrinsic.parts.AuxiliaryOptimizerSpec",
+    "modules.meta.plain.": "modules.meta_controller.uniform.",
+    "modules.meta.bandit.EvaluatorSpec": "modules.meta_controller.bandit.EvaluationBanditSpec",
+    "modules.meta.": "modules.meta_controller.",
+    **{f"modules.envs.{name}.": f"modules.envs.worlds.{name}." for name in WORLDS},
+}
+PARTS = {  # of a checkpoint
+    "curiosity": "intrinsic_model",
+    "bonus": "intrinsic_reward",
+    "meta": "meta_controller",
+    "evaluator": "evaluation_bandit",
+}
 RENAMED = (  # parts of the keys of weights, in this order
     (r"streams\.0\.", "extrinsic."),
     (r"streams\.1\.", "intrinsic."),
@@ -76,15 +66,10 @@ def renamed(weights: Any) -> Any:
     """Give each weight the name that it has today, if these are weights."""
     if not isinstance(weights, Mapping):
         return weights
-    return {new_name(key) if isinstance(key, str) else key: value for key, value in weights.items()}
-
-
-def new_name(key: str) -> str:
-    """Today's name of a weight."""
-    if re.search(r"module\.\d\.|streams\.|_params\.betas", key):
-        for old, new in RENAMED:
-            key = re.sub(old, new, key)
-    return key
+    found = dict(weights)
+    for old, new in RENAMED:
+        found = {re.sub(old, new, key) if isinstance(key, str) else key: value for key, value in found.items()}
+    return found
 
 
 def with_target(config: dict[str, Any]) -> dict[str, Any]:
@@ -92,7 +77,7 @@ def with_target(config: dict[str, Any]) -> dict[str, Any]:
     optim = config.get("optim")
     if not isinstance(optim, dict) or "target" in config or "tau" not in optim:
         return config
-    rest = {NEW_SETTINGS.get(f"optim.{name}", name).removeprefix("optim."): value for name, value in optim.items()}
+    rest = {NEW_SETTINGS.get(f"optim.{name}", str(name)).removeprefix("optim."): value for name, value in optim.items()}
     target = {name: rest.pop(f"target.{name}") for name in ("tau", "period") if f"target.{name}" in rest}
     return {**config, "optim": rest, "target": {"_target_": "modules.learner.target.TargetSpec", **target}}
 
@@ -114,16 +99,12 @@ def moved(node: Any) -> Any:
 
 def as_before(config: Mapping[str, Any]) -> dict[str, Any]:
     """Put the `LATER` settings into the plain values of a run that has none of them, and name its parts as today."""
-    filled = with_target(moved({**config}))
+    filled = with_target(moved({**config}))  # made anew throughout, so that it may be written into
     for path, value in LATER.items():
         *above, name = path.split(".")
         node: Any = filled
         for part in above:
-            inner = node.get(part) if isinstance(node, dict) else None
-            if not isinstance(inner, dict):
-                node = None
-                break
-            node[part] = node = {**inner}
+            node = node.get(part) if isinstance(node, dict) else None
         if isinstance(node, dict) and name not in node and takes(node, name):
             node[name] = value
     return filled

@@ -1,9 +1,4 @@
-"""What the configuration of a run may have imported: our own parts, and modules that the user has named.
-
-A run's config.yaml comes with its folder, which may come from anywhere. What it says is read without expanding it, and
-never imports a module that the user does not mean: parts beyond ours are in `plugins`, which the user names again with
-each command. An environment of the user's own needs no such word every day (`pipelines/config/foreign.py`).
-"""
+"""What a run's configuration may have imported: our parts, and what the user has named (docs/run_folders.md)."""
 
 import contextlib
 import re
@@ -104,7 +99,7 @@ def with_plugins(config: Mapping[str, Any], run_dir: Path, plugins: Sequence[str
 
     What a reference stands for is judged, like what is written out.
     """
-    plain = resolve_references(config, run_dir)
+    plain = resolve_references(OmegaConf.create(dict(config)), run_dir / "config.yaml")
     asked = plain.get("plugins", [])
     asked = [str(name) for name in asked] if isinstance(asked, list) else [str(asked)]
     if missing := [name for name in asked if name not in plugins]:
@@ -123,13 +118,17 @@ def with_plugins(config: Mapping[str, Any], run_dir: Path, plugins: Sequence[str
     return {**config, "plugins": list(plugins)}
 
 
-def resolve_references(config: Mapping[str, Any], run_dir: Path) -> dict[str, Any]:
-    """The values of a run's configuration, with what its references stand for; `UsageError` if that is nothing."""
+def resolve_references(config: DictConfig, where: Path | str, *, complete: bool = False) -> dict[str, Any]:
+    """The values of a configuration, with what its references stand for.
+
+    Raises:
+        UsageError: one stands for nothing or, if it must be `complete`, a value is missing; begins with `where`.
+    """
     try:
-        plain = OmegaConf.to_container(OmegaConf.create(dict(config)), resolve=True)
+        plain = OmegaConf.to_container(config, resolve=True, throw_on_missing=complete)
     except OmegaConfBaseException as error:
         first = str(error).strip().partition("\n")[0] or type(error).__name__
-        raise UsageError(f"{run_dir / 'config.yaml'}: {first}") from error
+        raise UsageError(f"{where}: {first}") from error
     assert isinstance(plain, dict)
     return {str(key): value for key, value in plain.items()}
 

@@ -1,7 +1,7 @@
 """The top level of the configuration, and how YAML becomes checked settings."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pydoc import ErrorDuringImport, locate
@@ -9,7 +9,6 @@ from typing import Annotated, Any, Literal
 
 import torch
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 from pydantic import Field, InstanceOf, TypeAdapter, ValidationError
 
 from modules import keys
@@ -31,7 +30,7 @@ from modules.replay.base import ReplaySpec
 from modules.replay.rows import SequenceSchema
 from modules.spec import Count, Positive, PositiveFloat, Spec, UsageError, collect_metrics, sentences, spec
 from pipelines.config.hints import NEW_SETTINGS
-from pipelines.config.plugins import Plugins, import_plugins, refused_target
+from pipelines.config.plugins import Plugins, import_plugins, refused_target, resolve_references
 
 
 @spec
@@ -165,10 +164,7 @@ class RunConfig(Spec):
 
 def read(cfg: DictConfig) -> RunConfig:
     """Turn a composed configuration into a `RunConfig`, or raise `UsageError` with everything that is wrong in it."""
-    try:
-        plain = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
-    except OmegaConfBaseException as error:
-        raise UsageError(f"configuration: {first_line(error)}") from error
+    plain = resolve_references(cfg, "configuration", complete=True)
     problems: list[str] = []
     run = make(plain, "", problems, import_named(plain))
     if problems:
@@ -178,11 +174,11 @@ def read(cfg: DictConfig) -> RunConfig:
     return replace(run, replay=run.replay.fitted(run.env.episode_limit()))
 
 
-def import_named(plain: Any) -> tuple[str, ...]:
+def import_named(plain: Mapping[str, Any]) -> tuple[str, ...]:
     """Import the plugins that a configuration names, if they have names at all; return them."""
     try:
         plugins = TypeAdapter(Plugins).validate_python(plain.get("plugins", ()))
-    except (ValidationError, AttributeError):
+    except ValidationError:
         return ()  # what is wrong there will be said with all the rest
     import_plugins(plugins)
     return plugins
@@ -231,8 +227,3 @@ def at_the_source(problem: str, cfg: DictConfig) -> str:
         node = node.get(key) if isinstance(node, dict) else None
     source = re.fullmatch(r"\$\{([\w.]+)\}", str(node))
     return at_the_source(source[1] + colon + text, cfg) if source else problem
-
-
-def first_line(error: BaseException) -> str:
-    """The first line of an error's text."""
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

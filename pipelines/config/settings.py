@@ -23,13 +23,9 @@ def parse(kind: type[SpecT], defaults: Mapping[str, Any], arguments: Sequence[st
         UsageError: a word that is no setting, or a value that is not allowed.
     """
     names = [field.name for field in fields(kind)]  # pyright: ignore[reportArgumentType]
-    return check_settings(kind, {**defaults, **parse_words(arguments, names, literal(kind), usage)})
-
-
-def literal(kind: type[Spec]) -> set[str]:
-    """Name the settings whose values are paths or one of several words: there YAML would make 8 of a folder `010`."""
-    hints = get_type_hints(kind)
-    return {name for name, hint in hints.items() if hint is Path or get_origin(hint) is Literal}
+    # Paths, where YAML would make 8 of a folder `010`, and one of several words.
+    literal = {name for name, hint in get_type_hints(kind).items() if hint is Path or get_origin(hint) is Literal}
+    return check_settings(kind, {**defaults, **parse_words(arguments, names, literal, usage)})
 
 
 def parse_words(

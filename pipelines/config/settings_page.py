@@ -6,13 +6,12 @@ from dataclasses import fields, is_dataclass
 from inspect import cleandoc
 from pathlib import Path
 from pydoc import locate
-from typing import Any, TypeGuard, get_type_hints
+from typing import Any, get_type_hints
 
-from omegaconf import DictConfig, OmegaConf
 from pydantic import PydanticUserError, TypeAdapter
 
 from modules.spec import Spec
-from pipelines.config.hints import CONF, OVER_ALL, options
+from pipelines.config.hints import CONF, OVER_ALL, content, options
 from pipelines.config.schema import RunConfig
 from pipelines.console.command import command
 from pipelines.console.output import write
@@ -39,7 +38,7 @@ def page() -> str:
         comments = {key: text for name in names for key, text in read_comments(group, name).items()}
         parts += section(" or ".join(f"`{group}={name}`" for name in names), kind, comments, groups)
     for group, option in options(SEVERAL):
-        for name, node in OmegaConf.load(Path(CONF, group, f"{option}.yaml")).items():
+        for name, node in content(group, option).items():
             parts += section(f"`{group}.{name}`", locate_spec(node["_target_"]), {}, groups)
     return "\n\n".join(parts) + "\n"
 
@@ -54,11 +53,7 @@ def locate_spec(target: str) -> type[Spec]:
 
 def kind_of(group: str, option: str) -> type[Spec]:
     """Find the spec that an option makes, by its own file or the one that it starts from."""
-    content = OmegaConf.load(Path(CONF, group, f"{option}.yaml"))
-    assert isinstance(content, DictConfig)
-    if "_target_" not in content:
-        return kind_of(group, content["defaults"][0])
-    return locate_spec(content["_target_"])
+    return locate_spec(content(group, option)["_target_"])
 
 
 def read_comments(group: str, option: str) -> dict[str, str]:
@@ -82,16 +77,12 @@ def rows(kind: type[Spec], comments: Mapping[str, str], groups: Set[type[Spec]],
     """Say one line per setting; names begin with `within`."""
     known, hints = {**comments, **meanings(kind)}, get_type_hints(kind, include_extras=True)
     for field in fields(kind):  # pyright: ignore[reportArgumentType]
-        inner = getattr(hints[field.name], "__origin__", None)
-        if is_part(inner) and not any(issubclass(group, inner) for group in groups):
+        inner: Any = getattr(hints[field.name], "__origin__", None)
+        has_settings = isinstance(inner, type) and issubclass(inner, Spec) and is_dataclass(inner)
+        if has_settings and not any(issubclass(group, inner) for group in groups):
             yield from rows(inner, {}, groups, f"{within}{field.name}.")
         elif words := describe_type(hints[field.name]):
             yield f"| `{within}{field.name}` | {words} | {known.get(field.name, '')} |"
-
-
-def is_part(hint: Any) -> TypeGuard[type[Spec]]:
-    """Tell whether a type is a spec with settings."""
-    return isinstance(hint, type) and issubclass(hint, Spec) and is_dataclass(hint)
 
 
 def meanings(kind: type[Spec]) -> dict[str, str]:

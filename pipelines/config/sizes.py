@@ -34,10 +34,7 @@ def refuse_too_large(run: RunConfig) -> None:
     """
     left = psutil.virtual_memory().available
     parts: dict[str, int] = {}
-    for count in (
-        stored_parts,
-        built_parts,
-    ):  # the second builds lists and arrays as long as the first has found to fit
+    for count in (stored_parts, built_parts):  # which builds lists and arrays as long as the first has found to fit
         try:
             parts |= count(run)
         except TooLargeError as error:
@@ -54,7 +51,9 @@ def refuse_too_large(run: RunConfig) -> None:
 def refuse_full_disk(run: RunConfig, run_dir: Path) -> None:
     """Raise `UsageError` if replay and checkpoints do not fit the disk of `run_dir`."""
     kept = min(run.keep_checkpoints, run.total_frames // run.save_every + 1) + 2  # the one being written, and best.pt
-    refuse_what_does_not_fit(run.replay_bytes, run_dir / "replay", beside=kept * checkpoint_bytes(run))
+    # At least: both networks, their average twice, and the moments.
+    checkpoint = (1 + COPIES) * size_of_network(run) + run.replay.memory(run.replay.capacity_rows) // 2
+    refuse_what_does_not_fit(run.replay_bytes, run_dir / "replay", beside=kept * checkpoint)
 
 
 def stored_parts(run: RunConfig) -> dict[str, int]:
@@ -74,21 +73,15 @@ def stored_parts(run: RunConfig) -> dict[str, int]:
 def built_parts(run: RunConfig) -> dict[str, int]:
     """Bytes of what is made of tensors, counted in parts without memory."""
     learner = 1 if run.torch_device.type == "cuda" else 1 + COPIES - run.loss.on_policy  # which has no target
-    acting = ACTING + run.collector.total_envs // run.collector.num_envs - 1
-    evaluated = min(run.eval_episodes, run.eval_envs)
+    envs, evaluated = run.collector.num_envs, min(run.eval_episodes, run.eval_envs)
+    acting = ACTING + run.collector.total_envs // envs - 1
     return {
         "the network with its copies, gradients and moments (network)": (learner + acting) * size_of_network(run),
-        "novelty with its episodic memories (intrinsic, collector.num_envs)": size_of_novelty(
-            run, run.collector.num_envs
-        )
-        + size_of_novelty(run, evaluated),
+        "novelty with its episodic memories (intrinsic, collector.num_envs)": sum(
+            size_of_novelty(run, num_envs) for num_envs in (envs, evaluated)
+        ),
         "the arms' bandits (meta, collector.num_envs)": size_of_bandits(run, evaluated),
     }
-
-
-def checkpoint_bytes(run: RunConfig) -> int:
-    """Bytes of a checkpoint at least: both networks, their average twice, and the moments."""
-    return (1 + COPIES) * size_of_network(run) + run.replay.memory(run.replay.capacity_rows) // 2
 
 
 def size_of_network(run: RunConfig) -> int:
@@ -130,16 +123,11 @@ def count_bytes(group: str, build: Any, *, trained: int = 0) -> int:
         if isinstance(error, MemoryError) or "verflow" in str(error):  # of PyTorch, however it is written
             raise TooLargeError(group) from error
         return 0  # a part of somebody's own that needs memory to be made
-    found = {storage_of(tensor): tensor for tensor in tensors_in(made, {})}
-    learned = (tensor for tensor in found.values() if isinstance(tensor, nn.Parameter) and tensor.requires_grad)
-    return sum(tensor.untyped_storage().nbytes() for tensor in found.values()) + trained * sum(
-        tensor.untyped_storage().nbytes() for tensor in learned
+    found = {tensor.untyped_storage()._cdata: tensor for tensor in tensors_in(made, {})}  # views share a storage
+    return sum(
+        tensor.untyped_storage().nbytes() * (1 + trained * (isinstance(tensor, nn.Parameter) and tensor.requires_grad))
+        for tensor in found.values()
     )
-
-
-def storage_of(tensor: Tensor) -> int:
-    """Tell storages apart: views share one."""
-    return tensor.untyped_storage()._cdata
 
 
 def tensors_in(thing: Any, seen: dict[int, Any]) -> Iterator[Tensor]:

@@ -32,7 +32,7 @@ from modules.replay.ring import readable
 from modules.seeding import seed_everything, seed_for
 from modules.stateful import put_back
 from pipelines.agent.agent_env import CPU, AgentEnv
-from pipelines.agent.evaluator import Evaluator, build_evaluator
+from pipelines.agent.evaluator import Evaluator
 from pipelines.config.plugins import import_plugins
 from pipelines.config.schema import RunConfig
 
@@ -132,7 +132,7 @@ def build(
     intrinsic_reward = auxiliary.acting(run.collector.num_envs)
     meta = run.meta.build(MetaContext(environments=run.collector.num_envs, seed=seed_for(run.seed, "meta")))
     agent_env = AgentEnv(run=run, intrinsic_reward=intrinsic_reward, meta=meta, max_steps=None)
-    evaluator = build_evaluator(run, network, auxiliary, intrinsic_reward)
+    evaluator = Evaluator(run, network, auxiliary, intrinsic_reward)
     run_id = uuid4().hex if checkpoint is None else checkpoint.get("run_id", "")  # "" for one that began without
     replay = replay_of(run, run_dir, run_id, checkpoint)
     network = network.to(run.torch_device)

@@ -142,7 +142,7 @@ def test_random_play_ends_at_a_reward_that_is_no_number(capsys):
 @pytest.mark.parametrize(
     ("place", "words", "missing"),
     [
-        ("pipelines.evaluate.run_episodes", (), "this evaluation"),
+        ("pipelines.agent.held_out.run_episodes", (), "this evaluation"),
         ("pipelines.agent.step_table.StepTable.write", ("steps=csv",), "episodes.csv"),
         ("pipelines.agent.film.run_episodes", ("steps=csv", "video=true"), "the film"),
         ("pipelines.evaluate.table", (), "the result on standard output"),

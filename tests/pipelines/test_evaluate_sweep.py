@@ -48,7 +48,7 @@ def test_what_is_no_usage_error_does_not_stop_the_others_either(sweep, capsys, m
     def broken(*_, **__):
         raise RuntimeError("no end")
 
-    monkeypatch.setattr("pipelines.evaluate.run_episodes", broken)
+    monkeypatch.setattr("pipelines.agent.held_out.run_episodes", broken)
     assert main([f"run={sweep}"]) == 1
     output = capsys.readouterr()
     assert output.out == ""

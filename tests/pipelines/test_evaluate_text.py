@@ -120,7 +120,7 @@ def test_nothing_waits_where_there_is_no_terminal(trained, monkeypatch, capsys):
 )
 def test_bad_input_is_one_sentence_before_anything_is_evaluated(trained, words, sentence, monkeypatch, capsys):
     monkeypatch.setattr(TourSpec, "text", EnvSpec.text)
-    monkeypatch.setattr(evaluate, "run_episodes", None)
+    monkeypatch.setattr(evaluate, "run_evaluation", None)
     with pytest.raises(SystemExit) as ended:
         main([f"run={trained}", *words])
     output = capsys.readouterr()

@@ -8,7 +8,6 @@ import pytest
 import torch
 
 from modules import keys
-from modules.evaluation import Episodes
 from modules.spec import UsageError
 from pipelines import evaluate
 from pipelines.agent.held_out import DEFAULTS, Evaluation
@@ -57,12 +56,14 @@ def test_an_evaluation_leaves_no_trace(trained):
     settings = Evaluation(**(DEFAULTS | {"run": trained, "episodes": 3, "video": True}))
     subject = evaluate.load_evaluated(settings)
     before = copy.deepcopy(flat([subject.intrinsic_model.state_dict(), subject.intrinsic_reward.state_dict()]))
-    first = evaluate.evaluate(settings, subject)
+    results = []
+    evaluate.evaluate(settings, subject, results.append)
     after = flat([subject.intrinsic_model.state_dict(), subject.intrinsic_reward.state_dict()])
     assert any(name.endswith("errors/count/") and value > 100 for name, value in before.items())
     assert before.keys() == after.keys()
     assert all(torch.equal(value, after[name]) for name, value in before.items())
-    assert evaluate.evaluate(settings, subject) == first
+    evaluate.evaluate(settings, subject, results.append)
+    assert results[0] == results[1]
     assert len(list((trained / "videos").iterdir())) == 2
 
 
@@ -72,7 +73,7 @@ def test_any_arm_can_be_evaluated(arm, trained):
     env = subject.agent_env(3).build(3)
     assert env.reset()[keys.ARM].tolist() == [arm] * 3
     env.close()
-    said = evaluate.summary(Evaluation(**(DEFAULTS | {"run": trained})), Episodes([0.0], [1]), subject)
+    said = evaluate.run_evaluation(Evaluation(**(DEFAULTS | {"run": trained, "episodes": 1})), subject, ())
     assert said["arm"] == arm
     assert f"\narm          {arm}\n" in evaluate.table(said)
     assert evaluate.line(trained, said).endswith(f", arm {arm}\n")

@@ -55,7 +55,7 @@ def trained(tmp_path_factory):
 def filmed(trained, path):
     """Film with the saved weights; return how many frames there are."""
     subject = evaluate.load_evaluated(Evaluation(**(DEFAULTS | {"run": trained})))
-    film(subject.run, subject.policy, subject.agent_env(1), seed=3, path=path)
+    film(subject.policy, subject.agent_env(1), seed=3, path=path)
     return cv2.VideoCapture(str(path)).get(cv2.CAP_PROP_FRAME_COUNT)
 
 
