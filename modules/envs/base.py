@@ -23,6 +23,8 @@ log = logging.getLogger("recall")
 class EnvSpec(Spec):
     """Settings of an environment; `actions` says in a word each what they do, where that is known.
 
+    `keyboard` has the keys with which a person takes them, in their order.
+
     Attributes:
         window_length: how many of the newest observations the agent sees at once, oldest first; zeros stand for those
             before an episode's first. Images are stacked by their channels.
@@ -30,6 +32,7 @@ class EnvSpec(Spec):
     """
 
     actions: ClassVar[tuple[str, ...]] = ()
+    keyboard: ClassVar[str] = string.digits
 
     window_length: Positive
     reward_scale: PositiveFloat
@@ -112,7 +115,7 @@ class EnvSpec(Spec):
 
     def keys(self) -> dict[str, int]:
         """Keys with which a person takes the actions; q is taken."""
-        return {key: action for action, key in enumerate(string.digits[: self.spaces().n_actions])}
+        return {key: action for action, key in enumerate(self.keyboard[: self.spaces().n_actions])}
 
 
 # For whoever makes a spec in Python: the agent sees and gets what the environment gives.

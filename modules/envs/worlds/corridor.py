@@ -123,6 +123,7 @@ class CorridorSpec(WorldSpec):
     """
 
     actions = ("try", "advance")
+    keyboard = "df"  # as in the original program
     replaces = Task
 
     task: TaskName
@@ -141,10 +142,6 @@ class CorridorSpec(WorldSpec):
 
     def episode_limit(self) -> int | None:
         return self.rules.length - self.rules.start
-
-    def keys(self) -> dict[str, int]:
-        """As in the original program."""
-        return {"d": 0, "f": 1}
 
     def world(self, device: torch.device | str = "cpu") -> Corridor:
         return Corridor(self.rules, device=device)

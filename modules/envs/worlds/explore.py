@@ -6,7 +6,6 @@ section 4.2); docs/tasks/explore.md has them in words.
 
 from typing import Annotated
 
-import torch
 from pydantic import Field
 
 from modules.envs.worlds.explore_worlds import (
@@ -18,10 +17,10 @@ from modules.envs.worlds.explore_worlds import (
     GoalCorridor,
     RandomCoin,
 )
-from modules.envs.worlds.tiny import MOVE_KEYS, MOVES, NotNegative
+from modules.envs.worlds.tiny import MOVE_KEYS, MOVES
 from modules.envs.worlds.world import WorldSpec
 from modules.keys import GridMap
-from modules.spec import Count, Positive, spec
+from modules.spec import Count, NonNegative, Positive, spec
 
 MapSeed = Annotated[int, Field(ge=0, lt=2**32)]
 
@@ -46,6 +45,9 @@ class GoalCorridorSpec(ExploreSpec):
             many an untrained network walks straight to the goal.
     """
 
+    keyboard = "ad"
+    world_class = GoalCorridor
+
     length: Annotated[int, Field(gt=0, le=500)]
     horizon: Positive
     mapping_seed: MapSeed | None
@@ -57,14 +59,6 @@ class GoalCorridorSpec(ExploreSpec):
 
     def episode_limit(self) -> int | None:
         return self.horizon
-
-    def keys(self) -> dict[str, int]:
-        """Left and right on the keyboard."""
-        return {"a": 0, "d": 1}
-
-    def world(self, device: torch.device | str = "cpu") -> GoalCorridor:
-        """Make the rules; raises `UsageError` if the goal is out of reach."""
-        return GoalCorridor(self, device=device)
 
 
 @spec
@@ -78,20 +72,15 @@ class DeepSeaSpec(ExploreSpec):
     """
 
     actions = ("0", "1")
+    keyboard = "ad"
+    world_class = DeepSea
 
     size: Annotated[int, Field(gt=1, le=100)]
     mapping_seed: MapSeed
-    move_cost: NotNegative
+    move_cost: NonNegative
 
     def episode_limit(self) -> int | None:
         return self.size
-
-    def keys(self) -> dict[str, int]:
-        """Two neighbours on the keyboard."""
-        return {"a": 0, "d": 1}
-
-    def world(self, device: torch.device | str = "cpu") -> DeepSea:
-        return DeepSea(self, device=device)
 
 
 @spec
@@ -104,20 +93,14 @@ class RandomCoinSpec(ExploreSpec):
     """
 
     actions = tuple(MOVES)
+    keyboard = MOVE_KEYS
+    world_class = RandomCoin
 
     size: Annotated[int, Field(gt=1, le=50)]
     horizon: Positive
 
     def episode_limit(self) -> int | None:
         return self.horizon
-
-    def keys(self) -> dict[str, int]:
-        """Where they lie on the keyboard."""
-        return dict(MOVE_KEYS)
-
-    def world(self, device: torch.device | str = "cpu") -> RandomCoin:
-        """Make the rules; raises `UsageError` if some coin is out of reach."""
-        return RandomCoin(self, device=device)
 
 
 @spec
@@ -129,14 +112,12 @@ class DiscountingChainSpec(ExploreSpec):
     """
 
     actions = tuple(f"chain {time}" for time in PAY_TIMES)
+    world_class = DiscountingChain
 
     mapping_seed: Count
 
     def episode_limit(self) -> int | None:
         return CHAIN_STEPS
-
-    def world(self, device: torch.device | str = "cpu") -> DiscountingChain:
-        return DiscountingChain(self, device=device)
 
 
 SPECS = {

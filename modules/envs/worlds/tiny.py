@@ -12,10 +12,9 @@ from modules.envs.worlds.world import FOUND, HIT, NOTHING, SmallWorld, State, Wo
 from modules.keys import Spaces
 from modules.spec import NonNegative, Positive, UsageError, spec
 
-NotNegative = NonNegative
 SUITS, DECK = 4, 52  # cards of a deck
 MOVES = {"right": (1, 0), "up": (0, 1), "left": (-1, 0), "down": (0, -1)}  # x, y of each action
-MOVE_KEYS = {"d": 0, "w": 1, "a": 2, "s": 3}  # where they lie on the keyboard
+MOVE_KEYS = "dwas"  # where they lie on the keyboard
 BLANK = -1  # nothing said yet
 
 
@@ -73,15 +72,13 @@ class MemoryLenSpec(WorldSpec):
     """
 
     actions = ("say 0", "say 1")
+    world_class = MemoryLen
 
     length: Positive
     bits: Positive
 
     def episode_limit(self) -> int | None:
         return self.length + 1
-
-    def world(self, device: torch.device | str = "cpu") -> MemoryLen:
-        return MemoryLen(self, device=device)
 
 
 class PassiveTmaze(SmallWorld):
@@ -139,20 +136,15 @@ class PassiveTmazeSpec(WorldSpec):
     """
 
     actions = tuple(MOVES)
+    keyboard = MOVE_KEYS
+    world_class = PassiveTmaze
 
     length: Positive
     reward_goal: float
-    penalty: NotNegative
+    penalty: NonNegative
 
     def episode_limit(self) -> int | None:
         return self.length + 1
-
-    def keys(self) -> dict[str, int]:
-        """Where they lie on the keyboard."""
-        return dict(MOVE_KEYS)
-
-    def world(self, device: torch.device | str = "cpu") -> PassiveTmaze:
-        return PassiveTmaze(self, device=device)
 
 
 class RepeatPrevious(SmallWorld):
@@ -209,15 +201,13 @@ class RepeatPreviousSpec(WorldSpec):
         length: steps of an episode; POPGym's easy, medium and hard tasks have 51, 103 and 155.
     """
 
+    world_class = RepeatPrevious
+
     k: Positive
     length: Positive
 
     def episode_limit(self) -> int | None:
         return self.length
-
-    def world(self, device: torch.device | str = "cpu") -> RepeatPrevious:
-        """Make the rules; raises `UsageError` if no answer would count."""
-        return RepeatPrevious(self, device=device)
 
 
 SPECS = {"memory_len": MemoryLenSpec, "passive_tmaze": PassiveTmazeSpec, "repeat_previous": RepeatPreviousSpec}

@@ -130,10 +130,11 @@ class WorldSpec(EnvSpec):
     """Settings of a world; those that are not null replace parts of a task's rules, a dataclass `replaces`, if any."""
 
     replaces: ClassVar[type | None] = None
+    world_class: ClassVar[type[Any]]  # of the rules, which are made of these settings
 
     def world(self, device: torch.device | str = "cpu") -> World:
         """Make the rules; raises `UsageError` for settings under which no episode can be played."""
-        raise NotImplementedError
+        return self.world_class(self, device=device)
 
     def spaces(self) -> Spaces:
         return self.world().spaces
