@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from modules.envs.worlds.tiny import MOVES
-from modules.envs.worlds.world import DOWN, FOUND, HIT, NOTHING, RIGHT, UP, SmallWorld, State
+from modules.envs.worlds.world import DOWN, FOUND, HIT, NOTHING, RIGHT, UP, SmallWorld, State, one_hot
 from modules.keys import Spaces
 from modules.spec import UsageError
 
@@ -52,11 +52,6 @@ class Explore(SmallWorld):
         raise NotImplementedError
 
 
-def one_hot(index: Tensor, size: int) -> Tensor:
-    """Rows with a 1 at `index`, [N, size] of uint8; all 0 where the index is too large."""
-    return (index.unsqueeze(1) == torch.arange(size, device=index.device)).to(torch.uint8)
-
-
 def action_map(seed: int, shape: tuple[int, ...], device: torch.device) -> Tensor:
     """Which action goes right in each cell, drawn once and for all."""
     stream = np.random.RandomState(seed)  # old, but bsuite's: the same seed gives the same map
@@ -84,7 +79,6 @@ class GoalCorridor(Explore):
         self._right = plain if seed is None else action_map(seed, (cells,), self.device)
 
     def start(self, n: int) -> State:
-        """Begin at the left end."""
         return {"place": self._all(n, 0), "time": self._all(n, 0), "event": self._all(n, NOTHING)}
 
     def step(self, state: State, action: Tensor) -> tuple[State, Tensor, Tensor, Tensor]:
@@ -102,7 +96,6 @@ class GoalCorridor(Explore):
         return one_hot(state["place"], self.task.length + 1)
 
     def cells(self, state: State) -> Tensor:
-        """The place."""
         return state["place"].clone()
 
     def field(self, one: State) -> np.ndarray:
@@ -126,7 +119,6 @@ class DeepSea(Explore):
         self._right = action_map(task.mapping_seed, (size, size), self.device)
 
     def start(self, n: int) -> State:
-        """Begin at the top left."""
         return {"column": self._all(n, 0), "time": self._all(n, 0), "event": self._all(n, NOTHING)}
 
     def step(self, state: State, action: Tensor) -> tuple[State, Tensor, Tensor, Tensor]:
@@ -178,7 +170,6 @@ class RandomCoin(Explore):
         self._moves = torch.tensor([*MOVES.values()], device=self.device)
 
     def start(self, n: int) -> State:
-        """Draw two different places."""
         cells = self.task.size**2
         place = self._draw(cells, (n,))
         coin = (place + 1 + self._draw(cells - 1, (n,))) % cells
@@ -203,11 +194,9 @@ class RandomCoin(Explore):
         return torch.cat(planes, 2)
 
     def cells(self, state: State) -> Tensor:
-        """The robot's place."""
         return state["place"].clone()
 
     def field(self, one: State) -> np.ndarray:
-        """The coin."""
         grid = np.full(self.grid_shape, ".")
         grid.flat[int(one["coin"])] = "G"
         return grid
@@ -233,7 +222,6 @@ class DiscountingChain(Explore):
         self._pays = 1 + BONUS * one_hot(torch.tensor([self.intrinsic_reward], device=self.device), chains)[0].float()
 
     def start(self, n: int) -> State:
-        """Begin before the choice."""
         return {"chain": self._all(n, NOT_CHOSEN), "time": self._all(n, 0), "event": self._all(n, NOTHING)}
 
     def step(self, state: State, action: Tensor) -> tuple[State, Tensor, Tensor, Tensor]:
@@ -253,7 +241,6 @@ class DiscountingChain(Explore):
         return (state["chain"] + 1) * (CHAIN_STEPS + 1) + state["time"]
 
     def seen(self, observation: Tensor) -> Tensor:
-        """By both entries of the observation."""
         chain, time = observation[:, 0].long(), (observation[:, 1] * CHAIN_STEPS).round().long()
         return (chain + 1) * (CHAIN_STEPS + 1) + time
 

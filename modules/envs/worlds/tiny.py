@@ -8,7 +8,7 @@ the task, after which nothing more can be earned, so every end is a termination.
 import torch
 from torch import Tensor
 
-from modules.envs.worlds.world import FOUND, HIT, NOTHING, SmallWorld, State, WorldSpec
+from modules.envs.worlds.world import FOUND, HIT, NOTHING, SmallWorld, State, WorldSpec, one_hot
 from modules.keys import Spaces
 from modules.spec import NonNegative, Positive, UsageError, spec
 
@@ -31,7 +31,6 @@ class MemoryLen(SmallWorld):
         super().__init__(spaces, bounds=(-1.0, max(1.0, task.bits - 1.0)), device=device)
 
     def start(self, n: int) -> State:
-        """Draw bits and queries."""
         return {
             "bits": self._draw(2, (n, self.task.bits)),
             "query": self._draw(self.task.bits, (n,)),
@@ -95,7 +94,6 @@ class PassiveTmaze(SmallWorld):
         self._moves = torch.tensor([*MOVES.values()], device=self.device)
 
     def start(self, n: int) -> State:
-        """Draw cues."""
         blank = self._all(n, 0)
         return {
             "goal": 2 * self._draw(2, (n,)) - 1,
@@ -160,10 +158,8 @@ class RepeatPrevious(SmallWorld):
         self.task = task
         spaces = Spaces(observation_shape=(SUITS,), observation_dtype=torch.uint8, n_actions=SUITS)
         super().__init__(spaces, bounds=(0.0, 1.0), device=device)
-        self._suits = torch.arange(SUITS, device=self.device)
 
     def start(self, n: int) -> State:
-        """Shuffle."""
         shown = self.task.length + 1
         cards = -(-shown // DECK) * DECK
         order = torch.rand((n, cards), dtype=torch.float64, generator=self._generator, device=self.device)
@@ -184,12 +180,12 @@ class RepeatPrevious(SmallWorld):
         return {**state, "time": time, "said": action.clone(), "event": event}, reward, ends, torch.zeros_like(ends)
 
     def card(self, state: State) -> Tensor:
-        """Suit of the card that shows, [N, 1]."""
-        return state["cards"].gather(1, state["time"].unsqueeze(1))
+        """Suit of the card that shows, [N]."""
+        return state["cards"].gather(1, state["time"].unsqueeze(1)).squeeze(1)
 
     def observe(self, state: State) -> Tensor:
         """[N, 4]: 1 at the suit that shows."""
-        return (self.card(state) == self._suits).to(torch.uint8)
+        return one_hot(self.card(state), SUITS)
 
 
 @spec
