@@ -67,7 +67,6 @@ class Corridor(SmallWorld):
         self._places = torch.arange(task.length, device=self.device)
 
     def start(self, n: int) -> State:
-        """Draw `n` goals."""
         return {
             "goal": self._goals[self._draw(len(self._goals), (n,))],
             "position": self._all(n, self.task.start),
@@ -76,7 +75,6 @@ class Corridor(SmallWorld):
         }
 
     def step(self, state: State, action: Tensor) -> tuple[State, Tensor, Tensor, Tensor]:
-        """Try, or advance."""
         task, tries = self.task, action == 0
         position = state["position"] + (~tries).long()
         found = tries & (position == state["goal"])

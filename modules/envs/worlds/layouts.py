@@ -108,7 +108,7 @@ def reachable(cells: Tensor, start: tuple[int, int], *, original: bool) -> Tenso
         missed = swept(free, goals, start, cells.shape[2])
     else:
         missed = [goal & ~row for goal, row in zip(goals, flood_fill(free, start[1], start[0]), strict=True)]
-    return torch.stack(missed).sum(0) == 0
+    return (torch.stack(missed) == 0).all(0)
 
 
 def candidates(recipe: Ruins, n: int, generator: torch.Generator) -> Tensor:
@@ -138,7 +138,7 @@ class Layouts:
         self.seed(0)
 
     def seed(self, seed: int) -> None:
-        """Start the stream again."""
+        """Start the stream of maps again."""
         self._generator.manual_seed(seed)
         self._stock: list[Tensor] = []
         self._held = 0

@@ -59,7 +59,6 @@ class Tour:
         return torch.stack([cells for cells, _ in read]), starts.pop()
 
     def seed(self, seed: int) -> None:
-        """Start the stream of maps again."""
         self.layouts.seed(seed)
 
     def start(self, n: int) -> State:
