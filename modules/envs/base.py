@@ -125,20 +125,13 @@ UNCHANGED: Mapping[str, Any] = MappingProxyType({"window_length": 1, "reward_sca
 class LastStep(Transform):
     """Cuts episodes off after `max_steps` steps, as an environment's own time limit would, and warns the first time.
 
-    It must stand behind what writes `step_count`, and before what reads how episodes end.
-
-    Args:
-        max_steps: of an episode.
-        setting: that gives it, for the warning.
+    It must stand behind what writes `step_count`, and before what reads how episodes end. The warning names the
+    `setting` that gives the number.
     """
 
     def __init__(self, max_steps: int, setting: str) -> None:
         super().__init__()
         self._max_steps, self._setting, self._told = max_steps, setting, False
-
-    def _reset(self, tensordict: TensorDictBase, tensordict_reset: TensorDictBase) -> TensorDictBase:
-        del tensordict
-        return tensordict_reset
 
     def _step(self, tensordict: TensorDictBase, next_tensordict: TensorDictBase) -> TensorDictBase:
         del tensordict
@@ -146,18 +139,15 @@ class LastStep(Transform):
         if late.any():
             for key in (keys.DONE, keys.TRUNCATED):
                 next_tensordict.set(key, next_tensordict[key] | late)
-            self._tell()
+            if not self._told:
+                log.warning(
+                    "an evaluation episode was cut off after %d steps (%s); it counts with its return so far, and so "
+                    "do others like it: give the environment a time limit",
+                    self._max_steps,
+                    self._setting,
+                )
+            self._told = True
         return next_tensordict
-
-    def _tell(self) -> None:
-        if not self._told:
-            log.warning(
-                "an evaluation episode was cut off after %d steps (%s); it counts with its return so far, and so do "
-                "others like it: give the environment a time limit",
-                self._max_steps,
-                self._setting,
-            )
-        self._told = True
 
 
 def transformed(env: EnvBase, settings: EnvSpec, transforms: Sequence[Transform]) -> TransformedEnv:

@@ -20,7 +20,7 @@ from torchrl.envs import EnvBase, GymWrapper, Transform, TransformedEnv
 import modules.envs.gymnasium_ids  # noqa: F401 - so that every process that builds one knows recall/… too
 from modules import keys
 from modules.envs.base import EnvSpec, transformed
-from modules.envs.ends import Closing, MaxSteps, cut_after, limit
+from modules.envs.ends import MaxSteps, cut_after, let_close_fail, limit
 from modules.envs.frames import Order, film_problem, renders, rgb, speed
 from modules.envs.gym_spaces import (
     Adapter,
@@ -65,7 +65,7 @@ def make_one(
             for wrapper in wrappers:
                 doing = f"env.wrappers: {getattr(wrapper, '__name__', wrapper)} cannot be put around {env_id}"
                 env = wrapper(env)
-        env = Closing(env_id, told_at)(env)
+        let_close_fail(env, env_id, told_at)
     except (Exception, SystemExit) as error:
         text = told(error) if isinstance(error, SystemExit) else " ".join(str(error).split())
         if "unexpected keyword argument 'render_mode'" in text:
@@ -114,7 +114,6 @@ class GymSpec(EnvSpec):
             yield problem
 
     def film_problem(self) -> str:
-        """Look at the first frame."""
         with closing(self._mine()) as env:
             if not renders(env):
                 how = "an environment that renders rgb_array"
@@ -123,7 +122,6 @@ class GymSpec(EnvSpec):
             return film_problem(env, self.id)
 
     def try_together(self, count: int, *, video: bool, all_of_them: bool = False) -> None:
-        """Make as many as a run has at once."""
         try_together(lambda number: self._mine(video=video and number == 1), count, self.id, all_of_them=all_of_them)
 
     def spaces(self) -> Spaces:

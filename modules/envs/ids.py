@@ -46,12 +46,16 @@ def elsewhere(name: str) -> str:
 
 
 def load_extra(name: str) -> None:
-    """Import the package that registers the id `name`, if it is an extra; raise `UsageError` if it is not installed."""
-    package = next((package for start, package in EXTRAS.items() if name.startswith(start)), None)
-    if package is None:
-        return
+    """Import the package that registers the id `name`, if it is an extra."""
+    for start, package in EXTRAS.items():
+        if name.startswith(start):
+            import_extra(package, package, package, f"env.id: {name}")
+
+
+def import_extra(module: str, package: str, extra: str, who: str) -> None:
+    """Import a module of a package that an extra of ours installs; raise `UsageError` if it is not there."""
     try:
-        importlib.import_module(package)
+        importlib.import_module(module)
     except ImportError as error:
-        how = f"`pip install -c constraints.txt -e '.[{package}]'`"
-        raise UsageError(f"env.id: {name} needs the package {package} ({error}): install it with {how}") from error
+        how = f"`pip install -c constraints.txt -e '.[{extra}]'`"
+        raise UsageError(f"{who} needs the package {package} ({error}): install it with {how}") from error

@@ -28,8 +28,6 @@ ON_SURFACE = (AcrobotEnv.render, CartPoleEnv.render, MountainCarEnv.render)
 NOTHING = np.zeros(1, np.float32)  # in the place of observations that are not looked at
 BGR_MASKS = (0xFF0000, 0xFF00, 0xFF)  # of red, green and blue in a little-endian pixel: bytes B, G, R
 
-Fraction = Share
-
 
 @spec
 class PixelsSpec(EnvSpec):
@@ -52,7 +50,7 @@ class PixelsSpec(EnvSpec):
     kwargs: dict[str, Any]
     height: Positive
     width: Positive
-    crop: tuple[Fraction, Fraction, Fraction, Fraction]
+    crop: tuple[Share, Share, Share, Share]
     channels: Order | None
     max_steps: MaxSteps
 
@@ -106,7 +104,6 @@ class PixelsSpec(EnvSpec):
         return first_frame(env, self.id, self.channels)
 
     def try_together(self, count: int, *, video: bool, all_of_them: bool = False) -> None:
-        """Make as many as a run has at once."""
         del video
         kwargs = {**self.kwargs, "render_mode": "rgb_array"}
         try_together(lambda _: make_one(self.id, kwargs, (unseen,)), count, self.id, all_of_them=all_of_them)
@@ -165,12 +162,10 @@ class Pixels(gymnasium.vector.VectorWrapper):
         return self._frames.copy()
 
     def reset(self, *, seed: Any = None, options: Any = None) -> tuple[np.ndarray, dict[str, Any]]:
-        """Reset (some of) the environments and draw."""
         some = (options or {}).get("reset_mask")  # read first: the vector environment takes it out
         _, info = self.env.reset(seed=seed, options=options)
         return self._observe(range(self.num_envs) if some is None else np.flatnonzero(some)), info
 
     def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
-        """Step all environments and draw."""
         _, reward, terminated, truncated, info = self.env.step(actions)
         return self._observe(range(self.num_envs)), reward, terminated, truncated, info
