@@ -90,7 +90,7 @@ class AtariSpec(EnvSpec):
         """Make one game as the emulator has it, frame by frame."""
         if not self.id.startswith(NAMESPACE):
             raise UsageError(f"env.id: env=atari needs the id of an Atari game such as ALE/Pong-v5, not {self.id!r}")
-        import_extra("ale_py", "ale-py", "atari", "env=atari")  # registers its games
+        import_extra("ale-py", "atari", "env=atari")
         settings = {
             "frameskip": 1,  # the wrapper repeats the action, and must see each frame
             "repeat_action_probability": self.repeat_action_probability,

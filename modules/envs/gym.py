@@ -167,7 +167,7 @@ class GymSpec(EnvSpec):
         return replace(self, kwargs={**self.kwargs, "render_mode": "ansi"}) if able else self
 
     def text(self, env: EnvBase) -> str:
-        text = first_render(env) if self.kwargs.get("render_mode") == "ansi" else None
+        text = vector_env(env).envs[0].render() if self.kwargs.get("render_mode") == "ansi" else None
         return text.rstrip("\n") if isinstance(text, str) else super().text(env)
 
     def _mine(self, *, video: bool = False, told_at: int = logging.DEBUG) -> gymnasium.Env:
@@ -226,11 +226,6 @@ def vector_env(env: EnvBase) -> SyncVectorEnv:
     return inner
 
 
-def first_render(env: EnvBase) -> Any:
-    """Let the first of the vectorised environments render itself, as its render mode says."""
-    return vector_env(env).envs[0].render()
-
-
 def first_frame(env: EnvBase, env_id: str, channels: Order | None = None) -> np.ndarray:
     """Render the first of the vectorised environments, [H, W, 3], uint8; raises `BadValueError` as `rgb` does."""
-    return rgb(first_render(env), env_id, channels)
+    return rgb(vector_env(env).envs[0].render(), env_id, channels)

@@ -90,6 +90,11 @@ class PixelsSpec(EnvSpec):
         top, bottom, left, right = self.crop
         return picture[int(top * height) : int(bottom * height), int(left * width) : int(right * width)]
 
+    def shrink(self, picture: np.ndarray, to_grey: int = cv2.COLOR_RGB2GRAY) -> np.ndarray:
+        """Cut a picture [H, W, …], turn it grey by OpenCV's code for that and resize it, [height, width]."""
+        grey = cv2.cvtColor(self.cut(picture), to_grey)
+        return cv2.resize(grey, (self.width, self.height), interpolation=cv2.INTER_AREA)
+
     def build(self, num_envs: int, transforms: Sequence[Transform] = (), *, video: bool = False) -> TransformedEnv:
         """Make the vector environment; it renders anyway, so `video` changes nothing."""
         del video
@@ -149,16 +154,11 @@ class Pixels(gymnasium.vector.VectorWrapper):
         self.observation_space = gymnasium.vector.utils.batch_space(self.single_observation_space, self.num_envs)
         self._frames = np.zeros((self.num_envs, *shape), np.uint8)
 
-    def _frame(self, index: int) -> None:
-        settings = self._settings
-        picture, to_grey = drawn(self._envs[index], settings)
-        grey = cv2.cvtColor(settings.cut(picture), to_grey)
-        del picture  # a view of a pygame surface locks it against the next drawing
-        cv2.resize(grey, (settings.width, settings.height), dst=self._frames[index, 0], interpolation=cv2.INTER_AREA)
-
     def _observe(self, which: Iterable[int]) -> np.ndarray:
         for index in which:
-            self._frame(index)
+            picture, to_grey = drawn(self._envs[index], self._settings)
+            self._frames[index, 0] = self._settings.shrink(picture, to_grey)
+            del picture  # a view of a pygame surface locks it against the next drawing
         return self._frames.copy()
 
     def reset(self, *, seed: Any = None, options: Any = None) -> tuple[np.ndarray, dict[str, Any]]:

@@ -8,15 +8,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from modules.envs.worlds.explore_worlds import (
-    CHAIN_STEPS,
-    PAY_TIMES,
-    DeepSea,
-    DiscountingChain,
-    Explore,
-    GoalCorridor,
-    RandomCoin,
-)
+from modules.envs.worlds import explore_worlds
 from modules.envs.worlds.tiny import MOVE_KEYS, MOVES
 from modules.envs.worlds.world import WorldSpec
 from modules.keys import GridMap
@@ -30,7 +22,7 @@ class ExploreSpec(WorldSpec):
 
     def grid_map(self) -> GridMap:
         world = self.world()
-        assert isinstance(world, Explore)
+        assert isinstance(world, explore_worlds.Explore)
         return GridMap(shape=world.grid_shape, cells=world.seen)
 
 
@@ -46,7 +38,7 @@ class GoalCorridorSpec(ExploreSpec):
     """
 
     keyboard = "ad"
-    world_class = GoalCorridor
+    world_class = explore_worlds.GoalCorridor
 
     length: Annotated[int, Field(gt=0, le=500)]
     horizon: Positive
@@ -73,7 +65,7 @@ class DeepSeaSpec(ExploreSpec):
 
     actions = ("0", "1")
     keyboard = "ad"
-    world_class = DeepSea
+    world_class = explore_worlds.DeepSea
 
     size: Annotated[int, Field(gt=1, le=100)]
     mapping_seed: MapSeed
@@ -94,7 +86,7 @@ class RandomCoinSpec(ExploreSpec):
 
     actions = tuple(MOVES)
     keyboard = MOVE_KEYS
-    world_class = RandomCoin
+    world_class = explore_worlds.RandomCoin
 
     size: Annotated[int, Field(gt=1, le=50)]
     horizon: Positive
@@ -111,13 +103,13 @@ class DiscountingChainSpec(ExploreSpec):
         mapping_seed: its remainder by 5 is the number of the chain that pays 10 % more.
     """
 
-    actions = tuple(f"chain {time}" for time in PAY_TIMES)
-    world_class = DiscountingChain
+    actions = tuple(f"chain {time}" for time in explore_worlds.PAY_TIMES)
+    world_class = explore_worlds.DiscountingChain
 
     mapping_seed: Count
 
     def episode_limit(self) -> int | None:
-        return CHAIN_STEPS
+        return explore_worlds.CHAIN_STEPS
 
 
 SPECS = {

@@ -94,13 +94,12 @@ class PassiveTmaze(SmallWorld):
         self._moves = torch.tensor([*MOVES.values()], device=self.device)
 
     def start(self, n: int) -> State:
-        blank = self._all(n, 0)
         return {
             "goal": 2 * self._draw(2, (n,)) - 1,
-            "x": blank,
-            "y": blank.clone(),
-            "time": blank.clone(),
-            "event": blank + NOTHING,
+            "x": self._all(n, 0),
+            "y": self._all(n, 0),
+            "time": self._all(n, 0),
+            "event": self._all(n, NOTHING),
         }
 
     def step(self, state: State, action: Tensor) -> tuple[State, Tensor, Tensor, Tensor]:

@@ -39,12 +39,15 @@ class World(Protocol):
 
     def start(self, n: int) -> State:
         """Begin `n` episodes."""
+        ...
 
     def step(self, state: State, action: Tensor) -> tuple[State, Tensor, Tensor, Tensor]:
         """Act [N] in a state: the next state (the old one must not be used again), reward, terminated, truncated."""
+        ...
 
     def observe(self, state: State) -> Tensor:
         """What the agents see, [N, *shape]."""
+        ...
 
 
 class SmallWorld:
