@@ -14,6 +14,7 @@ RISKY = {
     *("unsafe_load", "full_load", "load_all", "compose", "eval", "exec", "compile", "__import__", "import_module"),
     *("locate", "safeimport", "find_spec", "run_module", "run_path", "exec_module", "spec_from_file_location"),
     *("get_class", "get_object", "get_method", "instantiate", "create", "import_or_refuse", "imported_by"),
+    "import_extra",
     *("Popen", "system", "popen", "check_output", "check_call", "extractall", "unpack_archive"),
 }
 MODULES = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal", "jsonpickle", "runpy", "ctypes"}
@@ -27,12 +28,13 @@ ALLOWED = {
     ("modules.replay.intact", "np.memmap"): "numbers only: type and shape stand in the source",
     ("modules.plots.runs", "json.loads"): JSON,
     ("modules.collect.worker", "load"): "copies shared memory into a network's parameters",
-    ("modules.envs.ids", "importlib.import_module"): "one of EXTRAS, which stand in the source",
+    ("modules.envs.ids", "importlib.import_module"): "is `import_extra`",
+    ("modules.envs.ids", "import_extra"): "one of EXTRAS, which stand in the source",
     (
         "modules.envs.ids",
         "import_or_refuse",
     ): "of env.id; pipelines.config.plugins asks before for what a run's own file names",
-    ("modules.envs.atari", "importlib.import_module"): "ale_py",
+    ("modules.envs.atari", "import_extra"): "ale-py, which stands in the source",
     ("modules.envs.gym_spaces", "import_or_refuse"): "of env.wrappers; pipelines.config.plugins asks before, as above",
     ("modules.envs.gym_spaces", "importlib.import_module"): "is `import_or_refuse`",
     ("pipelines.api", "json.loads"): JSON,

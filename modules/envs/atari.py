@@ -1,6 +1,5 @@
 """Atari games of the Arcade Learning Environment, pre-processed by Gymnasium's own wrappers."""
 
-import importlib
 from contextlib import closing
 
 import gymnasium
@@ -12,21 +11,13 @@ from torchrl.envs import EnvBase, TransformedEnv
 from modules.envs.base import EnvContext, EnvSpec, transformed
 from modules.envs.gym import first_frame, make_one, wrapped
 from modules.envs.gym_spaces import action_count
+from modules.envs.ids import import_extra
 from modules.envs.vector import CheckedVectorEnv, try_together
 from modules.keys import Spaces
 from modules.spec import Count, Positive, Share, UsageError, spec
 
 NAMESPACE = "ALE/"
 EMULATOR_HZ = 60  # frames per second of the console
-
-
-def load_ale() -> None:
-    """Import ale-py, which registers its games with Gymnasium; raises `UsageError` where it is not installed."""
-    try:
-        importlib.import_module("ale_py")
-    except ImportError as error:
-        how = "`pip install -c constraints.txt -e '.[atari]'`"
-        raise UsageError(f"env=atari needs the package ale-py ({error}): install it with {how}") from error
 
 
 @spec
@@ -82,7 +73,6 @@ class AtariSpec(EnvSpec):
         return max(1, EMULATOR_HZ // self.frame_skip)
 
     def try_together(self, count: int, *, video: bool, all_of_them: bool = False) -> None:
-        """Make as many as a run has at once."""
         try_together(lambda number: self._game(video=video and number == 1), count, self.id, all_of_them=all_of_them)
 
     def _preprocessed(self, *, video: bool) -> gymnasium.Env:
@@ -99,7 +89,7 @@ class AtariSpec(EnvSpec):
         """Make one game as the emulator has it, frame by frame."""
         if not self.id.startswith(NAMESPACE):
             raise UsageError(f"env.id: env=atari needs the id of an Atari game such as ALE/Pong-v5, not {self.id!r}")
-        load_ale()
+        import_extra("ale-py", "atari", "env=atari")
         settings = {
             "frameskip": 1,  # the wrapper repeats the action, and must see each frame
             "repeat_action_probability": self.repeat_action_probability,

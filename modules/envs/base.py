@@ -38,6 +38,8 @@ class EnvContext:
 class EnvSpec(Spec):
     """Settings of an environment; `actions` says in a word each what they do, where that is known.
 
+    `keyboard` has the keys with which a person takes them, in their order.
+
     Attributes:
         window_length: how many of the newest observations the agent sees at once, oldest first; zeros stand for those
             before an episode's first. Images are stacked by their channels.
@@ -45,6 +47,7 @@ class EnvSpec(Spec):
     """
 
     actions: ClassVar[tuple[str, ...]] = ()
+    keyboard: ClassVar[str] = string.digits
 
     window_length: Positive
     reward_scale: PositiveFloat
@@ -127,7 +130,7 @@ class EnvSpec(Spec):
 
     def keys(self) -> dict[str, int]:
         """Keys with which a person takes the actions; q is taken."""
-        return {key: action for action, key in enumerate(string.digits[: self.spaces().n_actions])}
+        return {key: action for action, key in enumerate(self.keyboard[: self.spaces().n_actions])}
 
 
 # For whoever makes a spec in Python: the agent sees and gets what the environment gives.
@@ -137,20 +140,13 @@ UNCHANGED: Mapping[str, Any] = MappingProxyType({"window_length": 1, "reward_sca
 class LastStep(Transform):
     """Cuts episodes off after `max_steps` steps, as an environment's own time limit would, and warns the first time.
 
-    It must stand behind what writes `step_count`, and before what reads how episodes end.
-
-    Args:
-        max_steps: of an episode.
-        setting: that gives it, for the warning.
+    It must stand behind what writes `step_count`, and before what reads how episodes end. The warning names the
+    `setting` that gives the number.
     """
 
     def __init__(self, max_steps: int, setting: str) -> None:
         super().__init__()
         self._max_steps, self._setting, self._told = max_steps, setting, False
-
-    def _reset(self, tensordict: TensorDictBase, tensordict_reset: TensorDictBase) -> TensorDictBase:
-        del tensordict
-        return tensordict_reset
 
     def _step(self, tensordict: TensorDictBase, next_tensordict: TensorDictBase) -> TensorDictBase:
         del tensordict
@@ -158,18 +154,15 @@ class LastStep(Transform):
         if late.any():
             for key in (keys.DONE, keys.TRUNCATED):
                 next_tensordict.set(key, next_tensordict[key] | late)
-            self._tell()
+            if not self._told:
+                log.warning(
+                    "an evaluation episode was cut off after %d steps (%s); it counts with its return so far, and so "
+                    "do others like it: give the environment a time limit",
+                    self._max_steps,
+                    self._setting,
+                )
+            self._told = True
         return next_tensordict
-
-    def _tell(self) -> None:
-        if not self._told:
-            log.warning(
-                "an evaluation episode was cut off after %d steps (%s); it counts with its return so far, and so do "
-                "others like it: give the environment a time limit",
-                self._max_steps,
-                self._setting,
-            )
-        self._told = True
 
 
 def transformed(env: EnvBase, settings: EnvSpec, transforms: Sequence[Transform]) -> TransformedEnv:

@@ -1,7 +1,6 @@
 """How Gymnasium environments end: the time limit of their episodes, and closing them."""
 
 import logging
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -36,23 +35,16 @@ def limit(env: gymnasium.Env) -> int | None:
     return min((n for n in (env.spec.max_episode_steps, own) if n is not None), default=None)
 
 
-class Closing:
-    """Lets the `close` of environments fail, which is said once: a viewer that was never opened is no reason to stop.
+def let_close_fail(env: gymnasium.Env, env_id: str, level: int) -> None:
+    """Let the `close` of `env` fail, which is said once: a viewer that was never opened is no reason to stop.
 
-    Args:
-        env_id: of the environments.
-        level: of the message.
+    It changes the method of this one environment: a wrapper would be asked at every step.
     """
+    own = env.close
 
-    def __init__(self, env_id: str, level: int = logging.WARNING) -> None:
-        self._env_id, self._level = env_id, level
+    def close() -> None:
+        nonlocal level
+        if not close_quietly(f"env.id: {env_id}", own, level):
+            level = logging.DEBUG
 
-    def __call__(self, env: gymnasium.Env) -> gymnasium.Env:
-        """Change the `close` of one environment; a wrapper would be asked at every step."""
-        own = env.close
-        env.close = lambda: self._close(own)
-        return env
-
-    def _close(self, own: Callable[[], object]) -> None:
-        if not close_quietly(f"env.id: {self._env_id}", own, self._level):
-            self._level = logging.DEBUG
+    env.close = close

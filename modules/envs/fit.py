@@ -35,10 +35,7 @@ def flatten_space(space: spaces.Space, observation: Any) -> np.ndarray:
 def refuse_misfit(value: Any, space: spaces.Space, name: str = "") -> None:
     """Raise `BadValueError` if a part of an observation is not in its space; of a Box of floats only the form counts.
 
-    Args:
-        value: of the part.
-        space: of it.
-        name: of it, as the Dicts and Tuples around it give it.
+    The `name` of the part is that which the Dicts and Tuples around it give it.
     """
     children = children_of(space)
     try:

@@ -19,12 +19,8 @@ SLOWEST = 0.01  # frames per second of a film
 def rgb(frame: Any, env_id: str, channels: Order | None = None) -> np.ndarray:
     """Make [H, W, 3] of uint8 of what `env_id` has rendered.
 
-    Its numbers are integers from 0 to 255, floats from 0 to 1 or bools; grey becomes RGB, and alpha is left out.
-
-    Args:
-        frame: an array, or what becomes one.
-        env_id: for the message.
-        channels: where they are; None: last, as Gymnasium has it, or first if only that is possible.
+    Its numbers are integers from 0 to 255, floats from 0 to 1 or bools; grey becomes RGB, and alpha is left out. If
+    `channels` are None, they are last, as Gymnasium has it, or first if only that is possible.
 
     Raises:
         BadValueError: it is no such picture; names its type and shape.

@@ -20,7 +20,7 @@ from torchrl.envs import EnvBase, GymWrapper, TransformedEnv
 import modules.envs.gymnasium_ids  # noqa: F401 - so that every process that builds one knows recall/… too
 from modules import keys
 from modules.envs.base import EnvContext, EnvSpec, transformed
-from modules.envs.ends import Closing, MaxSteps, cut_after, limit
+from modules.envs.ends import MaxSteps, cut_after, let_close_fail, limit
 from modules.envs.frames import Order, film_problem, renders, rgb, speed
 from modules.envs.gym_spaces import (
     Adapter,
@@ -65,7 +65,7 @@ def make_one(
             for wrapper in wrappers:
                 doing = f"env.wrappers: {getattr(wrapper, '__name__', wrapper)} cannot be put around {env_id}"
                 env = wrapper(env)
-        env = Closing(env_id, told_at)(env)
+        let_close_fail(env, env_id, told_at)
     except (Exception, SystemExit) as error:
         text = told(error) if isinstance(error, SystemExit) else " ".join(str(error).split())
         if "unexpected keyword argument 'render_mode'" in text:
@@ -114,7 +114,6 @@ class GymSpec(EnvSpec):
             yield problem
 
     def film_problem(self) -> str:
-        """Look at the first frame."""
         with closing(self._mine()) as env:
             if not renders(env):
                 how = "an environment that renders rgb_array"
@@ -123,7 +122,6 @@ class GymSpec(EnvSpec):
             return film_problem(env, self.id)
 
     def try_together(self, count: int, *, video: bool, all_of_them: bool = False) -> None:
-        """Make as many as a run has at once."""
         try_together(lambda number: self._mine(video=video and number == 1), count, self.id, all_of_them=all_of_them)
 
     def spaces(self) -> Spaces:
@@ -171,7 +169,7 @@ class GymSpec(EnvSpec):
         return replace(self, kwargs={**self.kwargs, "render_mode": "ansi"}) if able else self
 
     def text(self, env: EnvBase) -> str:
-        text = first_render(env) if self.kwargs.get("render_mode") == "ansi" else None
+        text = vector_env(env).envs[0].render() if self.kwargs.get("render_mode") == "ansi" else None
         return text.rstrip("\n") if isinstance(text, str) else super().text(env)
 
     def _mine(self, *, video: bool = False, told_at: int = logging.DEBUG) -> gymnasium.Env:
@@ -230,11 +228,6 @@ def vector_env(env: EnvBase) -> SyncVectorEnv:
     return inner
 
 
-def first_render(env: EnvBase) -> Any:
-    """Let the first of the vectorised environments render itself, as its render mode says."""
-    return vector_env(env).envs[0].render()
-
-
 def first_frame(env: EnvBase, env_id: str, channels: Order | None = None) -> np.ndarray:
     """Render the first of the vectorised environments, [H, W, 3], uint8; raises `BadValueError` as `rgb` does."""
-    return rgb(first_render(env), env_id, channels)
+    return rgb(vector_env(env).envs[0].render(), env_id, channels)

@@ -50,12 +50,8 @@ class Reading:
 def reading(space: spaces.Box, channels: Order | None, env_id: str) -> Reading:
     """Choose how to read a Box: images of uint8 channel first, vectors and grids as they are, all else as a vector.
 
-    An image has three axes, or two with values from 0 to 255; a grid of smaller numbers is a grid.
-
-    Args:
-        space: of the observation.
-        channels: where an image of three axes has them; None: as its shape tells.
-        env_id: for messages.
+    An image has three axes, or two with values from 0 to 255; a grid of smaller numbers is a grid. If `channels` are
+    None, the shape of an image tells where they are.
 
     Raises:
         UsageError: its shape does not tell, or it has no channels of which `channels` could be true.

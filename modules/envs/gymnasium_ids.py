@@ -7,7 +7,7 @@ Gymnasium 1.0 dropped plugins, so nothing registers them by itself: import this 
 import re
 from collections.abc import Mapping
 from dataclasses import fields
-from typing import Any, Literal
+from typing import Any
 
 import gymnasium
 import numpy as np
@@ -47,7 +47,6 @@ class WorldGym(gymnasium.Env[np.ndarray, np.int64]):
         return self._observation(), {}
 
     def step(self, action: np.int64 | int) -> tuple[np.ndarray, float, bool, bool, dict]:
-        """Act."""
         if not self.action_space.contains(action):
             raise gymnasium.error.InvalidAction(f"the action must be in {self.action_space}, not {action!r}")
         self._state, reward, terminated, truncated = self.world.step(self._state, torch.tensor([int(action)]))
@@ -66,17 +65,16 @@ class WorldGym(gymnasium.Env[np.ndarray, np.int64]):
 EXAMS: dict[str, type[WorldSpec]] = {**tiny.SPECS, **explore.SPECS, **shower.SPECS}
 
 
-def unchanged(rules: type) -> dict[str, None]:
-    """Settings that leave every rule of a task as it is."""
-    return dict.fromkeys(field.name for field in fields(rules))
-
-
 def made(kind: type[WorldSpec], settings: Mapping[str, Any]) -> tuple[World, int | None]:
-    """Make the rules of a world and its time limit; raises `UsageError`, one sentence, for what makes no sense."""
+    """Make the rules of a world and its time limit; raises `UsageError`, one sentence, for what makes no sense.
+
+    Settings that may replace rules of a task leave them as they are if they are not given.
+    """
     if given := [name for name in settings if name in UNCHANGED]:
         raise UsageError(f"{given[0]}: no such setting of a Gymnasium id; use Gymnasium's wrappers")
+    unchanged = dict.fromkeys(field.name for field in fields(kind.replaces)) if kind.replaces else {}
     try:
-        task = kind(**UNCHANGED, **settings)
+        task = kind(**UNCHANGED, **{**unchanged, **settings})
         return task.world(), task.episode_limit()
     except ValidationError as error:
         text = "; ".join(sentences(error, kind)).replace(f"{', '.join(UNCHANGED)}, ", "")  # those of a run's settings
@@ -86,18 +84,10 @@ def made(kind: type[WorldSpec], settings: Mapping[str, Any]) -> tuple[World, int
 
 
 class TourGym(WorldGym):
-    """A grid tour; `rules` replace those of the task, see `modules.envs.worlds.tour.Task`."""
+    """A grid tour; `rules` are its settings and replace those of the task, see `modules.envs.worlds.tour`."""
 
-    def __init__(
-        self,
-        task: tour.TaskName,
-        *,
-        layout: Literal["original", "uniform"] = "original",
-        timeout: Literal["original", "keep"] = "original",
-        render_mode: str | None = None,
-        **rules: Any,
-    ) -> None:
-        settings = {"task": task, "layout": layout, "timeout": timeout} | unchanged(tour.Task) | rules
+    def __init__(self, task: tour.TaskName, *, render_mode: str | None = None, **rules: Any) -> None:
+        settings = {"task": task, "layout": "original", "timeout": "original", **rules}
         super().__init__(*made(tour.TourSpec, settings), render_mode=render_mode)
 
 
@@ -105,8 +95,7 @@ class CorridorGym(WorldGym):
     """A corridor; `rules` replace those of the task, see `modules.envs.worlds.corridor.Task`."""
 
     def __init__(self, task: corridor.TaskName, *, render_mode: str | None = None, **rules: Any) -> None:
-        settings = {"task": task} | unchanged(corridor.Task) | rules
-        super().__init__(*made(corridor.CorridorSpec, settings), render_mode=render_mode)
+        super().__init__(*made(corridor.CorridorSpec, {"task": task, **rules}), render_mode=render_mode)
 
 
 class TinyGym(WorldGym):

@@ -25,7 +25,9 @@ ELSEWHERE = (  # ids that nobody has registered → what to type
 def check_id(env_id: str) -> None:
     """Raise `UsageError` if Gymnasium does not know `env_id`."""
     module, colon, name = env_id.rpartition(":")
-    load_extra(name)
+    for start, package in EXTRAS.items():
+        if name.startswith(start):
+            import_extra(package, package, f"env.id: {name}")
     if module:  # registers what it defines, as gymnasium.make would have it do
         import_or_refuse(module, "env.id")
     try:
@@ -45,13 +47,10 @@ def elsewhere(name: str) -> str:
     return ""
 
 
-def load_extra(name: str) -> None:
-    """Import the package that registers the id `name`, if it is an extra; raise `UsageError` if it is not installed."""
-    package = next((package for start, package in EXTRAS.items() if name.startswith(start)), None)
-    if package is None:
-        return
+def import_extra(package: str, extra: str, who: str) -> None:
+    """Import a package, which registers its ids, that an extra installs; raise `UsageError` if it is not there."""
     try:
-        importlib.import_module(package)
+        importlib.import_module(package.replace("-", "_"))
     except ImportError as error:
-        how = f"`pip install -c constraints.txt -e '.[{package}]'`"
-        raise UsageError(f"env.id: {name} needs the package {package} ({error}): install it with {how}") from error
+        how = f"`pip install -c constraints.txt -e '.[{extra}]'`"
+        raise UsageError(f"{who} needs the package {package} ({error}): install it with {how}") from error

@@ -28,8 +28,6 @@ ON_SURFACE = (AcrobotEnv.render, CartPoleEnv.render, MountainCarEnv.render)
 NOTHING = np.zeros(1, np.float32)  # in the place of observations that are not looked at
 BGR_MASKS = (0xFF0000, 0xFF00, 0xFF)  # of red, green and blue in a little-endian pixel: bytes B, G, R
 
-Fraction = Share
-
 
 @spec
 class PixelsSpec(EnvSpec):
@@ -52,7 +50,7 @@ class PixelsSpec(EnvSpec):
     kwargs: dict[str, Any]
     height: Positive
     width: Positive
-    crop: tuple[Fraction, Fraction, Fraction, Fraction]
+    crop: tuple[Share, Share, Share, Share]
     channels: Order | None
     max_steps: MaxSteps
 
@@ -92,6 +90,11 @@ class PixelsSpec(EnvSpec):
         top, bottom, left, right = self.crop
         return picture[int(top * height) : int(bottom * height), int(left * width) : int(right * width)]
 
+    def shrink(self, picture: np.ndarray, to_grey: int = cv2.COLOR_RGB2GRAY) -> np.ndarray:
+        """Cut a picture [H, W, …], turn it grey by OpenCV's code for that and resize it, [height, width]."""
+        grey = cv2.cvtColor(self.cut(picture), to_grey)
+        return cv2.resize(grey, (self.width, self.height), interpolation=cv2.INTER_AREA)
+
     def build(self, context: EnvContext) -> TransformedEnv:
         """Make the vector environment; it renders anyway."""
         kwargs, last = cut_after(self.max_steps, {**self.kwargs, "render_mode": "rgb_array"})
@@ -105,7 +108,6 @@ class PixelsSpec(EnvSpec):
         return first_frame(env, self.id, self.channels)
 
     def try_together(self, count: int, *, video: bool, all_of_them: bool = False) -> None:
-        """Make as many as a run has at once."""
         del video
         kwargs = {**self.kwargs, "render_mode": "rgb_array"}
         try_together(lambda _: make_one(self.id, kwargs, (unseen,)), count, self.id, all_of_them=all_of_them)
@@ -151,25 +153,18 @@ class Pixels(gymnasium.vector.VectorWrapper):
         self.observation_space = gymnasium.vector.utils.batch_space(self.single_observation_space, self.num_envs)
         self._frames = np.zeros((self.num_envs, *shape), np.uint8)
 
-    def _frame(self, index: int) -> None:
-        settings = self._settings
-        picture, to_grey = drawn(self._envs[index], settings)
-        grey = cv2.cvtColor(settings.cut(picture), to_grey)
-        del picture  # a view of a pygame surface locks it against the next drawing
-        cv2.resize(grey, (settings.width, settings.height), dst=self._frames[index, 0], interpolation=cv2.INTER_AREA)
-
     def _observe(self, which: Iterable[int]) -> np.ndarray:
         for index in which:
-            self._frame(index)
+            picture, to_grey = drawn(self._envs[index], self._settings)
+            self._frames[index, 0] = self._settings.shrink(picture, to_grey)
+            del picture  # a view of a pygame surface locks it against the next drawing
         return self._frames.copy()
 
     def reset(self, *, seed: Any = None, options: Any = None) -> tuple[np.ndarray, dict[str, Any]]:
-        """Reset (some of) the environments and draw."""
         some = (options or {}).get("reset_mask")  # read first: the vector environment takes it out
         _, info = self.env.reset(seed=seed, options=options)
         return self._observe(range(self.num_envs) if some is None else np.flatnonzero(some)), info
 
     def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
-        """Step all environments and draw."""
         _, reward, terminated, truncated, info = self.env.step(actions)
         return self._observe(range(self.num_envs)), reward, terminated, truncated, info

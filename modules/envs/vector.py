@@ -23,11 +23,8 @@ LARGEST = float(np.finfo(np.float32).max)
 class CheckedVectorEnv(SyncVectorEnv):
     """Environments that step together and are reset one by one, by the caller; nobody looks at their infos.
 
-    Gymnasium would gather each entry of each info in an array that the first one fixes the type and shape of.
-
-    Args:
-        makers: of the environments, whose observations are Boxes.
-        env_id: for messages.
+    Gymnasium would gather each entry of each info in an array that the first one fixes the type and shape of. The
+    observations must be Boxes.
 
     Raises:
         BadValueError: by `reset` and `step`, for an observation that does not fit its space, or a reward that is no
@@ -45,11 +42,9 @@ class CheckedVectorEnv(SyncVectorEnv):
         return vector_infos
 
     def reset(self, *, seed: Any = None, options: Any = None) -> tuple[Any, dict[str, Any]]:
-        """Reset (some of) the environments."""
         return self._checked(super().reset, seed=seed, options=options)
 
     def step(self, actions: Any) -> tuple[Any, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
-        """Step all environments."""
         found = self._checked(super().step, actions)
         refuse_rewards(found[1], self._id)
         return found
@@ -89,25 +84,18 @@ class Observations(gymnasium.vector.VectorObservationWrapper):
         assert isinstance(whole, gymnasium.spaces.Box)
         self.reading, self._id = reading(whole, channels, env_id), env_id
         with np.errstate(over="ignore"):  # bounds beyond float32 become infinite
-            low, high = (self.observations(bound[None])[0] for bound in (whole.low, whole.high))
+            low, high = (self._seen(bound[None])[0] for bound in (whole.low, whole.high))
         self.single_observation_space = gymnasium.spaces.Box(low, high, dtype=self.reading.dtype.type)
         self.observation_space = gymnasium.vector.utils.batch_space(self.single_observation_space, self.num_envs)
 
     def observations(self, observations: np.ndarray) -> np.ndarray:
-        """[N, all] → [N, kept]."""
+        """[N, all] → [N, kept]; raises `BadValueError` for what nothing can be learned from."""
+        seen = self._seen(observations)
+        refuse_not_finite(seen, "observation", self._id)
+        return seen
+
+    def _seen(self, observations: np.ndarray) -> np.ndarray:
         return self.reading(observations)[:, self.keep]
-
-    def reset(self, *, seed: Any = None, options: Any = None) -> tuple[np.ndarray, dict[str, Any]]:
-        """Reset (some of) the environments."""
-        observations, info = super().reset(seed=seed, options=options)
-        refuse_not_finite(observations, "observation", self._id)
-        return observations, info
-
-    def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
-        """Step all environments; raises `BadValueError` for what nothing can be learned from."""
-        observations, reward, terminated, truncated, info = super().step(actions)
-        refuse_not_finite(observations, "observation", self._id)
-        return observations, reward, terminated, truncated, info
 
 
 def refuse_rewards(rewards: np.ndarray, env_id: str) -> None:
@@ -126,13 +114,8 @@ def refuse_rewards(rewards: np.ndarray, env_id: str) -> None:
 def try_together(make: Callable[[int], gymnasium.Env], count: int, env_id: str, *, all_of_them: bool = False) -> None:
     """Raise `UsageError` if not `count` environments can live at once, or they differ in their spaces.
 
-    They are made and reset one after the other, until all are alive or a second has passed; two are always made.
-
-    Args:
-        make: makes the environment of a number.
-        count: how many a run has at once.
-        env_id: for messages.
-        all_of_them: however long that takes.
+    They are made by their number and reset one after the other, until all are alive or a second has passed, unless
+    it is to be `all_of_them`; two are always made.
     """
     end, first = time.monotonic() + TRY_S, None
     with ExitStack() as alive:

@@ -80,12 +80,10 @@ class PlainFrames(Plain):
             super().__init__(seen, np.ndim(frame), numbered(env))
         self._settings = settings
 
-    def see(self, given: Sequence[Any] | np.ndarray) -> Any:  # as `modules.envs.pixels` does
-        settings = self._settings
-        size = (settings.width, settings.height)
-        frames = [rgb(frame, settings.id, settings.channels) for frame in given]
-        grey = [cv2.cvtColor(settings.cut(frame), cv2.COLOR_RGB2GRAY) for frame in frames]
-        return np.stack([cv2.resize(frame, size, interpolation=cv2.INTER_AREA)[None] for frame in grey])
+    def see(self, given: Sequence[Any] | np.ndarray) -> Any:
+        """Cut, turn grey and resize."""
+        frames = [rgb(frame, self._settings.id, self._settings.channels) for frame in given]
+        return np.stack([self._settings.shrink(frame)[None] for frame in frames])
 
 
 class PlainGym(Plain):

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from modules.envs.rendering.drawing import ARROWS, BESIDE, DOCS, GAP, paint, picture, save, single_episode, text
+from modules.envs.rendering.drawing import ARROWS, BESIDE, DOCS, GAP, clock, paint, picture, save, single_episode, text
 from modules.envs.worlds.corridor import GOAL, TASKS, Corridor
 from modules.envs.worlds.world import RIGHT, State
 
@@ -18,9 +18,8 @@ LONGEST = WIDEST // SMALLEST  # cells that are shown
 LINE = 80  # characters, for the corridor and the agent's view side by side
 
 
-def read(world: Corridor, state: State, n: int) -> tuple[np.ndarray, np.ndarray, int]:
-    """Episode `n`: the corridor as characters, what the agent sees of it, the robot's cell; of long ones a part."""
-    one = single_episode(state, n)
+def read(world: Corridor, one: State) -> tuple[np.ndarray, np.ndarray, int]:
+    """One episode: the corridor as characters, what the agent sees of it, the robot's cell; of long ones a part."""
     field = np.full(world.task.length, ".")
     if world.shows(one):
         field[int(one["goal"])] = "G"
@@ -32,11 +31,12 @@ def read(world: Corridor, state: State, n: int) -> tuple[np.ndarray, np.ndarray,
 @picture.register
 def corridor_picture(world: Corridor, state: State, n: int) -> np.ndarray:
     """The corridor, below it the agent's view, [H, W, 3] of uint8; a robot that has walked off is not there."""
-    field, seen, x = read(world, state, n)
+    one = single_episode(state, n)
+    field, seen, x = read(world, one)
     length = len(field)
     unit = min(UNIT, WIDEST // length // 2 * 2)
     view, edge = np.where(seen == GOAL, "G", "."), unit * length
-    robot, event = (x, 0) if x < length else None, int(state["event"][n])
+    robot, event = (x, 0) if x < length else None, int(one["event"])
     strips = [paint(cells[None], edge, robot, RIGHT, event) for cells in (field, view)]
     return np.concatenate((strips[0], np.full((GAP, edge, 3), BESIDE, np.uint8), strips[1]))
 
@@ -44,11 +44,12 @@ def corridor_picture(world: Corridor, state: State, n: int) -> np.ndarray:
 @text.register
 def corridor_text(world: Corridor, state: State, n: int) -> str:
     """The corridor as characters, the agent's view as numbers, and the time."""
-    field, seen, x = read(world, state, n)
+    one = single_episode(state, n)
+    field, seen, x = read(world, one)
     field[x : x + 1] = ARROWS[RIGHT]
     between = "   " if 2 * len(field) + 3 <= LINE else "\n"
     shown = between.join(("".join(field), "".join(map(str, seen))))
-    return f"{shown}\ntime {int(state['time'][n])} of {world.task.length}"
+    return f"{shown}\n{clock(one, world.task.length)}"
 
 
 def write_all(folder: Path) -> None:

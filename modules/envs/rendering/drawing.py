@@ -1,13 +1,15 @@
 """How pictures of the small worlds are drawn: a grid of characters as cells, a robot, the time left."""
 
+from collections.abc import Iterable, Sequence
 from functools import singledispatch
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
+import torch
 
-from modules.envs.worlds.world import FOUND, HIT, NOTHING, State
+from modules.envs.worlds.world import FOUND, HIT, NOTHING, State, World
 
 Colour = tuple[int, int, int]  # red, green, blue
 INK: Colour = (24, 26, 30)
@@ -36,11 +38,6 @@ def text(world: Any, state: State, n: int) -> str:
     """Write episode `n` in characters; registered likewise."""
     del state, n
     raise NotImplementedError(f"no text of {type(world).__name__} is registered")
-
-
-def is_drawn(world: Any) -> bool:
-    """Tell whether there is a picture of this kind of world."""
-    return picture.dispatch(type(world)) is not picture.dispatch(object)
 
 
 def single_episode(state: State, n: int) -> State:
@@ -73,16 +70,30 @@ def cells(grid: np.ndarray, edge: int, robot: tuple[int, int] | None, heading: i
     return paint(grid, unit * most, robot, heading, event)
 
 
-def under(image: np.ndarray, left: float) -> np.ndarray:
+def clock(one: State, steps: int, said: Sequence[str] = ("", "", "")) -> str:
+    """Write the time, and what the last step did: nothing, hit or found in the words of `said`."""
+    return f"time {int(one['time'])} of {steps}{said[int(one['event'])]}"
+
+
+def under(image: np.ndarray, one: State, steps: int) -> np.ndarray:
     """Put a bar of the time left below a picture."""
-    width = image.shape[1]
+    width, left = image.shape[1], 1 - int(one["time"]) / steps
     bar = np.full((BAR, width, 3), INK, np.uint8)
     bar[:, : round(width * left)] = CELLS["g"]
     return np.concatenate((image, np.full((GAP, width, 3), BESIDE, np.uint8), bar))
 
 
-def save(folder: Path, name: str, picture: np.ndarray) -> None:
+def save(folder: Path, name: str, image: np.ndarray) -> None:
     """Write a picture [H, W, 3] as `folder`/`name`.png."""
     folder.mkdir(parents=True, exist_ok=True)
-    image = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
+    image = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
     cv2.imwrite(str(folder / f"{name}.png"), image, [cv2.IMWRITE_PNG_COMPRESSION, 9])
+
+
+def save_after(folder: Path, name: str, world: World, seed: int, actions: Iterable[int] = ()) -> None:
+    """Write the picture after some actions in the first episode of a seed, as `save` does."""
+    world.seed(seed)
+    state = world.start(1)
+    for action in actions:
+        state, *_ = world.step(state, torch.tensor([action]))
+    save(folder, name, picture(world, state, 0))

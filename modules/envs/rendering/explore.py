@@ -6,17 +6,16 @@
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from modules.envs.base import UNCHANGED
-from modules.envs.rendering.drawing import ARROWS, DOCS, cells, picture, save, single_episode, text, under
+from modules.envs.rendering.drawing import ARROWS, DOCS, cells, clock, picture, save_after, single_episode, text, under
 from modules.envs.worlds import explore
 from modules.envs.worlds.explore_worlds import Explore
-from modules.envs.worlds.world import FOUND, HIT, NOTHING, State
+from modules.envs.worlds.world import State
 
 UNIT, WIDEST = 48, 1010  # pixels: of a cell at most, of a picture about
 LINE = 80  # characters; of wider maps the part around the robot is written
-SAID = {NOTHING: "", HIT: ", over", FOUND: ", found"}
+SAID = ("", ", over", ", found")  # by what the last step did
 SEED = 1  # of the pictures in the docs
 
 
@@ -26,8 +25,7 @@ def explore_picture(world: Explore, state: State, n: int) -> np.ndarray:
     one = single_episode(state, n)
     grid, (row, column) = world.field(one), robot(world, one)
     edge = min(WIDEST, UNIT * max(grid.shape))
-    image = cells(grid, edge, (column, row), world.heading, int(one["event"]))
-    return under(image, 1 - int(one["time"]) / world.steps)
+    return under(cells(grid, edge, (column, row), world.heading, int(one["event"])), one, world.steps)
 
 
 @text.register
@@ -38,7 +36,7 @@ def explore_text(world: Explore, state: State, n: int) -> str:
     grid[row, column] = ARROWS[world.heading]
     first = max(0, min(column - LINE // 2, grid.shape[1] - LINE))
     lines = ["".join(cells_of_row[first : first + LINE]) for cells_of_row in grid]
-    return "\n".join([*lines, f"time {int(one['time'])} of {world.steps}{SAID[int(one['event'])]}"])
+    return "\n".join([*lines, clock(one, world.steps, SAID)])
 
 
 def robot(world: Explore, one: State) -> tuple[int, int]:
@@ -48,21 +46,14 @@ def robot(world: Explore, one: State) -> tuple[int, int]:
 
 def write_all(folder: Path) -> None:
     """Write one picture per task, `<task>.png`, of an episode that is always the same."""
-    corridor = explore.GoalCorridorSpec(length=20, horizon=40, mapping_seed=None, **UNCHANGED).world()
-    sea = explore.DeepSeaSpec(size=10, mapping_seed=42, move_cost=0.01, **UNCHANGED).world()
-    coin = explore.RandomCoinSpec(size=9, horizon=200, **UNCHANGED).world()
-    chain = explore.DiscountingChainSpec(mapping_seed=4, **UNCHANGED).world()
-    for name, world, action, steps in (
-        ("goal_corridor", corridor, 1, 5),
-        ("deep_sea", sea, 1, 6),
-        ("random_coin", coin, 1, 2),
-        ("discounting_chain", chain, 3, 12),
-    ):
-        world.seed(SEED)
-        state = world.start(1)
-        for _ in range(steps):
-            state, *_ = world.step(state, torch.tensor([action]))
-        save(folder, name, picture(world, state, 0))
+    corridor = explore.GoalCorridorSpec(length=20, horizon=40, mapping_seed=None, **UNCHANGED)
+    sea = explore.DeepSeaSpec(size=10, mapping_seed=42, move_cost=0.01, **UNCHANGED)
+    coin = explore.RandomCoinSpec(size=9, horizon=200, **UNCHANGED)
+    chain = explore.DiscountingChainSpec(mapping_seed=4, **UNCHANGED)
+    save_after(folder, "goal_corridor", corridor.world(), SEED, [1] * 5)
+    save_after(folder, "deep_sea", sea.world(), SEED, [1] * 6)
+    save_after(folder, "random_coin", coin.world(), SEED, [1] * 2)
+    save_after(folder, "discounting_chain", chain.world(), SEED, [3] * 12)
 
 
 if __name__ == "__main__":

@@ -6,23 +6,16 @@
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from modules.envs.base import UNCHANGED
-from modules.envs.rendering.drawing import DOCS, cells, picture, save, single_episode, text, under
-from modules.envs.worlds.tiny import (
-    MemoryLen,
-    MemoryLenSpec,
-    PassiveTmaze,
-    PassiveTmazeSpec,
-    RepeatPrevious,
-    RepeatPreviousSpec,
-)
-from modules.envs.worlds.world import DOWN, FOUND, HIT, NOTHING, RIGHT, UP, State
+from modules.envs.rendering.drawing import DOCS, cells, clock, picture, save_after, single_episode, text, under
+from modules.envs.worlds import tiny
+from modules.envs.worlds.tiny import MemoryLen, PassiveTmaze, RepeatPrevious
+from modules.envs.worlds.world import DOWN, RIGHT, UP, State
 
 EDGE, LONG = 240, 480  # pixels: about the longer edge of a picture, of the maze's
 SUIT_NAMES = "CDHS"
-VERDICT = {NOTHING: "", HIT: ", wrong", FOUND: ", right"}
+VERDICT = ("", ", wrong", ", right")  # by what the last step earned
 SEED = 2  # of the pictures in the docs
 
 
@@ -38,8 +31,7 @@ def memory_len(world: MemoryLen, state: State, n: int) -> np.ndarray:
     if first:
         grid[1 - one["bits"][0].cpu().numpy(), np.arange(world.task.bits)] = "G"
     robot = (query, 1 - said) if event else None
-    left = 1 - int(one["time"]) / (world.task.length + 1)
-    return under(cells(grid, EDGE, robot, RIGHT, event), left)
+    return under(cells(grid, EDGE, robot, RIGHT, event), one, world.task.length + 1)
 
 
 @text.register
@@ -49,7 +41,7 @@ def memory_len_text(world: MemoryLen, state: State, n: int) -> str:
     _, first, last = world.shows(one)
     bits = "".join("+" if bit else "-" for bit in one["bits"][0].tolist()) if first else "." * world.task.bits
     mark = " " * int(one["query"]) + "^" if last else ""
-    return f"{bits}\n{mark}\n{clock(one, world.task.length + 1)}"
+    return f"{bits}\n{mark}\n{clock(one, world.task.length + 1, VERDICT)}"
 
 
 @picture.register
@@ -66,7 +58,7 @@ def passive_tmaze_text(world: PassiveTmaze, state: State, n: int) -> str:
     one = single_episode(state, n)
     grid, (x, y) = maze(world, one)
     grid[y, x] = ">"
-    return "\n".join(["".join(row) for row in grid] + [clock(one, world.task.length + 1)])
+    return "\n".join(["".join(row) for row in grid] + [clock(one, world.task.length + 1, VERDICT)])
 
 
 def maze(world: PassiveTmaze, one: State) -> tuple[np.ndarray, tuple[int, int]]:
@@ -86,7 +78,7 @@ def repeat_previous(world: RepeatPrevious, state: State, n: int) -> np.ndarray:
     grid[0, int(world.card(one))] = "G"
     said = int(one["said"])
     robot = (said, 1) if said >= 0 else None
-    return under(cells(grid, EDGE, robot, UP, int(one["event"])), 1 - int(one["time"]) / world.task.length)
+    return under(cells(grid, EDGE, robot, UP, int(one["event"])), one, world.task.length)
 
 
 @text.register
@@ -95,25 +87,17 @@ def repeat_previous_text(world: RepeatPrevious, state: State, n: int) -> str:
     one = single_episode(state, n)
     said = int(one["said"])
     answer = SUIT_NAMES[said] if said >= 0 else "."
-    return f"card {SUIT_NAMES[int(world.card(one))]}, said {answer}\n{clock(one, world.task.length)}"
-
-
-def clock(one: State, steps: int) -> str:
-    """Time, and what the last step earned."""
-    return f"time {int(one['time'])} of {steps}{VERDICT[int(one['event'])]}"
+    return f"card {SUIT_NAMES[int(world.card(one))]}, said {answer}\n{clock(one, world.task.length, VERDICT)}"
 
 
 def write_all(folder: Path) -> None:
     """Write one picture per task, `<task>.png`, of an episode that is always the same."""
-    chain = MemoryLenSpec(length=10, bits=1, **UNCHANGED).world()
-    tmaze = PassiveTmazeSpec(length=10, reward_goal=1.0, penalty=1.0, **UNCHANGED).world()
-    cards = RepeatPreviousSpec(k=2, length=51, **UNCHANGED).world()
-    for name, world, steps in (("memory_len", chain, 0), ("passive_tmaze", tmaze, 0), ("repeat_previous", cards, 2)):
-        world.seed(SEED)
-        state = world.start(1)
-        for _ in range(steps):
-            state, *_ = world.step(state, torch.tensor([1]))
-        save(folder, name, picture(world, state, 0))
+    chain = tiny.MemoryLenSpec(length=10, bits=1, **UNCHANGED)
+    tmaze = tiny.PassiveTmazeSpec(length=10, reward_goal=1.0, penalty=1.0, **UNCHANGED)
+    cards = tiny.RepeatPreviousSpec(k=2, length=51, **UNCHANGED)
+    save_after(folder, "memory_len", chain.world(), SEED)
+    save_after(folder, "passive_tmaze", tmaze.world(), SEED)
+    save_after(folder, "repeat_previous", cards.world(), SEED, (1, 1))
 
 
 if __name__ == "__main__":

@@ -67,7 +67,6 @@ class Corridor(SmallWorld):
         self._places = torch.arange(task.length, device=self.device)
 
     def start(self, n: int) -> State:
-        """Draw `n` goals."""
         return {
             "goal": self._goals[self._draw(len(self._goals), (n,))],
             "position": self._all(n, self.task.start),
@@ -76,7 +75,6 @@ class Corridor(SmallWorld):
         }
 
     def step(self, state: State, action: Tensor) -> tuple[State, Tensor, Tensor, Tensor]:
-        """Try, or advance."""
         task, tries = self.task, action == 0
         position = state["position"] + (~tries).long()
         found = tries & (position == state["goal"])
@@ -123,6 +121,7 @@ class CorridorSpec(WorldSpec):
     """
 
     actions = ("try", "advance")
+    keyboard = "df"  # as in the original program
     replaces = Task
 
     task: TaskName
@@ -141,10 +140,6 @@ class CorridorSpec(WorldSpec):
 
     def episode_limit(self) -> int | None:
         return self.rules.length - self.rules.start
-
-    def keys(self) -> dict[str, int]:
-        """As in the original program."""
-        return {"d": 0, "f": 1}
 
     def world(self, device: torch.device | str = "cpu") -> Corridor:
         return Corridor(self.rules, device=device)

@@ -6,22 +6,13 @@ section 4.2); docs/tasks/explore.md has them in words.
 
 from typing import Annotated
 
-import torch
 from pydantic import Field
 
-from modules.envs.worlds.explore_worlds import (
-    CHAIN_STEPS,
-    PAY_TIMES,
-    DeepSea,
-    DiscountingChain,
-    Explore,
-    GoalCorridor,
-    RandomCoin,
-)
-from modules.envs.worlds.tiny import MOVE_KEYS, MOVES, NotNegative
+from modules.envs.worlds import explore_worlds
+from modules.envs.worlds.tiny import MOVE_KEYS, MOVES
 from modules.envs.worlds.world import WorldSpec
 from modules.keys import GridMap
-from modules.spec import Count, Positive, spec
+from modules.spec import Count, NonNegative, Positive, spec
 
 MapSeed = Annotated[int, Field(ge=0, lt=2**32)]
 
@@ -31,7 +22,7 @@ class ExploreSpec(WorldSpec):
 
     def grid_map(self) -> GridMap:
         world = self.world()
-        assert isinstance(world, Explore)
+        assert isinstance(world, explore_worlds.Explore)
         return GridMap(shape=world.grid_shape, cells=world.seen)
 
 
@@ -46,6 +37,9 @@ class GoalCorridorSpec(ExploreSpec):
             many an untrained network walks straight to the goal.
     """
 
+    keyboard = "ad"
+    world_class = explore_worlds.GoalCorridor
+
     length: Annotated[int, Field(gt=0, le=500)]
     horizon: Positive
     mapping_seed: MapSeed | None
@@ -57,14 +51,6 @@ class GoalCorridorSpec(ExploreSpec):
 
     def episode_limit(self) -> int | None:
         return self.horizon
-
-    def keys(self) -> dict[str, int]:
-        """Left and right on the keyboard."""
-        return {"a": 0, "d": 1}
-
-    def world(self, device: torch.device | str = "cpu") -> GoalCorridor:
-        """Make the rules; raises `UsageError` if the goal is out of reach."""
-        return GoalCorridor(self, device=device)
 
 
 @spec
@@ -78,20 +64,15 @@ class DeepSeaSpec(ExploreSpec):
     """
 
     actions = ("0", "1")
+    keyboard = "ad"
+    world_class = explore_worlds.DeepSea
 
     size: Annotated[int, Field(gt=1, le=100)]
     mapping_seed: MapSeed
-    move_cost: NotNegative
+    move_cost: NonNegative
 
     def episode_limit(self) -> int | None:
         return self.size
-
-    def keys(self) -> dict[str, int]:
-        """Two neighbours on the keyboard."""
-        return {"a": 0, "d": 1}
-
-    def world(self, device: torch.device | str = "cpu") -> DeepSea:
-        return DeepSea(self, device=device)
 
 
 @spec
@@ -104,20 +85,14 @@ class RandomCoinSpec(ExploreSpec):
     """
 
     actions = tuple(MOVES)
+    keyboard = MOVE_KEYS
+    world_class = explore_worlds.RandomCoin
 
     size: Annotated[int, Field(gt=1, le=50)]
     horizon: Positive
 
     def episode_limit(self) -> int | None:
         return self.horizon
-
-    def keys(self) -> dict[str, int]:
-        """Where they lie on the keyboard."""
-        return dict(MOVE_KEYS)
-
-    def world(self, device: torch.device | str = "cpu") -> RandomCoin:
-        """Make the rules; raises `UsageError` if some coin is out of reach."""
-        return RandomCoin(self, device=device)
 
 
 @spec
@@ -128,15 +103,13 @@ class DiscountingChainSpec(ExploreSpec):
         mapping_seed: its remainder by 5 is the number of the chain that pays 10 % more.
     """
 
-    actions = tuple(f"chain {time}" for time in PAY_TIMES)
+    actions = tuple(f"chain {time}" for time in explore_worlds.PAY_TIMES)
+    world_class = explore_worlds.DiscountingChain
 
     mapping_seed: Count
 
     def episode_limit(self) -> int | None:
-        return CHAIN_STEPS
-
-    def world(self, device: torch.device | str = "cpu") -> DiscountingChain:
-        return DiscountingChain(self, device=device)
+        return explore_worlds.CHAIN_STEPS
 
 
 SPECS = {

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from modules.envs.worlds.tiny import MOVES
-from modules.envs.worlds.world import DOWN, FOUND, HIT, NOTHING, RIGHT, UP, SmallWorld, State
+from modules.envs.worlds.world import DOWN, FOUND, HIT, NOTHING, RIGHT, UP, SmallWorld, State, one_hot
 from modules.keys import Spaces
 from modules.spec import UsageError
 
@@ -25,22 +25,15 @@ class Explore(SmallWorld):
     """
 
     heading: ClassVar[int]
-
-    def __init__(
-        self,
-        spaces: Spaces,
-        *,
-        grid_shape: tuple[int, int],
-        steps: int,
-        device: torch.device | str,
-        bounds: tuple[float, float] = (0.0, 1.0),
-    ) -> None:
-        super().__init__(spaces, bounds=bounds, device=device)
-        self.grid_shape, self.steps = grid_shape, steps
+    grid_shape: tuple[int, int]
+    steps: int  # of an episode at most
 
     def cells(self, state: State) -> Tensor:
-        """Where each episode is, row · columns + column, [N] of int64; every state has a cell, the last one too."""
-        raise NotImplementedError
+        """Where each episode is, row · columns + column, [N] of int64; every state has a cell, the last one too.
+
+        Here it is the state's `place`.
+        """
+        return state["place"].clone()
 
     def seen(self, observation: Tensor) -> Tensor:
         """The same by the observations; −1 where they do not tell. Here they are, or begin with, a 1 on the map."""
@@ -50,11 +43,6 @@ class Explore(SmallWorld):
     def field(self, one: State) -> np.ndarray:
         """One episode's map as characters, [rows, columns]: `.` free, `#` out of reach, `G` goal, `g` lesser goal."""
         raise NotImplementedError
-
-
-def one_hot(index: Tensor, size: int) -> Tensor:
-    """Rows with a 1 at `index`, [N, size] of uint8; all 0 where the index is too large."""
-    return (index.unsqueeze(1) == torch.arange(size, device=index.device)).to(torch.uint8)
 
 
 def action_map(seed: int, shape: tuple[int, ...], device: torch.device) -> Tensor:
@@ -76,15 +64,15 @@ class GoalCorridor(Explore):
             raise UsageError(
                 f"env.horizon={task.horizon} must be at least env.length={task.length}, or nobody can reach the goal"
             )
-        self.task, cells = task, task.length + 1
+        self.task, self.steps, cells = task, task.horizon, task.length + 1
+        self.grid_shape = (1, cells)
         spaces = Spaces(observation_shape=(cells,), observation_dtype=torch.uint8, n_actions=2)
-        super().__init__(spaces, grid_shape=(1, cells), steps=task.horizon, device=device)
+        super().__init__(spaces, bounds=(0.0, 1.0), device=device)
         seed = task.mapping_seed
         plain = torch.ones(cells, dtype=torch.int64, device=self.device)
         self._right = plain if seed is None else action_map(seed, (cells,), self.device)
 
     def start(self, n: int) -> State:
-        """Begin at the left end."""
         return {"place": self._all(n, 0), "time": self._all(n, 0), "event": self._all(n, NOTHING)}
 
     def step(self, state: State, action: Tensor) -> tuple[State, Tensor, Tensor, Tensor]:
@@ -101,10 +89,6 @@ class GoalCorridor(Explore):
         """[N, length + 1]: 1 at the cell."""
         return one_hot(state["place"], self.task.length + 1)
 
-    def cells(self, state: State) -> Tensor:
-        """The place."""
-        return state["place"].clone()
-
     def field(self, one: State) -> np.ndarray:
         """The goal at the right end."""
         del one
@@ -120,13 +104,13 @@ class DeepSea(Explore):
     heading = DOWN
 
     def __init__(self, task: "DeepSeaSpec", *, device: torch.device | str) -> None:
-        self.task, size = task, task.size
+        self.task, self.steps, size = task, task.size, task.size
+        self.grid_shape = (size + 1, size)
         spaces = Spaces(observation_shape=(size, size), observation_dtype=torch.uint8, n_actions=2)
-        super().__init__(spaces, grid_shape=(size + 1, size), steps=size, device=device)
+        super().__init__(spaces, bounds=(0.0, 1.0), device=device)
         self._right = action_map(task.mapping_seed, (size, size), self.device)
 
     def start(self, n: int) -> State:
-        """Begin at the top left."""
         return {"column": self._all(n, 0), "time": self._all(n, 0), "event": self._all(n, NOTHING)}
 
     def step(self, state: State, action: Tensor) -> tuple[State, Tensor, Tensor, Tensor]:
@@ -172,13 +156,12 @@ class RandomCoin(Explore):
         size = task.size
         if task.horizon < (way := 2 * (size - 1)):
             raise UsageError(f"env.horizon={task.horizon} must be at least {way}, the way between two corners")
-        self.task = task
+        self.task, self.steps, self.grid_shape = task, task.horizon, (size, size)
         spaces = Spaces(observation_shape=(size, 2 * size), observation_dtype=torch.uint8, n_actions=len(MOVES))
-        super().__init__(spaces, grid_shape=(size, size), steps=task.horizon, device=device)
+        super().__init__(spaces, bounds=(0.0, 1.0), device=device)
         self._moves = torch.tensor([*MOVES.values()], device=self.device)
 
     def start(self, n: int) -> State:
-        """Draw two different places."""
         cells = self.task.size**2
         place = self._draw(cells, (n,))
         coin = (place + 1 + self._draw(cells - 1, (n,))) % cells
@@ -202,12 +185,7 @@ class RandomCoin(Explore):
         planes = [one_hot(state[name], size * size).view(-1, size, size) for name in ("place", "coin")]
         return torch.cat(planes, 2)
 
-    def cells(self, state: State) -> Tensor:
-        """The robot's place."""
-        return state["place"].clone()
-
     def field(self, one: State) -> np.ndarray:
-        """The coin."""
         grid = np.full(self.grid_shape, ".")
         grid.flat[int(one["coin"])] = "G"
         return grid
@@ -222,18 +200,15 @@ class DiscountingChain(Explore):
     heading = RIGHT
 
     def __init__(self, task: "DiscountingChainSpec", *, device: torch.device | str) -> None:
-        self.task, chains = task, len(PAY_TIMES)
+        self.task, self.steps, chains = task, CHAIN_STEPS, len(PAY_TIMES)
+        self.grid_shape = (1 + chains, 1 + CHAIN_STEPS)
         spaces = Spaces(observation_shape=(2,), observation_dtype=torch.float32, n_actions=chains)
-        shape = (1 + chains, 1 + CHAIN_STEPS)
-        super().__init__(
-            spaces, grid_shape=shape, steps=CHAIN_STEPS, device=device, bounds=(float(NOT_CHOSEN), chains - 1.0)
-        )
+        super().__init__(spaces, bounds=(float(NOT_CHOSEN), chains - 1.0), device=device)
         self.intrinsic_reward = task.mapping_seed % chains
         self._times = torch.tensor(PAY_TIMES, device=self.device)
         self._pays = 1 + BONUS * one_hot(torch.tensor([self.intrinsic_reward], device=self.device), chains)[0].float()
 
     def start(self, n: int) -> State:
-        """Begin before the choice."""
         return {"chain": self._all(n, NOT_CHOSEN), "time": self._all(n, 0), "event": self._all(n, NOTHING)}
 
     def step(self, state: State, action: Tensor) -> tuple[State, Tensor, Tensor, Tensor]:
@@ -253,7 +228,6 @@ class DiscountingChain(Explore):
         return (state["chain"] + 1) * (CHAIN_STEPS + 1) + state["time"]
 
     def seen(self, observation: Tensor) -> Tensor:
-        """By both entries of the observation."""
         chain, time = observation[:, 0].long(), (observation[:, 1] * CHAIN_STEPS).round().long()
         return (chain + 1) * (CHAIN_STEPS + 1) + time
 

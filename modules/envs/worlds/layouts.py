@@ -108,7 +108,7 @@ def reachable(cells: Tensor, start: tuple[int, int], *, original: bool) -> Tenso
         missed = swept(free, goals, start, cells.shape[2])
     else:
         missed = [goal & ~row for goal, row in zip(goals, flood_fill(free, start[1], start[0]), strict=True)]
-    return torch.stack(missed).sum(0) == 0
+    return (torch.stack(missed) == 0).all(0)
 
 
 def candidates(recipe: Ruins, n: int, generator: torch.Generator) -> Tensor:
@@ -138,10 +138,9 @@ class Layouts:
         self.seed(0)
 
     def seed(self, seed: int) -> None:
-        """Start the stream again."""
+        """Start the stream of maps again."""
         self._generator.manual_seed(seed)
         self._stock: list[Tensor] = []
-        self._held = 0
 
     def draw(self, n: int) -> Tensor:
         """Take the next `n` maps."""
@@ -150,7 +149,7 @@ class Layouts:
             which = torch.randint(len(source), (n,), generator=self._generator, device=source.device)
             return source[which]
         empty = 0
-        while self._held < max(n, 1):
+        while sum(map(len, self._stock)) < max(n, 1):
             maps = candidates(source, BATCH, self._generator)
             maps = maps[reachable(maps, source.start, original=self._original)]
             empty = empty + 1 if len(maps) == 0 else 0
@@ -160,7 +159,6 @@ class Layouts:
                     f"has a path to all {source.goals} goals"
                 )
             self._stock.append(maps)
-            self._held += len(maps)
         stock = torch.cat(self._stock)
-        self._stock, self._held = [stock[n:]], len(stock) - n
+        self._stock = [stock[n:]]
         return stock[:n]

@@ -88,6 +88,8 @@ class ShowerSpec(WorldSpec):
     """
 
     actions = ("colder", "stay", "warmer")
+    keyboard = "asd"
+    world_class = Shower
 
     start: tuple[Degrees, Degrees]
     comfortable: tuple[Degrees, Degrees]
@@ -98,14 +100,6 @@ class ShowerSpec(WorldSpec):
 
     def episode_limit(self) -> int | None:
         return self.horizon
-
-    def keys(self) -> dict[str, int]:
-        """Neighbours on the keyboard."""
-        return {"a": COLDER, "s": STAY, "d": WARMER}
-
-    def world(self, device: torch.device | str = "cpu") -> Shower:
-        """Make the rules; raises `UsageError` for a range that is upside down."""
-        return Shower(self, device=device)
 
 
 SPECS = {"shower": ShowerSpec}

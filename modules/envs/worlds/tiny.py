@@ -8,14 +8,13 @@ the task, after which nothing more can be earned, so every end is a termination.
 import torch
 from torch import Tensor
 
-from modules.envs.worlds.world import FOUND, HIT, NOTHING, SmallWorld, State, WorldSpec
+from modules.envs.worlds.world import FOUND, HIT, NOTHING, SmallWorld, State, WorldSpec, one_hot
 from modules.keys import Spaces
 from modules.spec import NonNegative, Positive, UsageError, spec
 
-NotNegative = NonNegative
 SUITS, DECK = 4, 52  # cards of a deck
 MOVES = {"right": (1, 0), "up": (0, 1), "left": (-1, 0), "down": (0, -1)}  # x, y of each action
-MOVE_KEYS = {"d": 0, "w": 1, "a": 2, "s": 3}  # where they lie on the keyboard
+MOVE_KEYS = "dwas"  # where they lie on the keyboard
 BLANK = -1  # nothing said yet
 
 
@@ -32,7 +31,6 @@ class MemoryLen(SmallWorld):
         super().__init__(spaces, bounds=(-1.0, max(1.0, task.bits - 1.0)), device=device)
 
     def start(self, n: int) -> State:
-        """Draw bits and queries."""
         return {
             "bits": self._draw(2, (n, self.task.bits)),
             "query": self._draw(self.task.bits, (n,)),
@@ -73,15 +71,13 @@ class MemoryLenSpec(WorldSpec):
     """
 
     actions = ("say 0", "say 1")
+    world_class = MemoryLen
 
     length: Positive
     bits: Positive
 
     def episode_limit(self) -> int | None:
         return self.length + 1
-
-    def world(self, device: torch.device | str = "cpu") -> MemoryLen:
-        return MemoryLen(self, device=device)
 
 
 class PassiveTmaze(SmallWorld):
@@ -98,14 +94,12 @@ class PassiveTmaze(SmallWorld):
         self._moves = torch.tensor([*MOVES.values()], device=self.device)
 
     def start(self, n: int) -> State:
-        """Draw cues."""
-        blank = self._all(n, 0)
         return {
             "goal": 2 * self._draw(2, (n,)) - 1,
-            "x": blank,
-            "y": blank.clone(),
-            "time": blank.clone(),
-            "event": blank + NOTHING,
+            "x": self._all(n, 0),
+            "y": self._all(n, 0),
+            "time": self._all(n, 0),
+            "event": self._all(n, NOTHING),
         }
 
     def step(self, state: State, action: Tensor) -> tuple[State, Tensor, Tensor, Tensor]:
@@ -139,20 +133,15 @@ class PassiveTmazeSpec(WorldSpec):
     """
 
     actions = tuple(MOVES)
+    keyboard = MOVE_KEYS
+    world_class = PassiveTmaze
 
     length: Positive
     reward_goal: float
-    penalty: NotNegative
+    penalty: NonNegative
 
     def episode_limit(self) -> int | None:
         return self.length + 1
-
-    def keys(self) -> dict[str, int]:
-        """Where they lie on the keyboard."""
-        return dict(MOVE_KEYS)
-
-    def world(self, device: torch.device | str = "cpu") -> PassiveTmaze:
-        return PassiveTmaze(self, device=device)
 
 
 class RepeatPrevious(SmallWorld):
@@ -168,10 +157,8 @@ class RepeatPrevious(SmallWorld):
         self.task = task
         spaces = Spaces(observation_shape=(SUITS,), observation_dtype=torch.uint8, n_actions=SUITS)
         super().__init__(spaces, bounds=(0.0, 1.0), device=device)
-        self._suits = torch.arange(SUITS, device=self.device)
 
     def start(self, n: int) -> State:
-        """Shuffle."""
         shown = self.task.length + 1
         cards = -(-shown // DECK) * DECK
         order = torch.rand((n, cards), dtype=torch.float64, generator=self._generator, device=self.device)
@@ -192,12 +179,12 @@ class RepeatPrevious(SmallWorld):
         return {**state, "time": time, "said": action.clone(), "event": event}, reward, ends, torch.zeros_like(ends)
 
     def card(self, state: State) -> Tensor:
-        """Suit of the card that shows, [N, 1]."""
-        return state["cards"].gather(1, state["time"].unsqueeze(1))
+        """Suit of the card that shows, [N]."""
+        return state["cards"].gather(1, state["time"].unsqueeze(1)).squeeze(1)
 
     def observe(self, state: State) -> Tensor:
         """[N, 4]: 1 at the suit that shows."""
-        return (self.card(state) == self._suits).to(torch.uint8)
+        return one_hot(self.card(state), SUITS)
 
 
 @spec
@@ -209,15 +196,13 @@ class RepeatPreviousSpec(WorldSpec):
         length: steps of an episode; POPGym's easy, medium and hard tasks have 51, 103 and 155.
     """
 
+    world_class = RepeatPrevious
+
     k: Positive
     length: Positive
 
     def episode_limit(self) -> int | None:
         return self.length
-
-    def world(self, device: torch.device | str = "cpu") -> RepeatPrevious:
-        """Make the rules; raises `UsageError` if no answer would count."""
-        return RepeatPrevious(self, device=device)
 
 
 SPECS = {"memory_len": MemoryLenSpec, "passive_tmaze": PassiveTmazeSpec, "repeat_previous": RepeatPreviousSpec}

@@ -59,7 +59,6 @@ class Tour:
         return torch.stack([cells for cells, _ in read]), starts.pop()
 
     def seed(self, seed: int) -> None:
-        """Start the stream of maps again."""
         self.layouts.seed(seed)
 
     def start(self, n: int) -> State:
@@ -142,6 +141,7 @@ class TourSpec(WorldSpec):
     """
 
     actions = ("forward", "left", "right")
+    keyboard = "esf"  # where the fingers of a left hand lie
     replaces = Task
 
     task: TaskName
@@ -190,10 +190,6 @@ class TourSpec(WorldSpec):
         height, width = self.world().spaces.observation_shape
         parts = torch.arange(height * width).view(height, width // height, height).flip(-1)
         return Symmetry(observation=tuple(parts.flatten().tolist()), action=(0, 2, 1))
-
-    def keys(self) -> dict[str, int]:
-        """Where the fingers of a left hand lie."""
-        return {"e": 0, "s": 1, "f": 2}
 
     def world(self, device: torch.device | str = "cpu") -> Tour:
         return Tour(self.rules, self.layout, timeout_replaces=self.timeout == "original", device=device)

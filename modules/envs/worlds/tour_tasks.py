@@ -3,9 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-import torch
-
-from modules.envs.worlds.layouts import GOAL, WALL, flood_fill, read_map, to_bits
+from modules.envs.worlds.layouts import reachable, read_map
 from modules.spec import Count, UsageError
 
 Cell = tuple[Count, Count]
@@ -87,11 +85,9 @@ def refuse_nonsense(task: Task) -> None:
         raise UsageError(f"env: a field may be up to {WIDEST} cells wide and, if random, high, not {widest}")
     if task.maps:
         for rows in task.maps:
-            cells, (x, y) = read_map(rows)
+            cells, start = read_map(rows)
             height, width = cells.shape
-            reach = torch.stack(flood_fill(to_bits((cells & WALL).unsqueeze(0) == 0), y, x))
-            goals = torch.stack(to_bits((cells & GOAL).unsqueeze(0) != 0))
-            if (goals & ~reach).any():
+            if not reachable(cells.unsqueeze(0), start, original=False):
                 raise UsageError(f"env.maps: no path leads from S to every G in {list(rows)}")
     else:
         (x, y), free = task.start, width * height - 1

@@ -35,7 +35,6 @@ class World(Protocol):
 
     def seed(self, seed: int) -> None:
         """Start the random stream from which `start` draws."""
-        ...
 
     def start(self, n: int) -> State:
         """Begin `n` episodes."""
@@ -59,7 +58,6 @@ class SmallWorld:
         self.seed(0)
 
     def seed(self, seed: int) -> None:
-        """Start the stream of episodes again."""
         self._generator.manual_seed(seed)
 
     def _draw(self, high: int, shape: tuple[int, ...]) -> Tensor:
@@ -69,6 +67,11 @@ class SmallWorld:
     def _all(self, n: int, value: int) -> Tensor:
         """The same integer for every episode, [n]."""
         return torch.full((n,), value, dtype=torch.int64, device=self.device)
+
+
+def one_hot(index: Tensor, size: int) -> Tensor:
+    """Rows with a 1 at `index`, [N, size] of uint8; all 0 where the index is too large."""
+    return (index.unsqueeze(1) == torch.arange(size, device=index.device)).to(torch.uint8)
 
 
 class WorldEnv(EnvBase):
@@ -129,10 +132,11 @@ class WorldSpec(EnvSpec):
     """Settings of a world; those that are not null replace parts of a task's rules, a dataclass `replaces`, if any."""
 
     replaces: ClassVar[type | None] = None
+    world_class: ClassVar[type[Any]]  # of the rules, which are made of these settings
 
     def world(self, device: torch.device | str = "cpu") -> World:
         """Make the rules; raises `UsageError` for settings under which no episode can be played."""
-        raise NotImplementedError
+        return self.world_class(self, device=device)
 
     def spaces(self) -> Spaces:
         return self.world().spaces
@@ -147,12 +151,12 @@ class WorldSpec(EnvSpec):
         return picture(base.world, base.state, 0)
 
     def film_problem(self) -> str:
-        from modules.envs.rendering import is_drawn
+        from modules.envs.rendering import picture
 
-        return "" if is_drawn(self.world()) else "no picture of this world is registered (modules/envs/rendering)"
+        drawn = picture.dispatch(type(self.world())) is not picture.dispatch(object)
+        return "" if drawn else "no picture of this world is registered (modules/envs/rendering)"
 
     def video_fps(self) -> int:
-        """Slow."""
         return FPS
 
     def text(self, env: EnvBase) -> str:

@@ -9,7 +9,7 @@ import torch
 from modules.envs import rendering
 from modules.envs.base import UNCHANGED, EnvContext
 from modules.envs.rendering.drawing import CELLS, FREE, INK, ROBOT
-from modules.envs.rendering.tour import PANEL, scene, write_all
+from modules.envs.rendering.tour import PANEL, read, write_all
 from modules.envs.worlds.tour import Tour, TourSpec
 from modules.envs.worlds.tour_tasks import TASKS
 from modules.envs.worlds.world import FOUND, HIT, NOTHING
@@ -83,7 +83,8 @@ def test_hidden_goals_show_nowhere():
     before, after = played(world, FORWARD), played(world, FORWARD, LEFT)
     assert "G" in rendering.text(world, before, 0)
     assert not {"G", "g"} & set(rendering.text(world, after, 0).splitlines()[0])
-    assert not any((grid == "G").any() for grid in (scene(world, after, 0).field, *scene(world, after, 0).views))
+    field, _, views = read(world, after)
+    assert not any((grid == "G").any() for grid in (field, *views))
     drawn = rendering.picture(world, after, 0).reshape(-1, 3)
     assert not (drawn == CELLS["G"]).all(1).any()
     assert (rendering.picture(world, before, 0).reshape(-1, 3) == CELLS["G"]).all(1).any()
