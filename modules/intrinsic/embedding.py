@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 import torch.nn.functional as F
@@ -32,42 +32,23 @@ class Acting(Protocol):
         ...
 
 
-class Embedding(Protocol):
-    """An embedding f and how it is learned."""
+class Embedding(Stateful):
+    """An embedding f and how it is learned; networks and optimiser are saved."""
 
     network: nn.Module
 
     def step(self, rows: TensorDictBase) -> dict[str, Tensor]:
         """Learn from one batch of rows; return detached measures, nothing if there is nothing to learn."""
-        ...
+        return {}
 
     def acting(self, num_envs: int) -> Acting:
         """Make the embedding that N environments act with; it reads new weights from `network`."""
-        ...
-
-    def state_dict(self) -> dict[str, Any]:
-        """Networks and optimiser."""
-        ...
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Put back what `state_dict` returned."""
-        ...
-
-
-class EmbeddingSpec(Spec):
-    """Settings of an embedding; `build` makes it, with weights from the global random stream."""
-
-    torso: TorsoSpec
-    features: int
-
-    def build(self, spaces: Spaces, device: torch.device) -> Embedding:
-        """Make the embedding for these observations and actions."""
         raise NotImplementedError
 
 
 @spec
-class RandomEmbeddingSpec(EmbeddingSpec):
-    """A fixed random network: sees everything, also what the agent cannot influence.
+class EmbeddingSpec(Spec):
+    """Settings of an embedding; `build` makes it, with weights from the global random stream.
 
     Attributes:
         torso: body of the network; a linear layer to `features` follows.
@@ -76,6 +57,15 @@ class RandomEmbeddingSpec(EmbeddingSpec):
 
     torso: InstanceOf[TorsoSpec]
     features: Positive
+
+    def build(self, spaces: Spaces, device: torch.device) -> Embedding:
+        """Make the embedding for these observations and actions."""
+        raise NotImplementedError
+
+
+@spec
+class RandomEmbeddingSpec(EmbeddingSpec):
+    """A fixed random network: sees everything, also what the agent cannot influence."""
 
     def build(self, spaces: Spaces, device: torch.device) -> "RandomEmbedding":
         return RandomEmbedding(encoder(self.torso, spaces, self.features).to(device))
@@ -86,8 +76,6 @@ class InverseDynamicsSpec(EmbeddingSpec):
     """An embedding that is learned by telling the action from the observations before and after it.
 
     Attributes:
-        torso: body of the network; a linear layer to `features` follows.
-        features: size of the embedding.
         hidden: units of the layer between two embeddings and the actions.
         last_frames: steps at the end of each row that are learned from.
         descent: optimiser of embedding and head; its weight decay is NGU's L2 weight of action prediction.
@@ -102,8 +90,6 @@ class InverseDynamicsSpec(EmbeddingSpec):
         Metric("intrinsic/inverse_accuracy", "share", "actions that it tells right"),
     )
 
-    torso: InstanceOf[TorsoSpec]
-    features: Positive
     hidden: Positive
     last_frames: Positive
     descent: InstanceOf[AuxiliaryOptimizerSpec]
@@ -112,27 +98,20 @@ class InverseDynamicsSpec(EmbeddingSpec):
         return InverseDynamics(self, spaces, device)
 
 
-class RandomEmbedding(Stateful):
+class RandomEmbedding(Embedding):
     """A network that never learns."""
 
     def __init__(self, network: nn.Module) -> None:
         self.network: nn.Module = network.requires_grad_(False)
 
-    def step(self, rows: TensorDictBase) -> dict[str, Tensor]:
-        """Learn nothing."""
-        del rows
-        return {}
-
     def acting(self, num_envs: int) -> "SharedEmbedding":
-        """Act with the network itself."""
-        del num_envs
         return SharedEmbedding(self.network)
 
     def parts(self) -> Mapping[str, HasState]:
         return {"network": self.network}
 
 
-class InverseDynamics(Stateful):
+class InverseDynamics(Embedding):
     """Embedding f with a head that reads the action a_t off f(x_t) and f(x_{t+1}).
 
     Loss: cross-entropy of a_t, the mean over real steps among the last of each row (NGU, section 2 and table 6).
@@ -169,7 +148,6 @@ class InverseDynamics(Stateful):
         return {"inverse_loss": loss.detach(), "inverse_accuracy": accuracy}
 
     def acting(self, num_envs: int) -> "PerEnvironment":
-        """Make a copy of f for each environment."""
         return PerEnvironment(self.network, num_envs)
 
     def parts(self) -> Mapping[str, HasState]:
@@ -184,12 +162,10 @@ class SharedEmbedding:
 
     @torch.no_grad()
     def __call__(self, observation: Tensor) -> Tensor:
-        """[N, *shape] → [N, features]."""
         return self._network(observation)
 
     def refresh(self, mask: Tensor) -> None:
         """Keep the weights: there are no newer ones."""
-        del mask
 
 
 class PerEnvironment:
@@ -218,7 +194,6 @@ class PerEnvironment:
 
     @torch.no_grad()
     def refresh(self, mask: Tensor) -> None:
-        """Copy the network's weights to the environments in `mask`, bool [N]."""
         if not mask.any():
             return
         newest = {**dict(self._newest.named_parameters()), **dict(self._newest.named_buffers())}

@@ -40,8 +40,6 @@ class EpisodicSpec(Spec):
     horizon: Positive | None
 
     def needs(self, run: RunConfig) -> Iterator[str]:
-        """The neighbours must fit."""
-        del run
         if self.k > self.capacity:
             yield f"intrinsic.memory.k={self.k} must not exceed intrinsic.memory.capacity={self.capacity}"
 

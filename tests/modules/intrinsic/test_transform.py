@@ -7,9 +7,10 @@ import torch
 
 from modules import keys
 from modules.collect import SyncCollection, SyncSpec
-from modules.intrinsic import EpisodicNoveltySpec, IntrinsicRewardTransform, NguSpec, RndSpec
+from modules.intrinsic import IntrinsicRewardTransform
 from modules.intrinsic.embedding import InverseDynamicsSpec, RandomEmbeddingSpec
 from modules.intrinsic.episodic_memory import EpisodicSpec
+from modules.intrinsic.ngu import EpisodicNoveltySpec, NguSpec, RndSpec
 from modules.intrinsic.parts import AuxiliaryOptimizerSpec
 from modules.intrinsic.rnd import DistillationSpec
 from modules.keys import Spaces
