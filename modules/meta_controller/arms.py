@@ -53,7 +53,6 @@ class ArmsSpec(Spec):
     gamma_min: Discount
 
     def needs(self, run: RunConfig) -> Iterator[str]:
-        del run
         yield from self.problems()
 
     def problems(self) -> Iterator[str]:

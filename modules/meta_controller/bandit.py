@@ -55,7 +55,6 @@ class BanditSpec(PolicyFamilySpec):
 
     def needs(self, run: RunConfig) -> Iterator[str]:
         """Every arm fits into the window; with fewer places some arm would always be untried, and come first."""
-        del run
         for name, window in (("window", self.window), ("evaluator.window", self.evaluator.window)):
             if window < self.arms.n:
                 yield f"meta.{name}={window} must be at least the number of arms, meta.arms.n={self.arms.n}"

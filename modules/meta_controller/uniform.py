@@ -10,7 +10,6 @@ from torch import Tensor
 from modules.meta_controller.arms import Arms, ArmsSpec
 from modules.meta_controller.base import MetaController, MetaControllerSpec, PolicyFamilySpec, refuse_twice
 from modules.spec import RunConfig, spec
-from modules.stateful import Stateful
 
 
 @spec
@@ -20,7 +19,6 @@ class NoneSpec(MetaControllerSpec):
     single = True
 
     def table(self, gamma: float) -> Arms:
-        """One arm: β = 0 and `gamma`."""
         return Arms(beta=torch.zeros(1), gamma=torch.full((1,), gamma))
 
     def build(self, controllers: int, *, seed: int) -> "FixedArm":
@@ -33,7 +31,7 @@ class NoneSpec(MetaControllerSpec):
         return FixedArm()
 
 
-class FixedArm(Stateful, MetaController):
+class FixedArm(MetaController):
     """The same arm in every episode; remembers nothing."""
 
     def __init__(self, arm: int = 0) -> None:
@@ -41,9 +39,6 @@ class FixedArm(Stateful, MetaController):
 
     def choose(self, which: Tensor) -> Tensor:
         return torch.full((len(which),), self.arm)
-
-    def update(self, which: Tensor, arms: Tensor, returns: Tensor) -> None:
-        del which, arms, returns
 
     def greedy(self) -> int:
         return self.arm
@@ -82,13 +77,6 @@ class UniformArms(MetaController):
         refuse_twice(which)
         return torch.randint(self._n, (len(which),), generator=self.generator)
 
-    def update(self, which: Tensor, arms: Tensor, returns: Tensor) -> None:
-        del which, arms, returns
-
-    def greedy(self) -> int:
-        """Arm 0, the one that exploits."""
-        return 0
-
     def state_dict(self) -> dict[str, Any]:
         return {"generator": self.generator.get_state()}
 
@@ -111,7 +99,6 @@ class FixedPerActorSpec(PolicyFamilySpec):
     arms: InstanceOf[ArmsSpec]
 
     def needs(self, run: RunConfig) -> Iterator[str]:
-        """Somebody must be curious."""
         if run.collector.total_envs == 1 < self.arms.n:
             yield (
                 f"collector.num_envs=1 has one environment, which meta=fixed_per_actor would let play arm 0 of "
@@ -128,7 +115,7 @@ class FixedPerActorSpec(PolicyFamilySpec):
         return FixedArm()
 
 
-class ArmPerActor(Stateful, MetaController):
+class ArmPerActor(MetaController):
     """Each environment has one arm; remembers nothing."""
 
     def __init__(self, *, n: int, controllers: int) -> None:
@@ -139,10 +126,3 @@ class ArmPerActor(Stateful, MetaController):
     def choose(self, which: Tensor) -> Tensor:
         refuse_twice(which)
         return self._arms[which.cpu()]
-
-    def update(self, which: Tensor, arms: Tensor, returns: Tensor) -> None:
-        del which, arms, returns
-
-    def greedy(self) -> int:
-        """Arm 0, the one that exploits."""
-        return 0
