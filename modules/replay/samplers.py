@@ -49,8 +49,7 @@ class Sampler:
         raise NotImplementedError
 
     def update(self, rows: Tensor, priorities: Tensor) -> None:
-        """Write back the priorities [B] of `rows` [B] that were drawn; rows that left the window are ignored."""
-        raise NotImplementedError
+        """Write back the priorities [B] of `rows` [B] that were drawn, if they have any."""
 
     def state_dict(self) -> dict[str, Any]:
         """What the next draws depend on."""
@@ -66,12 +65,7 @@ class Uniform(Sampler):
     """Every row of the window is as likely as any other, and weighs 1."""
 
     def draw(self, batch: int, importance: float) -> tuple[Tensor, Tensor]:
-        """Draw rows; `importance` changes nothing."""
-        del importance
         return torch.randint(self.oldest, self._written, (batch,), generator=self.generator), torch.ones(batch)
-
-    def update(self, rows: Tensor, priorities: Tensor) -> None:
-        del rows, priorities
 
 
 class Prioritised(Sampler):
@@ -96,7 +90,6 @@ class Prioritised(Sampler):
         super().extend(count)
 
     def draw(self, batch: int, importance: float) -> tuple[Tensor, Tensor]:
-        """Draw rows in proportion to their mass."""
         count, oldest = len(self), self.oldest
         if not count:
             raise ValueError("there is no row to draw")
