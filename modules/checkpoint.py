@@ -63,24 +63,18 @@ def list_checkpoints(directory: Path) -> list[Path]:
     return sorted(directory / name for name in names if PATTERN.fullmatch(name))
 
 
-def latest(directory: Path) -> Path:
-    """Find the newest checkpoint, or raise `UsageError`."""
+def newest_whole(directory: Path) -> tuple[Path, dict[str, Any]]:
+    """Read the newest checkpoint that is not damaged; raises `UsageError` if there is none, or it is not ours."""
     paths = list_checkpoints(directory)
     if not paths:
         raise UsageError(
             f"{directory}: no checkpoint (frames_<count>.pt) is here; if the run ended before its first one, delete "
             "its folder and start again"
         )
-    return paths[-1]
-
-
-def newest_whole(directory: Path) -> tuple[Path, dict[str, Any]]:
-    """Read the newest checkpoint that is not damaged; raises `UsageError` if there is none, or it is not ours."""
-    newest = latest(directory)
-    for path in reversed(list_checkpoints(directory)):
+    for path in reversed(paths):
         with contextlib.suppress(Damaged):
             return path, load(path)
-    raise UsageError(f"{newest}: damaged, or written by another program, and no older checkpoint is readable either")
+    raise UsageError(f"{paths[-1]}: damaged, or written by another program, and no older checkpoint is readable either")
 
 
 def load(path: Path) -> dict[str, Any]:

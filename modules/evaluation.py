@@ -26,10 +26,6 @@ Look = Callable[[EnvBase], None]
 Watch = Callable[[int, int], None]
 
 
-def no_look(env: EnvBase) -> None:
-    """Nobody watches."""
-
-
 def no_watch(ended: int, episodes: int) -> None:
     """Nobody waits."""
 
@@ -175,7 +171,7 @@ def run_episodes(
     *,
     episodes: int,
     seed: int,
-    look: Look = no_look,
+    look: Look = lambda env: None,
     callbacks: Sequence[Callback] = (),
     watch: Watch = no_watch,
 ) -> Episodes:

@@ -2,7 +2,6 @@
 
 import copy
 from collections.abc import Mapping
-from typing import Protocol
 
 import torch
 import torch.nn.functional as F
@@ -20,16 +19,15 @@ from modules.spec import Positive, Spec, spec
 from modules.stateful import HasState, Stateful
 
 
-class Acting(Protocol):
+class Acting:
     """An embedding while acting: it stays the same within an episode."""
 
     def __call__(self, observation: Tensor) -> Tensor:
         """Embed the observations [N, *shape] of N environments, [N, features], without gradient."""
-        ...
+        raise NotImplementedError
 
     def refresh(self, mask: Tensor) -> None:
         """Take over the newest weights for the environments in `mask`, bool [N], whose episodes just started."""
-        ...
 
 
 class Embedding(Stateful):
@@ -130,14 +128,7 @@ class InverseDynamics(Embedding):
         return self.head(torch.cat((before, after), -1))
 
     def step(self, rows: TensorDictBase) -> dict[str, Tensor]:
-        """Learn from the last steps of each row.
-
-        Args:
-            rows: as `last_steps` reads them; at least one step is real.
-
-        Returns:
-            The detached loss and the share of actions that are told right.
-        """
+        """Learn from the last steps of the rows, one of which is real; return loss and share of actions told right."""
         steps = last_steps(rows, self.settings.last_frames)
         embedding = self.network(steps.observation)  # one pass for both sides: neighbours share an observation
         logits = self.logits(embedding[:, :-1][steps.mask], embedding[:, 1:][steps.mask])
@@ -154,7 +145,7 @@ class InverseDynamics(Embedding):
         return {"network": self.network, "head": self.head, "descent": self._descent}
 
 
-class SharedEmbedding:
+class SharedEmbedding(Acting):
     """One network for all environments, which does not change."""
 
     def __init__(self, network: nn.Module) -> None:
@@ -164,11 +155,8 @@ class SharedEmbedding:
     def __call__(self, observation: Tensor) -> Tensor:
         return self._network(observation)
 
-    def refresh(self, mask: Tensor) -> None:
-        """Keep the weights: there are no newer ones."""
 
-
-class PerEnvironment:
+class PerEnvironment(Acting):
     """A network with parameters of its own for each environment, [N, …], all evaluated in one call.
 
     NGU renews the embedding once per episode: f must not change inside one, or the memory would compare embeddings

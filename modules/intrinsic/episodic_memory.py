@@ -84,11 +84,6 @@ class EpisodicMemory:
         self._most = NO_LIMIT if s.horizon is None else min(s.horizon * s.k, NO_LIMIT)  # distances
         self._constants = s.kernel_eps, s.cluster_distance, s.pseudo_counts, s.max_similarity
 
-    @property
-    def sizes(self) -> Tensor:
-        """Number of states in each memory, int64 [N]."""
-        return torch.from_numpy(self._written.clip(max=self.settings.capacity))
-
     @torch.no_grad()
     def query_and_add(self, embedding: Tensor, active: Tensor | None = None) -> Tensor:
         """Reward each state for being unlike those of its episode so far, then remember it.

@@ -125,11 +125,7 @@ class RandomDistillation(Stateful):
     def step(self, rows: TensorDictBase) -> dict[str, Tensor]:
         """Train the predictor on what the last steps of the rows saw, the observation after them included.
 
-        Args:
-            rows: as `last_steps` reads them; at least one step is real.
-
-        Returns:
-            The detached loss: the mean error.
+        At least one step is real. The loss is the mean error.
         """
         steps = last_steps(rows, self.settings.last_frames)
         loss = self.error(steps.observation[steps.seen]).mean()

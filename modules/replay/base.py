@@ -11,7 +11,7 @@ from torch import Tensor
 
 from modules.keys import Spaces, StateSchema, Symmetry
 from modules.metrics import Metric
-from modules.replay.rows import SequenceSchema
+from modules.replay.rows import FURTHER, SequenceSchema
 from modules.spec import Spec
 from modules.stateful import HasState
 
@@ -82,7 +82,8 @@ class ReplaySpec(Spec):
 
     def schema(self, states: StateSchema, reads: tuple[str, ...], extra: tuple[str, ...] = ()) -> SequenceSchema:
         """Say what a row is made of, for a network with these recurrent `states` that `reads` these entries."""
-        raise NotImplementedError
+        further = tuple(key for key in FURTHER if key in reads)
+        return SequenceSchema(burn_in=self.burn_in, length=self.length, states=states, further=further, extra=extra)
 
     @property
     def capacity_rows(self) -> int:

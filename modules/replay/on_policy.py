@@ -8,9 +8,8 @@ import torch
 from tensordict import TensorDict, TensorDictBase
 
 from modules import keys
-from modules.keys import StateSchema
 from modules.replay.base import Replay, ReplayContext, ReplaySpec
-from modules.replay.rows import FURTHER, NONE, SequenceBuilder, SequenceSchema
+from modules.replay.rows import NONE, SequenceBuilder, SequenceSchema
 from modules.replay.sequence import previous_steps
 from modules.spec import Count, Positive, RunConfig, UsageError, spec
 
@@ -58,11 +57,6 @@ class OnPolicySpec(ReplaySpec):
             raise UsageError("replay.length=0 needs an environment with a time limit: give the longest episode's steps")
         return replace(self, length=max_steps)
 
-    def schema(self, states: StateSchema, reads: tuple[str, ...], extra: tuple[str, ...] = ()) -> SequenceSchema:
-        """A row is an episode."""
-        further = tuple(key for key in FURTHER if key in reads)
-        return SequenceSchema(length=self.length, states=states, further=further, extra=extra)
-
 
 class OnPolicyReplay(Replay):
     """The episodes that ended since the last update, in memory.
@@ -85,11 +79,7 @@ class OnPolicyReplay(Replay):
         return sum(len(rows) for rows in self._rows)
 
     def extend(self, batch: TensorDictBase, stream: int = 0) -> None:
-        """Keep the episodes that end in a batch [N, T]; each `stream` has environments of its own.
-
-        Raises:
-            EpisodeTooLongError: one is longer than a row.
-        """
+        """Keep the episodes that end in a batch [N, T]; raises `EpisodeTooLongError` if one is longer than a row."""
         rows = self._cutters.setdefault(stream, SequenceBuilder(self._schema)).push(batch)
         if (rows[keys.BEFORE] != NONE).any():
             raise EpisodeTooLongError(

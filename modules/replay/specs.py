@@ -10,7 +10,7 @@ from torch import Tensor
 from modules.keys import Spaces, StateSchema
 from modules.losses import ops
 from modules.replay.base import Replay, ReplayContext, ReplaySpec
-from modules.replay.rows import FURTHER, SequenceSchema
+from modules.replay.rows import SequenceSchema
 from modules.replay.samplers import Prioritised, Sampler, Uniform
 from modules.schedule import linear
 from modules.spec import Count, Positive, PositiveFloat, RunConfig, Share, UsageError, spec
@@ -87,15 +87,8 @@ class SequenceSpec(ReplaySpec):
         return schema.row_bytes(spaces) * ring_rows
 
     def schema(self, states: StateSchema, reads: tuple[str, ...], extra: tuple[str, ...] = ()) -> SequenceSchema:
-        return SequenceSchema(
-            burn_in=self.burn_in,
-            length=self.length,
-            overlap=self.overlap,
-            states=states if self.state == "stored" else {},
-            zeros={} if self.state == "stored" else states,
-            further=tuple(key for key in FURTHER if key in reads),
-            extra=extra,
-        )
+        stored, zeros = (states, {}) if self.state == "stored" else ({}, states)
+        return replace(super().schema(stored, reads, extra), overlap=self.overlap, zeros=zeros)
 
     @property
     def capacity_rows(self) -> int:

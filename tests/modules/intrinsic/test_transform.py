@@ -139,7 +139,7 @@ def test_a_copy_takes_over_the_mean_distances_and_leaves_the_original_alone():
     other.adopt(mine)
     assert torch.equal(other.state_dict()["mean"], before["mean"][torch.tensor([0, 1, 0])])
     assert torch.equal(other.state_dict()["seen"], before["seen"][torch.tensor([0, 1, 0])])
-    assert other._memory.sizes.tolist() == [0, 0, 0]
+    assert other._memory._written.tolist() == [0, 0, 0]
     other.reward(torch.randn(3, 2))
     other.reward(torch.randn(3, 2))
     assert all(torch.equal(mine.state_dict()[key], value) for key, value in before.items())
