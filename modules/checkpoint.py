@@ -63,18 +63,24 @@ def list_checkpoints(directory: Path) -> list[Path]:
     return sorted(directory / name for name in names if PATTERN.fullmatch(name))
 
 
-def newest_whole(directory: Path) -> tuple[Path, dict[str, Any]]:
-    """Read the newest checkpoint that is not damaged; raises `UsageError` if there is none, or it is not ours."""
+def latest(directory: Path) -> Path:
+    """Find the newest checkpoint, or raise `UsageError`."""
     paths = list_checkpoints(directory)
     if not paths:
         raise UsageError(
             f"{directory}: no checkpoint (frames_<count>.pt) is here; if the run ended before its first one, delete "
             "its folder and start again"
         )
-    for path in reversed(paths):
+    return paths[-1]
+
+
+def newest_whole(directory: Path) -> tuple[Path, dict[str, Any]]:
+    """Read the newest checkpoint that is not damaged; raises `UsageError` if there is none, or it is not ours."""
+    newest = latest(directory)
+    for path in reversed(list_checkpoints(directory)):
         with contextlib.suppress(Damaged):
             return path, load(path)
-    raise UsageError(f"{paths[-1]}: damaged, or written by another program, and no older checkpoint is readable either")
+    raise UsageError(f"{newest}: damaged, or written by another program, and no older checkpoint is readable either")
 
 
 def load(path: Path) -> dict[str, Any]:

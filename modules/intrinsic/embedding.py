@@ -20,11 +20,15 @@ from modules.stateful import HasState, Stateful
 
 
 class Acting:
-    """An embedding while acting: it stays the same within an episode."""
+    """An embedding while acting: one network for all environments, which stays the same within an episode."""
 
+    def __init__(self, network: nn.Module) -> None:
+        self._network = network
+
+    @torch.no_grad()
     def __call__(self, observation: Tensor) -> Tensor:
         """Embed the observations [N, *shape] of N environments, [N, features], without gradient."""
-        raise NotImplementedError
+        return self._network(observation)
 
     def refresh(self, mask: Tensor) -> None:
         """Take over the newest weights for the environments in `mask`, bool [N], whose episodes just started."""
@@ -40,8 +44,8 @@ class Embedding(Stateful):
         return {}
 
     def acting(self, num_envs: int) -> Acting:
-        """Make the embedding that N environments act with; it reads new weights from `network`."""
-        raise NotImplementedError
+        """Make the embedding that N environments act with, by default `network`, from which new weights are read."""
+        return Acting(self.network)
 
 
 @spec
@@ -102,9 +106,6 @@ class RandomEmbedding(Embedding):
     def __init__(self, network: nn.Module) -> None:
         self.network: nn.Module = network.requires_grad_(False)
 
-    def acting(self, num_envs: int) -> "SharedEmbedding":
-        return SharedEmbedding(self.network)
-
     def parts(self) -> Mapping[str, HasState]:
         return {"network": self.network}
 
@@ -145,17 +146,6 @@ class InverseDynamics(Embedding):
         return {"network": self.network, "head": self.head, "descent": self._descent}
 
 
-class SharedEmbedding(Acting):
-    """One network for all environments, which does not change."""
-
-    def __init__(self, network: nn.Module) -> None:
-        self._network = network
-
-    @torch.no_grad()
-    def __call__(self, observation: Tensor) -> Tensor:
-        return self._network(observation)
-
-
 class PerEnvironment(Acting):
     """A network with parameters of its own for each environment, [N, …], all evaluated in one call.
 
@@ -165,7 +155,7 @@ class PerEnvironment(Acting):
     """
 
     def __init__(self, network: nn.Module, num_envs: int) -> None:
-        self._newest = network
+        super().__init__(network)
         parameters, buffers = stack_module_state([network] * num_envs)
         # Matrices are laid out for vectors from the left, which is a third faster than for vectors from the right.
         self._stacked = {
@@ -184,6 +174,6 @@ class PerEnvironment(Acting):
     def refresh(self, mask: Tensor) -> None:
         if not mask.any():
             return
-        newest = {**dict(self._newest.named_parameters()), **dict(self._newest.named_buffers())}
+        newest = {**dict(self._network.named_parameters()), **dict(self._network.named_buffers())}
         for name, copies in self._stacked.items():
             copies[mask] = newest[name].to(copies)

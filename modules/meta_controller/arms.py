@@ -26,9 +26,6 @@ class Arms:
     beta: Tensor
     gamma: Tensor
 
-    def __len__(self) -> int:
-        return len(self.beta)
-
 
 @spec
 class ArmsSpec(Spec):

@@ -4,10 +4,11 @@ from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, ClassVar
 
+from pydantic import InstanceOf
 from torch import Tensor
 
 from modules.meta_controller.arms import Arms, ArmsSpec
-from modules.spec import Spec
+from modules.spec import Spec, spec
 from modules.stateful import Stateful
 
 
@@ -67,10 +68,15 @@ class MetaControllerSpec(Spec):
         raise NotImplementedError
 
 
+@spec
 class PolicyFamilySpec(MetaControllerSpec):
-    """Settings of a meta-controller of several arms."""
+    """Settings of a meta-controller of several arms.
 
-    arms: ArmsSpec
+    Attributes:
+        arms: the family of policies.
+    """
+
+    arms: InstanceOf[ArmsSpec]
 
     def table(self, gamma: float) -> Arms:
         return self.arms.build()

@@ -4,10 +4,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
-from pydantic import InstanceOf
 from torch import Tensor
 
-from modules.meta_controller.arms import Arms, ArmsSpec
+from modules.meta_controller.arms import Arms
 from modules.meta_controller.base import MetaController, MetaControllerSpec, PolicyFamilySpec, refuse_twice
 from modules.spec import RunConfig, spec
 
@@ -49,12 +48,7 @@ class UniformSpec(PolicyFamilySpec):
     """An arm drawn uniformly for each episode.
 
     Source: NGU, as Agent57 describes it; NGU's own algorithm is `FixedPerActorSpec`.
-
-    Attributes:
-        arms: the family of policies.
     """
-
-    arms: InstanceOf[ArmsSpec]
 
     def build(self, controllers: int, *, seed: int) -> "UniformArms":
         del controllers
@@ -91,12 +85,7 @@ class FixedPerActorSpec(PolicyFamilySpec):
     Source: NGU, appendix A, where actor j has arm j mod N − 1, so that as printed nobody plays the last one; here it is
     j mod N. Deviation: fewer environments than arms are spread evenly from the first arm to the last, as the ladder of
     ε is; by j mod N they would leave out the curious ones.
-
-    Attributes:
-        arms: the family of policies.
     """
-
-    arms: InstanceOf[ArmsSpec]
 
     def needs(self, run: RunConfig) -> Iterator[str]:
         if run.collector.total_envs == 1 < self.arms.n:

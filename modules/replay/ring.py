@@ -49,13 +49,8 @@ def readable(size: int) -> str:
     return f"{size / GIB:.1f} GiB" if size >= GIB / 10 else f"{size / 2**20:.1f} MiB"
 
 
-def schema(rows: TensorDictBase) -> dict[str, tuple[str, list[int]]]:
-    """Name, type and shape of everything in `rows`."""
-    return {str(key): (str(v.dtype), list(v.shape)) for key, v in rows.items()}
-
-
 def read_schema(meta: Path) -> dict[str, tuple[str, list[int]]]:
-    """Read from a ring's meta.json the schema of what should lie beside it."""
+    """Read from a ring's meta.json the name, type and shape of everything that should lie beside it."""
     try:
         fields = {key: field for key, field in json.loads(meta.read_text()).items() if isinstance(field, dict)}
         return {key: (field["dtype"], field["shape"]) for key, field in fields.items()}
@@ -139,7 +134,7 @@ def open_ring(directory: Path, template: TensorDict, rows: int, *, fewest: int) 
     storage = LazyMemmapStorage(rows, scratch_dir=directory, existsok=existing)
     if existing:
         expected = template.unsqueeze(0).expand(rows)
-        if rows < fewest or found != schema(expected):
+        if rows < fewest or found != {str(key): (str(v.dtype), list(v.shape)) for key, v in expected.items()}:
             raise UsageError(
                 f"{directory}: the replay there does not fit the configuration (other rows, network or capacity); "
                 "restore the config.yaml that the run was started with"
