@@ -16,11 +16,9 @@ FEWEST = 10  # arms of Agent57's ladder, whose last branch divides by n − 9
 
 @dataclass(frozen=True)
 class Arms:
-    """Arm 0 exploits (β = 0 if there is another) and looks furthest ahead.
+    """Rising weights β of the intrinsic reward and falling discounts γ, [n] and float32 each.
 
-    Attributes:
-        beta: weight of the intrinsic reward, rising, [n], float32.
-        gamma: discount, falling, [n], float32.
+    Arm 0 exploits (β = 0 if there is another) and looks furthest ahead.
     """
 
     beta: Tensor

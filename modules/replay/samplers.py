@@ -16,7 +16,7 @@ PRIORITY_FLOOR = 1e-6
 
 
 class Sampler:
-    """Draws rows of the window, with replacement."""
+    """Draws rows of the window, with replacement: each is as likely as any other, and weighs 1."""
 
     def __init__(self, *, seed: int, capacity: int) -> None:
         self.generator = torch.Generator().manual_seed(seed)
@@ -46,7 +46,7 @@ class Sampler:
         Returns:
             Row numbers [B], int64, and weights [B], float32, of which the largest is 1.
         """
-        raise NotImplementedError
+        return torch.randint(self.oldest, self._written, (batch,), generator=self.generator), torch.ones(batch)
 
     def update(self, rows: Tensor, priorities: Tensor) -> None:
         """Write back the priorities [B] of `rows` [B] that were drawn, if they have any."""
@@ -59,13 +59,6 @@ class Sampler:
         """Go back to where `state_dict` was taken: the same draws follow, bit for bit."""
         self._written = state["written"]
         self.generator.set_state(state["generator"])
-
-
-class Uniform(Sampler):
-    """Every row of the window is as likely as any other, and weighs 1."""
-
-    def draw(self, batch: int, importance: float) -> tuple[Tensor, Tensor]:
-        return torch.randint(self.oldest, self._written, (batch,), generator=self.generator), torch.ones(batch)
 
 
 class Prioritised(Sampler):

@@ -11,7 +11,7 @@ from modules.keys import Spaces, StateSchema
 from modules.losses import ops
 from modules.replay.base import Replay, ReplayContext, ReplaySpec
 from modules.replay.rows import SequenceSchema
-from modules.replay.samplers import Prioritised, Sampler, Uniform
+from modules.replay.samplers import Prioritised, Sampler
 from modules.schedule import linear
 from modules.spec import Count, Positive, PositiveFloat, RunConfig, Share, UsageError, spec
 
@@ -131,7 +131,7 @@ class SequenceSpec(ReplaySpec):
 
     def sampler(self, seed: int) -> Sampler:
         """Make what draws rows."""
-        return Uniform(seed=seed, capacity=self.capacity_rows)
+        return Sampler(seed=seed, capacity=self.capacity_rows)
 
     def importance_at(self, frames: int) -> float:
         """Exponent of the importance weights at frame `frames`; 0 = none."""
