@@ -3,7 +3,6 @@
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, TypeVar, dataclass_transform
 
 from pydantic import ConfigDict, Field, GetCoreSchemaHandler, ValidationError
@@ -22,6 +21,7 @@ Count = Annotated[int, Field(ge=0)]
 PositiveFloat = Annotated[float, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
+NUMBERS = ("int", "float")  # as pydantic calls their schemas
 LIMIT = 2**63
 
 
@@ -56,10 +56,13 @@ def without_booleans(schema: Any) -> Any:
     if schema.get("type") == "union":  # whose errors say which choice they belong to
         names = [part.get("type") if isinstance(part, dict) else None for part in schema["choices"]]
         choices = zip(map(without_booleans, schema["choices"]), names, strict=True)
-        return schema | {"choices": [(part, name) if name in CHECKS else part for part, name in choices]}
+        return schema | {"choices": [(part, name) if name in NUMBERS else part for part, name in choices]}
     schema = {name: without_booleans(part) for name, part in schema.items()}
-    check = CHECKS.get(schema.get("type"))
-    return schema if check is None else core_schema.no_info_before_validator_function(check, schema)  # pyright: ignore[reportArgumentType]
+    if schema.get("type") == "int":
+        return core_schema.no_info_before_validator_function(refuse_beyond_64_bits, schema)  # pyright: ignore[reportArgumentType]
+    if schema.get("type") in NUMBERS:
+        return core_schema.no_info_before_validator_function(refuse_boolean, schema)  # pyright: ignore[reportArgumentType]
+    return schema
 
 
 def refuse_boolean(value: Any) -> Any:
@@ -74,9 +77,6 @@ def refuse_beyond_64_bits(value: Any) -> Any:
     if isinstance(value, int | float) and not -LIMIT <= value < LIMIT:
         raise PydanticCustomError("beyond_64_bits", "Input should be a number of 64 bits, from -2**63 to 2**63 - 1")
     return refuse_boolean(value)
-
-
-CHECKS = MappingProxyType({"int": refuse_beyond_64_bits, "float": refuse_boolean})  # by pydantic's names of schemas
 
 
 def specs_in(spec: Spec) -> Iterator[Spec]:
