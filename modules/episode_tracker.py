@@ -23,7 +23,6 @@ class EpisodeTracker(Transform):
     paid: torch.Tensor
 
     def _reset(self, tensordict: TensorDictBase, tensordict_reset: TensorDictBase) -> TensorDictBase:
-        del tensordict
         shape, device = (*tensordict_reset.batch_size, 1), tensordict_reset.device
         tensordict_reset.set(keys.IS_INIT, torch.ones(shape, dtype=torch.bool, device=device))
         tensordict_reset.set(keys.STEP_COUNT, torch.zeros(shape, dtype=torch.int64, device=device))
@@ -39,7 +38,6 @@ class EpisodeTracker(Transform):
     def transform_observation_spec(  # pyright: ignore[reportIncompatibleMethodOverride] - ours is always composite
         self, observation_spec: Composite
     ) -> Composite:
-        """Add the three entries, [N, 1] each."""
         shape, device = torch.Size((*observation_spec.shape, 1)), observation_spec.device
         observation_spec[keys.IS_INIT] = Categorical(2, shape=shape, dtype=torch.bool, device=device)
         observation_spec[keys.STEP_COUNT] = Unbounded(shape, dtype=torch.int64, device=device)
@@ -49,7 +47,6 @@ class EpisodeTracker(Transform):
     def transform_reward_spec(  # pyright: ignore[reportIncompatibleMethodOverride]
         self, reward_spec: Composite
     ) -> Composite:
-        """Make it float32, [N, 1]."""
         shape, device = reward_spec[keys.REWARD].shape, reward_spec.device
         reward_spec[keys.REWARD] = Unbounded(shape, dtype=torch.float32, device=device)
         return reward_spec

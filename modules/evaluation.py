@@ -26,14 +26,8 @@ Look = Callable[[EnvBase], None]
 Watch = Callable[[int, int], None]
 
 
-def no_look(env: EnvBase) -> None:
-    """Nobody watches."""
-    del env
-
-
 def no_watch(ended: int, episodes: int) -> None:
     """Nobody waits."""
-    del ended, episodes
 
 
 @dataclass(frozen=True)
@@ -99,15 +93,10 @@ class Callback:
 
 
 class Record:
-    """Keeps how the episodes that count ended, and tells callbacks of them.
+    """Keeps how the `episodes` that count ended, and tells callbacks of them.
 
     Each of the N environments contributes its first ⌈episodes / N⌉ or one fewer: taking whatever ends first would
     prefer short episodes. They are numbered through, environment by environment.
-
-    Args:
-        episodes: how many count.
-        num_envs: N.
-        callbacks: whom to tell.
     """
 
     def __init__(self, episodes: int, num_envs: int, callbacks: Sequence[Callback]) -> None:
@@ -129,7 +118,7 @@ class Record:
         which = self._counted if which is None else which
         for i in which.tolist() if self._callbacks else ():
             for callback in self._callbacks:
-                callback.on_episode_begin(int(self._episode[i]), copy_observation(now, i))
+                callback.on_episode_begin(int(self._episode[i]), copy_of(now[keys.OBSERVATION], i))
 
     def step(self, step: TensorDictBase, paid: torch.Tensor) -> np.ndarray:
         """The environments made `step` and `paid` for it, [N, 1].
@@ -137,11 +126,17 @@ class Record:
         Returns:
             Those which it took to the end of an episode, and that have another.
         """
-        there = after_of(step)
-        self._tell_step(step, paid)
-        ended = self._counted[np.asarray(there[keys.DONE].squeeze(-1))[self._counted]]
+        for i in self._counted.tolist() if self._callbacks else ():
+            made = step_of(step, paid, i, int(self._episode[i]))
+            for callback in self._callbacks:
+                callback.on_step_end(made)
+        ended = self._counted[np.asarray(step["next", keys.DONE].squeeze(-1))[self._counted]]
         for i in ended.tolist():
-            self._finish(int(self._episode[i]), there[keys.EPISODE_RETURN][i].item(), int(there[keys.STEP_COUNT][i]))
+            episode, episode_return = int(self._episode[i]), step["next", keys.EPISODE_RETURN][i].item()
+            self._returns[episode], self._lengths[episode] = episode_return, int(step["next", keys.STEP_COUNT][i])
+            self.ended += 1
+            for callback in self._callbacks:
+                callback.on_episode_end(episode, episode_return, self._lengths[episode])
         self._episode[ended] += 1
         self._counted = np.flatnonzero(self._episode < self._end)
         return ended[self._episode[ended] < self._end[ended]]
@@ -150,44 +145,24 @@ class Record:
         """Returns and lengths in the order of the episodes' numbers."""
         return Episodes(returns=self._returns, lengths=self._lengths)
 
-    def _finish(self, episode: int, episode_return: float, length: int) -> None:
-        self._returns[episode], self._lengths[episode] = episode_return, length
-        self.ended += 1
-        for callback in self._callbacks:
-            callback.on_episode_end(episode, episode_return, length)
-
-    def _tell_step(self, step: TensorDictBase, paid: torch.Tensor) -> None:
-        for i in self._counted.tolist() if self._callbacks else ():
-            made = step_of(step, paid, i, int(self._episode[i]))
-            for callback in self._callbacks:
-                callback.on_step_end(made)
-
 
 def step_of(step: TensorDictBase, paid: torch.Tensor, i: int, episode: int) -> Step:
     """Copy environment `i`'s part of a step in episode number `episode`, for which the environments `paid`, [N, 1]."""
-    there = after_of(step)
     return Step(
         episode=episode,
         number=int(step[keys.STEP_COUNT][i].item()),
-        observation=copy_observation(step, i),
+        observation=copy_of(step[keys.OBSERVATION], i),
         action=int(step[keys.ACTION][i].item()),
         reward=paid[i].item(),
-        next_observation=copy_observation(there, i),
-        terminated=bool(there[keys.TERMINATED][i].item()),
-        truncated=bool(there[keys.TRUNCATED][i].item()),
+        next_observation=copy_of(step["next", keys.OBSERVATION], i),
+        terminated=bool(step["next", keys.TERMINATED][i].item()),
+        truncated=bool(step["next", keys.TRUNCATED][i].item()),
     )
 
 
-def after_of(step: TensorDictBase) -> TensorDictBase:
-    """What a step led to."""
-    there = step.get("next")
-    assert isinstance(there, TensorDictBase)
-    return there
-
-
-def copy_observation(td: TensorDictBase, i: int) -> np.ndarray:
+def copy_of(observation: torch.Tensor, i: int) -> np.ndarray:
     """Copy environment `i`'s observation, [*shape]."""
-    return np.array(td[keys.OBSERVATION][i].numpy())
+    return np.array(observation[i].numpy())
 
 
 def run_episodes(
@@ -196,7 +171,7 @@ def run_episodes(
     *,
     episodes: int,
     seed: int,
-    look: Look = no_look,
+    look: Look = lambda env: None,
     callbacks: Sequence[Callback] = (),
     watch: Watch = no_watch,
 ) -> Episodes:

@@ -83,8 +83,6 @@ class LinearScheduleSpec(ExplorationSpec):
     anneal_frames: int
 
     def needs(self, run: RunConfig) -> Iterator[str]:
-        """It only falls."""
-        del run
         if self.end > self.start:
             yield f"exploration.end={self.end} must not exceed exploration.start={self.start}"
 
@@ -97,7 +95,6 @@ class LinearSchedule(Exploration):
         self.anneal(0)
 
     def anneal(self, frames: int) -> float:
-        """Set the number for frame `frames` and return it."""
         line = self._line
         self.now = linear(frames, start=line.start, end=line.end, over=line.anneal_frames)
         return self.now
@@ -148,11 +145,9 @@ class EpsGreedy(LinearSchedule):
     """One ε for all environments."""
 
     def choose(self, values: Tensor) -> Tensor:
-        """Action values [N, A] → actions [N]."""
         return eps_greedy(values, self.now)
 
     def probability(self, values: Tensor, action: Tensor) -> Tensor:
-        """Of ε-greedy."""
         return eps_greedy_probability(values, action, self.now)
 
 
@@ -203,7 +198,6 @@ class EpsLadder(Exploration):
         return eps_greedy(values, self._epsilon.to(values.device))
 
     def probability(self, values: Tensor, action: Tensor) -> Tensor:
-        """Of ε-greedy, with each environment's ε."""
         return eps_greedy_probability(values, action, self._epsilon.to(values.device))
 
 
@@ -262,7 +256,6 @@ class Boltzmann(LinearSchedule):
         self._clip = settings.clip
 
     def choose(self, values: Tensor) -> Tensor:
-        """Action values [N, A] → actions [N]."""
         return self._probabilities(values).multinomial(1).squeeze(1)
 
     def probability(self, values: Tensor, action: Tensor) -> Tensor:

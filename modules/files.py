@@ -101,13 +101,10 @@ def describe_error(error: OSError) -> str:
 
 
 def refuse_unwritable(folder: Path, name: str) -> None:
-    """Raise `UsageError` if no file can be written in `folder`, which need not exist yet; leaves nothing there.
+    """Raise `UsageError` if no file can be written in `folder`, the user's choice for the setting `name`.
 
-    Permission bits would not tell: they do not bind root, and say nothing of a full or a read-only disk.
-
-    Args:
-        folder: to write in.
-        name: of the setting by which the user chose it.
+    It need not exist yet, and nothing is left there. Permission bits would not tell: they do not bind root, and say
+    nothing of a full or a read-only disk.
     """
     try:
         nearest = next(path for path in (folder, *folder.absolute().parents) if _is_there(path))

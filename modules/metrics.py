@@ -18,12 +18,8 @@ class Metric:
     timing: bool = False
 
 
-class UndeclaredMetricError(KeyError):
+class UndeclaredMetricError(LookupError):
     """A part measured what it does not declare; without a declaration there is no column."""
-
-    def __str__(self) -> str:
-        """Without the quotes of a KeyError."""
-        return str(self.args[0])
 
 
 def refuse_undeclared(sender: str, measures: Mapping[str, Any], declared: Collection[str]) -> None:
@@ -55,11 +51,9 @@ class Means:
         return found
 
     def state_dict(self) -> dict[str, Any]:
-        """Sums and counts."""
         return {"sums": dict(self._sums), "counts": dict(self._counts)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Put back what `state_dict` returned."""
         self._sums, self._counts = dict(state["sums"]), dict(state["counts"])
 
 

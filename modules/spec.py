@@ -39,7 +39,6 @@ class Spec:
 
     def needs(self, run: RunConfig) -> Iterable[str]:
         """Yield one sentence for each relation to the rest of `run` that does not hold."""
-        del run
         return ()
 
     @classmethod
@@ -91,11 +90,7 @@ def specs_in(spec: Spec) -> Iterator[Spec]:
 
 
 def collect_metrics(spec: Spec) -> dict[str, Metric]:
-    """Collect the metrics of a spec and of all specs in it, in the order of the tables.
-
-    Raises:
-        UsageError: two parts declare one name in different words.
-    """
+    """Collect the metrics of a spec and of all in it, as the tables have them; raises `UsageError` if two disagree."""
     found: dict[str, Metric] = {}
     for metric in (metric for part in specs_in(spec) for metric in part.metrics):
         if found.setdefault(metric.name, metric) != metric:

@@ -29,7 +29,6 @@ class ArmsSpec(CallbackSpec):
     pictures = ("arms.png",)
 
     def applies(self, run: RunConfig) -> bool:
-        """Tell whether there are several arms."""
         return not run.meta.single
 
     def build(self, context: Context) -> TrainingCallback:
@@ -48,7 +47,6 @@ class Arms(TrainingCallback):
         self._sums = {key: torch.zeros(self._n, dtype=torch.float64) for key in RETURNS}
 
     def on_batch(self, training: Training, batch: TensorDictBase) -> None:
-        """Take in the episodes that end in it."""
         add_ended(self._means, batch, {"meta/arm_mean": keys.ARM})
         ended = batch["next", keys.DONE].squeeze(-1)
         arms = batch["next", keys.ARM][ended]
@@ -60,11 +58,9 @@ class Arms(TrainingCallback):
             sums += torch.bincount(arms, weights=returns.double(), minlength=self._n)
 
     def measures(self, training: Training) -> Mapping[str, float]:
-        """Mean arm."""
         return self._means.take()
 
     def measures_after(self, training: Training) -> Mapping[str, float]:
-        """Write the table; say which arm is evaluated."""
         if rows := self.rows():
             training.logger.table("arms", training.frames, rows)
         for tensor in (self._episodes, *self._sums.values()):  # only now: on a full disk it is saved as it is
@@ -87,17 +83,14 @@ class Arms(TrainingCallback):
         ]
 
     def draw(self, training: Training) -> list[Path]:
-        """Draw arms.csv, if it is there."""
         picture = arms_over_time(training.run_dir)
         return [] if picture is None else [picture]
 
     def state_dict(self) -> dict[str, Any]:
-        """What was counted since the last log event."""
         sums = {key: sums.clone() for key, sums in self._sums.items()}
         return {"means": self._means.state_dict(), "episodes": self._episodes.clone(), **sums}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Put back what `state_dict` returned."""
         self._means.load_state_dict(state["means"])
         self._episodes.copy_(state["episodes"])
         for key, sums in self._sums.items():

@@ -147,7 +147,6 @@ class CallbackSpec(Spec):
 
     def applies(self, run: RunConfig) -> bool:
         """Tell whether there is anything to see in this `run`; if not, there is no callback and no column."""
-        del run
         return True
 
     def build(self, context: Context) -> TrainingCallback:
@@ -165,12 +164,7 @@ class CallbackError(RuntimeError):
 
 
 class Callbacks:
-    """Tells several callbacks, in their order.
-
-    Args:
-        callbacks: under their names in the settings.
-        declared: names of all metrics of the run.
-    """
+    """Tells `callbacks`, under their names in the settings, in their order; `declared` are all metrics of the run."""
 
     def __init__(self, callbacks: Mapping[str, TrainingCallback], declared: Collection[str]) -> None:
         self._callbacks, self._declared = dict(callbacks), declared
@@ -209,7 +203,6 @@ class Callbacks:
         return found
 
     def state_dict(self) -> dict[str, Any]:
-        """The states of all."""
         return {name: callback.state_dict() for name, callback in self._callbacks.items()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:

@@ -38,14 +38,10 @@ class TimingSpec(CallbackSpec):
 class Timing(TrainingCallback):
     """Counts the time before each event as spent on what the event ends."""
 
-    def __init__(self) -> None:
-        self._busy_s = dict.fromkeys(PHASES, 0.0)
-        self._event_s = 0.0
-        self._row = (0, 0, 0.0)  # frames, updates and time at the last log event
-
     def on_start(self, training: Training) -> None:
+        self._busy_s = dict.fromkeys(PHASES, 0.0)
         self._event_s = time.perf_counter()
-        self._row = (training.frames, training.updates, self._event_s)
+        self._row = (training.frames, training.updates, self._event_s)  # at the last log event
 
     def on_batch(self, training: Training, batch: TensorDictBase) -> None:
         self._spent("collect")
@@ -60,19 +56,13 @@ class Timing(TrainingCallback):
         self._event_s = time.perf_counter()
 
     def measures_after(self, training: Training) -> Mapping[str, float]:
-        now = time.perf_counter()
-        frames, updates, began_s = self._row
-        seconds = now - began_s
-        found = {f"perf/{phase}_share": busy_s / seconds for phase, busy_s in self._busy_s.items()}
-        self._row, self._event_s, self._busy_s = (
-            (training.frames, training.updates, now),
-            now,
-            dict.fromkeys(PHASES, 0.0),
-        )
+        (frames, updates, began_s), busy_s = self._row, self._busy_s
+        self.on_start(training)
+        seconds = self._event_s - began_s
         return {
             "perf/frames_per_s": (training.frames - frames) / seconds,
             "perf/updates_per_s": (training.updates - updates) / seconds,
-            **found,
+            **{f"perf/{phase}_share": spent_s / seconds for phase, spent_s in busy_s.items()},
             "perf/wall_s": training.wall_s,
         }
 

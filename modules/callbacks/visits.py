@@ -36,9 +36,6 @@ class Visits(TrainingCallback):
     restart of the environments abandons an episode is missing. All of a batch is looked at in one go, which costs less
     than 1 % of acting (7 µs per step); one more entry in each step's data would cost 2 % (16 µs; both: R2D2, 16
     environments, one core).
-
-    Args:
-        grid: the map.
     """
 
     def __init__(self, grid: GridMap) -> None:
@@ -52,12 +49,10 @@ class Visits(TrainingCallback):
         self.counts += found.view_as(self.counts)
 
     def draw(self, training: Training) -> list[Path]:
-        """Draw the map, if anything was visited."""
         picture = visits_map(training.run_dir, self.counts.numpy())
         return [] if picture is None else [picture]
 
     def state_dict(self) -> dict[str, Any]:
-        """The counts, [rows, columns]."""
         return {"counts": self.counts.clone()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:

@@ -180,7 +180,7 @@ class MultiCollection(Collection):
         ready = wait(self._pipes, timeout)
         for w, pipe in enumerate(self._pipes):
             while pipe in ready and pipe.poll():
-                self._take(w, self._receive(w))
+                self._take(w)
         if dead:
             raise self._death(dead[0])
         self._mind_silence()
@@ -193,7 +193,11 @@ class MultiCollection(Collection):
                 log.warning("%s: no batch for %d s", self._name(w), SILENCE_S)
                 self._heard[w] = now
 
-    def _take(self, w: int, message: Filled | Failed) -> None:
+    def _take(self, w: int) -> None:
+        try:
+            message: Filled | Failed = self._pipes[w].recv()
+        except (EOFError, OSError) as error:
+            raise self._death(w) from error
         if isinstance(message, Failed):
             failed = WorkerFailed(f"{self._name(w)}: {message.error}")
             failed.add_note(f"In the worker:\n{message.traceback}")
@@ -201,12 +205,6 @@ class MultiCollection(Collection):
         self._heard[w] = time.monotonic()
         if message.epoch == self._epoch:
             self._arrived.append((w, message))
-
-    def _receive(self, w: int) -> Filled | Failed:
-        try:
-            return self._pipes[w].recv()
-        except (EOFError, OSError) as error:
-            raise self._death(w) from error
 
     def _death(self, w: int) -> WorkerFailed:
         """Say how a worker ended that left no word."""

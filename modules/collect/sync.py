@@ -48,7 +48,6 @@ class SyncCollection(Collection):
 
     def batches(self, ends: Callable[[], bool]) -> Iterator[tuple[int, TensorDictBase]]:
         """Yield (0, batch [N, T]); there is nothing to wait for."""
-        del ends
         return self._batches
 
     def _endless(self) -> Iterator[tuple[int, TensorDictBase]]:

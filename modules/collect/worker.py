@@ -103,15 +103,10 @@ def batch_in(slot: Tensor, entries: tuple[Entry, ...]) -> TensorDict:
 
 @dataclass(frozen=True, kw_only=True)
 class Assignment:
-    """What a worker is started with.
+    """What a worker is started with; `make` makes what acts, given the worker's `number`.
 
-    Attributes:
-        number: of the worker.
-        make: makes what acts, given the worker's number.
-        settings: size of a batch.
-        entries: layout of a slot.
-        slots: [slots, bytes], shared; this worker writes.
-        weights: [blocks, parameters], shared; the main process writes.
+    `slots`, [slots, bytes] with a layout of `entries`, and `weights`, [blocks, parameters], are shared: this worker
+    writes the former and the main process the latter.
     """
 
     number: int

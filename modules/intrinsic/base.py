@@ -1,8 +1,7 @@
 """What the loop knows of intrinsic rewards: what learns, what rewards while acting, and the null object of both."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from tensordict import TensorDictBase
@@ -14,16 +13,16 @@ from modules.spec import Spec, spec
 from modules.stateful import Stateful
 
 
-class IntrinsicReward:
+class IntrinsicReward(Stateful):
     """Rewards N environments for what is new in their steps.
 
     A reward belongs to the action that led to the observation (see docs/algorithms/ngu.md), so the first observation
-    of an episode is only remembered.
+    of an episode is only remembered. What is saved is what later episodes' rewards depend on; running ones are not. A
+    bonus that remembers nothing of an episode, and has no statistics of its own, only has `reward` and `measures`.
     """
 
     def begin(self, which: Tensor, observation: Tensor) -> None:
         """Start episodes in the environments `which`, bool [N], at `observation` [N, *shape]."""
-        raise NotImplementedError
 
     def reward(self, observation: Tensor) -> Tensor:
         """Intrinsic reward [N] of arriving at `observation` [N, *shape]."""
@@ -35,34 +34,17 @@ class IntrinsicReward:
 
     def adopt(self, other: "IntrinsicReward") -> None:
         """Take over the running statistics of other environments' bonus."""
-        raise NotImplementedError
-
-    def state_dict(self) -> dict[str, Any]:
-        """What later episodes' rewards depend on; running ones are not kept."""
-        raise NotImplementedError
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Put back what `state_dict` returned."""
-        raise NotImplementedError
 
 
-class IntrinsicModel:
-    """The networks and statistics behind a bonus; `acting` makes the bonus of some environments."""
+class IntrinsicModel(Stateful):
+    """The networks and statistics behind a bonus, all of which are saved; one that learns nothing has no `step`."""
 
     def step(self, rows: TensorDictBase) -> dict[str, Tensor]:
         """Learn from one batch of replayed rows; returns measures under the names of the metrics table."""
-        raise NotImplementedError
+        return {}
 
     def acting(self, num_envs: int) -> IntrinsicReward:
         """Make the bonus of `num_envs` environments, which follows what is learned here."""
-        raise NotImplementedError
-
-    def state_dict(self) -> dict[str, Any]:
-        """Parameters, moments and statistics."""
-        raise NotImplementedError
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Put back what `state_dict` returned."""
         raise NotImplementedError
 
 
@@ -128,30 +110,15 @@ class MeanAccumulator:
         return found
 
 
-class StatelessReward(Stateful, IntrinsicReward):
-    """A bonus that remembers nothing of an episode, and has no statistics of its own."""
-
-    def begin(self, which: Tensor, observation: Tensor) -> None:
-        del which, observation
-
-    def adopt(self, other: IntrinsicReward) -> None:
-        del other
-
-
-class NoIntrinsicReward(StatelessReward):
+class NoIntrinsicReward(IntrinsicReward):
     """Is never asked for a reward."""
 
     def measures(self) -> dict[str, float]:
         return {}
 
 
-class NoIntrinsicModel(Stateful, IntrinsicModel):
+class NoIntrinsicModel(IntrinsicModel):
     """Learns nothing."""
 
-    def step(self, rows: TensorDictBase) -> dict[str, Tensor]:
-        del rows
-        return {}
-
     def acting(self, num_envs: int) -> NoIntrinsicReward:
-        del num_envs
         return NoIntrinsicReward()

@@ -66,13 +66,9 @@ def nearest(queries: Singles, states: Singles, rows: Ints, written: Ints, k: int
 
 @compile_lazily
 def remember(new: Singles, states: Singles, rows: Ints, written: Ints) -> None:
-    """Write each of `new` into its row's ring, over the oldest state if it is full.
+    """Write each of `new` [n, F] into its row's ring, over the oldest state if it is full.
 
-    Args:
-        new: [n, F].
-        states: rings of the last C states, [N, C, F]; is updated.
-        rows: [n].
-        written: states that each ring got, [N]; is updated.
+    The others are as in `nearest`; `states` and `written` are updated.
     """
     for i in range(len(rows)):
         row = rows[i]
@@ -123,13 +119,9 @@ def rewards(
 
 @compile_lazily
 def merge(values: Floats, mean: Doubles, squares: Doubles, count: int) -> None:
-    """Merge a batch into a mean and a sum of squared deviations (Chan, Golub & LeVeque 1983).
+    """Merge `values`, [B, D] with B > 0, into mean and squares of `count` others (Chan, Golub & LeVeque 1983).
 
-    Args:
-        values: [B, D], B > 0.
-        mean: of what was seen before, [D]; is updated.
-        squares: Σ (x − mean)² of that, [D]; is updated.
-        count: how many that were.
+    Both are [D] and updated; the squares are Σ (x − mean)².
     """
     added = len(values)
     own, spread = np.zeros_like(mean), np.zeros_like(mean)
@@ -145,14 +137,7 @@ def merge(values: Floats, mean: Doubles, squares: Doubles, count: int) -> None:
 
 @compile_lazily
 def whitened(values: Floats, mean: Doubles, std: Doubles, most: float) -> Singles:
-    """(x − mean) / std, cut off at ±`most`; NaN stays NaN.
-
-    Args:
-        values: [B, D].
-        mean: [D].
-        std: > 0, [D].
-        most: of the size of what is returned.
-    """
+    """(x − mean) / std of `values` [B, D], with mean and std > 0 [D], cut off at ±`most`; NaN stays NaN."""
     found = np.empty(values.shape, np.float32)
     for i in range(len(values)):
         for j in range(len(mean)):

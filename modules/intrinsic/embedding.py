@@ -2,7 +2,6 @@
 
 import copy
 from collections.abc import Mapping
-from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -21,54 +20,38 @@ from modules.spec import Positive, Spec, spec
 from modules.stateful import HasState, Stateful
 
 
-class Acting(Protocol):
-    """An embedding while acting: it stays the same within an episode."""
+class Acting:
+    """An embedding while acting: one network for all environments, which stays the same within an episode."""
 
+    def __init__(self, network: nn.Module) -> None:
+        self._network = network
+
+    @torch.no_grad()
     def __call__(self, observation: Tensor) -> Tensor:
         """Embed the observations [N, *shape] of N environments, [N, features], without gradient."""
-        ...
+        return self._network(observation)
 
     def refresh(self, mask: Tensor) -> None:
         """Take over the newest weights for the environments in `mask`, bool [N], whose episodes just started."""
-        ...
 
 
-class Embedding(Protocol):
-    """An embedding f and how it is learned."""
+class Embedding(Stateful):
+    """An embedding f and how it is learned; networks and optimiser are saved."""
 
     network: nn.Module
 
     def step(self, rows: TensorDictBase) -> dict[str, Tensor]:
         """Learn from one batch of rows; return detached measures, nothing if there is nothing to learn."""
-        ...
+        return {}
 
     def acting(self, num_envs: int) -> Acting:
-        """Make the embedding that N environments act with; it reads new weights from `network`."""
-        ...
-
-    def state_dict(self) -> dict[str, Any]:
-        """Networks and optimiser."""
-        ...
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Put back what `state_dict` returned."""
-        ...
-
-
-class EmbeddingSpec(Spec):
-    """Settings of an embedding; `build` makes it, with weights from the global random stream."""
-
-    torso: TorsoSpec
-    features: int
-
-    def build(self, context: IntrinsicContext) -> Embedding:
-        """Make the embedding for these observations and actions."""
-        raise NotImplementedError
+        """Make the embedding that N environments act with, by default `network`, from which new weights are read."""
+        return Acting(self.network)
 
 
 @spec
-class RandomEmbeddingSpec(EmbeddingSpec):
-    """A fixed random network: sees everything, also what the agent cannot influence.
+class EmbeddingSpec(Spec):
+    """Settings of an embedding; `build` makes it, with weights from the global random stream.
 
     Attributes:
         torso: body of the network; a linear layer to `features` follows.
@@ -77,6 +60,15 @@ class RandomEmbeddingSpec(EmbeddingSpec):
 
     torso: InstanceOf[TorsoSpec]
     features: Positive
+
+    def build(self, context: IntrinsicContext) -> Embedding:
+        """Make the embedding for these observations and actions."""
+        raise NotImplementedError
+
+
+@spec
+class RandomEmbeddingSpec(EmbeddingSpec):
+    """A fixed random network: sees everything, also what the agent cannot influence."""
 
     def build(self, context: IntrinsicContext) -> "RandomEmbedding":
         return RandomEmbedding(encoder(self.torso, context.spaces, self.features).to(context.device))
@@ -87,8 +79,6 @@ class InverseDynamicsSpec(EmbeddingSpec):
     """An embedding that is learned by telling the action from the observations before and after it.
 
     Attributes:
-        torso: body of the network; a linear layer to `features` follows.
-        features: size of the embedding.
         hidden: units of the layer between two embeddings and the actions.
         last_frames: steps at the end of each row that are learned from.
         descent: optimiser of embedding and head; its weight decay is NGU's L2 weight of action prediction.
@@ -103,8 +93,6 @@ class InverseDynamicsSpec(EmbeddingSpec):
         Metric("intrinsic/inverse_accuracy", "share", "actions that it tells right"),
     )
 
-    torso: InstanceOf[TorsoSpec]
-    features: Positive
     hidden: Positive
     last_frames: Positive
     descent: InstanceOf[AuxiliaryOptimizerSpec]
@@ -113,27 +101,17 @@ class InverseDynamicsSpec(EmbeddingSpec):
         return InverseDynamics(self, context.spaces, context.device)
 
 
-class RandomEmbedding(Stateful):
+class RandomEmbedding(Embedding):
     """A network that never learns."""
 
     def __init__(self, network: nn.Module) -> None:
         self.network: nn.Module = network.requires_grad_(False)
 
-    def step(self, rows: TensorDictBase) -> dict[str, Tensor]:
-        """Learn nothing."""
-        del rows
-        return {}
-
-    def acting(self, num_envs: int) -> "SharedEmbedding":
-        """Act with the network itself."""
-        del num_envs
-        return SharedEmbedding(self.network)
-
     def parts(self) -> Mapping[str, HasState]:
         return {"network": self.network}
 
 
-class InverseDynamics(Stateful):
+class InverseDynamics(Embedding):
     """Embedding f with a head that reads the action a_t off f(x_t) and f(x_{t+1}).
 
     Loss: cross-entropy of a_t, the mean over real steps among the last of each row (NGU, section 2 and table 6).
@@ -152,14 +130,7 @@ class InverseDynamics(Stateful):
         return self.head(torch.cat((before, after), -1))
 
     def step(self, rows: TensorDictBase) -> dict[str, Tensor]:
-        """Learn from the last steps of each row.
-
-        Args:
-            rows: as `last_steps` reads them; at least one step is real.
-
-        Returns:
-            The detached loss and the share of actions that are told right.
-        """
+        """Learn from the last steps of the rows, one of which is real; return loss and share of actions told right."""
         steps = last_steps(rows, self.settings.last_frames)
         embedding = self.network(steps.observation)  # one pass for both sides: neighbours share an observation
         logits = self.logits(embedding[:, :-1][steps.mask], embedding[:, 1:][steps.mask])
@@ -170,30 +141,13 @@ class InverseDynamics(Stateful):
         return {"inverse_loss": loss.detach(), "inverse_accuracy": accuracy}
 
     def acting(self, num_envs: int) -> "PerEnvironment":
-        """Make a copy of f for each environment."""
         return PerEnvironment(self.network, num_envs)
 
     def parts(self) -> Mapping[str, HasState]:
         return {"network": self.network, "head": self.head, "descent": self._descent}
 
 
-class SharedEmbedding:
-    """One network for all environments, which does not change."""
-
-    def __init__(self, network: nn.Module) -> None:
-        self._network = network
-
-    @torch.no_grad()
-    def __call__(self, observation: Tensor) -> Tensor:
-        """[N, *shape] → [N, features]."""
-        return self._network(observation)
-
-    def refresh(self, mask: Tensor) -> None:
-        """Keep the weights: there are no newer ones."""
-        del mask
-
-
-class PerEnvironment:
+class PerEnvironment(Acting):
     """A network with parameters of its own for each environment, [N, …], all evaluated in one call.
 
     NGU renews the embedding once per episode: f must not change inside one, or the memory would compare embeddings
@@ -202,7 +156,7 @@ class PerEnvironment:
     """
 
     def __init__(self, network: nn.Module, num_envs: int) -> None:
-        self._newest = network
+        super().__init__(network)
         parameters, buffers = stack_module_state([network] * num_envs)
         # Matrices are laid out for vectors from the left, which is a third faster than for vectors from the right.
         self._stacked = {
@@ -219,9 +173,8 @@ class PerEnvironment:
 
     @torch.no_grad()
     def refresh(self, mask: Tensor) -> None:
-        """Copy the network's weights to the environments in `mask`, bool [N]."""
         if not mask.any():
             return
-        newest = {**dict(self._newest.named_parameters()), **dict(self._newest.named_buffers())}
+        newest = {**dict(self._network.named_parameters()), **dict(self._network.named_buffers())}
         for name, copies in self._stacked.items():
             copies[mask] = newest[name].to(copies)

@@ -40,8 +40,6 @@ class EpisodicSpec(Spec):
     horizon: Positive | None
 
     def needs(self, run: RunConfig) -> Iterator[str]:
-        """The neighbours must fit."""
-        del run
         if self.k > self.capacity:
             yield f"intrinsic.memory.k={self.k} must not exceed intrinsic.memory.capacity={self.capacity}"
 
@@ -85,11 +83,6 @@ class EpisodicMemory:
         s = settings
         self._most = NO_LIMIT if s.horizon is None else min(s.horizon * s.k, NO_LIMIT)  # distances
         self._constants = s.kernel_eps, s.cluster_distance, s.pseudo_counts, s.max_similarity
-
-    @property
-    def sizes(self) -> Tensor:
-        """Number of states in each memory, int64 [N]."""
-        return torch.from_numpy(self._written.clip(max=self.settings.capacity))
 
     @torch.no_grad()
     def query_and_add(self, embedding: Tensor, active: Tensor | None = None) -> Tensor:

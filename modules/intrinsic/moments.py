@@ -50,7 +50,6 @@ class RunningMoments:
         return whitened(values.reshape(-1, len(mean)), mean, std, most).reshape(values.shape)
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Count, mean and the sum of squared deviations."""
         return {
             "count": torch.tensor(self.count),
             "mean": torch.from_numpy(self.mean.copy()),

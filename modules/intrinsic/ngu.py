@@ -10,23 +10,14 @@ from pydantic import InstanceOf
 from tensordict import TensorDictBase
 from torch import Tensor
 
-from modules.intrinsic.base import (
-    IntrinsicContext,
-    IntrinsicModel,
-    IntrinsicReward,
-    IntrinsicSpec,
-    MeanAccumulator,
-    StatelessReward,
-)
+from modules.intrinsic.base import IntrinsicContext, IntrinsicModel, IntrinsicReward, IntrinsicSpec, MeanAccumulator
 from modules.intrinsic.embedding import Embedding, EmbeddingSpec
 from modules.intrinsic.episodic_memory import EpisodicSpec
 from modules.intrinsic.parts import misfits
 from modules.intrinsic.rnd import DistillationSpec, RandomDistillation
 from modules.metrics import Metric
 from modules.spec import PositiveFloat, RunConfig, spec
-from modules.stateful import HasState, Stateful
-
-EPISODIC = Metric("intrinsic/episodic_mean", "1", "its part within the episode (NGU, algorithm 1): mean r_episodic")
+from modules.stateful import HasState
 
 
 @spec
@@ -35,18 +26,20 @@ class EpisodicNoveltySpec(IntrinsicSpec):
 
     Attributes:
         scale: factor of the reward; 1 is the paper's.
-        embedding: what of an observation counts.
+        embedding: what of an observation counts within an episode.
         memory: the episodic memory.
     """
 
-    metrics = (*IntrinsicSpec.metrics, EPISODIC)
+    metrics = (
+        *IntrinsicSpec.metrics,
+        Metric("intrinsic/episodic_mean", "1", "its part within the episode (NGU, algorithm 1): mean r_episodic"),
+    )
 
     scale: PositiveFloat
     embedding: InstanceOf[EmbeddingSpec]
     memory: InstanceOf[EpisodicSpec]
 
     def needs(self, run: RunConfig) -> Iterator[str]:
-        """The torsos must fit the observations."""
         yield from misfits(run, self.embedding.torso)
 
     def build(self, context: IntrinsicContext) -> "Novelty":
@@ -56,29 +49,21 @@ class EpisodicNoveltySpec(IntrinsicSpec):
 
 
 @spec
-class NguSpec(IntrinsicSpec):
+class NguSpec(EpisodicNoveltySpec):
     """r = scale · r_episodic · α, with α between 1 and L.
 
     Attributes:
-        scale: factor of the reward; 1 is the paper's.
-        embedding: what of an observation counts within an episode.
-        memory: the episodic memory.
         lifelong: random network distillation, the modulator α.
     """
 
     metrics = (
-        *IntrinsicSpec.metrics,
-        EPISODIC,
+        *EpisodicNoveltySpec.metrics,
         Metric("intrinsic/alpha_mean", "1", "its part over the whole run: mean α, from 1 to L"),
     )
 
-    scale: PositiveFloat
-    embedding: InstanceOf[EmbeddingSpec]
-    memory: InstanceOf[EpisodicSpec]
     lifelong: InstanceOf[DistillationSpec]
 
     def needs(self, run: RunConfig) -> Iterator[str]:
-        """The torsos must fit the observations."""
         yield from misfits(run, self.embedding.torso, self.lifelong.torso)
 
     def build(self, context: IntrinsicContext) -> "Novelty":
@@ -99,14 +84,13 @@ class RndSpec(IntrinsicSpec):
     lifelong: InstanceOf[DistillationSpec]
 
     def needs(self, run: RunConfig) -> Iterator[str]:
-        """The torsos must fit the observations."""
         yield from misfits(run, self.lifelong.torso)
 
     def build(self, context: IntrinsicContext) -> "Distilled":
         return Distilled(self.lifelong.build(context), scale=self.scale)
 
 
-class Novelty(Stateful, IntrinsicModel):
+class Novelty(IntrinsicModel):
     """Embedding, and distillation if there is one, with what they learn."""
 
     def __init__(
@@ -122,16 +106,13 @@ class Novelty(Stateful, IntrinsicModel):
         self.features, self.scale = features, scale
 
     def step(self, rows: TensorDictBase) -> dict[str, Tensor]:
-        """Learn from one batch of replayed rows."""
         measures = self.embedding.step(rows) | ({} if self.lifelong is None else self.lifelong.step(rows))
         return {f"intrinsic/{name}": value for name, value in measures.items()}
 
     def acting(self, num_envs: int) -> "NoveltyReward":
-        """Make the bonus of `num_envs` environments."""
         return NoveltyReward(self, num_envs)
 
     def parts(self) -> Mapping[str, HasState]:
-        """Embedding and distillation."""
         embedding: dict[str, HasState] = {"embedding": self.embedding}
         return embedding if self.lifelong is None else embedding | {"lifelong": self.lifelong}
 
@@ -152,15 +133,13 @@ class NoveltyReward(IntrinsicReward):
         self._memory.query_and_add(self._embed(observation), which)
 
     def reward(self, observation: Tensor) -> Tensor:
-        """PositiveFloat · r_episodic, times α if there is one."""
+        """`scale` · r_episodic, times α if there is one."""
         episodic = self._memory.query_and_add(self._embed(observation))
-        reward, lifelong = self._source.scale * episodic, self._source.lifelong
-        if lifelong is None:
-            self._tally.add(reward=reward, episodic=episodic)
-            return reward
-        alpha = lifelong.alpha(observation)
-        reward = reward * alpha
-        self._tally.add(reward=reward, episodic=episodic, alpha=alpha)
+        reward, parts = self._source.scale * episodic, {"episodic": episodic}
+        if self._source.lifelong is not None:
+            parts["alpha"] = self._source.lifelong.alpha(observation)
+            reward = reward * parts["alpha"]
+        self._tally.add(reward=reward, **parts)
         return reward
 
     def measures(self) -> dict[str, float]:
@@ -187,17 +166,13 @@ class Distilled(IntrinsicModel):
         return {f"intrinsic/{name}": value for name, value in self.lifelong.step(rows).items()}
 
     def acting(self, num_envs: int) -> "DistilledReward":
-        del num_envs
         return DistilledReward(self)
 
-    def state_dict(self) -> dict[str, Any]:
-        return self.lifelong.state_dict()
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self.lifelong.load_state_dict(state)
+    def parts(self) -> Mapping[str, HasState]:
+        return self.lifelong.parts()
 
 
-class DistilledReward(StatelessReward):
+class DistilledReward(IntrinsicReward):
     """Rewards by the source, whose statistics are the same for all environments."""
 
     def __init__(self, source: Distilled) -> None:
@@ -205,7 +180,7 @@ class DistilledReward(StatelessReward):
         self._tally = MeanAccumulator()
 
     def reward(self, observation: Tensor) -> Tensor:
-        """PositiveFloat · err / σ."""
+        """`scale` · err / σ."""
         reward = self._source.scale * self._source.lifelong.intrinsic_reward(observation)
         self._tally.add(reward=reward)
         return reward

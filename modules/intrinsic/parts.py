@@ -71,11 +71,9 @@ class AuxiliaryOptimizer:
         self._adam.step()
 
     def state_dict(self) -> dict[str, Any]:
-        """Moments and count."""
         return self._adam.state_dict()
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Put back what `state_dict` returned."""
         self._adam.load_state_dict(copy.deepcopy(dict(state)))  # Adam would continue in the tensors that it is given
 
 

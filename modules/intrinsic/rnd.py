@@ -70,13 +70,10 @@ class RandomDistillation(Stateful):
 
     @torch.no_grad()
     def alpha(self, observation: Tensor) -> Tensor:
-        """Modulate the episodic reward of the current states, and take them into the statistics.
+        """Modulate the episodic reward of the current states, [N, *shape], and take them into the statistics.
 
         The statistics take them in first, so the first observation is whitened to 0 and the first error is the mean;
         α = 1 as long as all errors are equal.
-
-        Args:
-            observation: [N, *shape].
 
         Returns:
             α, float32 [N], from 1 to L.
@@ -91,18 +88,12 @@ class RandomDistillation(Stateful):
 
     @torch.no_grad()
     def intrinsic_reward(self, observation: Tensor) -> Tensor:
-        """Reward the current states for the errors themselves, and take them into the statistics as `alpha` does.
+        """Reward the current states for the errors themselves, and take them into the statistics, all as `alpha` does.
 
         Deviation from Burda et al. (2018), who divide by the deviation of intrinsic returns: by that of the errors.
 
-        Args:
-            observation: [N, *shape].
-
         Returns:
             err / σ, float32 [N], ≥ 0; 0 as long as all errors are equal.
-
-        Raises:
-            NonFiniteError: as by `alpha`.
         """
         error, _, deviation = self._taken_in(observation)
         return error / deviation if deviation else torch.zeros_like(error)
@@ -135,11 +126,7 @@ class RandomDistillation(Stateful):
     def step(self, rows: TensorDictBase) -> dict[str, Tensor]:
         """Train the predictor on what the last steps of the rows saw, the observation after them included.
 
-        Args:
-            rows: as `last_steps` reads them; at least one step is real.
-
-        Returns:
-            The detached loss: the mean error.
+        At least one step is real. The loss is the mean error.
         """
         steps = last_steps(rows, self.settings.last_frames)
         loss = self.error(steps.observation[steps.seen]).mean()

@@ -1,6 +1,7 @@
 """Networks of the same form with weights of their own, evaluated side by side."""
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import reduce
 
 import torch
 import torch.nn.functional as F
@@ -27,21 +28,14 @@ def stacked(form: nn.Module, weights: Weights) -> Layer:
         weights: by their names in `form`, [N, …] each; changes in place count.
     """
     layers = list(plain(form, "", weights))
-    if None not in layers:
-        return lambda x: in_turn(layers, x)
+    known = [layer for layer in layers if layer is not None]
+    if len(known) == len(layers):
+        return lambda x: reduce(lambda value, layer: layer(value), known, x)
 
     def one(weights: dict[str, Tensor], x: Tensor) -> Tensor:
         return functional_call(form, weights, (x,))
 
     return lambda x: torch.vmap(one)(dict(weights), x)
-
-
-def in_turn(layers: list[Layer | None], x: Tensor) -> Tensor:
-    """Call the layers."""
-    for layer in layers:
-        assert layer is not None
-        x = layer(x)
-    return x
 
 
 def in_groups(form: nn.Conv2d, weight: Tensor, bias: Tensor) -> Layer:
@@ -54,11 +48,6 @@ def in_groups(form: nn.Conv2d, weight: Tensor, bias: Tensor) -> Layer:
         return found.unflatten(1, (n, -1)).transpose(0, 1)
 
     return call
-
-
-def sloped(slope: Tensor) -> Layer:
-    """PReLU of [N, B, …], row i with the slope i of [N, 1]."""
-    return lambda x: torch.where(x > 0, x, slope.view(-1, *[1] * (x.dim() - 1)) * x)
 
 
 def plain(module: nn.Module, name: str, weights: Weights) -> Iterator[Layer | None]:
@@ -78,6 +67,7 @@ def plain(module: nn.Module, name: str, weights: Weights) -> Iterator[Layer | No
     elif isinstance(module, nn.Conv2d) and module.bias is not None and module.groups == 1:
         yield in_groups(module, weights[f"{name}weight"], weights[f"{name}bias"])
     elif isinstance(module, nn.PReLU) and module.num_parameters == 1:
-        yield sloped(weights[f"{name}weight"])
+        slope = weights[f"{name}weight"]  # [N, 1]
+        yield lambda x: torch.where(x > 0, x, slope.view(-1, *[1] * (x.dim() - 1)) * x)
     else:
         yield module if isinstance(module, WITHOUT_WEIGHTS) else None

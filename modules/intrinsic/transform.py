@@ -14,9 +14,6 @@ class IntrinsicRewardTransform(Transform):
     """Writes what arriving at the next observation is worth for its novelty, and its sum over the episode, in float64.
 
     Both stand beside the environment's own reward, neither weighted nor discounted.
-
-    Args:
-        bonus: of these environments.
     """
 
     def __init__(self, intrinsic_reward: IntrinsicReward) -> None:
@@ -37,7 +34,6 @@ class IntrinsicRewardTransform(Transform):
     def transform_observation_spec(  # pyright: ignore[reportIncompatibleMethodOverride] - ours is always composite
         self, observation_spec: Composite
     ) -> Composite:
-        """Add both, [N, 1] each."""
         shape = torch.Size((*observation_spec.shape, 1))
         for key, dtype in ((keys.INTRINSIC, torch.float32), (keys.INTRINSIC_RETURN, torch.float64)):
             observation_spec[key] = Unbounded(shape, dtype=dtype, device=observation_spec.device)

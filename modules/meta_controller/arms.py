@@ -16,18 +16,13 @@ FEWEST = 10  # arms of Agent57's ladder, whose last branch divides by n − 9
 
 @dataclass(frozen=True)
 class Arms:
-    """Arm 0 exploits (β = 0 if there is another) and looks furthest ahead.
+    """Rising weights β of the intrinsic reward and falling discounts γ, [n] and float32 each.
 
-    Attributes:
-        beta: weight of the intrinsic reward, rising, [n], float32.
-        gamma: discount, falling, [n], float32.
+    Arm 0 exploits (β = 0 if there is another) and looks furthest ahead.
     """
 
     beta: Tensor
     gamma: Tensor
-
-    def __len__(self) -> int:
-        return len(self.beta)
 
 
 @spec
@@ -53,7 +48,6 @@ class ArmsSpec(Spec):
     gamma_min: Discount
 
     def needs(self, run: RunConfig) -> Iterator[str]:
-        del run
         yield from self.problems()
 
     def problems(self) -> Iterator[str]:

@@ -4,7 +4,6 @@ from collections.abc import Iterator
 
 from pydantic import InstanceOf
 
-from modules.meta_controller.arms import ArmsSpec
 from modules.meta_controller.base import MetaContext, PolicyFamilySpec
 from modules.meta_controller.evaluation_bandit import EvaluationBandit
 from modules.meta_controller.ucb import Normalise, SlidingWindowUcb
@@ -43,7 +42,6 @@ class BanditSpec(PolicyFamilySpec):
             in the controller's window to 0 … 1, or are 0.5 where those are equal. Returns of 1000 would drown the
             bonus, returns of 0 … 0.1 would drown in it.
         evaluator: the bandit that chooses the arm of evaluations.
-        arms: the family of policies.
     """
 
     window: Positive
@@ -51,11 +49,9 @@ class BanditSpec(PolicyFamilySpec):
     epsilon: Share
     normalise: Normalise
     evaluator: InstanceOf[EvaluationBanditSpec]
-    arms: InstanceOf[ArmsSpec]
 
     def needs(self, run: RunConfig) -> Iterator[str]:
         """Every arm fits into the window; with fewer places some arm would always be untried, and come first."""
-        del run
         for name, window in (("window", self.window), ("evaluator.window", self.evaluator.window)):
             if window < self.arms.n:
                 yield f"meta.{name}={window} must be at least the number of arms, meta.arms.n={self.arms.n}"

@@ -5,14 +5,19 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from pydantic import InstanceOf
 from torch import Tensor
 
 from modules.meta_controller.arms import Arms, ArmsSpec
-from modules.spec import Spec
+from modules.spec import Spec, spec
+from modules.stateful import Stateful
 
 
-class MetaController:
+class MetaController(Stateful):
     """E controllers over the same n arms, one per environment; each learns from its own environment's episodes.
+
+    One that learns nothing only has `choose`. Put back to a saved state, it goes on with the same choices; the state of
+    other controllers, arms or windows is a `ValueError` and changes nothing.
 
     Attributes:
         tries: of an evaluator, episodes to be played inside `trying` before each evaluation.
@@ -29,7 +34,7 @@ class MetaController:
         raise NotImplementedError
 
     def update(self, which: Tensor, arms: Tensor, returns: Tensor) -> None:
-        """Take note of one finished episode of each controller in `which`.
+        """Take note of one finished episode of each controller in `which`, if there is anything to learn.
 
         Args:
             which: controllers, [m], none twice.
@@ -40,23 +45,10 @@ class MetaController:
             ValueError: a controller is named twice, an arm does not exist, a return is not finite or the shapes
                 differ; nothing has changed.
         """
-        raise NotImplementedError
 
     def greedy(self) -> int:
-        """Return the best arm by what is remembered."""
-        raise NotImplementedError
-
-    def state_dict(self) -> dict[str, Any]:
-        """What the next choices depend on."""
-        raise NotImplementedError
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go back to where `state_dict` was taken: the same choices follow.
-
-        Raises:
-            ValueError: the state is that of other controllers, arms or windows; nothing has changed.
-        """
-        raise NotImplementedError
+        """Return the best arm by what is remembered; if that is nothing, arm 0, the one that exploits."""
+        return 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,13 +82,17 @@ class MetaControllerSpec(Spec):
         raise NotImplementedError
 
 
+@spec
 class PolicyFamilySpec(MetaControllerSpec):
-    """Settings of a meta-controller of several arms."""
+    """Settings of a meta-controller of several arms.
 
-    arms: ArmsSpec
+    Attributes:
+        arms: the family of policies.
+    """
+
+    arms: InstanceOf[ArmsSpec]
 
     def table(self, gamma: float) -> Arms:
-        del gamma
         return self.arms.build()
 
 

@@ -14,12 +14,7 @@ ONLY = torch.zeros(1, dtype=torch.int64)  # the only controller
 
 
 class EvaluationBandit(MetaController):
-    """One bandit for all environments of the evaluator: it chooses arms while `trying`, else its best arm acts.
-
-    Args:
-        bandit: one controller.
-        tries: episodes to be played inside `trying` before each evaluation.
-    """
+    """One `bandit`, a single controller, for all environments: it chooses arms while `trying`, else its best acts."""
 
     def __init__(self, bandit: SlidingWindowUcb, *, tries: int) -> None:
         self.tries = tries

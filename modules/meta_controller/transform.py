@@ -14,10 +14,6 @@ class ArmPerEpisode(Transform):
     """Writes the arm that acts, chosen again at each reset, and tells the controllers how episodes ended.
 
     It must stand behind what writes `episode_return`, the undiscounted extrinsic return.
-
-    Args:
-        meta: one controller per environment.
-        n_arms: arms that there are.
     """
 
     def __init__(self, meta: MetaController, n_arms: int) -> None:
@@ -42,7 +38,6 @@ class ArmPerEpisode(Transform):
     def transform_observation_spec(  # pyright: ignore[reportIncompatibleMethodOverride] - ours is always composite
         self, observation_spec: Composite
     ) -> Composite:
-        """Add the arm, [N]."""
         spec = Categorical(
             self._n_arms, shape=observation_spec.shape, dtype=torch.int64, device=observation_spec.device
         )

@@ -20,14 +20,7 @@ class SlidingWindowUcb(MetaController):
     Source: Agent57 (Badia et al. 2020), appendix. There every controller tries the arms in the order 0, 1, 2, …; here
     controller e begins with arm e: environments that step together would all spend their first episodes alike.
 
-    Args:
-        n: arms.
-        window: episodes that each controller remembers, τ.
-        ucb_beta: weight of the bonus.
-        epsilon: probability of a uniformly random arm.
-        normalise: see `BanditSpec`.
-        controllers: how many, E.
-        seed: of the random arms.
+    It has `n` arms and E `controllers`; `seed` is that of the random arms, and the others are settings of `BanditSpec`.
     """
 
     def __init__(

@@ -4,13 +4,11 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
-from pydantic import InstanceOf
 from torch import Tensor
 
-from modules.meta_controller.arms import Arms, ArmsSpec
+from modules.meta_controller.arms import Arms
 from modules.meta_controller.base import MetaContext, MetaController, MetaControllerSpec, PolicyFamilySpec, refuse_twice
 from modules.spec import RunConfig, spec
-from modules.stateful import Stateful
 
 
 @spec
@@ -20,7 +18,6 @@ class NoneSpec(MetaControllerSpec):
     single = True
 
     def table(self, gamma: float) -> Arms:
-        """One arm: β = 0 and `gamma`."""
         return Arms(beta=torch.zeros(1), gamma=torch.full((1,), gamma))
 
     def build(self, context: MetaContext) -> "FixedArm":
@@ -33,7 +30,7 @@ class NoneSpec(MetaControllerSpec):
         return FixedArm()
 
 
-class FixedArm(Stateful, MetaController):
+class FixedArm(MetaController):
     """The same arm in every episode; remembers nothing."""
 
     def __init__(self, arm: int = 0) -> None:
@@ -41,9 +38,6 @@ class FixedArm(Stateful, MetaController):
 
     def choose(self, which: Tensor) -> Tensor:
         return torch.full((len(which),), self.arm)
-
-    def update(self, which: Tensor, arms: Tensor, returns: Tensor) -> None:
-        del which, arms, returns
 
     def greedy(self) -> int:
         return self.arm
@@ -54,12 +48,7 @@ class UniformSpec(PolicyFamilySpec):
     """An arm drawn uniformly for each episode.
 
     Source: NGU, as Agent57 describes it; NGU's own algorithm is `FixedPerActorSpec`.
-
-    Attributes:
-        arms: the family of policies.
     """
-
-    arms: InstanceOf[ArmsSpec]
 
     def build(self, context: MetaContext) -> "UniformArms":
         return UniformArms(n=self.arms.n, seed=context.seed)
@@ -81,13 +70,6 @@ class UniformArms(MetaController):
         refuse_twice(which)
         return torch.randint(self._n, (len(which),), generator=self.generator)
 
-    def update(self, which: Tensor, arms: Tensor, returns: Tensor) -> None:
-        del which, arms, returns
-
-    def greedy(self) -> int:
-        """Arm 0, the one that exploits."""
-        return 0
-
     def state_dict(self) -> dict[str, Any]:
         return {"generator": self.generator.get_state()}
 
@@ -102,15 +84,9 @@ class FixedPerActorSpec(PolicyFamilySpec):
     Source: NGU, appendix A, where actor j has arm j mod N − 1, so that as printed nobody plays the last one; here it is
     j mod N. Deviation: fewer environments than arms are spread evenly from the first arm to the last, as the ladder of
     ε is; by j mod N they would leave out the curious ones.
-
-    Attributes:
-        arms: the family of policies.
     """
 
-    arms: InstanceOf[ArmsSpec]
-
     def needs(self, run: RunConfig) -> Iterator[str]:
-        """Somebody must be curious."""
         if run.collector.total_envs == 1 < self.arms.n:
             yield (
                 f"collector.num_envs=1 has one environment, which meta=fixed_per_actor would let play arm 0 of "
@@ -126,7 +102,7 @@ class FixedPerActorSpec(PolicyFamilySpec):
         return FixedArm()
 
 
-class ArmPerActor(Stateful, MetaController):
+class ArmPerActor(MetaController):
     """Each environment has one arm; remembers nothing."""
 
     def __init__(self, *, n: int, controllers: int) -> None:
@@ -137,10 +113,3 @@ class ArmPerActor(Stateful, MetaController):
     def choose(self, which: Tensor) -> Tensor:
         refuse_twice(which)
         return self._arms[which.cpu()]
-
-    def update(self, which: Tensor, arms: Tensor, returns: Tensor) -> None:
-        del which, arms, returns
-
-    def greedy(self) -> int:
-        """Arm 0, the one that exploits."""
-        return 0

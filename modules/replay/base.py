@@ -11,8 +11,9 @@ from torch import Tensor
 
 from modules.keys import Spaces, StateSchema, Symmetry
 from modules.metrics import Metric
-from modules.replay.rows import SequenceSchema
+from modules.replay.rows import FURTHER, SequenceSchema
 from modules.spec import Spec
+from modules.stateful import HasState
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,12 +71,10 @@ class ReplaySpec(Spec):
 
     def wrong_state(self, state: Mapping[str, Any]) -> str:
         """Say what cannot be in a replay's `state` in a checkpoint; "" if nothing."""
-        del state
         return ""
 
     def refuse_missing(self, directory: Path, state: Mapping[str, Any]) -> None:
         """Raise `UsageError` if what a checkpoint's replay `state` refers to is no longer in `directory`."""
-        del directory, state
 
     def fitted(self, max_steps: int | None) -> "ReplaySpec":
         """Put in the length of the longest episode, `max_steps` if that is known, where it was left open."""
@@ -83,7 +82,8 @@ class ReplaySpec(Spec):
 
     def schema(self, states: StateSchema, reads: tuple[str, ...], extra: tuple[str, ...] = ()) -> SequenceSchema:
         """Say what a row is made of, for a network with these recurrent `states` that `reads` these entries."""
-        raise NotImplementedError
+        further = tuple(key for key in FURTHER if key in reads)
+        return SequenceSchema(burn_in=self.burn_in, length=self.length, states=states, further=further, extra=extra)
 
     @property
     def capacity_rows(self) -> int:
@@ -92,20 +92,19 @@ class ReplaySpec(Spec):
 
     def ring_rows(self, save_every: int, batch_frames: int) -> int:
         """Rows on disk."""
-        raise NotImplementedError
+        return 0
 
     def memory(self, rows: int) -> int:
         """Bytes in memory for `rows` rows on disk, beside what is drawn of them."""
-        del rows
         return 0
 
     def footprint(self, spaces: Spaces, schema: SequenceSchema, ring_rows: int) -> int:
         """Bytes on disk."""
-        raise NotImplementedError
+        return 0
 
 
-class Replay(Protocol):
-    """What was experienced, kept for learning."""
+class Replay(HasState, Protocol):
+    """What was experienced, kept for learning; one that inherits from this leaves out what has nothing to do for it."""
 
     settings: Any
 
@@ -116,11 +115,10 @@ class Replay(Protocol):
     @property
     def must_save(self) -> bool:
         """Tell whether the next save must not wait."""
-        ...
+        return False
 
     def anneal(self, frames: int) -> None:
         """Set what changes with the count of frames."""
-        ...
 
     def extend(self, batch: TensorDictBase, stream: int = 0) -> None:
         """Take in a batch [N, T] of the collector's `stream`, which follows the one before it without a gap."""
@@ -140,16 +138,7 @@ class Replay(Protocol):
 
     def update(self, rows: TensorDictBase, errors: Tensor) -> None:
         """Take note of the |δ| [B, T] of sampled `rows`."""
-        ...
 
     def sample_with_prefix(self, count: int, generator: torch.Generator) -> Iterator[TensorDictBase]:
         """Yield what `modules.learner.staleness.delta_q` compares rows with, drawn with `generator`."""
-        ...
-
-    def state_dict(self) -> dict[str, Any]:
-        """What a checkpoint needs of it."""
-        ...
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Put back what `state_dict` returned."""
-        ...
+        return iter(())

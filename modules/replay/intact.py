@@ -10,14 +10,14 @@ from torch import Tensor
 from modules import keys
 from modules.files import open_itself
 from modules.keys import Spaces
+from modules.previous_step import NO_ACTION
+from modules.replay.ring import EVALUATE
 from modules.replay.rows import NONE
 from modules.spec import UsageError
 
 MARK = "written"  # file beside the rows
 RECORD = np.dtype([("run", "S32"), ("written", "<i8")])
-NO_ACTION = -1  # the previous action of an episode's first step
 CHUNK = 2**24  # numbers that are looked at together: pictures of a whole replay do not fit the memory
-EVALUATE = "so this run cannot be resumed; evaluate still works"
 
 
 class Mark:

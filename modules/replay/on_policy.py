@@ -6,12 +6,10 @@ from typing import Any
 
 import torch
 from tensordict import TensorDict, TensorDictBase
-from torch import Tensor
 
 from modules import keys
-from modules.keys import Spaces, StateSchema
-from modules.replay.base import ReplayContext, ReplaySpec
-from modules.replay.rows import FURTHER, NONE, SequenceBuilder, SequenceSchema
+from modules.replay.base import Replay, ReplayContext, ReplaySpec
+from modules.replay.rows import NONE, SequenceBuilder, SequenceSchema
 from modules.replay.sequence import previous_steps
 from modules.spec import Count, Positive, RunConfig, UsageError, spec
 
@@ -30,22 +28,16 @@ class OnPolicySpec(ReplaySpec):
     """
 
     on_policy = True
+    burn_in = 0  # a row begins with its episode, where the recurrent state is known to be zero
 
     length: Count
     batch_rows: Positive
 
     @property
-    def burn_in(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride]
-        """None: a row begins with its episode, where the recurrent state is known to be zero."""
-        return 0
-
-    @property
     def capacity_rows(self) -> int:
-        """Those that an update waits for."""
         return self.batch_rows
 
     def needs(self, run: RunConfig) -> Iterator[str]:
-        """Rows must be whole episodes, and the loss one that learns from each only once."""
         limit = run.env.episode_limit()
         if limit is not None and self.length < limit:
             yield f"replay.length={self.length} must not be less than the environment's {limit} steps: set it to 0"
@@ -59,30 +51,14 @@ class OnPolicySpec(ReplaySpec):
         return OnPolicyReplay(self, context.schema)
 
     def fitted(self, max_steps: int | None) -> "OnPolicySpec":
-        """Put in the environment's time limit where `length` asks for it."""
         if self.length:
             return self
         if max_steps is None:
             raise UsageError("replay.length=0 needs an environment with a time limit: give the longest episode's steps")
         return replace(self, length=max_steps)
 
-    def schema(self, states: StateSchema, reads: tuple[str, ...], extra: tuple[str, ...] = ()) -> SequenceSchema:
-        """A row is an episode."""
-        further = tuple(key for key in FURTHER if key in reads)
-        return SequenceSchema(length=self.length, states=states, further=further, extra=extra)
 
-    def ring_rows(self, save_every: int, batch_frames: int) -> int:
-        """None is on disk."""
-        del save_every, batch_frames
-        return 0
-
-    def footprint(self, spaces: Spaces, schema: SequenceSchema, ring_rows: int) -> int:
-        """Nothing is on disk."""
-        del spaces, schema, ring_rows
-        return 0
-
-
-class OnPolicyReplay:
+class OnPolicyReplay(Replay):
     """The episodes that ended since the last update, in memory.
 
     Each episode is learned from exactly once, whole, in the first update after its end. With several environments an
@@ -100,23 +76,10 @@ class OnPolicyReplay:
         self._rows: list[TensorDict] = []
 
     def __len__(self) -> int:
-        """Episodes that wait."""
         return sum(len(rows) for rows in self._rows)
 
-    @property
-    def must_save(self) -> bool:
-        """Never: a checkpoint holds the episodes that wait."""
-        return False
-
-    def anneal(self, frames: int) -> None:
-        """Nothing changes with time."""
-
     def extend(self, batch: TensorDictBase, stream: int = 0) -> None:
-        """Keep the episodes that end in a batch [N, T]; each `stream` has environments of its own.
-
-        Raises:
-            EpisodeTooLongError: one is longer than a row.
-        """
+        """Keep the episodes that end in a batch [N, T]; raises `EpisodeTooLongError` if one is longer than a row."""
         rows = self._cutters.setdefault(stream, SequenceBuilder(self._schema)).push(batch)
         if (rows[keys.BEFORE] != NONE).any():
             raise EpisodeTooLongError(
@@ -132,7 +95,6 @@ class OnPolicyReplay:
 
     def updates_due(self, frames: int) -> float:
         """1 if enough episodes wait, however many frames they took."""
-        del frames
         return float(len(self) >= self.settings.batch_rows)
 
     def sample(self) -> TensorDict:
@@ -147,20 +109,10 @@ class OnPolicyReplay:
         }
         return TensorDict(rows | previous_steps(rows, self._schema), batch_size=[len(whole)])
 
-    def update(self, rows: TensorDictBase, errors: Tensor) -> None:
-        """Errors of what is forgotten are of no use."""
-
-    def sample_with_prefix(self, count: int, generator: torch.Generator) -> Iterator[TensorDict]:
-        """Nothing comes before a whole episode."""
-        del count, generator
-        return iter(())
-
     def state_dict(self) -> dict[str, Any]:
-        """The episodes that wait."""
         return {"rows": dict(self._joined().items()) if self._rows else {}}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Put them back."""
         rows = state["rows"]
         self._rows = [TensorDict(dict(rows), batch_size=[len(rows[keys.MASK])])] if rows else []
 

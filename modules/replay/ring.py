@@ -4,7 +4,6 @@ import errno
 import json
 import os
 import shutil
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from torchrl.data import LazyMemmapStorage
 from modules.files import naming_file, open_itself, refuse_link
 from modules.spec import UsageError
 
+EVALUATE = "so this run cannot be resumed; evaluate still works"
 GIB = 2**30
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 NO_CLAIMS = (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS)  # of file systems on which disk cannot be claimed
@@ -27,8 +27,7 @@ def refuse_what_does_not_fit(needed: int, directory: Path, *, beside: int = 0) -
 
     `beside` are the bytes of the run's checkpoints, on the same disk.
     """
-    existing = next(path for path in (directory, *directory.parents) if path.exists())
-    existing = existing.absolute()
+    existing = next(path for path in (directory, *directory.parents) if path.exists()).absolute()
     mine = [*directory.glob("*"), *directory.with_name("checkpoints").glob("*.pt")]  # of a run that is resumed
     held = sum(path.lstat().st_blocks * 512 for path in mine)
     disk, memory = shutil.disk_usage(existing).free + held, psutil.virtual_memory().available
@@ -50,24 +49,13 @@ def readable(size: int) -> str:
     return f"{size / GIB:.1f} GiB" if size >= GIB / 10 else f"{size / 2**20:.1f} MiB"
 
 
-def refuse_missing_ring(directory: Path, state: Mapping[str, Any]) -> None:
-    """Raise `UsageError` if a checkpoint's replay `state` refers to rows that are no longer in `directory`."""
-    if state.get("written") and not (directory / "meta.json").exists():
-        raise UsageError(f"{directory}: the replay of this run is gone, so it cannot be resumed; evaluate still works")
-
-
-def schema(rows: TensorDictBase) -> dict[str, tuple[str, list[int]]]:
-    """Name, type and shape of everything in `rows`."""
-    return {str(key): (str(v.dtype), list(v.shape)) for key, v in rows.items()}
-
-
 def read_schema(meta: Path) -> dict[str, tuple[str, list[int]]]:
-    """Read from a ring's meta.json the schema of what should lie beside it."""
+    """Read from a ring's meta.json the name, type and shape of everything that should lie beside it."""
     try:
         fields = {key: field for key, field in json.loads(meta.read_text()).items() if isinstance(field, dict)}
         return {key: (field["dtype"], field["shape"]) for key, field in fields.items()}
     except (OSError, ValueError, LookupError, AttributeError, TypeError, RecursionError) as error:
-        raise UsageError(f"{meta}: damaged, so this run cannot be resumed; evaluate still works") from error
+        raise UsageError(f"{meta}: damaged, {EVALUATE}") from error
 
 
 def refuse_links(directory: Path) -> None:
@@ -86,12 +74,10 @@ def refuse_damaged_files(directory: Path, ring: TensorDictBase) -> None:
     for key, field in ring.items():
         path = directory / f"{key}.memmap"
         if not path.is_file():
-            raise UsageError(f"{path}: missing, so this run cannot be resumed; evaluate still works")
+            raise UsageError(f"{path}: missing, {EVALUATE}")
         size, needed = path.stat().st_size, field.numel() * field.element_size()
         if size != needed:
-            raise UsageError(
-                f"{path}: {size} bytes instead of {needed}, so this run cannot be resumed; evaluate still works"
-            )
+            raise UsageError(f"{path}: {size} bytes instead of {needed}, {EVALUATE}")
 
 
 def fields_of(directory: Path, like: TensorDictBase) -> TensorDict:
@@ -148,7 +134,7 @@ def open_ring(directory: Path, template: TensorDict, rows: int, *, fewest: int) 
     storage = LazyMemmapStorage(rows, scratch_dir=directory, existsok=existing)
     if existing:
         expected = template.unsqueeze(0).expand(rows)
-        if rows < fewest or found != schema(expected):
+        if rows < fewest or found != {str(key): (str(v.dtype), list(v.shape)) for key, v in expected.items()}:
             raise UsageError(
                 f"{directory}: the replay there does not fit the configuration (other rows, network or capacity); "
                 "restore the config.yaml that the run was started with"

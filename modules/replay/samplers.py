@@ -16,7 +16,7 @@ PRIORITY_FLOOR = 1e-6
 
 
 class Sampler:
-    """Draws rows of the window, with replacement."""
+    """Draws rows of the window, with replacement: each is as likely as any other, and weighs 1."""
 
     def __init__(self, *, seed: int, capacity: int) -> None:
         self.generator = torch.Generator().manual_seed(seed)
@@ -46,11 +46,10 @@ class Sampler:
         Returns:
             Row numbers [B], int64, and weights [B], float32, of which the largest is 1.
         """
-        raise NotImplementedError
+        return torch.randint(self.oldest, self._written, (batch,), generator=self.generator), torch.ones(batch)
 
     def update(self, rows: Tensor, priorities: Tensor) -> None:
-        """Write back the priorities [B] of `rows` [B] that were drawn; rows that left the window are ignored."""
-        raise NotImplementedError
+        """Write back the priorities [B] of `rows` [B] that were drawn, if they have any."""
 
     def state_dict(self) -> dict[str, Any]:
         """What the next draws depend on."""
@@ -60,18 +59,6 @@ class Sampler:
         """Go back to where `state_dict` was taken: the same draws follow, bit for bit."""
         self._written = state["written"]
         self.generator.set_state(state["generator"])
-
-
-class Uniform(Sampler):
-    """Every row of the window is as likely as any other, and weighs 1."""
-
-    def draw(self, batch: int, importance: float) -> tuple[Tensor, Tensor]:
-        """Draw rows; `importance` changes nothing."""
-        del importance
-        return torch.randint(self.oldest, self._written, (batch,), generator=self.generator), torch.ones(batch)
-
-    def update(self, rows: Tensor, priorities: Tensor) -> None:
-        del rows, priorities
 
 
 class Prioritised(Sampler):
@@ -96,7 +83,6 @@ class Prioritised(Sampler):
         super().extend(count)
 
     def draw(self, batch: int, importance: float) -> tuple[Tensor, Tensor]:
-        """Draw rows in proportion to their mass."""
         count, oldest = len(self), self.oldest
         if not count:
             raise ValueError("there is no row to draw")

@@ -59,7 +59,6 @@ class SequenceReplay:
         self._fields = views_of(self._storage)
 
     def __len__(self) -> int:
-        """Rows that the sampler can draw."""
         return len(self._sampler)
 
     @property

@@ -10,9 +10,8 @@ from torch import Tensor
 from modules.keys import Spaces, StateSchema
 from modules.losses import ops
 from modules.replay.base import Replay, ReplayContext, ReplaySpec
-from modules.replay.ring import refuse_missing_ring
-from modules.replay.rows import FURTHER, SequenceSchema
-from modules.replay.samplers import Prioritised, Sampler, Uniform
+from modules.replay.rows import SequenceSchema
+from modules.replay.samplers import Prioritised, Sampler
 from modules.schedule import linear
 from modules.spec import Count, Positive, PositiveFloat, RunConfig, Share, UsageError, spec
 
@@ -69,10 +68,12 @@ class SequenceSpec(ReplaySpec):
         return "" if isinstance(written, int) and written >= 0 else f"its replay has {written!r} rows"
 
     def refuse_missing(self, directory: Path, state: Mapping[str, Any]) -> None:
-        refuse_missing_ring(directory, state)
+        if state.get("written") and not (directory / "meta.json").exists():
+            raise UsageError(
+                f"{directory}: the replay of this run is gone, so it cannot be resumed; evaluate still works"
+            )
 
     def fitted(self, max_steps: int | None) -> "SequenceSpec":
-        """Put in the length of the longest episode where `length` asks for whole ones."""
         if self.length:
             return self
         if max_steps is None:
@@ -86,24 +87,14 @@ class SequenceSpec(ReplaySpec):
         return schema.row_bytes(spaces) * ring_rows
 
     def schema(self, states: StateSchema, reads: tuple[str, ...], extra: tuple[str, ...] = ()) -> SequenceSchema:
-        """Say what a row is made of, for a network with these recurrent `states` that `reads` these entries."""
-        return SequenceSchema(
-            burn_in=self.burn_in,
-            length=self.length,
-            overlap=self.overlap,
-            states=states if self.state == "stored" else {},
-            zeros={} if self.state == "stored" else states,
-            further=tuple(key for key in FURTHER if key in reads),
-            extra=extra,
-        )
+        stored, zeros = (states, {}) if self.state == "stored" else ({}, states)
+        return replace(super().schema(stored, reads, extra), overlap=self.overlap, zeros=zeros)
 
     @property
     def capacity_rows(self) -> int:
-        """Rows that the sampler can draw from."""
         return self.capacity // (self.length - self.overlap)
 
     def needs(self, run: RunConfig) -> Iterator[str]:
-        """Rows must advance, and the ring must hold a batch."""
         if self.overlap >= self.length:
             yield f"replay.overlap={self.overlap} must be smaller than replay.length={self.length}"
         elif self.burn_in > self.length - self.overlap:
@@ -140,11 +131,10 @@ class SequenceSpec(ReplaySpec):
 
     def sampler(self, seed: int) -> Sampler:
         """Make what draws rows."""
-        return Uniform(seed=seed, capacity=self.capacity_rows)
+        return Sampler(seed=seed, capacity=self.capacity_rows)
 
     def importance_at(self, frames: int) -> float:
         """Exponent of the importance weights at frame `frames`; 0 = none."""
-        del frames
         return 0.0
 
     def priority(self, errors: Tensor, mask: Tensor) -> Tensor:
@@ -173,7 +163,6 @@ class PrioritisedSpec(SequenceSpec):
     importance_frames: Positive
 
     def needs(self, run: RunConfig) -> Iterator[str]:
-        """The loss must tell errors."""
         yield from super().needs(run)
         if not (run.loss.tells_errors or run.loss.on_policy):  # the latter says itself that it wants no replay
             yield "replay=prioritised needs a loss that tells each step's error: use loss=q, or replay=sequence"
@@ -183,11 +172,9 @@ class PrioritisedSpec(SequenceSpec):
         return 2 * 8 * rows
 
     def sampler(self, seed: int) -> Sampler:
-        """Make what draws rows."""
         return Prioritised(seed=seed, capacity=self.capacity_rows, exponent=self.exponent)
 
     def importance_at(self, frames: int) -> float:
-        """Follow the line."""
         return linear(frames, start=self.importance, end=self.importance_end, over=self.importance_frames)
 
     def priority(self, errors: Tensor, mask: Tensor) -> Tensor:

@@ -24,11 +24,11 @@ def test_memories_are_full_and_stay_so_while_they_are_measured(preset):
     memory = novelty.memory_of(intrinsic_reward)
     with ExitStack() as stack:
         step = novelty.collecting(run, network, intrinsic_reward, stack)
-        assert memory.sizes.tolist() == [1 + run.collector.steps] * 3  # the first batch
+        assert memory._written.tolist() == [1 + run.collector.steps] * 3  # the first batch
         full = novelty.always_full(memory, step)
         for _ in range(2 + 300 // run.collector.steps):  # longer than the preset's episodes
             _, batch = full()
-            assert memory.sizes.tolist() == [70] * 3
+            assert (memory._written >= 70).all()
     assert not batch["next", keys.DONE].any()
     assert (batch["next", keys.INTRINSIC] > 0).all()
 

@@ -119,7 +119,7 @@ def test_each_environment_has_weights_of_its_own_behind_any_activation(activatio
                 if isinstance(layer, torch.nn.PReLU):
                     layer.weight.fill_(0.1 + 0.5 * i)
     acting = PerEnvironment(networks[0], 2)
-    acting._newest = networks[1]
+    acting._network = networks[1]
     acting.refresh(torch.tensor([False, True]))
     x = (torch.rand(2, *spaces.observation_shape) * 255).to(spaces.observation_dtype)
     expected = torch.stack([network(one) for network, one in zip(networks, x, strict=True)])

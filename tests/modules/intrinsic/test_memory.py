@@ -69,7 +69,7 @@ def test_equals_naive_memory_over_episodes_and_wraps(capacity, k, max_similarity
         memory.reset(over)
         for i in over.nonzero().flatten().tolist():
             naive[i].states = []
-    assert memory.sizes[0] == capacity
+    assert memory._written[0] >= capacity
     got, want = torch.stack(rewards), torch.tensor(expected)
     assert torch.allclose(got, want, rtol=1e-4, atol=0)
     assert (got == 0).float().mean() < 0.9
@@ -209,4 +209,4 @@ def test_what_cannot_work_is_refused():
     play(memory, [[0.0, 1.0]])
     with pytest.raises(ArithmeticError, match="not finite"):
         play(memory, [[math.nan, 1.0]])
-    assert memory.sizes.tolist() == [1]
+    assert memory._written.tolist() == [1]

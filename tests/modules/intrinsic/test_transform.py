@@ -8,9 +8,10 @@ import torch
 from modules import keys
 from modules.collect import SyncCollection, SyncSpec
 from modules.envs.base import EnvContext
-from modules.intrinsic import EpisodicNoveltySpec, IntrinsicContext, IntrinsicRewardTransform, NguSpec, RndSpec
+from modules.intrinsic import IntrinsicContext, IntrinsicRewardTransform
 from modules.intrinsic.embedding import InverseDynamicsSpec, RandomEmbeddingSpec
 from modules.intrinsic.episodic_memory import EpisodicSpec
+from modules.intrinsic.ngu import EpisodicNoveltySpec, NguSpec, RndSpec
 from modules.intrinsic.parts import AuxiliaryOptimizerSpec
 from modules.intrinsic.rnd import DistillationSpec
 from modules.keys import Spaces
@@ -143,7 +144,7 @@ def test_a_copy_takes_over_the_mean_distances_and_leaves_the_original_alone():
     other.adopt(mine)
     assert torch.equal(other.state_dict()["mean"], before["mean"][torch.tensor([0, 1, 0])])
     assert torch.equal(other.state_dict()["seen"], before["seen"][torch.tensor([0, 1, 0])])
-    assert other._memory.sizes.tolist() == [0, 0, 0]
+    assert other._memory._written.tolist() == [0, 0, 0]
     other.reward(torch.randn(3, 2))
     other.reward(torch.randn(3, 2))
     assert all(torch.equal(mine.state_dict()[key], value) for key, value in before.items())

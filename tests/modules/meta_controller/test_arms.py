@@ -82,7 +82,7 @@ MANY = (10, 11, 12, 32, 100)
 )
 def test_more_curious_arms_never_look_further(ladder, n):
     table = arms(ladder, n=n).build()
-    assert len(table) == len(table.gamma) == n
+    assert len(table.beta) == len(table.gamma) == n
     assert (table.beta.diff() >= 0).all()
     assert (table.gamma.diff() <= 0).all()
     assert table.gamma[0].item() == pytest.approx(0.9999)

@@ -8,7 +8,8 @@ import torch
 from modules import keys
 from modules.collect import SyncCollection, SyncSpec
 from modules.envs.base import EnvContext
-from modules.meta_controller import ArmPerActor, ArmPerEpisode, FixedArm
+from modules.meta_controller import ArmPerEpisode, FixedArm
+from modules.meta_controller.uniform import ArmPerActor
 from tests.modules.builders import always, gym_spec
 
 ENVS, STEPS = 4, 7

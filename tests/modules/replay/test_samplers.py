@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import tensor
 
-from modules.replay.samplers import PRIORITY_FLOOR, Prioritised, Uniform
+from modules.replay.samplers import PRIORITY_FLOOR, Prioritised, Sampler
 
 
 def prioritised(priorities=(), *, capacity=4, exponent=1.0, seed=0):
@@ -140,7 +140,7 @@ def test_other_mistakes_are_refused():
 
 def test_uniform_draws_what_the_sequence_replay_always_drew():
     """Published results depend on these very draws."""
-    sampler, generator = Uniform(seed=7, capacity=5), torch.Generator().manual_seed(7)
+    sampler, generator = Sampler(seed=7, capacity=5), torch.Generator().manual_seed(7)
     for count, oldest, written in [(3, 0, 3), (2, 0, 5), (9, 9, 14), (0, 9, 14)]:
         sampler.extend(count)
         rows, weights = sampler.draw(6, 0.5)
@@ -161,7 +161,7 @@ def live(sampler, rounds):
     return torch.cat(drawn).tolist()
 
 
-@pytest.mark.parametrize("make", [Uniform, lambda **kw: Prioritised(exponent=0.9, **kw)])
+@pytest.mark.parametrize("make", [Sampler, lambda **kw: Prioritised(exponent=0.9, **kw)])
 def test_draws_go_on_after_a_resume_bit_for_bit(make, tmp_path):
     """Also by a sampler that has continued since, as when a run is resumed from an older checkpoint."""
     sampler, other = make(seed=1, capacity=7), make(seed=2, capacity=7)
@@ -247,7 +247,7 @@ def test_prioritised_equals_a_naive_list(data):
 @pytest.mark.parametrize("capacity", [1, 4])
 def test_one_draw_of_one_row_has_an_axis_like_any_other(capacity):
     """PyTorch's sum tree gives a number instead of an array where one entry is asked for."""
-    for sampler in (prioritised([0.5], capacity=capacity), Uniform(seed=0, capacity=capacity)):
+    for sampler in (prioritised([0.5], capacity=capacity), Sampler(seed=0, capacity=capacity)):
         sampler.extend(1)
         rows, weights = sampler.draw(1, 0.7)
         assert (rows.shape, weights.tolist()) == ((1,), [1.0])
