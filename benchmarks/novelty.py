@@ -293,7 +293,7 @@ def held_row(name: str, run: RunConfig) -> list[str]:
     if not isinstance(run.intrinsic, NguSpec):
         raise UsageError(f"{run.name}: there is no episodic memory to measure")
     n, settings, features = run.collector.num_envs, run.intrinsic.memory, run.intrinsic.embedding.features
-    states = settings.build(n, features, CPU)._states.nbytes
+    states = EpisodicMemory(settings, n, features, CPU)._states.nbytes
     least = 4 * n * settings.capacity * features
     network = run.intrinsic.embedding.build(IntrinsicContext(spaces=run.spaces, device=CPU)).network
     copies = n * sum(parameter.nbytes for parameter in network.parameters())

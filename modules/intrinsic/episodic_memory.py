@@ -43,16 +43,6 @@ class EpisodicSpec(Spec):
         if self.k > self.capacity:
             yield f"intrinsic.memory.k={self.k} must not exceed intrinsic.memory.capacity={self.capacity}"
 
-    def build(self, num_envs: int, features: int, device: torch.device) -> "EpisodicMemory":
-        """Make empty memories of embeddings [features], one for each environment.
-
-        Raises:
-            UsageError: there are more neighbours than places.
-        """
-        if self.k > self.capacity:
-            raise UsageError(f"k={self.k} neighbours do not fit an episodic memory of capacity={self.capacity}")
-        return EpisodicMemory(self, num_envs, features, device)
-
 
 class EpisodicMemory:
     """The memories of N environments, a ring each, all compared in one computation.
@@ -72,6 +62,8 @@ class EpisodicMemory:
     """
 
     def __init__(self, settings: EpisodicSpec, num_envs: int, features: int, device: torch.device) -> None:
+        if settings.k > settings.capacity:
+            raise UsageError(f"k={settings.k} neighbours do not fit an episodic memory of capacity={settings.capacity}")
         self.settings = settings
         self.num_envs, self.features = num_envs, features
         # On the CPU it takes memory only as it fills.

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from modules.intrinsic.base import IntrinsicContext, IntrinsicModel, IntrinsicReward, IntrinsicSpec, MeanAccumulator
 from modules.intrinsic.embedding import Embedding, EmbeddingSpec
-from modules.intrinsic.episodic_memory import EpisodicSpec
+from modules.intrinsic.episodic_memory import EpisodicMemory, EpisodicSpec
 from modules.intrinsic.parts import misfits
 from modules.intrinsic.rnd import DistillationSpec, RandomDistillation
 from modules.metrics import Metric
@@ -124,7 +124,7 @@ class NoveltyReward(IntrinsicReward):
         self._source = source
         self._embed = source.embedding.acting(num_envs)
         device = next(source.embedding.network.parameters()).device
-        self._memory = source.memory.build(num_envs, source.features, device)
+        self._memory = EpisodicMemory(source.memory, num_envs, source.features, device)
         self._tally = MeanAccumulator()
 
     def begin(self, which: Tensor, observation: Tensor) -> None:

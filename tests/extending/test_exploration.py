@@ -24,7 +24,7 @@ class SecondBestSpec(ExplorationSpec):
 
     until: int
 
-    def build(self, num_envs, *, first=0, total=None):
+    def build(self, context):
         return SecondBest(self.until)
 
 

@@ -7,7 +7,7 @@ from tests.extending.recipe import trains_and_all
 FILE = '''
 import torch
 
-from modules.intrinsic.base import Bonus, Curiosity, IntrinsicSpec
+from modules.intrinsic.base import IntrinsicModel, IntrinsicReward, IntrinsicSpec
 from modules.spec import spec
 
 
@@ -21,16 +21,13 @@ class CountsSpec(IntrinsicSpec):
 
     scale: float
 
-    def build(self, spaces, device):
+    def build(self, context):
         return Counts(self.scale)
 
 
-class Counts(Curiosity):
+class Counts(IntrinsicModel):
     def __init__(self, scale):
         self.scale, self.counts = scale, {}
-
-    def step(self, rows):
-        return {}  # nothing is learned from the replay
 
     def acting(self, num_envs):
         return CountsReward(self)
@@ -42,12 +39,9 @@ class Counts(Curiosity):
         self.counts = dict(state["counts"])
 
 
-class CountsReward(Bonus):
+class CountsReward(IntrinsicReward):
     def __init__(self, source):
         self.source, self.total, self.steps = source, 0.0, 0
-
-    def begin(self, which, observation):
-        pass
 
     def reward(self, observation):
         found = []
@@ -62,9 +56,6 @@ class CountsReward(Bonus):
         mean = self.total / self.steps if self.steps else 0.0
         self.total, self.steps = 0.0, 0
         return {"intrinsic/reward_mean": mean}
-
-    def adopt(self, other):
-        pass
 
     def state_dict(self):
         return {"total": self.total, "steps": self.steps}

@@ -26,8 +26,8 @@ class EnsembleSpec(HeadSpec):
 
     spread: float
 
-    def build(self, in_features, n_actions):
-        return Ensemble(in_features, n_actions, self.spread)
+    def build(self, context):
+        return Ensemble(context.in_features, context.spaces.n_actions, self.spread)
 
 
 class Ensemble(nn.Module):
@@ -59,8 +59,8 @@ class AgreeingSpec(QLossSpec):
         if "members" not in run.network.head.writes:
             yield "loss=agreeing needs the head ensemble"
 
-    def build(self, network, info):
-        return Agreeing(network, self, info)
+    def build(self, context):
+        return Agreeing(self, context)
 
 
 class Agreeing(QLoss):

@@ -33,8 +33,8 @@ class PulseSpec(MemorySpec):
     def out_features(self, in_features):
         return 3 * self.units + 1
 
-    def build(self, in_features, span):
-        return Pulse(in_features, self.units, self.decay)
+    def build(self, context):
+        return Pulse(context.in_features, self.units, self.decay)
 
 
 class Pulse(nn.Module):

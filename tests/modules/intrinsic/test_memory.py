@@ -19,7 +19,7 @@ NORMAL = {
 
 
 def make(num_envs=1, features=2, **settings) -> EpisodicMemory:
-    return EpisodicSpec(**({"capacity": 50, "k": 10} | NORMAL | settings)).build(num_envs, features, CPU)
+    return EpisodicMemory(EpisodicSpec(**({"capacity": 50, "k": 10} | NORMAL | settings)), num_envs, features, CPU)
 
 
 def play(memory, states):

@@ -10,7 +10,7 @@ from modules.collect import SyncCollection, SyncSpec
 from modules.envs.base import EnvContext
 from modules.intrinsic import IntrinsicContext, IntrinsicRewardTransform
 from modules.intrinsic.embedding import InverseDynamicsSpec, RandomEmbeddingSpec
-from modules.intrinsic.episodic_memory import EpisodicSpec
+from modules.intrinsic.episodic_memory import EpisodicMemory, EpisodicSpec
 from modules.intrinsic.ngu import EpisodicNoveltySpec, NguSpec, RndSpec
 from modules.intrinsic.parts import AuxiliaryOptimizerSpec
 from modules.intrinsic.rnd import DistillationSpec
@@ -63,7 +63,7 @@ def test_the_action_that_led_to_a_state_is_rewarded_and_each_episode_starts_afre
     batch = play(intrinsic_model.acting(ENVS))
     expected = torch.zeros(ENVS, STEPS * BATCHES, 1)
     for env in range(ENVS):
-        memory = MEMORY.build(1, 4, CPU)
+        memory = EpisodicMemory(MEMORY, 1, 4, CPU)
         for t in range(batch.shape[1]):
             step = batch[env, t]
             if step[keys.IS_INIT]:
@@ -94,7 +94,7 @@ def test_an_environment_renews_its_embedding_when_its_own_episode_starts():
     batch = play(intrinsic_model.acting(ENVS), after_each=learn)
     expected = torch.zeros(ENVS, STEPS * BATCHES, 1)
     for env in range(ENVS):
-        memory, mine = MEMORY.build(1, 4, CPU), versions[0]
+        memory, mine = EpisodicMemory(MEMORY, 1, 4, CPU), versions[0]
         for t in range(batch.shape[1]):
             step = batch[env, t]
             if step[keys.IS_INIT]:
