@@ -16,10 +16,10 @@ class Unroller(Protocol):
 
     burn_in: int
     states: tuple[str, ...]
-    streams: tuple[str, ...]
+    values: tuple[str, ...]  # keys of the action values, one for each stream of rewards
 
     def unroll(self, rows: TensorDictBase, which: Any) -> dict[str, Tensor]:
-        """What the network puts out for the learned observations, among it the values [B, T+1, A] of each stream."""
+        """What the network puts out for the learned observations, among it the action values [B, T+1, A]."""
         ...
 
     def unroll_from(self, rows: TensorDictBase, state: tuple[Tensor, ...]) -> dict[str, Tensor]:
@@ -60,7 +60,7 @@ def delta_q(history: Iterable[TensorDictBase], loss: Unroller, stride: int, devi
     if rows is None:
         return {}
     outputs = loss.unroll(rows, "online"), loss.unroll_from(rows, state)
-    learned, true = (torch.cat([values[key] for key in loss.streams], -1) for values in outputs)
+    learned, true = (torch.cat([values[key] for key in loss.values], -1) for values in outputs)
     mask = rows[keys.MASK][:, loss.burn_in :]
     scale = learned[:, :-1].amax(-1).masked_fill(~mask, -torch.inf).amax(1).abs().mean().clamp_min(1e-8)
     distance = (learned - true)[:, :-1].norm(dim=-1) / scale

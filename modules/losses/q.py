@@ -89,12 +89,12 @@ class ValueLoss(LossModule):
 
     def __init__(self, settings: Any, context: LossContext) -> None:
         super().__init__()
-        network = context.network
+        network, self.burn_in = context.network, context.burn_in
         self.convert_to_functional(network, "value_network", create_target_params=True)
         self.settings = settings
         self.states = network.states
-        self.streams = network.streams if settings.learns == keys.ACTION_VALUE else (settings.learns,)
-        self.burn_in = context.burn_in
+        self.values = network.streams
+        self.streams = self.values if settings.learns == keys.ACTION_VALUE else (settings.learns,)  # that it learns
         for name, value in (("beta", context.beta), ("gamma", context.gamma)):
             self.register_buffer(name, value.to(next(network.parameters()).device), persistent=False)
         # The functional form swaps parameters in and out at each call; a module that keeps the target's need not.
@@ -267,8 +267,7 @@ class ValueLoss(LossModule):
 
 def of_action(values: Tensor, action: Tensor) -> Tensor:
     """Values [B, T, A, …] of the actions [B, T] → [B, T, …]."""
-    further = values.shape[3:]
-    index = action.view(*action.shape, 1, *[1] * len(further)).expand(*action.shape, 1, *further)
+    index = action.view(*action.shape, 1, *[1] * (values.ndim - 3)).expand(*action.shape, 1, *values.shape[3:])
     return values.gather(2, index).squeeze(2)
 
 

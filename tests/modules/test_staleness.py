@@ -1,10 +1,14 @@
 """ΔQ against an agent that is stepped through whole episodes by hand."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from modules import keys
 from modules.learner.staleness import delta_q
+from modules.losses.quantile import QuantileLossSpec
+from modules.networks.heads import QuantileSpec
 from modules.networks.recurrent import GRU_STATE
 from modules.replay.sequence import SequenceReplay
 from modules.replay.specs import SequenceSpec
@@ -53,6 +57,16 @@ def measure(tmp_path, *, noise, burn_in=0, overlap=0, state="stored"):
     return delta_q(
         replay.sample_with_prefix(64, torch.Generator().manual_seed(0)), loss, replay.settings.length - overlap, CPU
     )
+
+
+def test_it_compares_action_values_whatever_the_loss_learns_of_them(tmp_path):
+    torch.manual_seed(0)
+    network = replace(network_spec("gru"), head=QuantileSpec(hidden=(5,), bias=True, init="default", quantiles=7))
+    network = network.build(STREAM_SPACES)
+    replay = replay_of(tmp_path, acted(network))
+    loss = QuantileLossSpec(gamma=0.9, n_step=1, double=True, kappa=1.0).build(loss_context(network))
+    rows = replay.sample_with_prefix(64, torch.Generator().manual_seed(0))
+    assert delta_q(rows, loss, replay.settings.length, CPU)["replay/delta_q_last"] < 1e-5
 
 
 @pytest.mark.parametrize(("burn_in", "overlap"), [(0, 0), (2, 0), (0, 2), (2, 1)])
