@@ -113,10 +113,8 @@ def acting_rows(preset: str, num_envs: int, sizes: Sequence[int], pace: Pace) ->
         network = run.network.build(run.spaces).requires_grad_(False)
         sides = {"without": collecting(run, network, Nothing(num_envs), stack)}
         for size, of_size in runs.items():
-            intrinsic_reward = of_size.intrinsic.build(IntrinsicContext(spaces=run.spaces, device=CPU)).acting(num_envs)
-            sides[str(size)] = always_full(
-                memory_of(intrinsic_reward), collecting(of_size, network, intrinsic_reward, stack)
-            )
+            reward = of_size.intrinsic.build(IntrinsicContext(spaces=run.spaces, device=CPU)).acting(num_envs)
+            sides[str(size)] = always_full(memory_of(reward), collecting(of_size, network, reward, stack))
         times = interleave(sides, pace)
     for size in sizes:
         ratio = times.speed("without", str(size))

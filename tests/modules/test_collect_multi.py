@@ -82,8 +82,7 @@ class Telling(nn.Module):
 
 
 def make(fault: str, worker: int) -> Actor:
-    env = gym_spec(ID, worker=worker, fault=fault).build(EnvContext(ENVS))
-    network = Telling()
+    env, network = gym_spec(ID, worker=worker, fault=fault).build(EnvContext(ENVS)), Telling()
     policy = TensorDictModule(network, [keys.OBSERVATION], [keys.ACTION])
     return Actor(env=env, policy=policy, network=network, anneal=network.anneal)  # type: ignore[arg-type]
 

@@ -7,7 +7,6 @@ from torch import tensor
 from torchrl.modules import set_recurrent_mode
 
 from modules import keys
-from modules.envs.base import EnvContext
 from modules.keys import Spaces
 from modules.networks.heads import DuelingSpec
 from tests.modules.builders import MEMORIES, network_spec, part
@@ -23,7 +22,7 @@ def set_line(layer, weight, bias):
 
 def test_dueling_values_by_hand():
     """V = 2x + 1 and A = (x, 3x, 5x − 3), whose mean 3x − 1 is taken off."""
-    head = DuelingSpec(hidden=(), bias=True, init="default").build(EnvContext(part(1, 3)))
+    head = DuelingSpec(hidden=(), bias=True, init="default").build(part(1, 3))
     set_line(head.value[-1], [[2.0]], [1.0])
     set_line(head.advantage[-1], [[1.0], [3.0], [5.0]], [0.0, 0.0, -3.0])
     out = head(tensor([[[2.0], [0.0]]]))[keys.ACTION_VALUE]
@@ -31,7 +30,7 @@ def test_dueling_values_by_hand():
 
 
 def test_each_stream_has_hidden_layers_of_its_own():
-    head = DuelingSpec(hidden=(7, 5), bias=True, init="default").build(EnvContext(part(4, 3)))
+    head = DuelingSpec(hidden=(7, 5), bias=True, init="default").build(part(4, 3))
     hidden = (4 * 7 + 7) + (7 * 5 + 5)
     assert [sum(p.numel() for p in s.parameters()) for s in (head.value, head.advantage)] == [
         hidden + 5 * 1 + 1,

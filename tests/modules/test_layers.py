@@ -10,7 +10,6 @@ import torch.nn.functional as F
 from torch import nn
 
 from modules import keys
-from modules.envs.base import EnvContext
 from modules.keys import Spaces
 from modules.networks.heads import DuelingSpec, QSpec
 from modules.networks.torsos import ACTIVATIONS, Activation, MlpSpec
@@ -21,7 +20,7 @@ SPACES = Spaces(observation_shape=(4,), observation_dtype=torch.float32, n_actio
 
 def parts(*, bias, init):
     torso = MlpSpec(out_features=150, hidden=(20,), activation="leaky_relu", bias=bias, init=init).build(SPACES)
-    return torso, QSpec(hidden=(30,), bias=bias, init=init).build(EnvContext(part(150, 2)))
+    return torso, QSpec(hidden=(30,), bias=bias, init=init).build(part(150, 2))
 
 
 def linear(module):
@@ -107,7 +106,7 @@ def test_a_dueling_head_has_no_part_in_a_softmax():
     assert not list(head.needs(SimpleNamespace(loss=SimpleNamespace(on_policy=False))))
     (said,) = head.needs(SimpleNamespace(loss=SimpleNamespace(on_policy=True)))
     assert "use network/head=q" in said
-    module = head.build(EnvContext(part(4, 3)))
+    module = head.build(part(4, 3))
     module(torch.randn(6, 4))[keys.ACTION_VALUE].log_softmax(-1).gather(
         1, torch.arange(6)[:, None] % 3
     ).sum().backward()

@@ -7,7 +7,6 @@ from torch import nn
 from torchrl.modules import set_recurrent_mode
 
 from modules import keys
-from modules.envs.base import EnvContext
 from modules.keys import Spaces
 from modules.networks.heads import QSpec
 from modules.networks.linear_recurrent import LruSpec, MinGruLayer, linear_scan
@@ -272,6 +271,6 @@ def test_a_span_makes_linear_memories_remember():
     assert last.mean().item() == pytest.approx(expected, abs=0.02)
     ring = LruSpec(name="lru", hidden_size=500, layers=1, r_min=0.5, r_max=0.9, max_phase=1.0)
     for span, inner, outer in ((0, 0.5, 0.9), (40, 0.0, 1 - 1 / 41)):
-        radius = (-ring.build(EnvContext(part(3, 2, span))).layers[0].nu.exp()).exp()
+        radius = (-ring.build(part(3, 2, span)).layers[0].nu.exp()).exp()
         assert inner <= radius.min() < inner + 0.2
         assert outer - 0.05 < radius.max() <= outer

@@ -7,7 +7,6 @@ import pytest
 import torch
 
 from modules import keys
-from modules.envs.base import EnvContext
 from modules.learner.learner import Learner
 from modules.losses.retrace import RetraceSpec
 from tests.modules.builders import MEMORIES, adam, followed, network_spec, q_settings, sharpen
@@ -42,7 +41,7 @@ def make(memory, streams, settings, burn_in=0, combine="sum"):
         if combine == "rescaled":
             disagree(network)
     own, other = copy.deepcopy(online), copy.deepcopy(target)
-    loss = settings.build(EnvContext(context_of(online, burn_in)))
+    loss = settings.build(context_of(online, burn_in))
     held = dict(loss.target_value_network_params.flatten_keys(".").items())
     with torch.no_grad():
         for name, parameter in target.named_parameters():
@@ -165,7 +164,7 @@ def learner(streams):
     network = network_spec("lstm", family=True, streams=streams).build(SPACES)
     if streams == "two":
         network.combination.betas.zero_()
-    loss = retrace(rescale_eps=0.0).build(EnvContext(context_of(network, betas=(0.0, 0.0, 0.0))))
+    loss = retrace(rescale_eps=0.0).build(context_of(network, betas=(0.0, 0.0, 0.0)))
     return Learner(network, loss, adam(max_grad_norm=0.1), followed()), network
 
 

@@ -8,7 +8,6 @@ import torch
 from torch import nn
 
 from modules import keys
-from modules.envs.base import EnvContext
 from modules.losses import ops
 from modules.losses.q import QLoss
 from modules.losses.reinforce import ReinforceSpec
@@ -44,7 +43,7 @@ def make(name, memory):
     rows[keys.MASK][-1] = False
     if name == "torchrl":
         rows = rows.exclude(keys.WEIGHT)
-    return settings.build(EnvContext(context_of(network, burn_in))), rows
+    return settings.build(context_of(network, burn_in)), rows
 
 
 def polluted(rows, states, value):
