@@ -137,7 +137,6 @@ class EpsGreedySpec(LinearScheduleSpec):
 
     def build(self, context: ExplorationContext) -> "EpsGreedy":
         """Make the rule, the same in all environments."""
-        del context
         return EpsGreedy(self)
 
 
@@ -242,7 +241,6 @@ class BoltzmannSpec(LinearScheduleSpec):
 
     def build(self, context: ExplorationContext) -> "Boltzmann":
         """Make the rule, the same in all environments."""
-        del context
         return Boltzmann(self)
 
 

@@ -13,7 +13,6 @@ class BestSpec(CallbackSpec):
     """Settings of checkpoints/best.pt, the policy of the evaluation with the highest mean return."""
 
     def build(self, context: Context) -> TrainingCallback:
-        del context
         return Best()
 
 

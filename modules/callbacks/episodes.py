@@ -39,7 +39,6 @@ class EpisodesSpec(CallbackSpec):
     recent: Positive
 
     def build(self, context: Context) -> TrainingCallback:
-        del context
         return Episodes(self.recent)
 
 

@@ -22,7 +22,6 @@ class FilmsSpec(CallbackSpec):
         return run.video and self.every > 0
 
     def build(self, context: Context) -> TrainingCallback:
-        del context
         return Films(self.every)
 
 

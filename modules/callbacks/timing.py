@@ -31,7 +31,6 @@ class TimingSpec(CallbackSpec):
     )
 
     def build(self, context: Context) -> TrainingCallback:
-        del context
         return Timing()
 
 

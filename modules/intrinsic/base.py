@@ -83,7 +83,6 @@ class NoneSpec(IntrinsicSpec):
 
     def build(self, context: IntrinsicContext) -> "NoIntrinsicModel":
         """Make nothing."""
-        del context
         return NoIntrinsicModel()
 
 

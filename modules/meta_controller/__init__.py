@@ -2,9 +2,9 @@
 
 from modules.meta_controller.arms import Arms, ArmsSpec
 from modules.meta_controller.bandit import BanditSpec, EvaluationBanditSpec
-from modules.meta_controller.base import MetaContext, MetaController, MetaControllerSpec
+from modules.meta_controller.base import FixedArm, MetaContext, MetaController, MetaControllerSpec
 from modules.meta_controller.transform import ArmPerEpisode
-from modules.meta_controller.uniform import FixedArm, FixedPerActorSpec, NoneSpec, UniformSpec
+from modules.meta_controller.uniform import FixedPerActorSpec, NoneSpec, UniformSpec
 
 __all__ = [
     "ArmPerEpisode",

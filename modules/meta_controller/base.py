@@ -5,6 +5,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import torch
 from pydantic import InstanceOf
 from torch import Tensor
 
@@ -51,6 +52,19 @@ class MetaController(Stateful):
         return 0
 
 
+class FixedArm(MetaController):
+    """The same arm in every episode; remembers nothing."""
+
+    def __init__(self, arm: int = 0) -> None:
+        self.arm = arm
+
+    def choose(self, which: Tensor) -> Tensor:
+        return torch.full((len(which),), self.arm)
+
+    def greedy(self) -> int:
+        return self.arm
+
+
 @dataclass(frozen=True, kw_only=True)
 class MetaContext:
     """What a meta-controller may need.
@@ -78,8 +92,8 @@ class MetaControllerSpec(Spec):
         raise NotImplementedError
 
     def build_evaluation_bandit(self, context: MetaContext) -> MetaController:
-        """Make what chooses the arm of evaluations."""
-        raise NotImplementedError
+        """Make what chooses the arm of evaluations: always arm 0, the one that exploits, unless overridden."""
+        return FixedArm()
 
 
 @spec

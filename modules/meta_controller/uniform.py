@@ -7,7 +7,14 @@ import torch
 from torch import Tensor
 
 from modules.meta_controller.arms import Arms
-from modules.meta_controller.base import MetaContext, MetaController, MetaControllerSpec, PolicyFamilySpec, refuse_twice
+from modules.meta_controller.base import (
+    FixedArm,
+    MetaContext,
+    MetaController,
+    MetaControllerSpec,
+    PolicyFamilySpec,
+    refuse_twice,
+)
 from modules.spec import RunConfig, spec
 
 
@@ -21,26 +28,7 @@ class NoneSpec(MetaControllerSpec):
         return Arms(beta=torch.zeros(1), gamma=torch.full((1,), gamma))
 
     def build(self, context: MetaContext) -> "FixedArm":
-        del context
         return FixedArm()
-
-    def build_evaluation_bandit(self, context: MetaContext) -> "FixedArm":
-        """The only arm."""
-        del context
-        return FixedArm()
-
-
-class FixedArm(MetaController):
-    """The same arm in every episode; remembers nothing."""
-
-    def __init__(self, arm: int = 0) -> None:
-        self.arm = arm
-
-    def choose(self, which: Tensor) -> Tensor:
-        return torch.full((len(which),), self.arm)
-
-    def greedy(self) -> int:
-        return self.arm
 
 
 @spec
@@ -52,11 +40,6 @@ class UniformSpec(PolicyFamilySpec):
 
     def build(self, context: MetaContext) -> "UniformArms":
         return UniformArms(n=self.arms.n, seed=context.seed)
-
-    def build_evaluation_bandit(self, context: MetaContext) -> "FixedArm":
-        """Arm 0, the one that exploits."""
-        del context
-        return FixedArm()
 
 
 class UniformArms(MetaController):
@@ -95,11 +78,6 @@ class FixedPerActorSpec(PolicyFamilySpec):
 
     def build(self, context: MetaContext) -> "ArmPerActor":
         return ArmPerActor(n=self.arms.n, controllers=context.environments)
-
-    def build_evaluation_bandit(self, context: MetaContext) -> FixedArm:
-        """Arm 0, the one that exploits."""
-        del context
-        return FixedArm()
 
 
 class ArmPerActor(MetaController):

@@ -200,7 +200,6 @@ class NoMemorySpec(MemorySpec):
         return in_features
 
     def build(self, context: PartContext) -> NoMemory:
-        del context
         return NoMemory()
 
     def tensordict_module(self, memory: Any, prefix: str = "") -> TensorDictModule:

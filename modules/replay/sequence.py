@@ -1,7 +1,6 @@
 """Replay of fixed-length rows in one memory-mapped ring on disk, sampled uniformly or by priority."""
 
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -9,8 +8,9 @@ from tensordict import TensorDict, TensorDictBase
 from torch import Tensor
 
 from modules import keys
-from modules.keys import Spaces, Symmetry
+from modules.keys import Symmetry
 from modules.previous_step import SOURCES, unfolded
+from modules.replay.base import ReplayContext
 from modules.replay.intact import Mark, chain, refuse_impossible_rows, refuse_lost_rows
 from modules.replay.ring import open_ring, views_of
 from modules.replay.rows import SequenceBuilder, SequenceSchema
@@ -25,37 +25,26 @@ class SequenceReplay:
     never cross a save).
     """
 
-    def __init__(
-        self,
-        settings: SequenceSpec,
-        directory: Path,
-        spaces: Spaces,
-        schema: SequenceSchema,
-        *,
-        save_every: int,
-        batch_frames: int,
-        seed: int,
-        symmetry: Symmetry | None = None,
-        run_id: str = "",
-        written: int = 0,
-    ) -> None:
-        """Open the ring in `directory`, or make it; of run `run_id`, with `written` rows at most if nothing says."""
+    def __init__(self, settings: SequenceSpec, context: ReplayContext) -> None:
+        """Open the ring in the context's directory, or make it."""
+        c, interval = context, settings.interval_rows(context.save_every, context.batch_frames)
         self.settings = settings
-        self._schema = schema
+        self._schema = c.schema
         self._cutters: dict[int, SequenceBuilder] = {}
-        self._mirror = Mirror(symmetry) if settings.mirror and symmetry is not None else None
-        self._directory, self._spaces = directory, spaces
-        self._sampler = settings.sampler(seed)
+        self._mirror = Mirror(c.symmetry) if settings.mirror and c.symmetry is not None else None
+        self._directory, self._spaces = c.directory, c.spaces
+        self._sampler = settings.sampler(c.seed)
         self._importance = settings.importance_at(0)
         self._written = 0
         self._saved = 0
-        template, rows = self._schema.template(spaces), settings.ring_rows(save_every, batch_frames)
-        fewest = settings.ring_rows(1, batch_frames)
-        self._storage = open_ring(directory, template, rows, fewest=fewest)
+        template, rows = self._schema.template(c.spaces), settings.ring_rows(c.save_every, c.batch_frames)
+        fewest = settings.ring_rows(1, c.batch_frames)
+        self._storage = open_ring(c.directory, template, rows, fewest=fewest)
         self._ring = self._storage.max_size
         # One batch of one-step episodes, with the tails of those that run, must still fit the interval.
-        self._save_at = (self._ring - settings.capacity_rows) // 2 - 2 * batch_frames
-        self._mark = Mark(directory, run=run_id, written=written)
+        self._save_at = (self._ring - settings.capacity_rows) // 2 - 2 * c.batch_frames
+        written = c.saved["written"] + (1 + c.newer) * interval if c.saved else 0  # at most, if nothing else tells
+        self._mark = Mark(c.directory, run=c.run_id, written=written)
         self._fields = views_of(self._storage)
 
     def __len__(self) -> int:

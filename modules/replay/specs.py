@@ -46,21 +46,9 @@ class SequenceSpec(ReplaySpec):
     def build(self, context: ReplayContext) -> Replay:
         from modules.replay.sequence import SequenceReplay  # which imports this file
 
-        c, interval = context, self.interval_rows(context.save_every, context.batch_frames)
-        replay = SequenceReplay(
-            self,
-            c.directory,
-            c.spaces,
-            c.schema,
-            save_every=c.save_every,
-            batch_frames=c.batch_frames,
-            seed=c.seed,
-            symmetry=c.symmetry,
-            run_id=c.run_id,
-            written=c.saved["written"] + (1 + c.newer) * interval if c.saved else 0,  # at most, if nothing else tells
-        )
-        if c.saved:
-            replay.refuse_damage(c.saved)
+        replay = SequenceReplay(self, context)
+        if context.saved:
+            replay.refuse_damage(context.saved)
         return replay
 
     def wrong_state(self, state: Mapping[str, Any]) -> str:

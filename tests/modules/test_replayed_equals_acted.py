@@ -18,6 +18,7 @@ from modules.exploration import EpsGreedySpec, ExplorationContext
 from modules.keys import Spaces
 from modules.networks.network import Policy
 from modules.networks.recurrent import LSTM_STATE
+from modules.replay.base import ReplayContext
 from modules.replay.sequence import SequenceReplay
 from modules.replay.specs import SequenceSpec
 from tests.modules.builders import MEMORIES, always, gym_spec, loss_context, network_spec, q_settings, sharpen
@@ -69,10 +70,13 @@ def play(memory, directory, *, overlap, burn_in, previous):
         mirror=False,
         cross_mixture=0,
     )  # fmt: skip
+    schema = settings.schema(states, spec.inputs.reads)
     replay = SequenceReplay(
-        settings, directory, spaces, settings.schema(states, spec.inputs.reads),
-        save_every=100, batch_frames=ENVS * STEPS, seed=0,
-    )  # fmt: skip
+        settings,
+        ReplayContext(
+            directory=directory, spaces=spaces, schema=schema, save_every=100, batch_frames=ENVS * STEPS, seed=0
+        ),
+    )
     diary = Diary()
     for sitting in range(2):
         collection.restart(seed=1000 * sitting)  # environment i takes seed + i

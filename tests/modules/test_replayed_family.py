@@ -16,6 +16,7 @@ from modules.losses.retrace import RetraceSpec
 from modules.meta_controller import ArmPerEpisode, MetaContext, UniformSpec
 from modules.meta_controller.arms import ArmsSpec
 from modules.networks.network import Policy
+from modules.replay.base import ReplayContext
 from modules.replay.sequence import SequenceReplay
 from modules.replay.specs import SequenceSpec
 from tests.modules.builders import gym_spec, network_spec, sharpen
@@ -66,10 +67,13 @@ def play(memory, directory, cross_mixture=0.0, combine="sum"):
         mirror=False,
         cross_mixture=cross_mixture,
     )
+    schema = settings.schema(spec.state(), spec.reads, EXTRA)
     replay = SequenceReplay(
-        settings, directory, spaces, settings.schema(spec.state(), spec.reads, EXTRA),
-        save_every=100, batch_frames=ENVS * STEPS, seed=0,
-    )  # fmt: skip
+        settings,
+        ReplayContext(
+            directory=directory, spaces=spaces, schema=schema, save_every=100, batch_frames=ENVS * STEPS, seed=0
+        ),
+    )
     acted = {}
     collection.restart(0)
     for _ in range(BATCHES):

@@ -10,6 +10,7 @@ from modules.learner.staleness import delta_q
 from modules.losses.quantile import QuantileLossSpec
 from modules.networks.heads import QuantileSpec
 from modules.networks.recurrent import GRU_STATE
+from modules.replay.base import ReplayContext
 from modules.replay.sequence import SequenceReplay
 from modules.replay.specs import SequenceSpec
 from tests.modules.builders import STREAM_SPACES, loss_context, network_spec, q_settings, sharpen, stream
@@ -22,7 +23,12 @@ def replay_of(directory, data, **changes):
     base = {"capacity": 900, "length": LENGTH, "burn_in": 0, "overlap": 0, "state": "stored", "batch_rows": 4}
     spec = SequenceSpec(**{**base, **changes}, ratio=1.0, mirror=False, cross_mixture=0)
     layout = spec.schema(network_spec("gru").memory.state(), ())
-    replay = SequenceReplay(spec, directory, STREAM_SPACES, layout, save_every=100, batch_frames=60, seed=0)
+    replay = SequenceReplay(
+        spec,
+        ReplayContext(
+            directory=directory, spaces=STREAM_SPACES, schema=layout, save_every=100, batch_frames=60, seed=0
+        ),
+    )
     replay.extend(data)
     replay.truncate()
     return replay

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from modules import keys
 from modules.envs.base import EnvContext
+from modules.replay.base import ReplayContext
 from modules.replay.rows import SequenceBuilder, SequenceSchema
 from modules.replay.sequence import Mirror, SequenceReplay
 from modules.replay.specs import SequenceSpec
@@ -144,10 +145,16 @@ def test_the_action_before_a_row_is_mirrored_too():
 
 def make(directory, batch, spec, **changes):
     replay_spec = settings(**changes)
-    replay = SequenceReplay(
-        replay_spec, directory, spec.spaces(), replay_spec.schema({}, ()), save_every=1000, batch_frames=60, seed=3,
+    context = ReplayContext(
+        directory=directory,
+        spaces=spec.spaces(),
+        schema=replay_spec.schema({}, ()),
+        save_every=1000,
+        batch_frames=60,
+        seed=3,
         symmetry=spec.symmetry(),
-    )  # fmt: skip
+    )
+    replay = SequenceReplay(replay_spec, context)
     replay.extend(batch)
     return replay
 

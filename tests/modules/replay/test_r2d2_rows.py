@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from modules import keys
+from modules.replay.base import ReplayContext
 from modules.replay.sequence import SequenceReplay
 from modules.replay.specs import PrioritisedSpec
 from modules.spec import UsageError
@@ -101,7 +102,10 @@ def prioritised():
 def test_priorities_go_back_to_the_rows_that_were_drawn(tmp_path):
     spec = prioritised()
     layout = spec.schema(STREAM_STATES, ())
-    replay = SequenceReplay(spec, tmp_path, STREAM_SPACES, layout, save_every=40, batch_frames=6, seed=0)
+    replay = SequenceReplay(
+        spec,
+        ReplayContext(directory=tmp_path, spaces=STREAM_SPACES, schema=layout, save_every=40, batch_frames=6, seed=0),
+    )
     fill(replay, range(5))
     favourite = 3
     for _ in range(40):
@@ -117,7 +121,10 @@ def test_the_priority_of_a_row_is_that_of_its_learned_steps(tmp_path):
     """Behind 2 steps of burn-in, which is padding in an episode's first row, and before padding in its last."""
     spec = replace(prioritised(), burn_in=2, eta=0.0)
     layout = spec.schema(STREAM_STATES, ())
-    replay = SequenceReplay(spec, tmp_path, STREAM_SPACES, layout, save_every=40, batch_frames=6, seed=0)
+    replay = SequenceReplay(
+        spec,
+        ReplayContext(directory=tmp_path, spaces=STREAM_SPACES, schema=layout, save_every=40, batch_frames=6, seed=0),
+    )
     replay.extend(stream([[5, 1]])[:, :5])
     assert len(replay) == 2
     rows = replay.sample()

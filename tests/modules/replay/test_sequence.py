@@ -7,6 +7,7 @@ import torch
 from modules import checkpoint, keys
 from modules.keys import Entry, Spaces
 from modules.networks.recurrent import LSTM_STATE
+from modules.replay.base import ReplayContext
 from modules.replay.sequence import SequenceReplay
 from modules.replay.specs import SequenceSpec
 from modules.spec import UsageError
@@ -33,7 +34,12 @@ def settings(**changes):
 def make(directory, *, save_every=40, seed=0, spaces=STREAM_SPACES, states=STREAM_STATES, **changes):
     spec = settings(**changes)
     layout = spec.schema(states, ())
-    return SequenceReplay(spec, directory, spaces, layout, save_every=save_every, batch_frames=STEPS, seed=seed)
+    return SequenceReplay(
+        spec,
+        ReplayContext(
+            directory=directory, spaces=spaces, schema=layout, save_every=save_every, batch_frames=STEPS, seed=seed
+        ),
+    )
 
 
 def serial(number, episode=4):
