@@ -220,7 +220,7 @@ def report(options: argparse.Namespace) -> None:
     pictures = _pictures(options, groups, differences, quantity)
     links = "\n".join(f"![Curves and final values]({name})\n" for name in pictures)
     page = options.out / "report.md"
-    said = "over the report that was there" if page.exists() else "again"
+    done = "Replaced" if page.exists() else "Written"
     try:
         for name, picture in pictures.items():
             write_bytes(options.out / name, picture)
@@ -228,7 +228,7 @@ def report(options: argparse.Namespace) -> None:
     except OSError:
         write(text)
         raise
-    write(f"{text}\nWritten, {said}: {', '.join(str(options.out / name) for name in (page.name, *pictures))}\n")
+    write(f"{text}\n{done}: {', '.join(str(options.out / name) for name in (page.name, *pictures))}\n")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -56,7 +56,8 @@ SWAPS = [  # each experiment and each memory by default, the rest of the pairs l
 ]
 DISTINCT = (  # experiments that differ in what trains; those on Atari are in test_atari.py
     *("agent57_corridor", "boltzmann_shower", "corridor", "dqn_cartpole", "drqn_cartpole", "drqn_cartpole_tutorial"),
-    *("ngu_deep_sea", "r2d2_memory_len", "r2d2_minigrid_memory", "reinforce_cartpole", "tour", "tour_q"),
+    *("ngu_deep_sea", "qr_dqn_cartpole_masked", "r2d2_memory_len", "r2d2_minigrid_memory", "reinforce_cartpole"),
+    *("tour", "tour_q"),
 )
 OF_MINIGRID = ("minigrid", "r2d2_minigrid_memory")  # options that need a package which may not be there
 

@@ -110,7 +110,7 @@ def test_what_is_not_there_is_found(line):
 
 def test_what_is_there_is_not():
     assert not missing(
-        "`modules/losses/ops.py` · `n_step_return`, `modules/losses/base.py` · `ValueLoss.unroll`, `LstmSpec`"
+        "`modules/losses/ops.py` · `n_step_return`, `modules/losses/q.py` · `ValueLoss.unroll`, `LstmSpec`"
     )
 
 

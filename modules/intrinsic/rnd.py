@@ -55,8 +55,8 @@ class RandomDistillation(Stateful):
 
     err(x) = ‖ĝ(x) − g(x)‖² and α = 1 + (err − μ) / σ, clipped to [1, L] (NGU, section 2 and equation 1).
     Floating-point observations are whitened by their running mean and deviation and cut off at ±5; images and other
-    whole numbers go to the torso as they are, which scales them itself. Acting owns both statistics: `alpha` and
-    `bonus` update them, `step` only reads them.
+    whole numbers go to the torso as they are, which scales them itself. Both statistics are updated while
+    acting, by `alpha` and `intrinsic_reward`; `step` only reads them.
     """
 
     def __init__(self, settings: DistillationSpec, spaces: Spaces, device: torch.device) -> None:

@@ -84,7 +84,7 @@ class Learner:
         self._optimiser.step()
         if (self.updates + 1) % self._target_period == 0:
             self._target.step()
-        self._follow()
+        self._update_average()
         self.updates += 1
         return measures, errors
 
@@ -93,7 +93,7 @@ class Learner:
         """The network with averaged weights, which is what evaluations see."""
         return self._average
 
-    def _follow(self) -> None:
+    def _update_average(self) -> None:
         """Move the averages by the share 1 − decay towards the newest weights; the first time, all the way."""
         share = 1 - self._settings.ema_decay if self.updates else 1.0
         torch._foreach_lerp_(self._averages, self._newest, share)  # pyright: ignore[reportPrivateImportUsage]

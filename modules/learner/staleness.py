@@ -40,7 +40,7 @@ def delta_q(history: Iterable[TensorDictBase], loss: Unroller, stride: int, devi
     averaged apart: where values are near 0, the quotient of a single row says nothing.
 
     Args:
-        history: as `SequenceReplay.histories` gives it.
+        history: as `SequenceReplay.sample_with_prefix` gives it.
         loss: of the run.
         stride: steps between neighbouring rows.
         device: of the loss.

@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 def signed_hyperbolic(x: Tensor, eps: float) -> Tensor:
-    """Squash values: h(x) = sign(x)(√(|x|+1) − 1) + εx (Pohlen et al. 2018; R2D2, section 2.3)."""
+    """Rescale (squash) values: h(x) = sign(x)(√(|x|+1) − 1) + εx (Pohlen et al. 2018; R2D2, section 2.3)."""
     return x.sign() * ((x.abs() + 1).sqrt() - 1) + eps * x
 
 

@@ -40,9 +40,9 @@ USAGE = """python -m pipelines.evaluate run=DIR [setting=value ...]
   episodes=100          episodes, none of which training has seen
   envs=32               environments side by side, if there are as many episodes; 1 plays these one after the other
   policy=greedy|sampled|random
-                        the best action; or as training explored at the checkpoint, by its temperature or ε, of a
-                        ladder by rungs from all over it, one environment and a film by a middle one; or any action,
-                        which shows what a score is worth. The last two write evaluation_sampled.json and
+                        the best action; or as training explored at the checkpoint, by its temperature or ε (with
+                        eps_ladder values spread over the ladder; one environment and a film take the middle one); or
+                        any action, which shows what a score is worth. The last two write evaluation_sampled.json and
                         evaluation_random.json. policy=random needs no run: instead of run=DIR say which environment,
                         with the words of pipelines.train: policy=random env=gym env.id=CartPole-v1
   checkpoint=best|last  weights with the best evaluation during training, or the newest

@@ -96,7 +96,7 @@ def test_it_says_whether_there_was_a_report_already(make_run, capsys, tmp_path):
     for _ in range(2):
         main(words)
         said.append(capsys.readouterr().out.splitlines()[-1].partition(":")[0])
-    assert said == ["Written, again", "Written, over the report that was there"]
+    assert said == ["Written", "Replaced"]
 
 
 def test_against_separated_group(make_run, report):
