@@ -4,6 +4,7 @@ import contextlib
 import os
 import re
 import zipfile
+from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any
@@ -55,6 +56,26 @@ def write(path: Path, state: Mapping[str, Any]) -> None:
             raise
 
     write_whole(path, fill)
+
+
+READABLE = {int, float, bool, complex, str, bytes, type(None), torch.Tensor, torch.nn.Parameter}
+READABLE |= {torch.Size, torch.dtype, torch.device}
+
+
+def refuse_unreadable(state: Any, where: str) -> None:
+    """Raise `TypeError` for a number, table or object in a part's `state` that `load` would not read back."""
+    if type(state) in (dict, OrderedDict):
+        for name, value in state.items():
+            refuse_unreadable(name, where)
+            refuse_unreadable(value, f"{where}[{name!r}]")
+    elif type(state) in (list, tuple, set):
+        for value in state:
+            refuse_unreadable(value, where)
+    elif type(state) not in READABLE:
+        raise TypeError(
+            f"{where}: a {type(state).__module__}.{type(state).__qualname__} cannot be kept in a checkpoint; tensors, "
+            "plain numbers, text, lists and tables of these can"
+        )
 
 
 def list_checkpoints(directory: Path) -> list[Path]:

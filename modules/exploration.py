@@ -12,10 +12,14 @@ from modules import keys
 from modules.metrics import Metric
 from modules.schedule import linear
 from modules.spec import Count, NonNegative, PositiveFloat, RunConfig, Share, Spec, spec
+from modules.stateful import Stateless
 
 
-class Exploration:
-    """Chooses actions from values; ε or temperature is that of the last `anneal`, logged as `metric`."""
+class Exploration(Stateless):
+    """Chooses actions from values; ε or temperature is that of the last `anneal`, logged as `metric`.
+
+    One that remembers something says so by `parts`, as `Stateful` does; in worker processes it is not kept.
+    """
 
     metric: ClassVar[str] = "train/epsilon"
 

@@ -65,7 +65,7 @@ KEYS = (
     Key(PREVIOUS_ACTION, "[N]; sampled row: [T+1]", "int64", "PreviousStep, replay", "networks.inputs"),
     Key(PREVIOUS_REWARD, "[N]; sampled row: [T+1]", "float32", "PreviousStep, replay", "networks.inputs"),
     Key(PREVIOUS_INTRINSIC, "[N]; sampled row: [T+1]", "float32", "PreviousStep, replay", "networks.inputs"),
-    Key(INTRINSIC, "[N, 1]; row: [T]", "float32", "IntrinsicReward (in next)", "replay, losses, PreviousStep"),
+    Key(INTRINSIC, "[N, 1]; row: [T]", "float32", "IntrinsicRewardTransform (in next)", "replay, losses, PreviousStep"),
     Key(INTRINSIC_RETURN, "[N, 1]", "float64", "IntrinsicRewardTransform", "loop"),
     Key(BEHAVIOUR, "[N]; row: [T]", "float32", "Policy: probability of the action taken", "replay, losses"),
     Key(ARM, "[N]; row: []; sampled row: [T+1]", "int64", "ArmPerEpisode", "Policy, networks.inputs, replay, losses"),

@@ -19,11 +19,11 @@ class HasState(Protocol):
 
 
 class Stateful:
-    """Is saved part by part; one without parts has nothing to keep."""
+    """Is saved part by part."""
 
     def parts(self) -> Mapping[str, HasState]:
-        """What is kept, under the names in the checkpoint."""
-        return {}
+        """What is kept, under the names in the checkpoint; {} if nothing."""
+        raise NotImplementedError(f"{type(self).__name__}: neither parts nor state_dict say what a checkpoint keeps")
 
     def state_dict(self) -> dict[str, Any]:
         """The states of the parts."""
@@ -33,6 +33,13 @@ class Stateful:
         """Put back what `state_dict` returned."""
         for name, part in self.parts().items():
             part.load_state_dict(state[name])
+
+
+class Stateless(Stateful):
+    """Has nothing to keep."""
+
+    def parts(self) -> Mapping[str, HasState]:
+        return {}
 
 
 def put_back(parts: Mapping[str, HasState], state: Mapping[str, Any], where: object) -> None:

@@ -46,7 +46,7 @@ class Resume(Spec):
 
 
 def resume(settings: Resume, *, bar: bool) -> float | None:
-    """Go on with a run in its own directory; returns its score."""
+    """Continue a run in its own directory; returns its score."""
     run_dir = settings.run
     _, config = load_run(run_dir, settings.plugins)
     config = apply_changes(config, settings.changes)

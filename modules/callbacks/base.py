@@ -1,6 +1,6 @@
 """What watches training without changing it: the hooks, what they are shown, and how several are told."""
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,17 +8,19 @@ from typing import Any, ClassVar, Literal, Protocol, get_args
 
 from tensordict import TensorDictBase
 
+from modules.checkpoint import refuse_unreadable
 from modules.errors import told
 from modules.evaluation import Episodes
 from modules.keys import GridMap
 from modules.learner.learner import Learner
 from modules.loggers.base import Logger
 from modules.meta_controller import MetaController
-from modules.metrics import Metric, refuse_undeclared
+from modules.metrics import Metric, place, refuse_undeclared
 from modules.replay.base import Replay
-from modules.spec import RunConfig, Spec
+from modules.spec import RunConfig, Spec, UsageError
 
 Hook = Literal["on_start", "on_batch", "on_update", "on_evaluation", "on_checkpoint", "on_end"]
+STOPPING = "should_stop"  # in the state of all: the names of those that asked for the end
 HOOKS = (*get_args(Hook), "measures", "measures_after", "draw")
 
 
@@ -179,10 +181,18 @@ class Callbacks:
         return next((name for name, callback in self._callbacks.items() if callback.should_stop), "")
 
     def tell(self, hook: Hook, *arguments: Any) -> None:
-        """Call the `hook` of each."""
+        """Call the `hook` of each, of the others too if one goes wrong; raise the first error then."""
+        first: BaseException | None = None
         for name, call in self._hearing[hook]:
-            with named(name):
-                call(*arguments)
+            try:
+                with named(name):
+                    call(*arguments)
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:  # a signal to end, too: what is not told now is never told
+                first = first or error
+        if first is not None:
+            raise first
 
     def ask(self, hook: Literal["measures", "measures_after"], training: Training) -> dict[str, float]:
         """Collect what each measures."""
@@ -203,7 +213,12 @@ class Callbacks:
         return found
 
     def state_dict(self) -> dict[str, Any]:
-        return {name: callback.state_dict() for name, callback in self._callbacks.items()}
+        found: dict[str, Any] = {}
+        for name, callback in self._callbacks.items():
+            with named(name):
+                found[name] = callback.state_dict()
+                refuse_unreadable(found[name], "its state")
+        return found | {STOPPING: [name for name, callback in self._callbacks.items() if callback.should_stop]}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Put back what `state_dict` returned; one that was not there then begins again."""
@@ -211,6 +226,34 @@ class Callbacks:
             if name in state:
                 with named(name):
                     callback.load_state_dict(state[name])
+                callback.should_stop |= name in state.get(STOPPING, ())
+
+    def missing(self, state: Mapping[str, Any]) -> list[str]:
+        """Name those that have something in `state` and are not here."""
+        return [name for name, kept in state.items() if kept and name not in self._callbacks and name != STOPPING]
+
+
+def with_metrics_of(given: Sequence[TrainingCallback], declared: Mapping[str, Metric]) -> dict[str, Metric]:
+    """Add what callbacks from Python declare, in the order of the tables.
+
+    Raises:
+        UsageError: another part of the run declares the same name in different words.
+    """
+    found = dict(declared)
+    for callback in given:
+        for metric in callback.metrics:
+            if found.setdefault(metric.name, metric) != metric:
+                raise UsageError(f"metric {metric.name}: {type(callback).__name__} declares another one of this name")
+    return {name: found[name] for name in sorted(found, key=place)}
+
+
+def named_by_class(callbacks: Sequence[TrainingCallback]) -> dict[str, TrainingCallback]:
+    """Name each by its class, and by its place if there are several of one."""
+    names = [type(callback).__name__ for callback in callbacks]
+    return {
+        name if names.count(name) == 1 else f"{name}{i}": callback
+        for i, (name, callback) in enumerate(zip(names, callbacks, strict=True))
+    }
 
 
 @contextmanager

@@ -167,16 +167,16 @@ class LastStep(Transform):
 
 def transformed(env: EnvBase, settings: EnvSpec, transforms: Sequence[Transform]) -> TransformedEnv:
     """Add what acting needs: episode starts, step count, undiscounted return, the agent's view, recurrent state."""
-    return TransformedEnv(env, Compose(*[EpisodeTracker(), *view(settings, env), *transforms]))
+    # The spaces of `settings` would make one more environment, beside all that a run may have.
+    axes = len(env.observation_spec[keys.OBSERVATION].shape) - env.batch_dims
+    return TransformedEnv(env, Compose(*[*agent_view(settings, axes), *transforms]))
 
 
-def view(settings: EnvSpec, env: EnvBase) -> Iterator[Transform]:
-    """Make what turns the rewards and observations of `env` into the agent's; returns are counted before.
-
-    It does not ask `settings` for the spaces: they would make one more environment, beside all that a run may have.
-    """
+def agent_view(settings: EnvSpec, axes: int) -> list[Any]:
+    """Make what counts steps and returns, and then turns rewards and observations of `axes` axes into the agent's."""
+    found: list[Any] = [EpisodeTracker()]
     if settings.reward_scale != 1:
-        yield RewardScaling(loc=0.0, scale=settings.reward_scale)
+        found.append(RewardScaling(loc=0.0, scale=settings.reward_scale))
     if settings.window_length > 1:
-        dim = env.batch_dims - len(env.observation_spec[keys.OBSERVATION].shape)
-        yield CatFrames(settings.window_length, dim, [keys.OBSERVATION], padding="constant", padding_value=0)
+        found.append(CatFrames(settings.window_length, -axes, [keys.OBSERVATION], padding="constant", padding_value=0))
+    return found

@@ -10,7 +10,7 @@ from torch import Tensor
 from modules.keys import Spaces
 from modules.metrics import Metric
 from modules.spec import Spec, spec
-from modules.stateful import Stateful
+from modules.stateful import Stateful, Stateless
 
 
 class IntrinsicReward(Stateful):
@@ -109,14 +109,14 @@ class MeanAccumulator:
         return found
 
 
-class NoIntrinsicReward(IntrinsicReward):
+class NoIntrinsicReward(Stateless, IntrinsicReward):
     """Is never asked for a reward."""
 
     def measures(self) -> dict[str, float]:
         return {}
 
 
-class NoIntrinsicModel(IntrinsicModel):
+class NoIntrinsicModel(Stateless, IntrinsicModel):
     """Learns nothing."""
 
     def acting(self, num_envs: int) -> NoIntrinsicReward:

@@ -17,7 +17,7 @@ from modules.intrinsic.parts import misfits
 from modules.intrinsic.rnd import DistillationSpec, RandomDistillation
 from modules.metrics import Metric
 from modules.spec import PositiveFloat, RunConfig, spec
-from modules.stateful import HasState
+from modules.stateful import HasState, Stateless
 
 
 @spec
@@ -172,7 +172,7 @@ class Distilled(IntrinsicModel):
         return self.lifelong.parts()
 
 
-class DistilledReward(IntrinsicReward):
+class DistilledReward(Stateless, IntrinsicReward):
     """Rewards by the source, whose statistics are the same for all environments."""
 
     def __init__(self, source: Distilled) -> None:

@@ -56,7 +56,7 @@ class ManyLoggers(Logger):
         return {key: value for state in states for key, value in state.items()}
 
     def leave_out(self, name: str, error: BaseException) -> None:
-        """Go on without a logger that failed."""
+        """Continue without a logger that failed."""
         log.warning("logger %s failed and is left out from here on: %s", name, told(error))
         if (logger := self._loggers.pop(name, None)) is not None:
             with suppress(Exception):

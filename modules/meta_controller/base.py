@@ -11,7 +11,7 @@ from torch import Tensor
 
 from modules.meta_controller.arms import Arms, ArmsSpec
 from modules.spec import Spec, spec
-from modules.stateful import Stateful
+from modules.stateful import Stateful, Stateless
 
 
 class MetaController(Stateful):
@@ -52,7 +52,7 @@ class MetaController(Stateful):
         return 0
 
 
-class FixedArm(MetaController):
+class FixedArm(Stateless, MetaController):
     """The same arm in every episode; remembers nothing."""
 
     def __init__(self, arm: int = 0) -> None:

@@ -16,6 +16,7 @@ from modules.meta_controller.base import (
     refuse_twice,
 )
 from modules.spec import RunConfig, spec
+from modules.stateful import Stateless
 
 
 @spec
@@ -80,7 +81,7 @@ class FixedPerActorSpec(PolicyFamilySpec):
         return ArmPerActor(n=self.arms.n, controllers=context.environments)
 
 
-class ArmPerActor(MetaController):
+class ArmPerActor(Stateless, MetaController):
     """Each environment has one arm; remembers nothing."""
 
     def __init__(self, *, n: int, controllers: int) -> None:

@@ -28,7 +28,7 @@ class MemorySpec(Spec):
     it, one tensor [B, *shape] for each entry of `state`, → features [B, T, out_features] and the state after it.
 
     Attributes:
-        name: by which results and folders tell memories apart.
+        name: by which results and folders name the memory.
     """
 
     name: str

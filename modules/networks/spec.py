@@ -11,7 +11,7 @@ from torchrl.data import Unbounded
 from torchrl.envs import TensorDictPrimer, Transform
 
 from modules import keys
-from modules.keys import Spaces, StateSchema
+from modules.keys import KEYS, Spaces, StateSchema
 from modules.networks.context import PartContext
 from modules.networks.heads import HeadSpec
 from modules.networks.inputs import InputsSpec, PreviousStep
@@ -46,7 +46,7 @@ class NetworkSpec(Spec):
     """A recurrent action-value network.
 
     Attributes:
-        span: steps over which the memory keeps what it holds before anything is learned (`memory.chrono_`); 0 = as
+        span: steps over which the memory keeps what it holds before anything is learned (`recurrent.chrono_`); 0 = as
             PyTorch initialises it.
         streams: one network for the rewards together, or one each for extrinsic and intrinsic rewards (Agent57).
         combine: how actions are chosen by two networks' values: sum, Q_e + β Q_i, or rescaled, h(h⁻¹(Q_e) + β h⁻¹(Q_i))
@@ -64,20 +64,7 @@ class NetworkSpec(Spec):
     def needs(self, run: RunConfig) -> Iterator[str]:
         """The torso must fit the observations, the memory and the head what comes before them."""
         yield from self.torso.fits(run.spaces)
-        if self.torso.writes != self.head.reads:
-            yield (
-                f"network/torso gives a {self.torso.writes} and network/head needs a {self.head.reads}: "
-                "network/torso=table and network/head=table go together"
-            )
-        if self.torso.writes != "features" and self.inputs.reads:
-            yield "network/torso=table cannot be joined by further inputs: use network/inputs=none"
-        if self.torso.writes != "features" and self.memory.state():
-            yield f"network/memory={self.memory.name} cannot remember rows of a table: use network/memory=none"
-        if run.loss.learns not in self.head.writes:
-            yield (
-                f"the loss learns {run.loss.learns}, and network/head puts out {' and '.join(self.head.writes)}: "
-                f"choose a head that puts out {run.loss.learns}, or another loss"
-            )
+        yield from self._misfits(run)
         if self.streams == "two" and not (run.intrinsic.rewards and run.loss.splits):
             yield (
                 "network.streams=two needs an intrinsic reward (an option of intrinsic) and a loss that learns both "
@@ -98,6 +85,26 @@ class NetworkSpec(Spec):
                 "network.combine=rescaled needs rescaled values, or it would be the sum: use network.combine=sum, or "
                 "loss.rescale_eps above 0"
             )
+
+    def _misfits(self, run: RunConfig) -> Iterator[str]:
+        if taken := {entry.name for entry in KEYS} & set(self.state()):
+            yield f"network/memory calls a tensor of its state {min(taken)}, a name of Recall's own: use another"
+        if self.torso.writes != self.head.reads:
+            yield (
+                f"network/torso gives a {self.torso.writes} and network/head needs a {self.head.reads}: "
+                "network/torso=table and network/head=table go together"
+            )
+        if self.torso.writes != "features" and self.inputs.reads:
+            yield "network/torso=table cannot be joined by further inputs: use network/inputs=none"
+        if self.torso.writes != "features" and self.memory.state():
+            yield f"network/memory={self.memory.name} cannot remember rows of a table: use network/memory=none"
+        if run.loss.learns not in self.head.writes:
+            yield (
+                f"the loss learns {run.loss.learns}, and network/head puts out {' and '.join(self.head.writes)}: "
+                f"choose a head that puts out {run.loss.learns}, or another loss"
+            )
+        if self.streams == "two" and set(self.head.writes) - {keys.ACTION_VALUE}:
+            yield "network.streams=two combines action values only, and network/head puts out more: use network/head=q"
 
     @property
     def reads(self) -> tuple[str, ...]:

@@ -110,7 +110,7 @@ class Replay(HasState, Protocol):
 
     def __len__(self) -> int:
         """Rows that can be learned from."""
-        ...
+        raise NotImplementedError
 
     @property
     def must_save(self) -> bool:
@@ -122,19 +122,19 @@ class Replay(HasState, Protocol):
 
     def extend(self, batch: TensorDictBase, stream: int = 0) -> None:
         """Take in a batch [N, T] of the collector's `stream`, which follows the one before it without a gap."""
-        ...
+        raise NotImplementedError
 
     def truncate(self) -> None:
         """End all running episodes here."""
-        ...
+        raise NotImplementedError
 
     def updates_due(self, frames: int) -> float:
         """Optimiser steps that `frames` collected steps call for."""
-        ...
+        raise NotImplementedError
 
     def sample(self) -> TensorDictBase:
         """Hand out rows [B] to learn from."""
-        ...
+        raise NotImplementedError
 
     def update(self, rows: TensorDictBase, errors: Tensor) -> None:
         """Take note of the |δ| [B, T] of sampled `rows`."""
@@ -142,3 +142,9 @@ class Replay(HasState, Protocol):
     def sample_with_prefix(self, count: int, generator: torch.Generator) -> Iterator[TensorDictBase]:
         """Yield what `modules.learner.staleness.delta_q` compares rows with, drawn with `generator`."""
         return iter(())
+
+    def state_dict(self) -> dict[str, Any]:
+        raise NotImplementedError
+
+    def load_state_dict(self, state_dict: Any, /) -> None:
+        raise NotImplementedError

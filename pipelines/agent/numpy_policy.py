@@ -10,6 +10,7 @@ from torch import Tensor
 from torchrl.envs import Transform
 
 from modules import keys
+from modules.envs.base import agent_view
 from modules.networks.network import torchrl_policy
 from modules.previous_step import NO_ACTION
 from modules.spec import UsageError
@@ -46,10 +47,13 @@ class NumpyPolicy:
     def transforms(self, num_envs: int = 1) -> list[Transform]:
         """Make what an environment of TorchRL needs around it for `policy`.
 
-        These are the arm, the intrinsic reward, the zero recurrent state at each reset and the previous step, as far as
-        the network reads them. They come behind an `InitTracker`, for `num_envs` environments that step together.
+        These are episode starts and returns, the scale of rewards and the window of observations as in training, the
+        arm, the intrinsic reward, the zero recurrent state at each reset and the previous step, as far as the network
+        reads them, for `num_envs` environments that step together.
         """
-        return replace(self._subject.agent_env(num_envs), max_steps=None).transforms()
+        env = self._subject.run.env
+        view = agent_view(env, len(env.spaces().observation_shape))
+        return [*view, *replace(self._subject.agent_env(num_envs), max_steps=None).transforms()]
 
     def reset(self) -> None:
         """Begin a new episode, in every environment: the next observation is a first one, and nothing is remembered."""

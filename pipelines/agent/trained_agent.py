@@ -63,7 +63,7 @@ def runs_beneath(folder: Path) -> list[Path]:
 
 
 def load_saved_policy(run: RunConfig, run_dir: Path, which: str) -> tuple[Path, dict[str, Any]]:
-    """Load what a run saved for evaluations, `best` or `last`: network, curiosity, arm, frames; say where from."""
+    """Load what a run saved for evaluations, `best` or `last`; say where from."""
     folder = run_dir / "checkpoints"
     path = folder / "best.pt"
     if which == "last" or not path.exists():
@@ -123,7 +123,7 @@ def network_with(state: Mapping[str, Any], run: RunConfig, run_dir: Path) -> Rec
 
 @dataclass(frozen=True, kw_only=True)
 class TrainedAgent:
-    """What is evaluated: a run's settings and saved policy, with the curiosity, bonus and arm that it acts with.
+    """What is evaluated: a run's settings and saved policy, with the intrinsic reward and the arm that it acts with.
 
     `policy` is the greedy one.
     """

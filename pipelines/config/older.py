@@ -50,12 +50,17 @@ RENAMED = (  # parts of the keys of weights, in this order
 )
 
 
-def as_now(state: Mapping[str, Any]) -> dict[str, Any]:
-    """Give parts and weights in a checkpoint, which may be any that was read, the names that they have today."""
-    found = {PARTS.get(name, name): part for name, part in state.items()}
+def as_now(state: Mapping[str, Any], *, torchrl_loss: bool = False) -> dict[str, Any]:
+    """Give parts and weights in a checkpoint, which may be any that was read, the names that they have today.
+
+    Those of TorchRL's own loss (`loss=torchrl_dqn`) have kept theirs.
+    """
+    if "curiosity" not in state:  # it has them already
+        return {"exploration": {}, **state}
+    found = {"exploration": {}} | {PARTS.get(name, name): part for name, part in state.items()}
     if "network" in found:
         found["network"] = renamed(found["network"])
-    if isinstance(learner := found.get("learner"), Mapping):
+    if isinstance(learner := found.get("learner"), Mapping) and not torchrl_loss:
         found["learner"] = {name: renamed(part) for name, part in learner.items()}
     if isinstance(counters := found.get("counters"), Mapping):
         found["counters"] = {"updates_due" if name == "owed" else name: count for name, count in counters.items()}
@@ -99,7 +104,7 @@ def moved(node: Any) -> Any:
 
 def as_before(config: Mapping[str, Any]) -> dict[str, Any]:
     """Put the `LATER` settings into the plain values of a run that has none of them, and name its parts as today."""
-    filled = with_target(moved({**config}))  # made anew throughout, so that it may be written into
+    filled = with_target(moved({**config}))  # a copy of everything, so that it may be written into
     for path, value in LATER.items():
         *above, name = path.split(".")
         node: Any = filled

@@ -15,6 +15,7 @@ from torch import nn
 from torchrl.envs import EnvBase
 
 from modules.callbacks import Callbacks, Context, TrainingCallback
+from modules.callbacks.base import named_by_class, with_metrics_of
 from modules.checkpoint import list_checkpoints, path_of
 from modules.collect import Actor, Collection, CollectorContext
 from modules.envs.base import EnvContext
@@ -87,7 +88,8 @@ class Parts:
     def stateful(self) -> dict[str, Any]:
         """What a checkpoint must hold of the parts."""
         env = self.acting.env
-        return stateful(self.learner, self.replay, self.auxiliary, env, self.evaluator, self.callbacks)
+        exploration = self.acting.exploration
+        return stateful(self.learner, self.replay, self.auxiliary, exploration, env, self.evaluator, self.callbacks)
 
     def policy_state(self, frames: int) -> dict[str, Any]:
         """What the policy can be evaluated by later: a part of each checkpoint, and all of best.pt."""
@@ -137,11 +139,11 @@ def build(
     replay = replay_of(run, run_dir, run_id, checkpoint)
     network = network.to(run.torch_device)
     learner = Learner(network, run.loss.build(run.loss_context(network)), run.optim, run.target, metric=run.loss.metric)
-    declared = {**run.declared, **{metric.name: metric for callback in given for metric in callback.metrics}}
+    declared = with_metrics_of(given, run.declared)
     callbacks = Callbacks(
         {**callbacks_of(run, learner, replay, evaluator, intrinsic_reward), **named_by_class(given)}, declared
     )
-    state = stateful(learner, replay, auxiliary, agent_env, evaluator, callbacks)
+    state = stateful(learner, replay, auxiliary, exploration, agent_env, evaluator, callbacks)
     if checkpoint:  # to be sure of it, before any file of the run is touched; the loop does it when all is made
         put_back(state, checkpoint, path_of(run_dir / "checkpoints", checkpoint["frames"]))
     logger = logger_of(run, run_dir, config, checkpoint, declared)
@@ -165,6 +167,7 @@ def stateful(
     learner: Learner,
     replay: Replay,
     auxiliary: IntrinsicModel,
+    exploration: Exploration,
     agent_env: AgentEnv,
     evaluator: Evaluator,
     callbacks: Callbacks,
@@ -174,6 +177,7 @@ def stateful(
         "learner": learner,
         "replay": replay,
         "intrinsic_model": auxiliary,
+        "exploration": exploration,
         "intrinsic_reward": agent_env.intrinsic_reward,
         "meta_controller": agent_env.meta,
         "evaluation_bandit": evaluator.bandit,
@@ -196,15 +200,6 @@ def callbacks_of(
         intrinsic=intrinsic_reward.measures,
     )
     return {name: spec.build(context) for name, spec in run.watching.items()}
-
-
-def named_by_class(callbacks: Sequence[TrainingCallback]) -> dict[str, TrainingCallback]:
-    """Name each by its class, and by its place if there are several of one."""
-    names = [type(callback).__name__ for callback in callbacks]
-    return {
-        name if names.count(name) == 1 else f"{name}{i}": callback
-        for i, (name, callback) in enumerate(zip(names, callbacks, strict=True))
-    }
 
 
 def exploring(run: RunConfig, network: ValueNetwork, exploration: Exploration) -> Policy:

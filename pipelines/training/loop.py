@@ -1,5 +1,6 @@
 """The one training loop: collect, store, learn, evaluate, call back, save."""
 
+import logging
 from collections.abc import Mapping
 from dataclasses import asdict
 from time import perf_counter
@@ -16,6 +17,8 @@ from modules.seeding import random_state, seed_for, set_random_state, undisturbe
 from pipelines.training.build import Parts
 from pipelines.training.counters import Counters, reached_goal
 from pipelines.training.in_progress import RunInProgress
+
+log = logging.getLogger("recall")
 
 
 class Loop(RunInProgress):
@@ -35,12 +38,12 @@ class Loop(RunInProgress):
             Stop: a signal came, or the multirun that this is a job of ended; state is that after the last whole batch.
         """
         parts, run, c = self.parts, self.run, self.counters
-        if not self._resumed:
-            self.save()
         self._anneal()
         self._push_weights()
         push_weights(parts.learner.average, parts.evaluator.network)
         parts.callbacks.tell("on_start", self)
+        if not self._resumed:
+            self.save()
         if c.row is None and self._over() and c.evaluated_at != c.frames:
             c.row, c.evaluation_due = self._measures(), True  # resumed at the end of a run that was not evaluated there
         if c.row is not None:
@@ -76,6 +79,8 @@ class Loop(RunInProgress):
             **{name: part.state_dict() for name, part in parts.stateful.items()},
             "random": random_state(),
         }
+        for name, part in state.items():
+            checkpoint.refuse_unreadable(part, name)
         path = checkpoint.save(parts.run_dir / "checkpoints", c.frames, state, keep=self.run.keep_checkpoints)
         self._saved_at = c.frames
         parts.callbacks.tell("on_checkpoint", self, path)
@@ -87,6 +92,8 @@ class Loop(RunInProgress):
         for name, part in self.parts.stateful.items():
             part.load_state_dict(state[name])
         set_random_state(state["random"])
+        if missing := self.parts.callbacks.missing(state["callbacks"]):
+            log.warning("callbacks of this run are missing now and hear nothing: %s", ", ".join(missing))
         self._resumed = True
         self._saved_at = self.counters.frames
 
@@ -146,7 +153,7 @@ class Loop(RunInProgress):
             self.end_episodes_and_save()
             self._afresh = True
 
-    def _evaluate(self) -> dict[str, float]:
+    def _evaluate(self) -> None:
         parts, c = self.parts, self.counters
         push_weights(parts.learner.average, parts.evaluator.network)
         with undisturbed():  # environments may draw from the global generators, training's own
@@ -154,8 +161,8 @@ class Loop(RunInProgress):
         c.score, c.evaluated_at = episodes.metrics(), c.frames
         mean = c.score["eval/return_mean"]
         c.best_score = mean if c.best_score is None else max(c.best_score, mean)
+        c.row, c.evaluation_due = (c.row or {}) | c.score, False  # done, even if a callback is interrupted
         parts.callbacks.tell("on_evaluation", self, episodes)
-        return c.score
 
     def _measures(self) -> dict[str, float]:  # before an evaluation, whose interruption ends the running episodes
         parts = self.parts
@@ -170,8 +177,7 @@ class Loop(RunInProgress):
         """Evaluate if that is due, and log; what is interrupted here is done when the run is resumed."""
         parts, c = self.parts, self.counters
         if c.evaluation_due:
-            c.row = (c.row or {}) | self._evaluate()
-            c.evaluation_due = False
+            self._evaluate()
         metrics = (c.row or {}) | parts.callbacks.ask("measures_after", self)
         parts.logger.log(c.frames, metrics)
         c.row = None

@@ -155,8 +155,11 @@ def trained(loop: Loop) -> tuple[int, str]:
             del again
         log.error("%s", sentence)
     try:
-        loop.parts.callbacks.tell("on_end", loop, status)
+        with contextlib.suppress(KeyboardInterrupt):
+            loop.parts.callbacks.tell("on_end", loop, status)
     except Exception as error:
+        with contextlib.suppress(OSError):
+            write_text(loop.parts.run_dir / "error.txt", "".join(traceback.format_exception(error)))
         log.error("%s", told(error))
         status, code, sentence = ("failed", 1, told(error)) if not code else (status, code, sentence)
     with contextlib.suppress(KeyboardInterrupt):  # whoever asked twice does not wait for everything to close

@@ -3,7 +3,7 @@
 import pytest
 import torch
 from torchrl.collectors import Collector
-from torchrl.envs import Compose, GymEnv, InitTracker, ObservationTransform, TransformedEnv
+from torchrl.envs import Compose, GymEnv, ObservationTransform, TransformedEnv
 from torchrl.modules import set_recurrent_mode
 
 from modules import keys
@@ -34,7 +34,7 @@ def rollout_of(tmp_path, memory):
 def env_for(trained, seed):
     """TorchRL's own environment; of CartPole's state the positions are seen, as in training."""
     env = GymEnv("CartPole-v1", categorical_action_encoding=True, device="cpu")
-    env = TransformedEnv(env, Compose(InitTracker(), Positions(), *trained.transforms()))
+    env = TransformedEnv(env, Compose(Positions(), *trained.transforms()))
     env.set_seed(seed)
     return env
 
@@ -80,7 +80,8 @@ def test_a_family_acts_in_its_environment(tmp_path):
     """Two networks, arm, intrinsic reward and previous step: all that they read comes with the transforms."""
     run = saved_kind(tmp_path, "family")
     trained = load(tmp_path)
-    env = run.env.build(EnvContext(2, Compose(*trained.transforms(2))))
+    bare = run.env.build(EnvContext(2)).base_env
+    env = TransformedEnv(bare, Compose(*trained.transforms(2)))
     env.set_seed(0)
     with torch.no_grad():
         rollout = env.rollout(30, trained.policy, break_when_any_done=False)
