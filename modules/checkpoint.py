@@ -58,8 +58,19 @@ def write(path: Path, state: Mapping[str, Any]) -> None:
     write_whole(path, fill)
 
 
-READABLE = {int, float, bool, complex, str, bytes, type(None), torch.Tensor, torch.nn.Parameter}
-READABLE |= {torch.Size, torch.dtype, torch.device}
+READABLE = (
+    int,
+    float,
+    bool,
+    complex,
+    str,
+    bytes,
+    type(None),
+    torch.Tensor,
+    torch.nn.Parameter,
+    torch.Size,
+    torch.dtype,
+)
 
 
 def refuse_unreadable(state: Any, where: str) -> None:
@@ -71,7 +82,7 @@ def refuse_unreadable(state: Any, where: str) -> None:
     elif type(state) in (list, tuple, set):
         for value in state:
             refuse_unreadable(value, where)
-    elif type(state) not in READABLE:
+    elif type(state) not in (*READABLE, torch.device):
         raise TypeError(
             f"{where}: a {type(state).__module__}.{type(state).__qualname__} cannot be kept in a checkpoint; tensors, "
             "plain numbers, text, lists and tables of these can"

@@ -1,5 +1,9 @@
 """A memory of one's own, whose state has a float, an integer and a complex part."""
 
+import pytest
+
+from modules.spec import UsageError
+from pipelines.api import compose, train
 from tests.extending.recipe import trains_and_all
 
 FILE = '''
@@ -60,3 +64,11 @@ WORDS += ("+network.memory.units=4", "+network.memory.decay=0.9", "replay.burn_i
 def test_it_trains_is_killed_resumes_bit_for_bit_evaluates_and_exports(tmp_path):
     (tmp_path / "pulse.py").write_text(FILE)
     trains_and_all(tmp_path, "pulse", *WORDS)
+
+
+def test_a_state_with_a_name_of_ours_is_refused(tmp_path, monkeypatch):
+    (tmp_path / "pulse.py").write_text(FILE.replace('"sums"', '"weight"'))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(UsageError, match="network/memory calls a tensor of its state weight, a name of Recall's own"):
+        train(compose("+exp=drqn_cartpole_masked", *WORDS, "plugins=[pulse]"), run_dir="run", bar=False)
