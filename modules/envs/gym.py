@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gymnasium
 import numpy as np
@@ -41,6 +41,10 @@ from modules.spec import RunConfig, UsageError, spec
 # Before the first render: draw without a screen, and leave SIGINT and SIGTERM to us (SDL would swallow them).
 os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
 os.environ["SDL_NO_SIGNAL_HANDLERS"] = "1"
+
+
+if TYPE_CHECKING:
+    from modules.envs.numpy_observations import NumpyObservations
 
 
 def make_vec(env_id: str, num_envs: int, kwargs: dict[str, Any], wrappers: Sequence[Adapter]) -> VectorEnv:
@@ -161,6 +165,11 @@ class GymSpec(EnvSpec):
         usual = super().video_fps()
         with closing(self._mine()) as env:
             return min(usual, speed(env, self.id) or usual)
+
+    def numpy_observations(self, seen: Spaces) -> "NumpyObservations":
+        from modules.envs.numpy_observations import NumpyGymObservations  # which imports this file
+
+        return NumpyGymObservations(self, seen)
 
     def as_text(self) -> "GymSpec":
         """The same, drawn in characters if the environment can do that."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from contextlib import closing
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import gymnasium
@@ -24,6 +24,9 @@ from modules.keys import Spaces
 from modules.spec import Positive, Share, UsageError, spec
 
 # Renderers that draw the same whatever the mode, and only then ask for it: how to hand the picture out.
+if TYPE_CHECKING:
+    from modules.envs.numpy_observations import NumpyObservations
+
 ON_SURFACE = (AcrobotEnv.render, CartPoleEnv.render, MountainCarEnv.render)
 NOTHING = np.zeros(1, np.float32)  # in the place of observations that are not looked at
 BGR_MASKS = (0xFF0000, 0xFF00, 0xFF)  # of red, green and blue in a little-endian pixel: bytes B, G, R
@@ -106,6 +109,11 @@ class PixelsSpec(EnvSpec):
     def picture(self, env: EnvBase) -> np.ndarray:
         """The full colour frame, not the agent's view of it."""
         return first_frame(env, self.id, self.channels)
+
+    def numpy_observations(self, seen: Spaces) -> "NumpyObservations":
+        from modules.envs.numpy_observations import NumpyFrames  # which imports this file
+
+        return NumpyFrames(self, seen)
 
     def try_together(self, count: int, *, video: bool, all_of_them: bool = False) -> None:
         del video

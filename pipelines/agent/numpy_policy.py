@@ -14,7 +14,6 @@ from modules.envs.base import agent_view
 from modules.networks.network import torchrl_policy
 from modules.previous_step import NO_ACTION
 from modules.spec import UsageError
-from pipelines.agent.gym_observations import plain_of
 from pipelines.agent.trained_agent import TrainedAgent
 
 
@@ -35,7 +34,7 @@ class NumpyPolicy:
 
     def __init__(self, subject: TrainedAgent) -> None:
         self._subject = subject
-        self._plain = plain_of(subject.run.env, subject.run.env.spaces())
+        self._plain = subject.run.env.numpy_observations(subject.run.env.spaces())
         self._reads = subject.policy.network.reads
         self.policy = torchrl_policy(subject.policy.network)
         self.reads_reward = keys.PREVIOUS_REWARD in self._reads

@@ -7,7 +7,6 @@ from gymnasium.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete, Tu
 from gymnasium.vector.utils import concatenate, create_empty_array
 
 from modules.spec import UsageError
-from pipelines.agent.gym_observations import plain_of
 from pipelines.config.composing import compose_settings
 from pipelines.config.schema import read
 from tests.modules.envs.anything import IMAGE, any_spec, seen_and_shown
@@ -27,7 +26,7 @@ SPACES = (
 @pytest.mark.parametrize("space", SPACES, ids=str)
 def test_one_observation_or_several_are_seen_as_in_training(space):
     spec = any_spec(space)
-    plain = plain_of(spec, spec.spaces())
+    plain = spec.numpy_observations(spec.spaces())
     for seen, shown in seen_and_shown(spec):
         for row, one in zip(seen.numpy(), shown, strict=True):
             found, single = plain.rows(one)
@@ -42,7 +41,7 @@ def test_one_observation_or_several_are_seen_as_in_training(space):
 
 def test_wrappers_and_entries_that_are_left_out_count():
     spec = any_spec(Box(-5, 5, (3,)), "Doubled")
-    plain = plain_of(spec, spec.spaces())
+    plain = spec.numpy_observations(spec.spaces())
     doubled = gymnasium.make("Any-v0", seen=Box(-10, 10, (3,))).observation_space.sample()
     np.testing.assert_array_equal(plain.rows(doubled)[0][0], doubled)
 
@@ -58,7 +57,7 @@ def test_wrappers_and_entries_that_are_left_out_count():
 )
 def test_an_action_is_what_the_environment_takes(actions, number, taken):
     spec = any_spec(Discrete(2), actions=actions)
-    action = plain_of(spec, spec.spaces()).action(number)
+    action = spec.numpy_observations(spec.spaces()).action(number)
     np.testing.assert_array_equal(action, taken)
     assert actions.contains(action)
 
@@ -78,7 +77,7 @@ def test_an_action_is_what_the_environment_takes(actions, number, taken):
 def test_what_is_no_observation_is_one_sentence(space, observation):
     spec = any_spec(space)
     with pytest.raises(UsageError, match=r"^observation: ") as said:
-        plain_of(spec, spec.spaces()).rows(observation)
+        spec.numpy_observations(spec.spaces()).rows(observation)
     assert "\n" not in str(said.value)
 
 
@@ -86,7 +85,7 @@ def test_a_small_world_is_seen_as_its_gymnasium_id_shows_it():
     run = read(compose_settings(("+exp=tour", "env.task=tmaze_both"))[0])
     env = gymnasium.make("modules.envs.gymnasium_ids:recall/TmazeBoth-v0")
     observation, _ = env.reset(seed=0)
-    plain = plain_of(run.env, run.spaces)
+    plain = run.env.numpy_observations(run.spaces)
     found, single = plain.rows(observation)
     assert single
     assert found.shape == (1, *run.spaces.observation_shape)

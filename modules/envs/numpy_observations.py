@@ -11,7 +11,6 @@ import torch
 from gymnasium import spaces
 from gymnasium.vector.utils import batch_space, iterate
 
-from modules.envs.base import EnvSpec
 from modules.envs.fit import flatten_space
 from modules.envs.frames import rgb
 from modules.envs.gym import GymSpec, make_one
@@ -22,7 +21,7 @@ from modules.keys import Spaces
 from modules.spec import UsageError
 
 
-class Plain:
+class NumpyObservations:
     """Observations that are what the network sees, one [*shape] or several [N, *shape], and actions that are numbers.
 
     Args:
@@ -70,7 +69,7 @@ class Plain:
         return given
 
 
-class PlainFrames(Plain):
+class NumpyFrames(NumpyObservations):
     """Observations that are what `render` of the environment returns in mode rgb_array."""
 
     def __init__(self, settings: PixelsSpec, seen: Spaces) -> None:
@@ -86,7 +85,7 @@ class PlainFrames(Plain):
         return np.stack([self._settings.shrink(frame)[None] for frame in frames])
 
 
-class PlainGym(Plain):
+class NumpyGymObservations(NumpyObservations):
     """Observations of any Gymnasium environment, with the wrappers of the settings around it."""
 
     def __init__(self, settings: GymSpec, seen: Spaces) -> None:
@@ -125,12 +124,3 @@ def numbered(env: gymnasium.Env) -> Callable[[int], Any]:
         separate = adapter(env).func  # pyright: ignore[reportAttributeAccessIssue] - a TransformAction
         return lambda number: separate(np.int64(number))
     return int
-
-
-def plain_of(settings: EnvSpec, seen: Spaces) -> Plain:
-    """Find how plain observations are read; all but those of Gymnasium ids are what the network sees."""
-    if isinstance(settings, GymSpec):
-        return PlainGym(settings, seen)
-    if isinstance(settings, PixelsSpec):
-        return PlainFrames(settings, seen)
-    return Plain(seen, len(seen.observation_shape), int)
