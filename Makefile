@@ -45,7 +45,7 @@ format: $(READY) ## mend what can be mended
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-docs: $(READY) ## write the generated pages and the tasks' pictures anew
+docs: $(READY) ## write the generated pages and the pictures of the tasks
 	$(BIN)/python -m pipelines.config.metrics_page > docs/metrics.md
 	$(BIN)/python -m tests.pipelines.bad_input > docs/bad_input.md
 	$(BIN)/python -m pipelines.config.settings_page > docs/settings.md
