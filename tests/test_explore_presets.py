@@ -111,7 +111,7 @@ def test_only_agent57_looks_as_far_as_the_longest_chain():
         run = read_run(f"+exp={algo}_discounting_chain")
         assert 20 <= run.replay.length <= 50
         sees[algo] = run.arms.gamma.max().item() > 0.99904
-        assert len(run.arms) == (1 if algo == "r2d2" else 8)
+        assert len(run.arms.beta) == (1 if algo == "r2d2" else 8)
     assert sees == {"r2d2": False, "ngu": False, "agent57": True}
 
 

@@ -129,14 +129,17 @@ def test_without_a_mark_each_newer_checkpoint_may_have_filled_an_interval(run_di
     assert newer == 3
     made = {}
 
-    class Replay:
-        def __init__(self, *_, **settings):
+    class Mark:
+        def __init__(self, directory, **settings):
             made.update(settings)
 
-        def refuse_damage(self, saved):
-            made["saved"] = saved
+        def __getattr__(self, name):
+            return lambda *_, **__: None
 
-    monkeypatch.setattr("modules.replay.sequence.SequenceReplay", Replay)
+    monkeypatch.setattr("modules.replay.sequence.Mark", Mark)
+    monkeypatch.setattr(
+        "modules.replay.sequence.SequenceReplay.refuse_damage", lambda self, saved: made.update(saved=saved)
+    )
     replay_of(run, run_dir, "", state)
     assert made["written"] == state["replay"]["written"] + (1 + newer) * interval
     assert made["saved"] == state["replay"]
