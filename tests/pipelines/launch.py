@@ -61,9 +61,9 @@ class Started:
         patience = Patience(self.process.pid)
         while self.process.exitcode is None:
             self.process.join(1)
-            if self.process.exitcode is None and patience.ended():
+            if self.process.exitcode is None and (why := patience.ended()):
                 self.process.kill()
-                raise TimeoutError(f"it {patience.ended()}; stderr: {self._err.read_text()}")
+                raise TimeoutError(f"it {why}; stderr: {self._err.read_text()}")
         return Ended(self.process.exitcode, self._out.read_text(), self._err.read_text())
 
     def until(self, condition: Callable[[], bool]) -> "Started":
@@ -71,7 +71,7 @@ class Started:
         patience = Patience(self.process.pid)
         while not condition():
             assert self.process.exitcode is None, f"ended too early: {self._err.read_text()}"
-            assert not patience.ended(), f"did not come so far: it {patience.ended()}"
+            assert not (why := patience.ended()), f"did not come so far: it {why}"
             time.sleep(0.002)
         return self
 
