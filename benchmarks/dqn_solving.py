@@ -122,7 +122,7 @@ class Referee:
         self._since = 0.0
 
     def start(self) -> None:
-        """Training begins."""
+        """Take the time: training begins."""
         self._since = time.perf_counter()
 
     def goes_on(self, frames: int) -> bool:

@@ -59,10 +59,10 @@ class Nothing(IntrinsicReward):
         self._zero = torch.zeros(num_envs)
 
     def begin(self, which: Tensor, observation: Tensor) -> None:
-        """Nothing to remember."""
+        """A bonus that remembers nothing."""
 
     def reward(self, observation: Tensor) -> Tensor:
-        """0."""
+        """Give the reward 0 to each environment."""
         del observation
         return self._zero.clone()
 

@@ -58,19 +58,8 @@ def write(path: Path, state: Mapping[str, Any]) -> None:
     write_whole(path, fill)
 
 
-READABLE = (
-    int,
-    float,
-    bool,
-    complex,
-    str,
-    bytes,
-    type(None),
-    torch.Tensor,
-    torch.nn.Parameter,
-    torch.Size,
-    torch.dtype,
-)
+NUMBERS_AND_TEXT = (int, float, bool, complex, str, bytes, type(None))
+OF_TORCH = (torch.Tensor, torch.nn.Parameter, torch.Size, torch.dtype, torch.device)
 
 
 def refuse_unreadable(state: Any, where: str) -> None:
@@ -82,7 +71,7 @@ def refuse_unreadable(state: Any, where: str) -> None:
     elif type(state) in (list, tuple, set):
         for value in state:
             refuse_unreadable(value, where)
-    elif type(state) not in (*READABLE, torch.device):
+    elif type(state) not in (*NUMBERS_AND_TEXT, *OF_TORCH):
         raise TypeError(
             f"{where}: a {type(state).__module__}.{type(state).__qualname__} cannot be kept in a checkpoint; tensors, "
             "plain numbers, text, lists and tables of these can"

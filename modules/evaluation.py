@@ -27,7 +27,7 @@ Watch = Callable[[int, int], None]
 
 
 def no_watch(ended: int, episodes: int) -> None:
-    """Nobody waits."""
+    """Does nothing: nobody waits for the evaluation."""
 
 
 @dataclass(frozen=True)

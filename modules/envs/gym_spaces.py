@@ -228,7 +228,7 @@ def wrappers_named(names: Sequence[str]) -> tuple[Adapter, ...]:
 
 
 def wrapper_named(name: str) -> Adapter:
-    """Import one."""
+    """Import the wrapper that `name` names as module:Class."""
     module, colon, kind = name.partition(":")
     if not (module and colon and kind):
         raise UsageError(

@@ -82,7 +82,6 @@ class NoneSpec(IntrinsicSpec):
     rewards = False
 
     def build(self, context: IntrinsicContext) -> "NoIntrinsicModel":
-        """Make nothing."""
         return NoIntrinsicModel()
 
 

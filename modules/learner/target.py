@@ -50,7 +50,7 @@ class FusedSoftUpdate(SoftUpdate):
 
 
 class NoTarget:
-    """Of a loss without a target network."""
+    """Stands for the target network of a loss that has none."""
 
     def step(self) -> None:
-        """Nothing follows."""
+        """Does nothing: this loss has no target network."""
