@@ -58,7 +58,7 @@ def acting(pace: Pace) -> Iterator[Table]:
 def measure(run: RunConfig, pace: Pace) -> tuple[Times, float]:
     """Time ours, the bare loop and the layers of ours; also return the mean length of an episode."""
     with ExitStack() as stack:
-        parts = stack.enter_context(built(run))
+        parts = stack.enter_context(building(run))
         bare = BareActor(run, parts.acting.network, epsilon=parts.acting.exploration.anneal(0))
         stack.callback(bare.close)
         sides: dict[str, Call] = {"ours": collecting(parts), "bare": bare.collect}
@@ -68,7 +68,7 @@ def measure(run: RunConfig, pace: Pace) -> tuple[Times, float]:
 
 
 @contextmanager
-def built(run: RunConfig) -> Iterator[Parts]:
+def building(run: RunConfig) -> Iterator[Parts]:
     """Build all parts of a run in a directory that vanishes, ready to act."""
     with TemporaryDirectory(prefix="recall_benchmark_") as directory:
         parts = build(run, Path(directory), {}, None)

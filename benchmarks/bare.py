@@ -63,7 +63,7 @@ class BareNetwork(nn.Module):
         observation = rows[keys.OBSERVATION][:, steps]
         x = self.embed(observation.flatten(0, 1)).unflatten(0, observation.shape[:2])
         if self.reads:
-            further = [self.prepared(key, rows[key][:, steps]) for key in self.reads]
+            further = [self.prepare(key, rows[key][:, steps]) for key in self.reads]
             x = torch.cat([x, *further], -1)
         if isinstance(self.memory, nn.LSTM):
             return self.memory(x, (state[0], state[1]))
@@ -72,7 +72,7 @@ class BareNetwork(nn.Module):
             return x, (h,)
         return x, state
 
-    def prepared(self, key: str, entry: Tensor) -> Tensor:
+    def prepare(self, key: str, entry: Tensor) -> Tensor:
         """Make features [B, T, …] of an entry [B, T]: one-hot actions, zeros for none, and rewards."""
         if key != keys.PREVIOUS_ACTION:
             return entry.unsqueeze(-1)
@@ -144,7 +144,7 @@ class BareLearner:
     def loss(self, rows: Rows) -> Tensor:
         """Loss of one batch of rows."""
         s, learned = self.loss_settings, slice(self.burn_in, None)
-        q, after, q_target = self.unrolled(rows, learned) if self.states else self.one_by_one(rows)
+        q, after, q_target = self.unroll(rows, learned) if self.states else self.one_by_one(rows)
         mask, action = rows[keys.MASK][:, learned], rows[keys.ACTION][:, learned]
         with torch.no_grad():
             chooser = (q_target if after is None else after).argmax(-1, keepdim=True)
@@ -159,7 +159,7 @@ class BareLearner:
             errors = errors * rows[keys.WEIGHT][:, None]
         return (errors * mask).sum() / mask.sum()
 
-    def unrolled(self, rows: Rows, learned: slice) -> tuple[Tensor, Tensor | None, Tensor]:
+    def unroll(self, rows: Rows, learned: slice) -> tuple[Tensor, Tensor | None, Tensor]:
         """Online values of the steps and, for double Q, of the observations after them; the target's of the latter."""
         q, _ = self.online(rows, learned, self.start(rows, self.online))
         with torch.no_grad():

@@ -5,7 +5,7 @@ from contextlib import closing
 from importlib.util import find_spec
 
 from benchmarks import single
-from benchmarks.acting import built
+from benchmarks.acting import building
 from benchmarks.dqn_solving import solving
 from benchmarks.measure import Missing, Pace, Table, Times, interleave, number, target
 from benchmarks.subjects import process_of, run_of
@@ -37,8 +37,8 @@ def speed(pace: Pace, *, theirs: bool) -> Table:
     frames = run.collector.frames_per_batch
     with (
         process_of(run),
-        built(run) as parts,
-        built(one_step) as parts_one_step,
+        building(run) as parts,
+        building(one_step) as parts_one_step,
         closing(single.SingleEnvironment(late)) as alone,
     ):
         sides: dict[str, Call] = {

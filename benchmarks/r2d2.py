@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from tensordict import TensorDictBase
 
-from benchmarks.acting import built
+from benchmarks.acting import building
 from benchmarks.learning import learner_row, learning, shape
 from benchmarks.measure import Missing, Pace, Table, Times, interleave, number, target
 from benchmarks.subjects import PIXELS, R2D2, fill, open_replay, process_of, run_of
@@ -29,7 +29,7 @@ ENTRIES = {
     "rewards": (keys.REWARD,),
     "terminated, mask": (keys.TERMINATED, keys.MASK),
     "recurrent state": (),  # what the memory of the run says
-    "row before, previous step": (keys.BEFORE, keys.PREVIOUS_ACTION, keys.PREVIOUS_REWARD),
+    "row before, previous step": (keys.PREVIOUS_ROW_ID, keys.PREVIOUS_ACTION, keys.PREVIOUS_REWARD),
 }
 
 
@@ -109,7 +109,7 @@ def processes(pace: Pace) -> Table | Missing:
         "this process": run_of(PIXELS, *ACTING),
     }
     with process_of(runs["this process"]), ExitStack() as stack:
-        sides = {name: Collecting.of(stack.enter_context(built(run))) for name, run in runs.items()}
+        sides = {name: Collecting.of(stack.enter_context(building(run))) for name, run in runs.items()}
         times = take_turns(sides, pace)
     frames = runs["this process"].collector.frames_per_batch
     rows = []

@@ -102,14 +102,14 @@ def random_rows(run: RunConfig) -> TensorDict:
     rows[keys.TERMINATED] = ends & (torch.arange(batch) % 2 == 1)[:, None]
     for key, entry in states.items():
         rows[key] = 0.1 * torch.randn(batch, *entry.shape, dtype=entry.dtype)
-    for key in run.sequence_schema.further:
+    for key in run.sequence_schema.first_step_keys:
         steps_before = (batch, length + 1)
         if key == keys.ARM:
             rows[key] = torch.randint(run.spaces.n_arms, (batch, 1)).expand(steps_before).clone()
         else:
             action = key == keys.PREVIOUS_ACTION
             rows[key] = torch.randint(-1, run.spaces.n_actions, steps_before) if action else torch.rand(steps_before)
-    for key in run.sequence_schema.extra:  # intrinsic rewards, and probabilities of the actions, which are above 0
+    for key in run.sequence_schema.step_keys:  # intrinsic rewards, and probabilities of the actions, which are above 0
         rows[key] = 0.1 + 0.9 * torch.rand(batch, length)
     if run.replay.by_priority:
         rows[keys.ROW], rows[keys.WEIGHT] = torch.arange(batch), 0.1 + 0.9 * torch.rand(batch)

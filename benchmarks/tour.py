@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory
 import torch
 from torch import Tensor
 
-from benchmarks.acting import built, collecting
+from benchmarks.acting import building, collecting
 from benchmarks.measure import Pace, Table, interleave, number
 from benchmarks.subjects import process_of, run_of
 from modules import keys
@@ -86,7 +86,7 @@ def acting(pace: Pace) -> Table:
         "eval_every=0",
     )
     run = run_of(TOUR, "env.task=tmaze_both", f"collector.num_envs={n}", *long)
-    with process_of(run), built(run) as parts:
+    with process_of(run), building(run) as parts:
         assert isinstance(world_env(parts.evaluator.env), WorldEnv)
         times = interleave({"ours": collecting(parts)}, pace)
     speed = run.collector.frames_per_batch / times.median("ours")

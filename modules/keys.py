@@ -35,7 +35,7 @@ INTRINSIC_RETURN = "intrinsic_return"
 BEHAVIOUR = "behaviour"
 ARM = "arm"
 ROW = "row"
-BEFORE = "before"
+PREVIOUS_ROW_ID = "before"  # as replays on disk have it
 WEIGHT = "weight"
 
 
@@ -73,7 +73,7 @@ KEYS = (
     Key(MEMORY, "[N, H]", "float32", "networks.recurrent", "networks.heads"),
     Key(MASK, "row: [T]", "bool", "replay: True on real steps, False on padding", "losses"),
     Key(ROW, "sampled row: []", "int64", "replay, prioritised: number of the row", "replay"),
-    Key(BEFORE, "row: []", "int64", "replay: number of the episode's row before, or -1", "staleness"),
+    Key(PREVIOUS_ROW_ID, "row: []", "int64", "replay: number of the episode's row before, or -1", "staleness"),
     Key(WEIGHT, "sampled row: []", "float32", "replay, prioritised: importance weight", "losses"),
 )
 

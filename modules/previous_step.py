@@ -30,7 +30,7 @@ def following(key: str, made: Tensor) -> Tensor:
     return made.to(ENTRIES[key].dtype)
 
 
-def unfolded(key: str, first: Tensor, made: Tensor, starts_at: Tensor) -> Tensor:
+def unfold(key: str, first: Tensor, made: Tensor, starts_at: Tensor) -> Tensor:
     """The entry at all T+1 observations of a row.
 
     Args:

@@ -54,7 +54,7 @@ def random_state() -> dict[str, Any]:
 
 
 @contextmanager
-def undisturbed() -> Iterator[None]:
+def fork_rngs() -> Iterator[None]:
     """Leave the global generators as they were, whatever is drawn inside and however it ends."""
     before = random_state()
     try:

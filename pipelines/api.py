@@ -141,7 +141,7 @@ def train(
         raise UsageError("dry=true trains nothing: compose has checked the settings already; leave it out to train")
     config, usual = compose_settings(settings.words)  # again, because the usual folder has the time in its name
     place = (usual if run_dir is None else folder(run_dir, "run_dir")).absolute()
-    with undisturbed(), told():
+    with fork_rngs(), told():
         try:
             start(config, place, bar=bar, callbacks=callbacks)
         except SystemExit as ended:
@@ -165,7 +165,7 @@ def load(
     Raises:
         UsageError: there is no such run, checkpoint or arm.
     """
-    with undisturbed(), told():
+    with fork_rngs(), told():
         return NumpyPolicy(load_evaluated(evaluation(run_dir, checkpoint=checkpoint, arm=arm, plugins=tuple(plugins))))
 
 
@@ -202,10 +202,10 @@ def evaluate(
     """
     given = {"episodes": episodes, "envs": envs, "checkpoint": checkpoint, "arm": arm, "policy": policy, "seed": seed}
     settings = evaluation(run_dir, **given, plugins=tuple(plugins))
-    with undisturbed():
+    with fork_rngs():
         with told():
-            subject = load_evaluated(settings)
-        return run_evaluation(settings, subject, callbacks)
+            agent = load_evaluated(settings)
+        return run_evaluation(settings, agent, callbacks)
 
 
 def evaluation(run_dir: str | Path, **given: Any) -> Evaluation:
@@ -223,10 +223,10 @@ def told() -> Iterator[None]:
 
 
 @contextmanager
-def undisturbed() -> Iterator[None]:
+def fork_rngs() -> Iterator[None]:
     """Leave the global random generators and PyTorch's number of threads to the caller as they were."""
     threads = torch.get_num_threads()
-    with seeding.undisturbed():
+    with seeding.fork_rngs():
         try:
             yield
         finally:

@@ -26,7 +26,7 @@ from modules.seeding import seed_for
 from modules.spec import UsageError
 from pipelines.agent.film import film
 from pipelines.agent.held_out import DEFAULTS, USAGE, Evaluation, random_play, run_held_out
-from pipelines.agent.step_table import recorded
+from pipelines.agent.step_table import recording_steps
 from pipelines.agent.trained_agent import TrainedAgent, load_agent, runs_beneath
 from pipelines.config.settings import parse
 from pipelines.console.command import command
@@ -44,51 +44,51 @@ def load_evaluated(settings: Evaluation) -> TrainedAgent:
     )
 
 
-def evaluate(settings: Evaluation, subject: TrainedAgent, say: Callable[[dict[str, Any]], object]) -> None:
+def evaluate(settings: Evaluation, agent: TrainedAgent, say: Callable[[dict[str, Any]], object]) -> None:
     """Run the episodes, film others if asked; write evaluation.json unless watched.
 
     `say` is told what stands there when all is written, or when something could not be, before the error continues.
     """
-    if settings.video and (problem := subject.run.env.film_problem()):
+    if settings.video and (problem := agent.run.env.film_problem()):
         raise UsageError(problem)
-    kept = recorded(settings.run, subject.run.spaces) if settings.steps == "csv" else contextlib.nullcontext(())
+    kept = recording_steps(settings.run, agent.run.spaces) if settings.steps == "csv" else contextlib.nullcontext(())
     missing = "this evaluation"
     try:
         with contextlib.ExitStack() as at_last:
             with kept as callbacks:
-                result = run_evaluation(settings, subject, callbacks)
+                result = run_evaluation(settings, agent, callbacks)
                 at_last.callback(say, result)
                 if settings.view == "none":  # a look at a few episodes is not to replace the result of many
                     write_text(settings.run / evaluation_file(settings.policy), json.dumps(result, indent=2) + "\n")
                 missing = "episodes.csv"
             if settings.video:
                 missing = "the film"
-                film_episodes(settings, subject)
+                film_episodes(settings, agent)
             missing = "the result on standard output"
     except Stop as stop:
         stop.missing = missing
         raise
 
 
-def film_episodes(settings: Evaluation, subject: TrainedAgent) -> None:
+def film_episodes(settings: Evaluation, agent: TrainedAgent) -> None:
     """Film episodes into the folder of the run."""
     kind = "" if settings.policy == "greedy" else f"_{settings.policy}"
     path = settings.run / "videos" / f"evaluation_{settings.checkpoint}{kind}.mp4"
-    policy, watch = subject.acting(settings.policy, 1), partial(Waiting(), "filming")
-    film(policy, subject.agent_env(1), seed=settings.seed, path=path, watch=watch)
+    policy, watch = agent.acting(settings.policy, 1), partial(Waiting(), "filming")
+    film(policy, agent.agent_env(1), seed=settings.seed, path=path, watch=watch)
 
 
-def run_evaluation(settings: Evaluation, subject: TrainedAgent, callbacks: Sequence[Callback]) -> dict[str, Any]:
+def run_evaluation(settings: Evaluation, agent: TrainedAgent, callbacks: Sequence[Callback]) -> dict[str, Any]:
     """Run the episodes; say what was evaluated, how, and what came of it. Writes nothing."""
     envs = settings.side_by_side
-    policy, env = subject.acting(settings.policy, envs), subject.agent_env(envs).build(envs)
+    policy, env = agent.acting(settings.policy, envs), agent.agent_env(envs).build(envs)
     episodes, result = run_held_out(settings, policy, env, "evaluating", callbacks)
     return {
         **result,
         "envs": envs,
         "checkpoint": settings.checkpoint,
-        "frames": subject.frames,
-        **({} if subject.run.meta.single else {"arm": subject.arm}),
+        "frames": agent.frames,
+        **({} if agent.run.meta.single else {"arm": agent.arm}),
         "policy": settings.policy,
         "seed": settings.seed,
         "returns": episodes.returns,
@@ -105,9 +105,9 @@ def watch(policy: TensorDictModuleBase, stage: Stage, screen: Screen, *, delay_s
             screen.show(stage.text())
 
 
-def stage_for(settings: Evaluation, subject: TrainedAgent) -> Stage:
+def stage_for(settings: Evaluation, agent: TrainedAgent) -> Stage:
     """Make the environment for `watch`, with the episode that the film begins with; refuse one without a text view."""
-    stage = Stage(subject.run.env, subject.agent_env(1).transforms(), seed=seed_for(settings.seed, "video"))
+    stage = Stage(agent.run.env, agent.agent_env(1).transforms(), seed=seed_for(settings.seed, "video"))
     try:
         stage.text()
     except UsageError:
@@ -150,11 +150,11 @@ def evaluate_runs(arguments: Sequence[str]) -> int:
 def one(settings: Evaluation) -> int:
     """Evaluate and write the table, then show an episode if asked; return the exit code."""
     with command():
-        subject = load_evaluated(settings)
+        agent = load_evaluated(settings)
         if settings.view == "text":
-            stage_for(settings, subject).close()  # to refuse what has no text view before all else
+            stage_for(settings, agent).close()  # to refuse what has no text view before all else
         try:
-            evaluate(settings, subject, lambda result: write(table(result)))
+            evaluate(settings, agent, lambda result: write(table(result)))
         except (UsageError, OSError, Unread):
             raise
         except (Exception, SystemExit) as error:
@@ -163,9 +163,9 @@ def one(settings: Evaluation) -> int:
     if settings.view == "text":
         with ending_on_signals():
             with command():
-                stage = stage_for(settings, subject)  # only now, for there may be no room for it beside others
+                stage = stage_for(settings, agent)  # only now, for there may be no room for it beside others
             with contextlib.closing(stage), while_read():
-                watch(subject.acting(settings.policy, 1), stage, Screen(sys.stdout), delay_s=settings.delay_s)
+                watch(agent.acting(settings.policy, 1), stage, Screen(sys.stdout), delay_s=settings.delay_s)
     return 0
 
 

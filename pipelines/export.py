@@ -54,23 +54,23 @@ def export(settings: Export) -> str:
     if settings.format == "onnx" and (missing := [name for name in ONNX if importlib.util.find_spec(name) is None]):
         how = "`pip install -c constraints.txt -e '.[onnx]'`"
         raise UsageError(f"format=onnx needs {' and '.join(missing)}: install with {how}")
-    subject = load_agent(settings.run, which=settings.checkpoint, arm=None, seed=0, plugins=settings.plugins)
-    if subject.run.network.torso.writes != "features":
+    agent = load_agent(settings.run, which=settings.checkpoint, arm=None, seed=0, plugins=settings.plugins)
+    if agent.run.network.torso.writes != "features":
         raise UsageError(f"{settings.run}: a table looks observations up in Python, which cannot be exported")
     refuse_unwritable(settings.run, "run")
-    program, inputs = export_program(subject)
+    program, inputs = export_program(agent)
     path, content = settings.run / f"policy.{settings.format}", io.BytesIO()
     if settings.format == "pt2":
         torch.export.save(program, content)  # not into the file: PyTorch aborts where writing fails
     else:
         content.write(to_onnx(program, inputs))
     write_bytes(path, content.getvalue())
-    return describe_program(path, subject, inputs, program.module()(inputs))
+    return describe_program(path, agent, inputs, program.module()(inputs))
 
 
-def export_program(subject: TrainedAgent) -> tuple[ExportedProgram, dict[str, Tensor]]:
+def export_program(agent: TrainedAgent) -> tuple[ExportedProgram, dict[str, Tensor]]:
     """Trace one step of a policy, for any number of episodes; return it with inputs of two."""
-    run, network = subject.run, subject.policy.network
+    run, network = agent.run, agent.policy.network
     inputs = first_inputs(network, run.spaces, run.network.state(), 2)  # one would be taken for a constant
     episodes = Dim("N", min=1)
     with warnings.catch_warnings():
@@ -96,11 +96,11 @@ def to_onnx(program: ExportedProgram, inputs: Mapping[str, Tensor]) -> bytes:
 
 
 def describe_program(
-    path: Path, subject: TrainedAgent, inputs: Mapping[str, Tensor], outputs: Mapping[str, Tensor]
+    path: Path, agent: TrainedAgent, inputs: Mapping[str, Tensor], outputs: Mapping[str, Tensor]
 ) -> str:
     """Say where the policy is, and list what goes in and what comes out."""
-    lines, scale = [f"{path}: the policy at frame {subject.frames}"], subject.run.env.reward_scale
-    notes = {keys.PREVIOUS_ACTION: "-1 at first", keys.ARM: f"{subject.arm} in evaluations"}
+    lines, scale = [f"{path}: the policy at frame {agent.frames}"], agent.run.env.reward_scale
+    notes = {keys.PREVIOUS_ACTION: "-1 at first", keys.ARM: f"{agent.arm} in evaluations"}
     notes |= {} if scale == 1 else {keys.PREVIOUS_REWARD: f"times {scale:g}"}
     for title, entries in (("in", inputs), ("out", outputs)):
         for name, tensor in entries.items():

@@ -184,7 +184,7 @@ class Callbacks:
         first: BaseException | None = None
         for name, call in self._hearing[hook]:
             try:
-                with named(name):
+                with naming_callback(name):
                     call(*arguments)
             except KeyboardInterrupt:
                 raise
@@ -197,7 +197,7 @@ class Callbacks:
         """Collect what each measures."""
         found: dict[str, float] = {}
         for name, call in self._hearing[hook]:
-            with named(name):
+            with naming_callback(name):
                 measures = call(training)
             refuse_undeclared(f"callbacks.{name}", measures, self._declared)
             found |= measures
@@ -207,14 +207,14 @@ class Callbacks:
         """Let each draw its pictures."""
         found: list[Path] = []
         for name, call in self._hearing["draw"]:
-            with named(name):
+            with naming_callback(name):
                 found += call(training)
         return found
 
     def state_dict(self) -> dict[str, Any]:
         found: dict[str, Any] = {}
         for name, callback in self._callbacks.items():
-            with named(name):
+            with naming_callback(name):
                 found[name] = callback.state_dict()
         return found | {STOPPING: [name for name, callback in self._callbacks.items() if callback.should_stop]}
 
@@ -222,7 +222,7 @@ class Callbacks:
         """Put back what `state_dict` returned; one that was not there then begins again."""
         for name, callback in self._callbacks.items():
             if name in state:
-                with named(name):
+                with naming_callback(name):
                     callback.load_state_dict(state[name])
                 callback.should_stop |= name in state.get(STOPPING, ())
 
@@ -255,7 +255,7 @@ def named_by_class(callbacks: Sequence[TrainingCallback]) -> dict[str, TrainingC
 
 
 @contextmanager
-def named(name: str) -> Iterator[None]:
+def naming_callback(name: str) -> Iterator[None]:
     """Let an error name the callback that it is of."""
     try:
         yield

@@ -91,8 +91,8 @@ class MultiCollection(Collection):
         size = sum(parameter.numel() for parameter in network.parameters())
         needed = p * AHEAD * entries[-1].end + (p * AHEAD + 1) * size * 4
         refuse_small_shared_memory(needed)
-        slots = shared((p, AHEAD, entries[-1].end), torch.uint8)
-        self._weights = shared((p * AHEAD + 1, size), torch.float32)  # a block more than orders can refer to
+        slots = allocate_shared((p, AHEAD, entries[-1].end), torch.uint8)
+        self._weights = allocate_shared((p * AHEAD + 1, size), torch.float32)  # a block more than orders can refer to
         self._slots = [[batch_in(slot, entries) for slot in mine] for mine in slots]
         tasks = [
             Assignment(number=w, make=make, settings=settings, entries=entries, slots=slots[w], weights=self._weights)
@@ -225,7 +225,7 @@ class MultiCollection(Collection):
             self._pipes[w].send(message)
 
 
-def shared(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+def allocate_shared(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
     """Make a tensor in shared memory; nothing of it is taken before something is written there."""
     elements = torch.Size(shape).numel()
     storage = torch.UntypedStorage._new_shared(elements * dtype.itemsize)

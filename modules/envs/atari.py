@@ -8,8 +8,8 @@ import torch
 from gymnasium.wrappers import AtariPreprocessing, FrameStackObservation
 from torchrl.envs import EnvBase, TransformedEnv
 
-from modules.envs.base import EnvContext, EnvSpec, transformed
-from modules.envs.gym import first_frame, make_one, wrapped
+from modules.envs.base import EnvContext, EnvSpec, add_transforms
+from modules.envs.gym import first_frame, make_one, wrap_vector_env
 from modules.envs.gym_spaces import action_count
 from modules.envs.ids import import_extra
 from modules.envs.vector import CheckedVectorEnv, try_together
@@ -62,7 +62,7 @@ class AtariSpec(EnvSpec):
 
     def build(self, context: EnvContext) -> TransformedEnv:
         games = [lambda: self._preprocessed(video=context.video)] * context.num_envs
-        return transformed(wrapped(CheckedVectorEnv(games, self.id)), self, context.transforms)
+        return add_transforms(wrap_vector_env(CheckedVectorEnv(games, self.id)), self, context.transforms)
 
     def picture(self, env: EnvBase) -> np.ndarray:
         """The screen in colour, not the agent's view of it."""

@@ -174,7 +174,7 @@ class LastStep(Transform):
         return next_tensordict
 
 
-def transformed(env: EnvBase, settings: EnvSpec, transforms: Sequence[Transform]) -> TransformedEnv:
+def add_transforms(env: EnvBase, settings: EnvSpec, transforms: Sequence[Transform]) -> TransformedEnv:
     """Add what acting needs: episode starts, step count, undiscounted return, the agent's view, recurrent state."""
     # The spaces of `settings` would make one more environment, beside all that a run may have.
     axes = len(env.observation_spec[keys.OBSERVATION].shape) - env.batch_dims

@@ -19,7 +19,7 @@ from torchrl.envs import EnvBase, GymWrapper, TransformedEnv
 
 import modules.envs.gymnasium_ids  # noqa: F401 - so that every process that builds one knows recall/… too
 from modules import keys
-from modules.envs.base import EnvContext, EnvSpec, transformed
+from modules.envs.base import EnvContext, EnvSpec, add_transforms
 from modules.envs.ends import MaxSteps, cut_after, let_close_fail, limit
 from modules.envs.frames import Order, film_problem, renders, rgb, speed
 from modules.envs.gym_spaces import (
@@ -27,10 +27,10 @@ from modules.envs.gym_spaces import (
     action_count,
     adapters,
     as_box,
+    import_wrappers,
     reading,
     refuse_running_statistics,
     refuse_unplayable,
-    wrappers_named,
 )
 from modules.envs.ids import check_id
 from modules.envs.vector import CheckedVectorEnv, Observations, try_together
@@ -154,8 +154,10 @@ class GymSpec(EnvSpec):
         )
         with closing(self._mine()) as env:
             adapted = adapters(env)
-        envs = make_vec(self.id, context.num_envs, kwargs, (*wrappers_named(self.wrappers), *adapted, *last))
-        return transformed(wrapped(Observations(envs, self.id, self.keep, self.channels)), self, context.transforms)
+        envs = make_vec(self.id, context.num_envs, kwargs, (*import_wrappers(self.wrappers), *adapted, *last))
+        return add_transforms(
+            wrap_vector_env(Observations(envs, self.id, self.keep, self.channels)), self, context.transforms
+        )
 
     def picture(self, env: EnvBase) -> np.ndarray:
         return first_frame(env, self.id)
@@ -185,7 +187,7 @@ class GymSpec(EnvSpec):
         """Make one environment with the wrappers of the settings."""
         check_id(self.id)  # first: a package that is missing is not the wrapper's fault
         kwargs, last = cut_after(self.max_steps, {**self.kwargs, **({"render_mode": "rgb_array"} if video else {})})
-        return make_one(self.id, kwargs, (*wrappers_named(self.wrappers), *last), told_at=told_at)
+        return make_one(self.id, kwargs, (*import_wrappers(self.wrappers), *last), told_at=told_at)
 
 
 class GymVector(GymWrapper):
@@ -224,7 +226,7 @@ class GymVector(GymWrapper):
         return data
 
 
-def wrapped(envs: VectorEnv) -> EnvBase:
+def wrap_vector_env(envs: VectorEnv) -> EnvBase:
     """Make TorchRL's environment of Gymnasium's, with action numbers instead of one-hot vectors."""
     return GymVector(envs, categorical_action_encoding=True)
 

@@ -222,12 +222,12 @@ def combinations(space: Any, env_id: str) -> int:
     )
 
 
-def wrappers_named(names: Sequence[str]) -> tuple[Adapter, ...]:
+def import_wrappers(names: Sequence[str]) -> tuple[Adapter, ...]:
     """Import Gymnasium wrappers, `module:Class` each; raises `UsageError` for what is not there or no wrapper."""
-    return tuple(map(wrapper_named, names))
+    return tuple(map(import_wrapper, names))
 
 
-def wrapper_named(name: str) -> Adapter:
+def import_wrapper(name: str) -> Adapter:
     """Import the wrapper that `name` names as module:Class."""
     module, colon, kind = name.partition(":")
     if not (module and colon and kind):

@@ -65,7 +65,7 @@ class WorldGym(gymnasium.Env[np.ndarray, np.int64]):
 EXAMS: dict[str, type[WorldSpec]] = {**tiny.SPECS, **explore.SPECS, **shower.SPECS}
 
 
-def made(kind: type[WorldSpec], settings: Mapping[str, Any]) -> tuple[World, int | None]:
+def make_world(kind: type[WorldSpec], settings: Mapping[str, Any]) -> tuple[World, int | None]:
     """Make the rules of a world and its time limit; raises `UsageError`, one sentence, for what makes no sense.
 
     Settings that may replace rules of a task leave them as they are if they are not given.
@@ -88,14 +88,14 @@ class TourGym(WorldGym):
 
     def __init__(self, task: tour.TaskName, *, render_mode: str | None = None, **rules: Any) -> None:
         settings = {"task": task, "layout": "original", "timeout": "original", **rules}
-        super().__init__(*made(tour.TourSpec, settings), render_mode=render_mode)
+        super().__init__(*make_world(tour.TourSpec, settings), render_mode=render_mode)
 
 
 class CorridorGym(WorldGym):
     """A corridor; `rules` replace those of the task, see `modules.envs.worlds.corridor.Task`."""
 
     def __init__(self, task: corridor.TaskName, *, render_mode: str | None = None, **rules: Any) -> None:
-        super().__init__(*made(corridor.CorridorSpec, {"task": task, **rules}), render_mode=render_mode)
+        super().__init__(*make_world(corridor.CorridorSpec, {"task": task, **rules}), render_mode=render_mode)
 
 
 class TinyGym(WorldGym):
@@ -104,7 +104,7 @@ class TinyGym(WorldGym):
     def __init__(self, task: str, *, render_mode: str | None = None, **rules: Any) -> None:
         if task not in EXAMS:
             raise UsageError(f"task: it should be {' or '.join(map(repr, EXAMS))}, not {task!r}")
-        super().__init__(*made(EXAMS[task], rules), render_mode=render_mode)
+        super().__init__(*make_world(EXAMS[task], rules), render_mode=render_mode)
 
 
 for _task in tour.TASKS:

@@ -14,7 +14,7 @@ from gymnasium.vector.utils import batch_space, iterate
 from modules.envs.fit import flatten_space
 from modules.envs.frames import rgb
 from modules.envs.gym import GymSpec, make_one
-from modules.envs.gym_spaces import as_box, numbering, reading, wrappers_named
+from modules.envs.gym_spaces import as_box, import_wrappers, numbering, reading
 from modules.envs.pixels import PixelsSpec
 from modules.errors import BadValueError
 from modules.keys import Spaces
@@ -89,7 +89,7 @@ class NumpyGymObservations(NumpyObservations):
     """Observations of any Gymnasium environment, with the wrappers of the settings around it."""
 
     def __init__(self, settings: GymSpec, seen: Spaces) -> None:
-        env = make_one(settings.id, settings.kwargs, wrappers_named(settings.wrappers))
+        env = make_one(settings.id, settings.kwargs, import_wrappers(settings.wrappers))
         self.space = env.observation_space
         super().__init__(seen, len(self.space.shape or ()), numbered(env))
         box = as_box(self.space, settings.id)

@@ -13,10 +13,10 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 from gymnasium.wrappers import TransformObservation
 from torchrl.envs import EnvBase, TransformedEnv
 
-from modules.envs.base import EnvContext, EnvSpec, transformed
+from modules.envs.base import EnvContext, EnvSpec, add_transforms
 from modules.envs.ends import MaxSteps, cut_after, limit
 from modules.envs.frames import Order, renders, rgb
-from modules.envs.gym import first_frame, make_one, make_vec, wrapped
+from modules.envs.gym import first_frame, make_one, make_vec, wrap_vector_env
 from modules.envs.gym_spaces import action_count, numbering
 from modules.envs.vector import try_together
 from modules.errors import BadValueError, told
@@ -104,7 +104,7 @@ class PixelsSpec(EnvSpec):
         with closing(make_one(self.id, kwargs, ())) as env:
             adapted = (unseen, *numbering(env))
         envs = make_vec(self.id, context.num_envs, kwargs, (*adapted, *last))
-        return transformed(wrapped(Pixels(envs, self)), self, context.transforms)
+        return add_transforms(wrap_vector_env(Pixels(envs, self)), self, context.transforms)
 
     def picture(self, env: EnvBase) -> np.ndarray:
         """The full colour frame, not the agent's view of it."""

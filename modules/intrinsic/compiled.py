@@ -136,7 +136,7 @@ def merge(values: Floats, mean: Doubles, squares: Doubles, count: int) -> None:
 
 
 @compile_lazily
-def whitened(values: Floats, mean: Doubles, std: Doubles, most: float) -> Singles:
+def whiten(values: Floats, mean: Doubles, std: Doubles, most: float) -> Singles:
     """(x − mean) / std of `values` [B, D], with mean and std > 0 [D], cut off at ±`most`; NaN stays NaN."""
     found = np.empty(values.shape, np.float32)
     for i in range(len(values)):

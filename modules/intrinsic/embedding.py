@@ -12,7 +12,7 @@ from torch.func import stack_module_state
 
 from modules.intrinsic.base import IntrinsicContext
 from modules.intrinsic.parts import AuxiliaryOptimizerSpec, encoder, last_steps
-from modules.intrinsic.stacked import stacked
+from modules.intrinsic.stacked import stack_layers
 from modules.keys import Spaces
 from modules.metrics import Metric
 from modules.networks.torsos import TorsoSpec
@@ -164,7 +164,7 @@ class PerEnvironment(Acting):
             for name, value in (parameters | buffers).items()
         }
         form = copy.deepcopy(network).to("meta")  # what to compute; the numbers come from outside
-        self._side_by_side = stacked(form, self._stacked)
+        self._side_by_side = stack_layers(form, self._stacked)
 
     @torch.no_grad()
     def __call__(self, observation: Tensor) -> Tensor:

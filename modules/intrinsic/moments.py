@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from modules.intrinsic.compiled import merge, whitened
+from modules.intrinsic.compiled import merge, whiten
 from modules.spec import UsageError
 
 TINY = 1e-8  # standard deviation of what never changed
@@ -44,10 +44,10 @@ class RunningMoments:
         """Standard deviation of the values seen (divided by their count), [*shape]; 0 before the first."""
         return np.asarray(np.sqrt(self._squares / max(1, self.count)))
 
-    def whitened(self, values: NDArray[np.floating], most: float) -> NDArray[np.float32]:
+    def whiten(self, values: NDArray[np.floating], most: float) -> NDArray[np.float32]:
         """(x − mean) / std of values [..., *shape], cut off at ±`most`; any change of what never changed is cut off."""
         mean, std = self.mean.reshape(-1), np.maximum(self.std, TINY).reshape(-1)
-        return whitened(values.reshape(-1, len(mean)), mean, std, most).reshape(values.shape)
+        return whiten(values.reshape(-1, len(mean)), mean, std, most).reshape(values.shape)
 
     def state_dict(self) -> dict[str, Tensor]:
         return {

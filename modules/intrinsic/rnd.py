@@ -114,14 +114,14 @@ class RandomDistillation(Stateful):
 
     def error(self, observation: Tensor) -> Tensor:
         """err(x), [...], of observations [..., *shape] under the present statistics."""
-        white = self.whitened(observation)
+        white = self.whiten(observation)
         return (self.predictor(white) - self.target(white)).square().sum(-1)
 
-    def whitened(self, observation: Tensor) -> Tensor:
+    def whiten(self, observation: Tensor) -> Tensor:
         """What the networks see."""
         if not self.whitens:
             return observation
-        return torch.from_numpy(self.observations.whitened(observation.cpu().numpy(), WHITE)).to(observation.device)
+        return torch.from_numpy(self.observations.whiten(observation.cpu().numpy(), WHITE)).to(observation.device)
 
     def step(self, rows: TensorDictBase) -> dict[str, Tensor]:
         """Train the predictor on what the last steps of the rows saw, the observation after them included.

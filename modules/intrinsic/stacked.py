@@ -17,7 +17,7 @@ ELEMENTWISE = tuple(act for act in ACTIVATIONS.values() if act is not nn.PReLU) 
 WITHOUT_WEIGHTS = (nn.Flatten, SquashDims, *ELEMENTWISE)  # they do the same to each environment
 
 
-def stacked(form: nn.Module, weights: Weights) -> Layer:
+def stack_layers(form: nn.Module, weights: Weights) -> Layer:
     """Make [N, B, *shape] → [N, B, …], row i by `form` with the weights i.
 
     Linear layers, convolutions and activations are called one after the other; networks with anything else go through

@@ -62,7 +62,7 @@ class WandbLogger(Logger):
         # wandb wraps both to learn the exit code, which finish() is told; in a multirun the wraps pile up.
         hooks = sys.excepthook, sys.exit
         try:
-            self._run = started(
+            self._run = start_wandb_run(
                 dir=run_dir,
                 mode=settings.mode,
                 project=settings.project,
@@ -118,7 +118,7 @@ class WandbLogger(Logger):
         return {"wandb_id": self._run.id}
 
 
-def started(**words: Any) -> wandb.Run:
+def start_wandb_run(**words: Any) -> wandb.Run:
     """Start a run; if W&B's service has died since an earlier one of this process, with a new service."""
     try:
         return wandb.init(**words)

@@ -202,7 +202,7 @@ def leave_one_out_baseline(g_t: Tensor, mask: Tensor) -> Tensor:
     return torch.where(mask, real - (real.sum(0) - real) / others.clamp_min(1), 0)
 
 
-def standardised(x: Tensor, mask: Tensor) -> Tensor:
+def standardise(x: Tensor, mask: Tensor) -> Tensor:
     """Shift and scale the real steps of a batch to mean 0 and standard deviation 1; [B, T] each → [B, T].
 
     Padding becomes 0, and so does everything where all real steps are alike or there is only one. In float64: in

@@ -167,7 +167,7 @@ class ValueLoss(LossModule):
         """What the network reads of a `part` of the learned observations."""
         return {key: rows[key][:, self.burn_in :][:, part] for key in self._nets["online"].reads}
 
-    def learned(self, rows: TensorDictBase, *wanted: str) -> list[Tensor]:
+    def learned_steps(self, rows: TensorDictBase, *wanted: str) -> list[Tensor]:
         """The `wanted` entries [B, burn_in + T] of the rows without their burn-in, [B, T]."""
         return [rows[key][:, self.burn_in :] for key in wanted]
 
@@ -195,7 +195,7 @@ class ValueLoss(LossModule):
 
     def target_inputs(self, rows: TensorDictBase, selector: Tensor) -> TargetInputs:
         """What the targets need beside rewards and values."""
-        action, mask, terminated = self.learned(rows, keys.ACTION, keys.MASK, keys.TERMINATED)
+        action, mask, terminated = self.learned_steps(rows, keys.ACTION, keys.MASK, keys.TERMINATED)
         behaviour = rows.get(keys.BEHAVIOUR, None)
         _, gamma = self.arms(rows)
         return TargetInputs(
@@ -224,9 +224,9 @@ class ValueLoss(LossModule):
     def rewards(self, rows: TensorDictBase) -> dict[str, Tensor]:
         """The reward [B, T] of each stream."""
         if rows.get(keys.INTRINSIC, None) is None:
-            (reward,) = self.learned(rows, keys.REWARD)
+            (reward,) = self.learned_steps(rows, keys.REWARD)
             return dict.fromkeys(self.streams, reward)
-        extrinsic, intrinsic = self.learned(rows, keys.REWARD, keys.INTRINSIC)
+        extrinsic, intrinsic = self.learned_steps(rows, keys.REWARD, keys.INTRINSIC)
         if len(self.streams) > 1:
             return dict(zip(self.streams, (extrinsic, intrinsic), strict=True))
         beta, _ = self.arms(rows)
@@ -245,13 +245,13 @@ class ValueLoss(LossModule):
 
     def weighted_loss(self, rows: TensorDictBase, q: Outputs, target: Outputs) -> TensorDict:
         """The loss over the real steps, weighted, with what `forward` returns beside it."""
-        action, mask = self.learned(rows, keys.ACTION, keys.MASK)
+        action, mask = self.learned_steps(rows, keys.ACTION, keys.MASK)
         q_tm1 = {key: only_real(of_action(q[key], action), mask) for key in target}
         target = {key: only_real(value, mask) for key, value in target.items()}
         errors = reduce(torch.add, [self.step_loss(q_tm1[key], target[key]) for key in target])
         weight = rows.get(keys.WEIGHT, None)
         errors = errors if weight is None else errors * weight.unsqueeze(-1)
-        found, aim = (self.combined(rows, {k: v.detach() for k, v in x.items()}) for x in (q_tm1, target))
+        found, aim = (self.combine(rows, {k: v.detach() for k, v in x.items()}) for x in (q_tm1, target))
         return TensorDict({"loss": ops.masked_mean(errors, mask), **measures(found, aim, mask)})
 
     def step_loss(self, q_tm1: Tensor, target: Tensor) -> Tensor:
@@ -259,10 +259,10 @@ class ValueLoss(LossModule):
         delta = self.settings.huber_delta
         return F.huber_loss(q_tm1, target, reduction="none", delta=delta) if delta else 0.5 * (q_tm1 - target) ** 2
 
-    def combined(self, rows: TensorDictBase, values: Mapping[str, Tensor]) -> Tensor:
+    def combine(self, rows: TensorDictBase, values: Mapping[str, Tensor]) -> Tensor:
         """Values [B, T] of each stream as what the network would choose by."""
         one_action = {key: value.unsqueeze(-1) for key, value in values.items()}
-        return self._nets["online"].combined(one_action, self.inputs(rows, BEFORE)).squeeze(-1)
+        return self._nets["online"].combine(one_action, self.inputs(rows, BEFORE)).squeeze(-1)
 
 
 def of_action(values: Tensor, action: Tensor) -> Tensor:

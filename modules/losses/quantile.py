@@ -62,7 +62,7 @@ class QuantileLoss(QLoss):
     def step_loss(self, q_tm1: Tensor, target: Tensor) -> Tensor:
         return ops.quantile_huber(q_tm1, target, self.settings.kappa)
 
-    def combined(self, rows: TensorDictBase, values: Mapping[str, Tensor]) -> Tensor:
+    def combine(self, rows: TensorDictBase, values: Mapping[str, Tensor]) -> Tensor:
         """The mean of the quantiles, [B, T]."""
         del rows
         return values[keys.QUANTILES].mean(-1)

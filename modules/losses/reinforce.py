@@ -76,7 +76,7 @@ class ReinforceLoss(LossModule):
         weight = ops.discounted_reward(reward, gamma, mask) if own else ops.reward_to_go(reward, gamma, mask)
         if s.baseline == "step":
             weight = ops.leave_one_out_baseline(weight, mask)
-        return ops.standardised(weight, mask) if s.normalise else weight
+        return ops.standardise(weight, mask) if s.normalise else weight
 
     def forward(self, rows: TensorDictBase) -> TensorDict:
         """Loss of one batch of episodes.

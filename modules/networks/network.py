@@ -46,7 +46,7 @@ class ValueNetwork(Protocol):
         """The state that `unroll` returns, without the values."""
         ...
 
-    def combined(self, values: Mapping[str, Tensor], inputs: Inputs) -> Tensor:
+    def combine(self, values: Mapping[str, Tensor], inputs: Inputs) -> Tensor:
         """What actions are chosen by, from the values [B, T, A] of each of `streams`."""
         ...
 
@@ -87,7 +87,7 @@ class RecurrentNetwork(nn.Module):
     def state_after(self, inputs: Inputs, state: State) -> State:
         return self._remember(inputs, state)[1]
 
-    def combined(self, values: Mapping[str, Tensor], inputs: Inputs) -> Tensor:
+    def combine(self, values: Mapping[str, Tensor], inputs: Inputs) -> Tensor:
         """The values themselves."""
         del inputs
         return values[keys.ACTION_VALUE]

@@ -50,7 +50,7 @@ class MemorySpec(Spec):
         return RecurrentModule(memory, [prefix + key for key in self.state()])
 
 
-def stored(state: StateSchema) -> StateSchema:
+def select_stored(state: StateSchema) -> StateSchema:
     """How a state is kept in TensorDicts: complex numbers as pairs, since TorchRL's specs and ONNX know none."""
     pairs = {
         key: Entry((*entry.shape, 2), entry.dtype.to_real()) for key, entry in state.items() if entry.dtype.is_complex

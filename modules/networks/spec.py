@@ -16,7 +16,7 @@ from modules.networks.context import PartContext
 from modules.networks.heads import HeadSpec
 from modules.networks.inputs import InputsSpec, PreviousStep
 from modules.networks.network import RecurrentNetwork
-from modules.networks.recurrent import MemorySpec, stored, with_stored_state
+from modules.networks.recurrent import MemorySpec, select_stored, with_stored_state
 from modules.networks.torsos import TorsoSpec
 from modules.networks.two_streams import PREFIX, Combination, TwoStreamNetwork
 from modules.spec import Count, RunConfig, Spec, spec
@@ -114,7 +114,7 @@ class NetworkSpec(Spec):
 
     def state(self) -> StateSchema:
         """Key, shape and number type of each tensor of the recurrent state; empty if there is none."""
-        mine = stored(self.memory.state())
+        mine = select_stored(self.memory.state())
         return {**mine, **({} if self.streams == "one" else {PREFIX + key: entry for key, entry in mine.items()})}
 
     def build(self, spaces: Spaces) -> RecurrentNetwork | TwoStreamNetwork:

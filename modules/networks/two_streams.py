@@ -64,14 +64,14 @@ class TwoStreamNetwork(nn.Module):
         extrinsic, e = self.extrinsic.unroll(inputs, state[:half])
         intrinsic, i = self.intrinsic.unroll(inputs, state[half:])
         values = {EXTRINSIC: extrinsic[keys.ACTION_VALUE], INTRINSIC: intrinsic[keys.ACTION_VALUE]}
-        return values | {keys.ACTION_VALUE: self.combined(values, inputs)}, (*e, *i)
+        return values | {keys.ACTION_VALUE: self.combine(values, inputs)}, (*e, *i)
 
     def state_after(self, inputs: Inputs, state: State) -> State:
         half = len(state) // 2
         e, i = self.extrinsic.state_after(inputs, state[:half]), self.intrinsic.state_after(inputs, state[half:])
         return (*e, *i)
 
-    def combined(self, values: Mapping[str, Tensor], inputs: Inputs) -> Tensor:
+    def combine(self, values: Mapping[str, Tensor], inputs: Inputs) -> Tensor:
         return self.combination(values[EXTRINSIC], values[INTRINSIC], inputs[keys.ARM])
 
     def tensordict_module(self) -> TensorDictSequential:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from modules.plots.figure import BLACK, EMPTY, GREY, figure_of, frames_axis, run_title, save
-from modules.plots.runs import Table, measured, read_table_if_any
+from modules.plots.runs import Table, read_metric, read_table_if_any
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -83,7 +83,7 @@ def _map(figure: Figure, axes: Axes, edges: np.ndarray, values: np.ndarray, unit
 def _greedy(axes: Axes, metrics: Table) -> None:
     from matplotlib.patheffects import withStroke
 
-    frames, arm = measured(metrics, "meta/greedy_arm")
+    frames, arm = read_metric(metrics, "meta/greedy_arm")
     if not frames.size:
         return
     halo = [withStroke(linewidth=3.2, foreground="white")]

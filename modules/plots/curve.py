@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from modules.plots.figure import BLUE, GREEN, ORANGE, PURPLE, VERMILLION, figure_of, frames_axis, run_title, save
-from modules.plots.runs import Table, measured, read_table_if_any
+from modules.plots.runs import Table, read_metric, read_table_if_any
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -33,7 +33,7 @@ def curve_figure(run_dir: Path) -> Figure | None:
     """
     table = read_table_if_any(run_dir / "metrics.csv")
     shown = ("eval/return_mean", "train/return_mean", _loss_of(table), *EXPLORATION)
-    if not any(measured(table, metric)[0].size for metric in shown):
+    if not any(read_metric(table, metric)[0].size for metric in shown):
         return None
     with figure_of((8.0, 5.6)) as figure:
         top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
@@ -49,18 +49,18 @@ def _loss_of(table: Table) -> str:
 
 
 def _draw_returns(axes: Axes, table: Table) -> None:
-    frames, values = measured(table, "train/return_mean")
+    frames, values = read_metric(table, "train/return_mean")
     if frames.size:
         axes.plot(frames, values, color=ORANGE, linewidth=1.0, label="training, exploring (mean)")
-    frames, values = measured(table, "train/return_mean_50")
+    frames, values = read_metric(table, "train/return_mean_50")
     if frames.size:
         axes.plot(frames, values, color=VERMILLION, linewidth=1.4, label="last 50 training episodes")
-    frames, values = measured(table, "eval/return_mean")
+    frames, values = read_metric(table, "eval/return_mean")
     if frames.size:
         style = {"color": BLUE, "linewidth": 1.8, "marker": "o", "markersize": 3.5}
         axes.plot(frames, values, label="greedy evaluation (mean)", **style)
-    low_at, low = measured(table, "eval/return_min")
-    high_at, high = measured(table, "eval/return_max")
+    low_at, low = read_metric(table, "eval/return_min")
+    high_at, high = read_metric(table, "eval/return_max")
     if low_at.size and np.array_equal(low_at, high_at) and not np.array_equal(low, high):
         label = "greedy evaluation (min to max)"
         axes.fill_between(low_at, low, high, color=BLUE, alpha=0.18, linewidth=0, label=label)
@@ -71,7 +71,7 @@ def _draw_returns(axes: Axes, table: Table) -> None:
 
 def _draw_loss(axes: Axes, table: Table) -> None:
     frames_axis(axes)
-    frames, values = measured(table, _loss_of(table))
+    frames, values = read_metric(table, _loss_of(table))
     axes.plot(frames, values, color=PURPLE, linewidth=1.0, label="loss")
     if frames.size:
         _loss_axis(axes, values.min(), values.max())
@@ -80,7 +80,7 @@ def _draw_loss(axes: Axes, table: Table) -> None:
     right.spines["right"].set_visible(True)
     right.grid(visible=False)
     for metric, (name, least) in EXPLORATION.items():
-        frames, values = measured(table, metric)
+        frames, values = read_metric(table, metric)
         if frames.size:
             right.plot(frames, values, color=GREEN, linewidth=1.4, linestyle="--", label=name)
             top = max(least, values.max())

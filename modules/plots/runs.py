@@ -94,7 +94,7 @@ def read_table_if_any(path: Path) -> Table:
     return read_table(path) if path.exists() else {}
 
 
-def measured(table: Table, metric: str) -> tuple[np.ndarray, np.ndarray]:
+def read_metric(table: Table, metric: str) -> tuple[np.ndarray, np.ndarray]:
     """Return the frames [M] and the values [M] of the events at which `metric` was measured and finite.
 
     Of several values at the same frame the last one counts.
@@ -194,7 +194,7 @@ def _curve(
     known = [name for table in tables for name in table if name != "frames"]
     if known and metric not in known:
         raise UsageError(f"unknown metric '{metric}'; allowed in '{path}': {', '.join(known)}.")
-    frames, values = measured(next((table for table in tables if metric in table), {}), metric)
+    frames, values = read_metric(next((table for table in tables if metric in table), {}), metric)
     if finished and not values.size:
         raise UsageError(f"'{path / 'metrics.csv'}' is empty for '{metric}', although the run finished.")
     final = float(values[-1]) if values.size else math.nan
@@ -205,5 +205,5 @@ def _curve(
 
 def _best_at(tables: Sequence[Table]) -> float:
     """Frames of the best evaluation in training, the latest of equal ones: those of checkpoints/best.pt."""
-    frames, values = measured(tables[0] if tables else {}, SCORE_METRIC)
+    frames, values = read_metric(tables[0] if tables else {}, SCORE_METRIC)
     return float(frames[values == values.max()][-1]) if values.size else -math.inf

@@ -94,7 +94,7 @@ class Writer:
             )
         odd_rows, odd_columns = frame.shape[0] % 2, frame.shape[1] % 2
         even = cv2.copyMakeBorder(frame, 0, odd_rows, 0, odd_columns, cv2.BORDER_REPLICATE)
-        self._encoder = self._encoder or self._started(even)
+        self._encoder = self._encoder or self._start(even)
         try:
             self._encoder.send(np.ascontiguousarray(even))
         except OSError as error:  # it names the whole command
@@ -102,7 +102,7 @@ class Writer:
             raise OSError(errno.EPIPE, text, str(self._path)) from error
         self.frames += 1
 
-    def _started(self, frame: np.ndarray) -> Generator[None, np.ndarray | None, None]:
+    def _start(self, frame: np.ndarray) -> Generator[None, np.ndarray | None, None]:
         self._part.unlink(missing_ok=True)  # whatever it is: through a link of that name, another file would be written
         encoder = imageio_ffmpeg.write_frames(
             str(self._part.absolute()),  # ffmpeg reads `a:b` as a protocol, and `-a` as an option

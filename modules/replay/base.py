@@ -11,7 +11,7 @@ from torch import Tensor
 
 from modules.keys import Spaces, StateSchema, Symmetry
 from modules.metrics import Metric
-from modules.replay.rows import FURTHER, SequenceSchema
+from modules.replay.rows import FIRST_STEP_KEYS, SequenceSchema
 from modules.spec import Spec
 from modules.stateful import HasState
 
@@ -76,14 +76,16 @@ class ReplaySpec(Spec):
     def refuse_missing(self, directory: Path, state: Mapping[str, Any]) -> None:
         """Raise `UsageError` if what a checkpoint's replay `state` refers to is no longer in `directory`."""
 
-    def fitted(self, max_steps: int | None) -> "ReplaySpec":
+    def fit_to_env(self, max_steps: int | None) -> "ReplaySpec":
         """Put in the length of the longest episode, `max_steps` if that is known, where it was left open."""
         raise NotImplementedError
 
-    def schema(self, states: StateSchema, reads: tuple[str, ...], extra: tuple[str, ...] = ()) -> SequenceSchema:
+    def schema(self, states: StateSchema, reads: tuple[str, ...], step_keys: tuple[str, ...] = ()) -> SequenceSchema:
         """Say what a row is made of, for a network with these recurrent `states` that `reads` these entries."""
-        further = tuple(key for key in FURTHER if key in reads)
-        return SequenceSchema(burn_in=self.burn_in, length=self.length, states=states, further=further, extra=extra)
+        first = tuple(key for key in FIRST_STEP_KEYS if key in reads)
+        return SequenceSchema(
+            burn_in=self.burn_in, length=self.length, states=states, first_step_keys=first, step_keys=step_keys
+        )
 
     @property
     def capacity_rows(self) -> int:

@@ -90,7 +90,7 @@ def first_impossible(key: str, field: Tensor, numbers: Tensor, spaces: Spaces) -
     for part in numbers.split(max(1, CHUNK // max(1, field[0].numel()))):
         values = field.view(torch.uint8) if field.dtype == torch.bool else field  # a byte may be neither 0 nor 1
         entries = values[part % len(field)].reshape(len(part), field[0].numel())
-        if key == keys.BEFORE:
+        if key == keys.PREVIOUS_ROW_ID:
             right = (entries >= NONE) & (entries < part[:, None])
         elif field.dtype == torch.bool:
             right = entries <= 1

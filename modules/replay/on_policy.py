@@ -50,7 +50,7 @@ class OnPolicySpec(ReplaySpec):
     def build(self, context: ReplayContext) -> "OnPolicyReplay":
         return OnPolicyReplay(self, context.schema)
 
-    def fitted(self, max_steps: int | None) -> "OnPolicySpec":
+    def fit_to_env(self, max_steps: int | None) -> "OnPolicySpec":
         if self.length:
             return self
         if max_steps is None:
@@ -81,7 +81,7 @@ class OnPolicyReplay(Replay):
     def extend(self, batch: TensorDictBase, stream: int = 0) -> None:
         """Keep the episodes that end in a batch [N, T]; raises `EpisodeTooLongError` if one is longer than a row."""
         rows = self._cutters.setdefault(stream, SequenceBuilder(self._schema)).push(batch)
-        if (rows[keys.BEFORE] != NONE).any():
+        if (rows[keys.PREVIOUS_ROW_ID] != NONE).any():
             raise EpisodeTooLongError(
                 f"replay.length={self.settings.length}: an episode is longer, so its return is not known; give the "
                 "steps of the longest"
@@ -99,22 +99,22 @@ class OnPolicyReplay(Replay):
 
     def sample(self) -> TensorDict:
         """Hand out all episodes that wait, [B], in the order in which they ended; no longer than the longest."""
-        whole, self._rows = self._joined(), []
+        whole, self._rows = self._join_rows(), []
         steps = int(whole[keys.MASK].sum(1).max())
-        per_step = (keys.ACTION, keys.REWARD, keys.TERMINATED, keys.MASK, *self._schema.extra)
+        per_step = (keys.ACTION, keys.REWARD, keys.TERMINATED, keys.MASK, *self._schema.step_keys)
         rows = {
             keys.OBSERVATION: whole[keys.OBSERVATION][:, : steps + 1],
             **{key: whole[key][:, :steps] for key in per_step},
-            **{key: whole[key] for key in (*self._schema.states, *self._schema.further)},
+            **{key: whole[key] for key in (*self._schema.states, *self._schema.first_step_keys)},
         }
         return TensorDict(rows | previous_steps(rows, self._schema), batch_size=[len(whole)])
 
     def state_dict(self) -> dict[str, Any]:
-        return {"rows": dict(self._joined().items()) if self._rows else {}}
+        return {"rows": dict(self._join_rows().items()) if self._rows else {}}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         rows = state["rows"]
         self._rows = [TensorDict(dict(rows), batch_size=[len(rows[keys.MASK])])] if rows else []
 
-    def _joined(self) -> TensorDict:
+    def _join_rows(self) -> TensorDict:
         return torch.cat(self._rows)  # pyright: ignore[reportArgumentType, reportCallIssue, reportReturnType]

@@ -13,8 +13,8 @@ from modules.previous_step import ENTRIES
 Cut = tuple[int, int, int, int, int]  # environment, first column, burn-in steps, steps to learn from, row before
 NONE = -1  # the number of no row
 # Stored of a row's first step; the others follow from it. The arm is the same in a whole episode.
-FURTHER = (keys.PREVIOUS_ACTION, keys.PREVIOUS_REWARD, keys.PREVIOUS_INTRINSIC, keys.ARM)
-AFTER = (keys.INTRINSIC,)  # of `extra`: what a step led to
+FIRST_STEP_KEYS = (keys.PREVIOUS_ACTION, keys.PREVIOUS_REWARD, keys.PREVIOUS_INTRINSIC, keys.ARM)
+NEXT_KEYS = (keys.INTRINSIC,)  # of `step_keys`: what a step led to
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,8 +27,8 @@ class SequenceSchema:
         overlap: learned slots that neighbouring rows of an episode share; burn-in is shared besides.
         states: the recurrent state, which is stored of the row's first step.
         zeros: a recurrent state that is not stored: each row starts from 0.
-        further: keys of what is stored of the first step beside it, see `FURTHER`.
-        extra: keys of what is stored of every step, a number each, beside what all rows have.
+        first_step_keys: keys of what is stored of the first step beside it, see `FIRST_STEP_KEYS`.
+        step_keys: keys of what is stored of every step, a number each, beside what all rows have.
     """
 
     burn_in: int = 0
@@ -36,8 +36,8 @@ class SequenceSchema:
     overlap: int = 0
     states: StateSchema = field(default_factory=dict)
     zeros: StateSchema = field(default_factory=dict)
-    further: tuple[str, ...] = ()
-    extra: tuple[str, ...] = ()
+    first_step_keys: tuple[str, ...] = ()
+    step_keys: tuple[str, ...] = ()
 
     @property
     def slots(self) -> int:
@@ -58,10 +58,10 @@ class SequenceSchema:
             keys.REWARD: Entry((n,)),
             keys.TERMINATED: Entry((n,), torch.bool),
             keys.MASK: Entry((n,), torch.bool),
-            keys.BEFORE: Entry((), torch.int64),
+            keys.PREVIOUS_ROW_ID: Entry((), torch.int64),
             **self.states,
-            **{key: ENTRIES.get(key, Entry((), torch.int64)) for key in self.further},  # which leaves the arm
-            **{key: Entry((n,)) for key in self.extra},
+            **{key: ENTRIES.get(key, Entry((), torch.int64)) for key in self.first_step_keys},  # which leaves the arm
+            **{key: Entry((n,)) for key in self.step_keys},
         }
 
     def row_bytes(self, spaces: Spaces) -> int:
@@ -90,7 +90,7 @@ class SequenceBuilder:
 
     def __init__(self, schema: SequenceSchema) -> None:
         self._schema = schema
-        self._extra = {key: ("next", key) if key in AFTER else key for key in schema.extra}
+        self._step_keys = {key: ("next", key) if key in NEXT_KEYS else key for key in schema.step_keys}
         self._stream: TensorDictBase | None = None  # [N, S] steps that a future row may need
         self._start = np.zeros(0, int)  # column where each environment's next learned part starts
         self._before = np.zeros(0, int)  # number of the episode's row before that, `NONE` where it starts the episode
@@ -129,9 +129,9 @@ class SequenceBuilder:
         return self._gather(stream, cuts)
 
     def _extend(self, batch: TensorDictBase) -> TensorDictBase:
-        fields = [keys.OBSERVATION, keys.ACTION, *self._schema.states, *self._schema.further]
+        fields = [keys.OBSERVATION, keys.ACTION, *self._schema.states, *self._schema.first_step_keys]
         fields += [("next", key) for key in (keys.OBSERVATION, keys.REWARD, keys.TERMINATED, keys.DONE)]
-        new = batch.select(*fields, *self._extra.values())
+        new = batch.select(*fields, *self._step_keys.values())
         if self._stream is None:
             self._start = np.zeros(batch.shape[0], int)
             self._before = np.full(batch.shape[0], NONE)
@@ -175,9 +175,9 @@ class SequenceBuilder:
                 keys.REWARD: stream["next", keys.REWARD][where].squeeze(-1),
                 keys.TERMINATED: stream["next", keys.TERMINATED][where].squeeze(-1),
                 keys.MASK: mask,
-                keys.BEFORE: row_before,
-                **{key: stream[key][env, start] for key in (*schema.states, *schema.further)},
-                **{key: stream[place][where].reshape(mask.shape) for key, place in self._extra.items()},
+                keys.PREVIOUS_ROW_ID: row_before,
+                **{key: stream[key][env, start] for key in (*schema.states, *schema.first_step_keys)},
+                **{key: stream[place][where].reshape(mask.shape) for key, place in self._step_keys.items()},
             },
             batch_size=[len(cuts)],
         )

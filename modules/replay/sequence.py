@@ -9,7 +9,7 @@ from torch import Tensor
 
 from modules import keys
 from modules.keys import Symmetry
-from modules.previous_step import SOURCES, unfolded
+from modules.previous_step import SOURCES, unfold
 from modules.replay.base import ReplayContext
 from modules.replay.intact import Mark, chain, refuse_impossible_rows, refuse_lost_rows
 from modules.replay.ring import open_ring, views_of
@@ -82,10 +82,10 @@ class SequenceReplay:
         rows = self._read(number)
         if self._mirror is not None:
             self._mirror(rows, torch.rand(len(number), generator=self._sampler.generator) < 0.5)
-        if self._schema.further:
+        if self._schema.first_step_keys:
             rows |= previous_steps(rows, self._schema)
         if self.settings.cross_mixture:
-            rows[keys.ARM] = self._mixed(rows[keys.ARM])
+            rows[keys.ARM] = self._mix_arms(rows[keys.ARM])
         if self.settings.by_priority:
             rows |= {keys.ROW: number, keys.WEIGHT: weight}
         return TensorDict(rows, batch_size=[len(number)])
@@ -120,7 +120,9 @@ class SequenceReplay:
         written over all rows but those that this save refers to.
         """
         try:
-            return list(chain(self._fields[keys.BEFORE], number, oldest=self._saved - self.settings.capacity_rows))
+            return list(
+                chain(self._fields[keys.PREVIOUS_ROW_ID], number, oldest=self._saved - self.settings.capacity_rows)
+            )
         except LookupError:
             return []
 
@@ -141,7 +143,7 @@ class SequenceReplay:
         self._written = self._saved = state["written"]
         self._sampler.load_state_dict(state["sampler"])
 
-    def _mixed(self, arms: Tensor) -> Tensor:
+    def _mix_arms(self, arms: Tensor) -> Tensor:
         """Give some rows' arms [B, T+1] over to another, which is to learn from them too."""
         generator = self._sampler.generator
         mixed = torch.rand(len(arms), generator=generator) < self.settings.cross_mixture
@@ -169,11 +171,11 @@ def previous_steps(rows: Mapping[str, Tensor], schema: SequenceSchema) -> dict[s
     """Unfold what is stored of the step before a row's first one to all of its T+1 observations, [B, T+1]."""
     mask, found = rows[keys.MASK], {}
     starts_at = torch.where(mask[:, 0], 0, schema.burn_in)  # there the burn-in is padding
-    for key in schema.further:
+    for key in schema.first_step_keys:
         if key == keys.ARM:
             found[key] = rows[key].unsqueeze(1).expand(-1, mask.shape[1] + 1)
         else:
-            found[key] = unfolded(key, rows[key], rows[SOURCES[key]], starts_at)
+            found[key] = unfold(key, rows[key], rows[SOURCES[key]], starts_at)
     return found
 
 

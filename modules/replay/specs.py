@@ -22,7 +22,7 @@ class SequenceSpec(ReplaySpec):
 
     Attributes:
         capacity: row slots that the sampler can draw from · steps that neighbours do not share; padding counts.
-        length: learned steps of a row, T; 0 stands for whole episodes, as long as the longest (see `fitted`).
+        length: learned steps of a row, T; 0 stands for whole episodes, as long as the longest (see `fit_to_env`).
         burn_in: steps before them from which only the recurrent state is recomputed (R2D2, section 3).
         overlap: learned steps that neighbouring rows of an episode share.
         state: start a row from the recurrent state that the agent had there, or from zeros.
@@ -61,7 +61,7 @@ class SequenceSpec(ReplaySpec):
                 f"{directory}: the replay of this run is gone, so it cannot be resumed; evaluate still works"
             )
 
-    def fitted(self, max_steps: int | None) -> "SequenceSpec":
+    def fit_to_env(self, max_steps: int | None) -> "SequenceSpec":
         if self.length:
             return self
         if max_steps is None:
@@ -74,9 +74,9 @@ class SequenceSpec(ReplaySpec):
         """Bytes on disk of the full ring; the page cache holds as much of it as memory allows."""
         return schema.row_bytes(spaces) * ring_rows
 
-    def schema(self, states: StateSchema, reads: tuple[str, ...], extra: tuple[str, ...] = ()) -> SequenceSchema:
+    def schema(self, states: StateSchema, reads: tuple[str, ...], step_keys: tuple[str, ...] = ()) -> SequenceSchema:
         stored, zeros = (states, {}) if self.state == "stored" else ({}, states)
-        return replace(super().schema(stored, reads, extra), overlap=self.overlap, zeros=zeros)
+        return replace(super().schema(stored, reads, step_keys), overlap=self.overlap, zeros=zeros)
 
     @property
     def capacity_rows(self) -> int:

@@ -32,13 +32,13 @@ class NumpyPolicy:
             `Collector`, or rows in recurrent mode; it acts in environments with the `transforms`.
     """
 
-    def __init__(self, subject: TrainedAgent) -> None:
-        self._subject = subject
-        self._plain = subject.run.env.numpy_observations(subject.run.env.spaces())
-        self._reads = subject.policy.network.reads
-        self.policy = torchrl_policy(subject.policy.network)
+    def __init__(self, agent: TrainedAgent) -> None:
+        self._agent = agent
+        self._plain = agent.run.env.numpy_observations(agent.run.env.spaces())
+        self._reads = agent.policy.network.reads
+        self.policy = torchrl_policy(agent.policy.network)
         self.reads_reward = keys.PREVIOUS_REWARD in self._reads
-        self._bonus = subject.intrinsic_reward
+        self._bonus = agent.intrinsic_reward
         self._n = 0
         self._window: Tensor | None = None  # the newest observations of each episode
         self.reset()
@@ -50,9 +50,9 @@ class NumpyPolicy:
         arm, the intrinsic reward, the zero recurrent state at each reset and the previous step, as far as the network
         reads them, for `num_envs` environments that step together.
         """
-        env = self._subject.run.env
+        env = self._agent.run.env
         view = agent_view(env, len(env.spaces().observation_shape))
-        return [*view, *replace(self._subject.agent_env(num_envs), max_steps=None).transforms()]
+        return [*view, *replace(self._agent.agent_env(num_envs), max_steps=None).transforms()]
 
     def reset(self) -> None:
         """Begin a new episode, in every environment: the next observation is a first one, and nothing is remembered."""
@@ -76,8 +76,8 @@ class NumpyPolicy:
         begins = self._beginning(len(rows), first)
         td = self._inputs(self._windows(torch.from_numpy(rows), begins), begins, reward)
         with torch.no_grad():
-            self._subject.policy(td)
-        self._state = {key: td["next", key] for key in self._subject.policy.network.states}
+            self._agent.policy(td)
+        self._state = {key: td["next", key] for key in self._agent.policy.network.states}
         self._action = td[keys.ACTION]
         actions = [self._plain.action(number) for number in self._action.tolist()]
         return actions[0] if single else np.asarray(actions)
@@ -85,10 +85,10 @@ class NumpyPolicy:
     def _beginning(self, n: int, first: Any) -> Tensor:
         """Tell which of `n` episodes begin, bool [n]; after `reset`, forget what was before."""
         if self._begins:
-            self._state = {key: entry.zeros(n) for key, entry in self._subject.run.network.state().items()}
+            self._state = {key: entry.zeros(n) for key, entry in self._agent.run.network.state().items()}
             self._action = torch.full((n,), NO_ACTION)
             if n != self._n:
-                self._bonus, self._n = self._subject.agent_env(n).intrinsic_reward, n
+                self._bonus, self._n = self._agent.agent_env(n).intrinsic_reward, n
         elif n != self._n:
             raise UsageError(f"observation: {n} at once, but {self._n} in the call before; call reset() in between")
         begins = (self._numbers("first", first, n) != 0) | self._begins
@@ -97,7 +97,7 @@ class NumpyPolicy:
 
     def _windows(self, observation: Tensor, begins: Tensor) -> Tensor:
         """Put each observation behind those before it, zeros before an episode's first; [n, *shape] → as it is seen."""
-        length = self._subject.run.env.window_length
+        length = self._agent.run.env.window_length
         if length == 1:
             return observation
         entries = observation.shape[1]
@@ -116,11 +116,11 @@ class NumpyPolicy:
             inputs[keys.PREVIOUS_ACTION] = self._action.masked_fill(begins, NO_ACTION)
         if self.reads_reward:
             rewards = torch.from_numpy(self._numbers("reward", reward, n).astype(np.float32))
-            inputs[keys.PREVIOUS_REWARD] = rewards.masked_fill(begins, 0) * self._subject.run.env.reward_scale
+            inputs[keys.PREVIOUS_REWARD] = rewards.masked_fill(begins, 0) * self._agent.run.env.reward_scale
         if keys.PREVIOUS_INTRINSIC in reads:
             inputs[keys.PREVIOUS_INTRINSIC] = self._novelty(observation, begins)
         if keys.ARM in reads:
-            inputs[keys.ARM] = torch.full((n,), self._subject.arm)
+            inputs[keys.ARM] = torch.full((n,), self._agent.arm)
         return TensorDict(inputs, [n])
 
     def _novelty(self, observation: Tensor, begins: Tensor) -> Tensor:

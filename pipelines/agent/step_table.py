@@ -24,7 +24,7 @@ log = logging.getLogger("recall")
 
 
 @contextlib.contextmanager
-def recorded(run_dir: Path, spaces: Spaces) -> Iterator[Sequence[Callback]]:
+def recording_steps(run_dir: Path, spaces: Spaces) -> Iterator[Sequence[Callback]]:
     """Yield callbacks for an evaluation; write episodes.csv and episodes.png of what they saw once it is over.
 
     Raises:

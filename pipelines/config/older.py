@@ -59,15 +59,15 @@ def as_now(state: Mapping[str, Any], *, torchrl_loss: bool = False) -> dict[str,
         return {"exploration": {}, **state}
     found = {"exploration": {}} | {PARTS.get(name, name): part for name, part in state.items()}
     if "network" in found:
-        found["network"] = renamed(found["network"])
+        found["network"] = rename_weights(found["network"])
     if isinstance(learner := found.get("learner"), Mapping) and not torchrl_loss:
-        found["learner"] = {name: renamed(part) for name, part in learner.items()}
+        found["learner"] = {name: rename_weights(part) for name, part in learner.items()}
     if isinstance(counters := found.get("counters"), Mapping):
         found["counters"] = {"updates_due" if name == "owed" else name: count for name, count in counters.items()}
     return found
 
 
-def renamed(weights: Any) -> Any:
+def rename_weights(weights: Any) -> Any:
     """Give each weight the name that it has today, if these are weights."""
     if not isinstance(weights, Mapping):
         return weights
@@ -87,13 +87,13 @@ def with_target(config: dict[str, Any]) -> dict[str, Any]:
     return {**config, "optim": rest, "target": {"_target_": "modules.learner.target.TargetSpec", **target}}
 
 
-def moved(node: Any) -> Any:
+def move_settings(node: Any) -> Any:
     """Let each `_target_` name the place where its part is today."""
     if isinstance(node, list):
-        return [moved(item) for item in node]
+        return [move_settings(item) for item in node]
     if not isinstance(node, dict):
         return node
-    found = {key: moved(value) for key, value in node.items()}
+    found = {key: move_settings(value) for key, value in node.items()}
     target = str(found.get("_target_", ""))
     for old, new in MOVED.items():
         if target.startswith(old):
@@ -104,7 +104,7 @@ def moved(node: Any) -> Any:
 
 def as_before(config: Mapping[str, Any]) -> dict[str, Any]:
     """Put the `LATER` settings into the plain values of a run that has none of them, and name its parts as today."""
-    filled = with_target(moved({**config}))  # a copy of everything, so that it may be written into
+    filled = with_target(move_settings({**config}))  # a copy of everything, so that it may be written into
     for path, value in LATER.items():
         *above, name = path.split(".")
         node: Any = filled

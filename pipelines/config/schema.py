@@ -171,7 +171,7 @@ def read(cfg: DictConfig) -> RunConfig:
         raise UsageError("; ".join(dict.fromkeys(at_the_source(problem, cfg) for problem in problems)))
     if not isinstance(run, RunConfig):
         raise UsageError("configuration: the top level must have _target_: pipelines.config.schema.RunConfig")
-    return replace(run, replay=run.replay.fitted(run.env.episode_limit()))
+    return replace(run, replay=run.replay.fit_to_env(run.env.episode_limit()))
 
 
 def import_named(plain: Mapping[str, Any]) -> tuple[str, ...]:

@@ -63,11 +63,11 @@ def quote_path(path: Path | str) -> str:
     text = str(path)
     if text.isprintable():
         return shlex.quote(text)
-    kept = (char if char.isprintable() and char not in "\\'" else escaped(char) for char in text)
+    kept = (char if char.isprintable() and char not in "\\'" else escape(char) for char in text)
     return f"$'{''.join(kept)}'"
 
 
-def escaped(char: str) -> str:
+def escape(char: str) -> str:
     """Write the bytes of a character as such a shell reads them."""
     return "".join(f"\\x{byte:02x}" for byte in os.fsencode(char))
 

@@ -7,7 +7,7 @@ from time import perf_counter
 from modules import checkpoint
 from modules.evaluation import Watch
 from modules.loggers import Logger, Progress
-from modules.seeding import undisturbed
+from modules.seeding import fork_rngs
 from pipelines.console.signals import Stop
 from pipelines.training.build import Parts
 from pipelines.training.counters import Counters
@@ -66,7 +66,7 @@ class RunInProgress:
 
     def film(self, path: Path) -> None:
         """Film greedy episodes of what is evaluated at this moment."""
-        with undisturbed():
+        with fork_rngs():
             self.parts.evaluator.film(path, self._watch("filming"))
 
     def _must_end(self) -> bool:

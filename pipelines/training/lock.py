@@ -56,7 +56,7 @@ def _lock_file(path: Path) -> Iterator[None]:
             _clear(path)
     try:
         with file:
-            json.dump({"host": socket.gethostname(), "pid": os.getpid(), "started": _started(os.getpid())}, file)
+            json.dump({"host": socket.gethostname(), "pid": os.getpid(), "started": _start_time(os.getpid())}, file)
         yield
     finally:
         with contextlib.suppress(OSError):  # a disk that has become read-only: the process is dead to the next one
@@ -77,7 +77,7 @@ def _clear(path: Path) -> None:
         raise UsageError(f"{path}: not a lock file of this program; delete it if nothing is at work there") from error
     if host != socket.gethostname():
         raise UsageError(f"{path}: process {pid} on {host} is at work there; if it is not any more, delete the file")
-    if abs(_started(pid) - started) < SAME_START_S:
+    if abs(_start_time(pid) - started) < SAME_START_S:
         raise UsageError(f"{path.parent}: another process is at work there ({pid})")
     aside = path.with_name(f"{path.name}.{os.getpid()}")
     with contextlib.suppress(FileNotFoundError):  # somebody else was quicker
@@ -88,7 +88,7 @@ def _clear(path: Path) -> None:
         aside.unlink()
 
 
-def _started(pid: int) -> float:
+def _start_time(pid: int) -> float:
     """When a process of this machine started, seconds since 1970; minus infinity if there is none."""
     try:
         process = psutil.Process(pid)

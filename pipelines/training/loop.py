@@ -13,7 +13,7 @@ from modules import checkpoint, keys
 from modules.loggers import Progress
 from modules.metrics import Means, refuse_undeclared
 from modules.schedule import is_due
-from modules.seeding import random_state, seed_for, set_random_state, undisturbed
+from modules.seeding import fork_rngs, random_state, seed_for, set_random_state
 from pipelines.training.build import Parts
 from pipelines.training.counters import Counters, reached_goal
 from pipelines.training.in_progress import RunInProgress
@@ -156,7 +156,7 @@ class Loop(RunInProgress):
     def _evaluate(self) -> None:
         parts, c = self.parts, self.counters
         push_weights(parts.learner.average, parts.evaluator.network)
-        with undisturbed():  # environments may draw from the global generators, training's own
+        with fork_rngs():  # environments may draw from the global generators, training's own
             episodes = parts.evaluator.evaluate(self._watch("evaluating"), frames=c.frames)
         c.score, c.evaluated_at = episodes.metrics(), c.frames
         mean = c.score["eval/return_mean"]

@@ -95,7 +95,7 @@ def execute(
         except BaseException as error:
             raise not_begun(error, run, run_dir, checkpoint) from None
         asked.loop = loop
-        code, sentence = trained(loop)
+        code, sentence = run_training(loop)
     if code == 1:
         raise RunFailed(sentence)
     if code:
@@ -140,7 +140,7 @@ def not_begun(
     return end
 
 
-def trained(loop: Loop) -> tuple[int, str]:
+def run_training(loop: Loop) -> tuple[int, str]:
     """Run the loop to its end, whatever that is, and finish; return exit code and sentence, if it is no good end."""
     status, code, sentence = "finished", 0, ""
     try:

@@ -6,7 +6,7 @@ import torch
 from gymnasium.envs.classic_control import CartPoleEnv
 
 from benchmarks import dqn, single
-from benchmarks.acting import built
+from benchmarks.acting import building
 from benchmarks.bare import refuse_other_maths
 from benchmarks.learning import learning
 from benchmarks.measure import Missing, Pace, Table
@@ -27,7 +27,7 @@ def run():
 
 def test_both_sides_learn_as_many_steps_from_as_many_frames(run):
     frames = run.collector.frames_per_batch
-    with process_of(run), built(run) as parts, closing(SingleEnvironment(run)) as alone:
+    with process_of(run), building(run) as parts, closing(SingleEnvironment(run)) as alone:
         ours = dqn.training(parts)
         for _ in range(5):
             ours()

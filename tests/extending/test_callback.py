@@ -12,7 +12,7 @@ from modules.callbacks import TrainingCallback
 from modules.metrics import Metric
 from modules.spec import UsageError
 from pipelines.api import RunFailed, compose, train
-from tests.extending.recipe import die, go, rows
+from tests.extending.recipe import die, go, rows, trains_and_all
 from tests.pipelines import deaths
 from tests.pipelines.launch import ROOT
 
@@ -79,12 +79,14 @@ def test_one_that_prunes_is_killed_resumes_bit_for_bit_and_the_run_is_used_as_an
     assert (here / "run" / "metrics.csv").read_bytes() == expected
 
 
-def test_one_that_uploads(here):
+@pytest.mark.slow
+def test_one_that_uploads_is_killed_and_resumes_and_the_run_is_used_as_any(here):
     (here / "cloud").mkdir()
-    words = ("callbacks.up._target_=uploader.UploaderSpec", "callbacks.up.to=cloud", "plugins=[uploader]")
-    assert go(here, "train", *SMALL[:-1], *words, "total_frames=120").code == 0
+    words = ("callbacks.up._target_=uploader.UploaderSpec", "callbacks.up.to=cloud")
+    trains_and_all(here, "uploader", *words)
     assert len(list((here / "cloud").glob("frames_*.pt"))) >= 2
-    assert (here / "run" / "uploaded").read_text() == "finished"
+    for name in ("whole", "run"):
+        assert (here / name / "uploaded").read_text() == "finished"
 
 
 class Measuring(TrainingCallback):

@@ -51,9 +51,9 @@ def evaluated(run_dir, *words):
 
 def chosen(run_dir, policy, num_envs):
     """Actions that a policy takes at one and the same observation of every environment, 4 000 in all."""
-    subject = load_agent(run_dir, which="best", arm=None, seed=0)
-    network, acting = subject.policy.network, subject.acting(policy, num_envs)
-    env = subject.agent_env(num_envs).build(num_envs)
+    agent = load_agent(run_dir, which="best", arm=None, seed=0)
+    network, acting = agent.policy.network, agent.acting(policy, num_envs)
+    env = agent.agent_env(num_envs).build(num_envs)
     td = env.reset()
     td[keys.OBSERVATION] = td[keys.OBSERVATION][:1].expand_as(td[keys.OBSERVATION]).clone()
     with torch.no_grad():

@@ -39,8 +39,8 @@ def restless(trained):
 
 
 def policy_of(run_dir):
-    subject = evaluate.load_evaluated(Evaluation(**(DEFAULTS | {"run": run_dir})))
-    return subject.run, subject.policy
+    agent = evaluate.load_evaluated(Evaluation(**(DEFAULTS | {"run": run_dir})))
+    return agent.run, agent.policy
 
 
 def shown(capsys, *words):

@@ -94,7 +94,7 @@ def test_two_streams_novelty_and_arms_are_inputs_too(combine, tmp_path, capsys):
     with torch.no_grad():
         values, state = network.unroll(now, tuple(inputs[name] for name in network.states))
     assert network.combination.rescale_eps == (run.loss.rescale_eps if combine == "rescaled" else 0)
-    torch.testing.assert_close(out["action_value"], network.combined(values, now).squeeze(1))
+    torch.testing.assert_close(out["action_value"], network.combine(values, now).squeeze(1))
     assert torch.equal(out["action"], out["action_value"].argmax(-1))
     assert varied(out["action"].tolist())
     for name, value in zip(network.states, state, strict=True):

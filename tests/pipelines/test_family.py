@@ -54,26 +54,26 @@ def test_every_arm_is_tried_from_the_first_on(trained):
 def test_an_evaluation_leaves_no_trace(trained):
     """Novelty is an input of the network, and its statistics continue with whatever is seen."""
     settings = Evaluation(**(DEFAULTS | {"run": trained, "episodes": 3, "video": True}))
-    subject = evaluate.load_evaluated(settings)
-    before = copy.deepcopy(flat([subject.intrinsic_model.state_dict(), subject.intrinsic_reward.state_dict()]))
+    agent = evaluate.load_evaluated(settings)
+    before = copy.deepcopy(flat([agent.intrinsic_model.state_dict(), agent.intrinsic_reward.state_dict()]))
     results = []
-    evaluate.evaluate(settings, subject, results.append)
-    after = flat([subject.intrinsic_model.state_dict(), subject.intrinsic_reward.state_dict()])
+    evaluate.evaluate(settings, agent, results.append)
+    after = flat([agent.intrinsic_model.state_dict(), agent.intrinsic_reward.state_dict()])
     assert any(name.endswith("errors/count/") and value > 100 for name, value in before.items())
     assert before.keys() == after.keys()
     assert all(torch.equal(value, after[name]) for name, value in before.items())
-    evaluate.evaluate(settings, subject, results.append)
+    evaluate.evaluate(settings, agent, results.append)
     assert results[0] == results[1]
     assert len(list((trained / "videos").iterdir())) == 2
 
 
 @pytest.mark.parametrize("arm", [0, 7])
 def test_any_arm_can_be_evaluated(arm, trained):
-    subject = evaluate.load_evaluated(Evaluation(**(DEFAULTS | {"run": trained, "arm": arm})))
-    env = subject.agent_env(3).build(3)
+    agent = evaluate.load_evaluated(Evaluation(**(DEFAULTS | {"run": trained, "arm": arm})))
+    env = agent.agent_env(3).build(3)
     assert env.reset()[keys.ARM].tolist() == [arm] * 3
     env.close()
-    said = evaluate.run_evaluation(Evaluation(**(DEFAULTS | {"run": trained, "episodes": 1})), subject, ())
+    said = evaluate.run_evaluation(Evaluation(**(DEFAULTS | {"run": trained, "episodes": 1})), agent, ())
     assert said["arm"] == arm
     assert f"\narm          {arm}\n" in evaluate.table(said)
     assert evaluate.line(trained, said).endswith(f", arm {arm}\n")

@@ -54,8 +54,8 @@ def trained(tmp_path_factory):
 
 def filmed(trained, path):
     """Film with the saved weights; return how many frames there are."""
-    subject = evaluate.load_evaluated(Evaluation(**(DEFAULTS | {"run": trained})))
-    film(subject.policy, subject.agent_env(1), seed=3, path=path)
+    agent = evaluate.load_evaluated(Evaluation(**(DEFAULTS | {"run": trained})))
+    film(agent.policy, agent.agent_env(1), seed=3, path=path)
     return cv2.VideoCapture(str(path)).get(cv2.CAP_PROP_FRAME_COUNT)
 
 

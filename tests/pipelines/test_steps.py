@@ -13,7 +13,7 @@ import pytest
 
 from modules.evaluation import Step
 from modules.keys import Spaces
-from pipelines.agent.step_table import StepTable, recorded
+from pipelines.agent.step_table import StepTable, recording_steps
 from pipelines.evaluate import main
 from tests.pipelines.saved_runs import MASKED, saved_kind, saved_run
 
@@ -57,7 +57,7 @@ def test_without_the_setting_nothing_of_it_is_written(tmp_path):
 
 def test_an_image_has_no_columns_and_the_command_says_so(tmp_path, caplog):
     image = Spaces(observation_shape=(1, 20, 160), observation_dtype=np.uint8, n_actions=2)  # type: ignore[arg-type]
-    with recorded(tmp_path, image) as callbacks:
+    with recording_steps(tmp_path, image) as callbacks:
         for callback in callbacks:
             tell(callback, [(0, 2)], shape=(1, 20, 160))
     assert list(rows_of(tmp_path)[0]) == ["episode", "step", "action", "reward", "terminated", "truncated"]
@@ -73,7 +73,7 @@ def test_an_evaluation_that_fails_leaves_the_table_of_the_one_before(tmp_path):
     spaces = Spaces(observation_shape=(1,), observation_dtype=np.float32, n_actions=2)  # type: ignore[arg-type]
 
     def broken():
-        with recorded(tmp_path, spaces) as (table, _):
+        with recording_steps(tmp_path, spaces) as (table, _):
             tell(table, [(0, 2)])
             raise RuntimeError("no end")
 

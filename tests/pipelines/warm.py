@@ -50,7 +50,7 @@ compiled.nearest(singles, singles[None], one * 0, one, 1)
 compiled.remember(singles, singles[None], one * 0, one)
 compiled.rewards(singles, one * 0, doubles[:1], one, 1, (1.0, 1.0, 1.0, 1.0))
 compiled.merge(singles, doubles, doubles, 1)
-compiled.whitened(singles, doubles, doubles, 1.0)
+compiled.whiten(singles, doubles, doubles, 1.0)
 with tempfile.TemporaryDirectory() as folder:
     (Path(folder) / "metrics.csv").write_text("frames,eval/return_mean\n1,0\n2,1\n")
     learning_curve(Path(folder))

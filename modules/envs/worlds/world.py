@@ -11,7 +11,7 @@ from torchrl.data import Binary, Categorical, Composite, Unbounded, UnboundedDis
 from torchrl.envs import EnvBase, TransformedEnv
 
 from modules import keys
-from modules.envs.base import EnvContext, EnvSpec, transformed
+from modules.envs.base import EnvContext, EnvSpec, add_transforms
 from modules.keys import Spaces
 from modules.spec import spec
 
@@ -142,7 +142,7 @@ class WorldSpec(EnvSpec):
         return self.world().spaces
 
     def build(self, context: EnvContext) -> TransformedEnv:
-        return transformed(WorldEnv(self.world(), context.num_envs), self, context.transforms)
+        return add_transforms(WorldEnv(self.world(), context.num_envs), self, context.transforms)
 
     def picture(self, env: EnvBase) -> np.ndarray:
         from modules.envs.rendering import picture  # which imports the worlds

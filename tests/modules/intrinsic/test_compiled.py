@@ -6,7 +6,7 @@ import torch
 from numba import njit
 from numba.core.caching import CacheImpl
 
-from modules.intrinsic.compiled import compile_lazily, merge, nearest, remember, rewards, whitened
+from modules.intrinsic.compiled import compile_lazily, merge, nearest, remember, rewards, whiten
 from modules.intrinsic.episodic_memory import nearest_by_torch, remember_by_torch
 
 ROWS, HELD = np.array([0, 2, 3]), np.array([0, 2, 9])
@@ -105,5 +105,5 @@ def test_merged_batches_are_one():
 
 def test_values_are_whitened_and_nan_is_seen():
     values = np.array([[3.0, -8.0, np.nan], [-7.0, 5.0, 0.5]], np.float32)
-    found = whitened(values, np.array([1.0, 0.0, 0.0]), np.array([1.0, 2.0, 1.0]), 4.0)
+    found = whiten(values, np.array([1.0, 0.0, 0.0]), np.array([1.0, 2.0, 1.0]), 4.0)
     np.testing.assert_array_equal(found, np.array([[2, -4, np.nan], [-4, 2.5, 0.5]], np.float32))

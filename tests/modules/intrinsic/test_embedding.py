@@ -12,7 +12,7 @@ from torch.nn.functional import cross_entropy
 from modules.intrinsic import IntrinsicContext
 from modules.intrinsic.embedding import InverseDynamics, InverseDynamicsSpec, PerEnvironment, RandomEmbeddingSpec
 from modules.intrinsic.parts import encoder
-from modules.intrinsic.stacked import plain, stacked
+from modules.intrinsic.stacked import plain, stack_layers
 from modules.networks.grid import GridSpec
 from modules.networks.torsos import ACTIVATIONS, MlpSpec
 from tests.modules.intrinsic.rows import CONV, CPU, IMAGES, MLP, VECTORS, Spaces, descent, make_rows, walks
@@ -145,7 +145,7 @@ def test_layers_called_in_turn_give_what_vmap_gives(num_envs, hidden, shape):
     assert None not in plain(form, "", weights)
     x = torch.randint(0, 9, (num_envs, *shape), dtype=torch.uint8)
     vmapped = torch.vmap(lambda w, one: functional_call(form, w, (one,)))(weights, x.unsqueeze(1)).squeeze(1)
-    assert torch.equal(stacked(form, weights)(x.unsqueeze(1)).squeeze(1), vmapped)
+    assert torch.equal(stack_layers(form, weights)(x.unsqueeze(1)).squeeze(1), vmapped)
     assert None in plain(torch.nn.Sequential(torch.nn.Bilinear(1, 2, 3)), "", {})
 
 
@@ -157,7 +157,7 @@ def test_convolutions_in_groups_give_what_vmap_gives(batch):
     assert None not in plain(form, "", weights)
     x = torch.randint(0, 256, (3, batch, *IMAGES.observation_shape), dtype=torch.uint8)
     vmapped = torch.vmap(lambda w, one: functional_call(form, w, (one,)))(weights, x)
-    assert torch.allclose(stacked(form, weights)(x), vmapped, atol=1e-5)
+    assert torch.allclose(stack_layers(form, weights)(x), vmapped, atol=1e-5)
 
 
 def test_embedding_is_frozen_inside_an_episode():

@@ -50,17 +50,17 @@ def test_vectors_are_whitened_and_cut_off_at_5():
     scale = torch.tensor([1e-3, 1.0, 1e3, 0.0])
     data = 7 * scale + scale * torch.randn(500, 4)
     rnd.alpha(data)
-    white = rnd.whitened(data)
+    white = rnd.whiten(data)
     assert torch.allclose(white.mean(0), torch.zeros(4), atol=1e-4)
     assert torch.allclose(white.std(0), torch.tensor([1.0, 1.0, 1.0, 0.0]), atol=0.01)
-    assert rnd.whitened(torch.full((4,), 1e6)).tolist() == [5.0] * 4
+    assert rnd.whiten(torch.full((4,), 1e6)).tolist() == [5.0] * 4
 
 
 def test_images_go_to_the_torso_as_they_are():
     rnd = make(IMAGES)
     images = torch.randint(0, 256, (6, *IMAGES.observation_shape), dtype=torch.uint8)
     assert rnd.alpha(images).shape == (6,)
-    assert rnd.whitened(images) is images
+    assert rnd.whiten(images) is images
     assert rnd.observations.count == 0
 
 

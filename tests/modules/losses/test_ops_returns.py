@@ -47,7 +47,7 @@ def test_a_step_is_compared_with_the_other_rows_at_the_same_step():
 
 def test_standardised_steps_have_mean_0_and_deviation_1_and_padding_none():
     mask = tensor([[True, True], [True, False]])
-    found = ops.standardised(tensor([[1.0, 2.0], [6.0, NAN]]), mask)
+    found = ops.standardise(tensor([[1.0, 2.0], [6.0, NAN]]), mask)
     deviation = math.sqrt((4 + 1 + 9) / 3)
     torch.testing.assert_close(found, tensor([[-2 / deviation, -1 / deviation], [3 / deviation, 0.0]]))
 
@@ -56,7 +56,7 @@ def test_standardised_steps_have_mean_0_and_deviation_1_and_padding_none():
 def test_what_is_alike_everywhere_is_scaled_to_0(value, steps):
     """In float32 the mean of many 32.1 is not 32.1; scaled up, the difference would be as large as real ones."""
     x = torch.full((3, steps), value)
-    found = ops.standardised(x, torch.ones_like(x, dtype=torch.bool))
+    found = ops.standardise(x, torch.ones_like(x, dtype=torch.bool))
     assert found.abs().max().item() < 1e-3
 
 

@@ -231,6 +231,6 @@ def test_novelty_cannot_be_mirrored():
 def test_whole_episodes_can_be_mirrored():
     """`length: 0` becomes the time limit, which mirroring with memory needs."""
     env = tour_spec("ruin_2swamp")
-    fitted = settings(length=0).fitted(env.episode_limit())
+    fitted = settings(length=0).fit_to_env(env.episode_limit())
     assert fitted.length == 20
     assert [*fitted.needs(run_of(env, "gru", fitted))] == []

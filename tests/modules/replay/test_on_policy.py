@@ -132,8 +132,8 @@ def test_an_episode_longer_than_promised_is_an_error():
 
 def test_length_is_the_time_limit_or_said():
     open_end = OnPolicySpec(length=0, batch_rows=2)
-    assert open_end.fitted(200).length == 200
+    assert open_end.fit_to_env(200).length == 200
     with pytest.raises(UsageError, match=r"replay.length=0 needs an environment with a time limit"):
-        open_end.fitted(None)
-    assert OnPolicySpec(length=70, batch_rows=2).fitted(None).length == 70
+        open_end.fit_to_env(None)
+    assert OnPolicySpec(length=70, batch_rows=2).fit_to_env(None).length == 70
     assert open_end.schema({}, ()) == SequenceSchema(length=0)

@@ -81,7 +81,7 @@ def test_histories_are_those_of_rows_that_can_be_sampled(tmp_path):
     seen = set()
     for seed in range(20):
         *_, last = replay.sample_with_prefix(8, torch.Generator().manual_seed(seed))
-        seen |= set(last[keys.BEFORE].tolist())
+        seen |= set(last[keys.PREVIOUS_ROW_ID].tolist())
     assert {before + 1 for before in seen} == {n for n in range(newest, replay._written) if n % 2}
 
 
@@ -138,5 +138,5 @@ def test_needs_name_what_does_not_hold():
     run = SimpleNamespace(warmup_frames=10, loss=SimpleNamespace(tells_errors=False, on_policy=False))
     assert "replay.burn_in=3 must not exceed the 2 steps" in next(iter(settings(burn_in=3, overlap=2).needs(run)))
     with pytest.raises(UsageError, match=r"replay.burn_in=3 must be 0 where rows are whole episodes"):
-        settings(length=0, burn_in=3).fitted(9)
+        settings(length=0, burn_in=3).fit_to_env(9)
     assert "replay=prioritised needs a loss" in next(iter(prioritised().needs(run)))

@@ -68,7 +68,7 @@ def test_burn_in_by_hand():
         [100, 100, 100, 101, 102, 102],
     ]
     assert rows[STATE].flatten().tolist() == [0.5, 0.5, 2.5, 100.5]  # before the first real step
-    assert rows[keys.BEFORE].tolist() == [NONE, 0, 1, NONE]
+    assert rows[keys.PREVIOUS_ROW_ID].tolist() == [NONE, 0, 1, NONE]
 
 
 @given(EPISODES, st.lists(st.integers(1, 7), max_size=6), st.integers(1, 6), st.data())
@@ -80,13 +80,13 @@ def test_burn_in_changes_nothing_but_what_is_in_front(episodes, widths, length, 
     rows = cut(steps, widths, length=length, overlap=overlap, burn_in=burn_in)
     for key in (keys.OBSERVATION, keys.ACTION, keys.REWARD, keys.TERMINATED, keys.MASK):
         assert torch.equal(rows[key][:, burn_in:], bare[key])
-    assert torch.equal(rows[keys.BEFORE], bare[keys.BEFORE])
+    assert torch.equal(rows[keys.PREVIOUS_ROW_ID], bare[keys.PREVIOUS_ROW_ID])
     for row in rows.unbind(0):
         real = steps_of(row)
         assert real == list(range(real[0], real[0] + len(real)))
         assert row[STATE].item() == real[0] + 0.5
-        assert row[keys.MASK][:burn_in].all() == (row[keys.BEFORE] != NONE)
-        assert row[keys.MASK][:burn_in].any() == (row[keys.BEFORE] != NONE)
+        assert row[keys.MASK][:burn_in].all() == (row[keys.PREVIOUS_ROW_ID] != NONE)
+        assert row[keys.MASK][:burn_in].any() == (row[keys.PREVIOUS_ROW_ID] != NONE)
 
 
 def test_steps_wait_until_their_row_is_complete():
@@ -152,8 +152,8 @@ def test_rows_do_not_depend_on_the_batches(episodes, widths, length, data):
     one, many = (cut(steps, w, length=length, overlap=overlap) for w in ([], widths))
 
     def content(rows):
-        before = rows[keys.BEFORE]  # numbers depend on the order; what the row before starts with does not
-        rows[keys.BEFORE] = torch.where(before == NONE, NONE, rows[keys.OBSERVATION][before, 0, 0].long())
+        before = rows[keys.PREVIOUS_ROW_ID]  # numbers depend on the order; what the row before starts with does not
+        rows[keys.PREVIOUS_ROW_ID] = torch.where(before == NONE, NONE, rows[keys.OBSERVATION][before, 0, 0].long())
         return sorted(str({key: value.tolist() for key, value in row.items()}) for row in rows.unbind(0))
 
     assert content(one) == content(many)
