@@ -9,9 +9,9 @@ from benchmarks.acting import building
 from benchmarks.dqn_solving import solving
 from benchmarks.measure import Missing, Pace, Table, Times, interleave, number, target
 from benchmarks.subjects import process_of, run_of
+from modules.weights import push_weights
 from pipelines.config.schema import RunConfig
 from pipelines.training.build import Parts
-from pipelines.training.loop import push_weights
 
 LATE = ("exploration.anneal_frames=1", "warmup_frames=0")  # act and learn as after the warm-up, with the last ε
 HEADER = ["side", "environments", "learned steps", "frames/s", "ours is faster (min–max)"]

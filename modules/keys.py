@@ -104,7 +104,8 @@ class Spaces:
     """What a network and a replay must know of an environment, of the family of policies that acts in it, of its loss.
 
     `observation_shape` is channel first for images; `n_actions` counts the discrete actions; `betas` are the arms'
-    weights of the intrinsic reward; `rescale_eps` is the ε of the h by which the values are rescaled, 0 for none.
+    weights of the intrinsic reward; `rescale_eps` is the ε of the h by which the values are rescaled, 0 for none;
+    `normalised` says whether the network sees observations less their running mean, divided by their deviation.
     """
 
     observation_shape: tuple[int, ...]
@@ -112,6 +113,7 @@ class Spaces:
     n_actions: int
     betas: tuple[float, ...] = (0.0,)
     rescale_eps: float = 0.0
+    normalised: bool = False
 
     @property
     def n_arms(self) -> int:

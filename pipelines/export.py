@@ -99,9 +99,9 @@ def describe_program(
     path: Path, agent: TrainedAgent, inputs: Mapping[str, Tensor], outputs: Mapping[str, Tensor]
 ) -> str:
     """Say where the policy is, and list what goes in and what comes out."""
-    lines, scale = [f"{path}: the policy at frame {agent.frames}"], agent.run.env.reward_scale
+    lines, rewards = [f"{path}: the policy at frame {agent.frames}"], agent.run.env.agent_rewards()
     notes = {keys.PREVIOUS_ACTION: "-1 at first", keys.ARM: f"{agent.arm} in evaluations"}
-    notes |= {} if scale == 1 else {keys.PREVIOUS_REWARD: f"times {scale:g}"}
+    notes |= {keys.PREVIOUS_REWARD: str(rewards)} if rewards.changes else {}
     for title, entries in (("in", inputs), ("out", outputs)):
         for name, tensor in entries.items():
             shape = ", ".join(["N", *map(str, tensor.shape[1:])])

@@ -22,6 +22,7 @@ from torch.nn.utils import parameters_to_vector
 from modules.collect.base import Actor, Collection, CollectorContext, CollectorSpec, WorkerFailed
 from modules.collect.worker import Assignment, Close, Failed, Fill, Filled, Restart, batch_in, entries_of, work
 from modules.spec import Positive, RunConfig, UsageError, spec
+from modules.weights import floats_of
 
 AHEAD = 2  # batches that a worker may be ahead of the learner: one is filled while the other waits to be learned from
 PULSE_S = 1  # between looks at whether workers live, where their pipes do not tell
@@ -88,7 +89,7 @@ class MultiCollection(Collection):
         self._settings, self._network = settings, network
         p = settings.processes
         entries = entries_of(template, settings)
-        size = sum(parameter.numel() for parameter in network.parameters())
+        size = sum(value.numel() for value in floats_of(network))
         needed = p * AHEAD * entries[-1].end + (p * AHEAD + 1) * size * 4
         refuse_small_shared_memory(needed)
         slots = allocate_shared((p, AHEAD, entries[-1].end), torch.uint8)
@@ -150,7 +151,7 @@ class MultiCollection(Collection):
         """
         used = {order.block for orders in self._orders for order in orders}
         self._block = next(b for b in range(len(self._weights)) if b not in used)
-        self._weights[self._block] = parameters_to_vector(self._network.parameters()).detach()
+        self._weights[self._block] = parameters_to_vector(floats_of(self._network))
         self._version += 1
         self._pushed_at = self._frames
 

@@ -14,12 +14,13 @@ from multiprocessing.connection import Connection
 
 import torch
 from tensordict import TensorDict, TensorDictBase
-from torch import Tensor, nn
+from torch import Tensor
 
 from modules.collect.base import Actor, CollectorSpec
 from modules.collect.sync import SyncCollection
 from modules.process import tune
 from modules.seeding import seed_everything, seed_for
+from modules.weights import floats_of
 
 ALIGN = 64  # bytes; every entry starts at a multiple
 
@@ -160,7 +161,7 @@ def serve(task: Assignment, pipe: Connection) -> None:
     batches = iter(collection)
     slots = [batch_in(slot, task.entries) for slot in task.slots]
     keys = [entry.key for entry in task.entries]
-    parameters, version = list(actor.network.parameters()), -1
+    weights, version = floats_of(actor.network), -1
     for message in messages(pipe):
         if isinstance(message, Restart):
             seed_everything(seed_for(message.seed, "worker", task.number))
@@ -168,7 +169,7 @@ def serve(task: Assignment, pipe: Connection) -> None:
             continue
         if message.version != version:
             version = message.version
-            load(task.weights[message.block], parameters)
+            load(task.weights[message.block], weights)
             actor.anneal(message.frames)
         _, batch = next(batches)
         slots[message.slot].update_(batch.select(*keys))
@@ -190,9 +191,7 @@ def messages(pipe: Connection) -> Iterator[Restart | Fill]:
         yield waiting.popleft()
 
 
-@torch.no_grad()
-def load(block: Tensor, parameters: list[nn.Parameter]) -> None:
-    """Copy a block of weights into a network's parameters."""
-    parts = block.split([p.numel() for p in parameters])
-    for parameter, part in zip(parameters, parts, strict=True):
-        parameter.copy_(part.view_as(parameter))
+def load(block: Tensor, weights: list[Tensor]) -> None:
+    """Copy a block of weights into those of a network."""
+    for weight, part in zip(weights, block.split([w.numel() for w in weights]), strict=True):
+        weight.copy_(part.view_as(weight))

@@ -5,11 +5,13 @@ import string
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
+import torch
 from tensordict import TensorDictBase
-from torchrl.envs import CatFrames, Compose, EnvBase, RewardScaling, Transform, TransformedEnv
+from torch import Tensor
+from torchrl.envs import CatFrames, Compose, EnvBase, Transform, TransformedEnv
 
 from modules import keys
 from modules.episode_tracker import EpisodeTracker
@@ -46,20 +48,40 @@ class EnvSpec(Spec):
     Attributes:
         window_length: how many of the newest observations the agent sees at once, oldest first; zeros stand for those
             before an episode's first. Images are stacked by their channels.
-        reward_scale: what the agent's rewards are multiplied by; returns are reported without it.
+        reward_scale: what the agent's rewards are multiplied by; `episode` stands for the steps after which an episode
+            is cut off, which makes a reward of 1/length per step 1. Returns are reported without it.
+        reward_clip: what the agent's rewards, already scaled, are cut off at on both sides; null: they are not. Returns
+            are reported without it.
+        normalise: running: each entry of a vector is seen less its mean and divided by its standard deviation, both of
+            all observations that were collected so far, and cut off at ±10. The replay keeps observations as they were.
+        normalise_until: env frames after which mean and deviation stay as they are; null: they never do.
     """
 
     actions: ClassVar[tuple[str, ...]] = ()
     keyboard: ClassVar[str] = string.digits
 
     window_length: Positive
-    reward_scale: PositiveFloat
+    reward_scale: PositiveFloat | Literal["episode"]
+    reward_clip: PositiveFloat | None
+    normalise: Literal["none", "running"]
+    normalise_until: Positive | None
 
     def needs(self, run: RunConfig) -> Iterator[str]:
-        """Only vectors and images can be stacked."""
+        """Only vectors and images can be stacked, only numbers that are no pixels normalised."""
         del run
-        if self.window_length > 1 and len(shape := self.spaces().observation_shape) not in (1, 3):
-            yield f"env.window_length={self.window_length} needs vectors or images, but observations are {list(shape)}"
+        spaces = self.spaces()
+        shape = list(spaces.observation_shape)
+        if self.window_length > 1 and len(shape) not in (1, 3):
+            yield f"env.window_length={self.window_length} needs vectors or images, but observations are {shape}"
+        if self.normalise != "none" and len(shape) == 3 and spaces.observation_dtype == torch.uint8:
+            yield f"env.normalise={self.normalise} needs vectors or grids, but observations are images {shape}"
+        if self.normalise == "none" and self.normalise_until is not None:
+            yield f"env.normalise_until={self.normalise_until} needs env.normalise=running"
+        if self.reward_scale == "episode" and self.episode_limit() is None:
+            yield (
+                "env.reward_scale=episode needs episodes that are cut off after a known number of steps, which these "
+                "are not: give a number, or set env.max_steps"
+            )
 
     def spaces(self) -> Spaces:
         """Look up observation and action spaces; raises `UsageError` for what cannot be trained on."""
@@ -69,7 +91,13 @@ class EnvSpec(Spec):
         """The spaces as the agent has them, with all observations of a window."""
         spaces = self.spaces()
         first, *rest = spaces.observation_shape
-        return replace(spaces, observation_shape=(first * self.window_length, *rest))
+        shape = (first * self.window_length, *rest)
+        return replace(spaces, observation_shape=shape, normalised=self.normalise != "none")
+
+    def agent_rewards(self) -> "AgentRewards":
+        """Make what turns the environment's rewards into those that the agent learns from."""
+        scale = self.episode_limit() if self.reward_scale == "episode" else self.reward_scale
+        return AgentRewards(1.0 if scale is None else float(scale), self.reward_clip)
 
     def episode_limit(self) -> int | None:
         """Steps after which an episode is cut off; None if it is not known."""
@@ -143,7 +171,34 @@ class EnvSpec(Spec):
 
 
 # For whoever makes a spec in Python: the agent sees and gets what the environment gives.
-UNCHANGED: Mapping[str, Any] = MappingProxyType({"window_length": 1, "reward_scale": 1.0})
+UNCHANGED: Mapping[str, Any] = MappingProxyType(
+    {"window_length": 1, "reward_scale": 1.0, "reward_clip": None, "normalise": "none", "normalise_until": None}
+)
+
+
+class AgentRewards(Transform):
+    """Multiplies rewards by `scale` and then cuts them off at ±`clip`, if that is not None."""
+
+    def __init__(self, scale: float, clip: float | None) -> None:
+        super().__init__(in_keys=[keys.REWARD], out_keys=[keys.REWARD])
+        self.scale, self.clip = scale, clip
+
+    @property
+    def changes(self) -> bool:
+        """Whether anything changes."""
+        return self.scale != 1 or self.clip is not None
+
+    def __str__(self) -> str:
+        clipped = f"cut off at ±{self.clip:g}" if self.clip is not None else ""
+        return ", then ".join(filter(None, (f"times {self.scale:g}" if self.scale != 1 else "", clipped)))
+
+    def change(self, reward: Tensor) -> Tensor:
+        """The environment's rewards as the agent gets them, [...]."""
+        scaled = reward * self.scale
+        return scaled if self.clip is None else scaled.clamp(-self.clip, self.clip)
+
+    def _apply_transform(self, obs: Tensor) -> Tensor:
+        return self.change(obs)
 
 
 class LastStep(Transform):
@@ -184,8 +239,8 @@ def add_transforms(env: EnvBase, settings: EnvSpec, transforms: Sequence[Transfo
 def agent_view(settings: EnvSpec, axes: int) -> list[Any]:
     """Make what counts steps and returns, and then turns rewards and observations of `axes` axes into the agent's."""
     found: list[Any] = [EpisodeTracker()]
-    if settings.reward_scale != 1:
-        found.append(RewardScaling(loc=0.0, scale=settings.reward_scale))
+    if (rewards := settings.agent_rewards()).changes:
+        found.append(rewards)
     if settings.window_length > 1:
         found.append(CatFrames(settings.window_length, -axes, [keys.OBSERVATION], padding="constant", padding_value=0))
     return found

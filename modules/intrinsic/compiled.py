@@ -1,28 +1,13 @@
 """What intrinsic rewards compute at every step, in loops that Numba compiles: as calls of PyTorch it takes longer."""
 
-from collections.abc import Callable
-from typing import Any
-
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from modules.moments import compile_lazily
 
 Singles = NDArray[np.float32]
 Doubles = NDArray[np.float64]
-Floats = NDArray[np.floating]
 Ints = NDArray[np.int64]
-
-
-def compile_lazily(function: Callable[..., Any]) -> Any:
-    """Compile at the first call: IEEE 754, except for the order of sums and fused multiply-adds; 1 / 0 is no error.
-
-    What was compiled is kept beside this file, or in the user's cache: compiling all of it takes two seconds.
-    """
-    rules = {"error_model": "numpy", "fastmath": {"reassoc", "contract"}}  # infinity and NaN stay what they are
-    try:
-        return njit(cache=True, **rules)(function)
-    except RuntimeError:  # neither place can be written
-        return njit(**rules)(function)
 
 
 @compile_lazily
@@ -114,37 +99,4 @@ def rewards(
         similarity = np.sqrt(total) + pseudo_counts
         if similarity <= max_similarity:
             found[row] = 1 / similarity
-    return found
-
-
-@compile_lazily
-def merge(values: Floats, mean: Doubles, squares: Doubles, count: int) -> None:
-    """Merge `values`, [B, D] with B > 0, into mean and squares of `count` others (Chan, Golub & LeVeque 1983).
-
-    Both are [D] and updated; the squares are Σ (x − mean)².
-    """
-    added = len(values)
-    own, spread = np.zeros_like(mean), np.zeros_like(mean)
-    for i in range(added):
-        own += values[i]
-    own /= added
-    for i in range(added):
-        spread += (values[i] - own) ** 2
-    delta = own - mean
-    squares += spread + delta**2 * (count * added / (count + added))
-    mean += delta * (added / (count + added))
-
-
-@compile_lazily
-def whiten(values: Floats, mean: Doubles, std: Doubles, most: float) -> Singles:
-    """(x − mean) / std of `values` [B, D], with mean and std > 0 [D], cut off at ±`most`; NaN stays NaN."""
-    found = np.empty(values.shape, np.float32)
-    for i in range(len(values)):
-        for j in range(len(mean)):
-            score = (values[i, j] - mean[j]) / std[j]
-            if score > most:
-                score = most
-            elif score < -most:
-                score = -most
-            found[i, j] = score
     return found

@@ -10,10 +10,10 @@ from torch import Tensor, nn
 
 from modules.errors import NonFiniteError
 from modules.intrinsic.base import IntrinsicContext
-from modules.intrinsic.moments import RunningMoments
 from modules.intrinsic.parts import AuxiliaryOptimizerSpec, encoder, finite, last_steps
 from modules.keys import Spaces
 from modules.metrics import Metric
+from modules.moments import RunningMoments
 from modules.networks.torsos import TorsoSpec
 from modules.spec import Count, Positive, Spec, spec
 from modules.stateful import HasState, Stateful

@@ -10,7 +10,9 @@ from tensordict import TensorDictBase
 from torch import nn
 from torchrl.objectives import LossModule
 
+from modules import keys
 from modules.errors import NonFiniteError
+from modules.learner.normalising import ObservationStatistics
 from modules.learner.staleness import Unroller, delta_q
 from modules.learner.target import TargetSpec
 from modules.optim import AdamSpec
@@ -29,7 +31,14 @@ class Learner:
     """Owns the loss with both networks, the optimiser, the target update and the average of the weights."""
 
     def __init__(
-        self, network: nn.Module, loss: LossModule, settings: AdamSpec, target: TargetSpec, *, metric: str = "loss/q"
+        self,
+        network: nn.Module,
+        loss: LossModule,
+        settings: AdamSpec,
+        target: TargetSpec,
+        *,
+        metric: str = "loss/q",
+        normalise_until: int | None = None,
     ) -> None:
         self.network, self._metric = network, metric
         self.loss = loss
@@ -45,6 +54,11 @@ class Learner:
         self._streams = [list(part.parameters()) for part in parts] if len(parts) > 1 else [self._parameters]
         self._optimiser = settings.build(self._parameters)
         self._target, self._target_period = target.build(loss), target.period
+        self._statistics = ObservationStatistics(network, (loss, self._average), normalise_until)
+
+    def observe(self, batch: TensorDictBase, frames: int) -> None:
+        """Take what was collected, [N, T] until frame `frames`, into the statistics that observations are seen by."""
+        self._statistics.observe(batch[keys.OBSERVATION], frames)
 
     def anneal(self, frames: int) -> float:
         """Set the learning rate for frame `frames` and return it."""
@@ -105,6 +119,7 @@ class Learner:
             "loss": self.loss.state_dict(),
             "optimiser": self._optimiser.state_dict(),
             "updates": self.updates,
+            "statistics": self._statistics.state_dict(),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -113,3 +128,4 @@ class Learner:
         self._average.load_state_dict(state["average"])
         self._optimiser.load_state_dict(state["optimiser"])
         self.updates = state["updates"]
+        self._statistics.load_state_dict(state.get("statistics", {}))

@@ -16,6 +16,7 @@ from modules.networks.context import PartContext
 from modules.networks.heads import HeadSpec
 from modules.networks.inputs import InputsSpec, PreviousStep
 from modules.networks.network import RecurrentNetwork
+from modules.networks.normalise import Normalised
 from modules.networks.recurrent import MemorySpec, select_stored, with_stored_state
 from modules.networks.torsos import TorsoSpec
 from modules.networks.two_streams import PREFIX, Combination, TwoStreamNetwork
@@ -96,6 +97,8 @@ class NetworkSpec(Spec):
             )
         if self.torso.writes != "features" and self.inputs.reads:
             yield "network/torso=table cannot be joined by further inputs: use network/inputs=none"
+        if self.torso.writes != "features" and run.spaces.normalised:
+            yield "network/torso=table tells observations apart as they are: use env.normalise=none"
         if self.torso.writes != "features" and self.memory.state():
             yield f"network/memory={self.memory.name} cannot remember rows of a table: use network/memory=none"
         if run.loss.learns not in self.head.writes:
@@ -129,6 +132,8 @@ class NetworkSpec(Spec):
         context = PartContext(spaces=spaces, in_features=features, span=self.span)
         memory = with_stored_state(self.memory.build(context), self.memory.state())
         torso = self.torso.build(spaces)
+        if spaces.normalised:
+            torso = Normalised(torso, spaces.observation_shape)
         head = self.head.build(replace(context, in_features=self.memory.out_features(features)))
         return RecurrentNetwork(torso, self.inputs.build(spaces), memory, head, spec=self.memory)
 

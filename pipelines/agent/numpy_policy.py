@@ -38,6 +38,7 @@ class NumpyPolicy:
         self._reads = agent.policy.network.reads
         self.policy = torchrl_policy(agent.policy.network)
         self.reads_reward = keys.PREVIOUS_REWARD in self._reads
+        self._rewards = agent.run.env.agent_rewards().change
         self._bonus = agent.intrinsic_reward
         self._n = 0
         self._window: Tensor | None = None  # the newest observations of each episode
@@ -116,7 +117,7 @@ class NumpyPolicy:
             inputs[keys.PREVIOUS_ACTION] = self._action.masked_fill(begins, NO_ACTION)
         if self.reads_reward:
             rewards = torch.from_numpy(self._numbers("reward", reward, n).astype(np.float32))
-            inputs[keys.PREVIOUS_REWARD] = rewards.masked_fill(begins, 0) * self._agent.run.env.reward_scale
+            inputs[keys.PREVIOUS_REWARD] = self._rewards(rewards.masked_fill(begins, 0))
         if keys.PREVIOUS_INTRINSIC in reads:
             inputs[keys.PREVIOUS_INTRINSIC] = self._novelty(observation, begins)
         if keys.ARM in reads:

@@ -138,7 +138,14 @@ def build(
     run_id = uuid4().hex if checkpoint is None else checkpoint.get("run_id", "")  # "" for one that began without
     replay = replay_of(run, run_dir, run_id, checkpoint)
     network = network.to(run.torch_device)
-    learner = Learner(network, run.loss.build(run.loss_context(network)), run.optim, run.target, metric=run.loss.metric)
+    learner = Learner(
+        network,
+        run.loss.build(run.loss_context(network)),
+        run.optim,
+        run.target,
+        metric=run.loss.metric,
+        normalise_until=run.env.normalise_until,
+    )
     declared = with_metrics_of(given, run.declared)
     callbacks = Callbacks(
         {**callbacks_of(run, learner, replay, evaluator, intrinsic_reward), **named_by_class(given)}, declared

@@ -6,14 +6,12 @@ from dataclasses import asdict
 from time import perf_counter
 from typing import Any
 
-import torch
-from torch import nn
-
 from modules import checkpoint, keys
 from modules.loggers import Progress
 from modules.metrics import Means, refuse_undeclared
 from modules.schedule import is_due
 from modules.seeding import fork_rngs, random_state, seed_for, set_random_state
+from modules.weights import push_weights
 from pipelines.training.build import Parts
 from pipelines.training.counters import Counters, reached_goal
 from pipelines.training.in_progress import RunInProgress
@@ -60,6 +58,7 @@ class Loop(RunInProgress):
             c.frames += batch.numel()
             c.episodes += int(batch["next", keys.DONE].sum())
             parts.replay.extend(batch, stream)
+            parts.learner.observe(batch, c.frames)
             parts.callbacks.tell("on_batch", self, batch)
             if c.frames > run.warmup_frames:
                 c.updates_due += parts.replay.updates_due(batch.numel())
@@ -186,9 +185,3 @@ class Loop(RunInProgress):
     def _add(self, sender: object, measures: Mapping[str, Any]) -> None:
         refuse_undeclared(type(sender).__name__, measures, self.run.declared)
         self._means.add(measures)
-
-
-def push_weights(source: nn.Module, target: nn.Module) -> None:
-    """Copy parameters between networks of the same shape, across devices if need be."""
-    values = [p.detach() for p in source.parameters()]
-    torch._foreach_copy_(list(target.parameters()), values)  # pyright: ignore[reportPrivateImportUsage]

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from modules import moments
 from modules.intrinsic import compiled
 from modules.plots.curve import learning_curve
 from pipelines.config.composing import compose_settings
@@ -49,8 +50,8 @@ singles, doubles, one = np.ones((1, 2), np.float32), np.ones(2), np.ones(1, np.i
 compiled.nearest(singles, singles[None], one * 0, one, 1)
 compiled.remember(singles, singles[None], one * 0, one)
 compiled.rewards(singles, one * 0, doubles[:1], one, 1, (1.0, 1.0, 1.0, 1.0))
-compiled.merge(singles, doubles, doubles, 1)
-compiled.whiten(singles, doubles, doubles, 1.0)
+moments.merge(singles, doubles, doubles, 1)
+moments.whiten(singles, doubles, doubles, 1.0)
 with tempfile.TemporaryDirectory() as folder:
     (Path(folder) / "metrics.csv").write_text("frames,eval/return_mean\n1,0\n2,1\n")
     learning_curve(Path(folder))

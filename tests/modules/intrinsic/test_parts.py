@@ -11,9 +11,9 @@ from torch import nn
 from modules import keys
 from modules.intrinsic import IntrinsicContext
 from modules.intrinsic.embedding import InverseDynamicsSpec
-from modules.intrinsic.moments import RunningMoments
 from modules.intrinsic.parts import encoder, last_steps
 from modules.intrinsic.rnd import DistillationSpec
+from modules.moments import RunningMoments
 from modules.networks.table import TableSpec
 from modules.spec import UsageError
 from tests.modules.intrinsic.rows import CONV, CPU, IMAGES, MLP, VECTORS, descent, make_rows, walks
