@@ -1,0 +1,32 @@
+"""Observations less their running mean, divided by their running deviation: the first layer of a torso."""
+
+import torch
+from torch import Tensor, nn
+
+MOST = 10.0  # deviations at which an entry is cut off: one that was rare would drown all others
+
+
+class Normalised(nn.Module):
+    """Normalises each entry of an observation, then the network.
+
+    The statistics are buffers, so they go where the weights go: into copies, checkpoints and exported policies. Until
+    they are `set`, nothing is changed but the number type.
+
+    Args:
+        network: reads what is normalised, [..., *shape] of float32.
+        shape: of an observation.
+    """
+
+    observation_mean: Tensor
+    observation_std: Tensor
+
+    def __init__(self, network: nn.Module, shape: tuple[int, ...]) -> None:
+        super().__init__()
+        self.network = network
+        self.register_buffer("observation_mean", torch.zeros(shape))
+        self.register_buffer("observation_std", torch.ones(shape))
+
+    def forward(self, observation: Tensor) -> Tensor:
+        """[..., *shape] of any number type → [..., out_features]."""
+        scores = (observation.to(torch.float32) - self.observation_mean) / self.observation_std
+        return self.network(scores.clamp(-MOST, MOST))
