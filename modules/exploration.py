@@ -9,6 +9,7 @@ from tensordict.nn import TensorDictModule
 from torch import Tensor
 
 from modules import keys
+from modules.keys import Spaces
 from modules.metrics import Metric
 from modules.schedule import linear
 from modules.spec import Count, NonNegative, PositiveFloat, RunConfig, Share, Spec, spec
@@ -104,11 +105,21 @@ class LinearSchedule(Exploration):
         return self.now
 
 
-def random_policy(n_actions: int) -> TensorDictModule:
-    """Make a policy that takes any of `n_actions` actions, whatever it sees."""
-    return TensorDictModule(
-        lambda observation: torch.randint(n_actions, observation.shape[:1]), [keys.OBSERVATION], [keys.ACTION]
-    )
+def random_policy(spaces: Spaces) -> TensorDictModule:
+    """Make a policy that takes any action that is allowed, whatever else it sees."""
+
+    def choose(observation: Tensor) -> Tensor:
+        action = torch.randint(spaces.n_actions, observation.shape[:1])
+        return action if spaces.allowed is None else redraw(action, observation[..., spaces.allowed] != 0)
+
+    return TensorDictModule(choose, [keys.OBSERVATION], [keys.ACTION])
+
+
+def redraw(action: Tensor, allowed: Tensor) -> Tensor:
+    """Replace each `action` [N] that is not `allowed`, bool [N, A], by any that is; where none is, it stays."""
+    weights = torch.where(allowed.any(-1, keepdim=True), allowed, True)
+    other = weights.float().multinomial(1).squeeze(-1)
+    return torch.where(allowed.gather(-1, action.unsqueeze(-1)).squeeze(-1), action, other)
 
 
 def eps_greedy(values: Tensor, epsilon: float | Tensor) -> Tensor:

@@ -8,8 +8,9 @@ member of the family of policies: a weight β of the intrinsic reward with a dis
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from itertools import accumulate
 from math import prod
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 
@@ -99,13 +100,32 @@ Outputs = dict[str, torch.Tensor]  # of a network, by name
 StateSchema = Mapping[str, Entry]  # of a recurrent state, by key; every entry is zero at an episode's start
 
 
+class Part(NamedTuple):
+    """One of several entries that a flat observation holds one after the other, as the environment gives it.
+
+    `kind`: a vector of numbers, an image (whose channels are its axis number `channels`, 0 or 2), or which actions are
+    allowed now, a number other than 0 for each of those.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    kind: Literal["vector", "image", "mask"] = "vector"
+    channels: int = 0
+
+
 @dataclass(frozen=True)
 class Spaces:
     """What a network and a replay must know of an environment, of the family of policies that acts in it, of its loss.
 
-    `observation_shape` is channel first for images; `n_actions` counts the discrete actions; `betas` are the arms'
-    weights of the intrinsic reward; `rescale_eps` is the ε of the h by which the values are rescaled, 0 for none;
-    `normalised` says whether the network sees observations less their running mean, divided by their deviation.
+    Attributes:
+        observation_shape: of one; images have their channels first, grids of planes as they come.
+        observation_dtype: uint8 or float32.
+        n_actions: number of discrete actions.
+        betas: the arms' weights of the intrinsic reward.
+        rescale_eps: ε of the h by which the values are rescaled; 0 for none.
+        normalised: whether the network sees observations less their running mean, divided by their deviation.
+        planes: axis of the planes of a grid that has three axes, 0 or 2; None for what is no such grid.
+        parts: of a flat observation that has images or allowed actions in it, in order; else none.
     """
 
     observation_shape: tuple[int, ...]
@@ -114,6 +134,28 @@ class Spaces:
     betas: tuple[float, ...] = (0.0,)
     rescale_eps: float = 0.0
     normalised: bool = False
+    planes: int | None = None
+    parts: tuple[Part, ...] = ()
+
+    @property
+    def is_image(self) -> bool:
+        """Whether an observation is one image [C, H, W]."""
+        return len(self.observation_shape) == 3 and self.observation_dtype == torch.uint8 and self.planes is None
+
+    def places(self, *kinds: str) -> list[tuple[Part, slice]]:
+        """Say where in a flat observation the parts of these kinds lie."""
+        ends = list(accumulate(prod(part.shape) for part in self.parts))
+        starts = [0, *ends]
+        return [
+            (part, slice(first, end))
+            for part, first, end in zip(self.parts, starts, ends, strict=False)
+            if part.kind in kinds
+        ]
+
+    @property
+    def allowed(self) -> slice | None:
+        """Where a flat observation says which actions are allowed; None where all always are."""
+        return next((place for _, place in self.places("mask")), None)
 
     @property
     def n_arms(self) -> int:

@@ -5,12 +5,14 @@ from contextlib import closing
 import gymnasium
 import numpy as np
 import torch
-from gymnasium.wrappers import AtariPreprocessing, FrameStackObservation
+from gymnasium.wrappers import AtariPreprocessing, FrameStackObservation, TimeLimit
 from torchrl.envs import EnvBase, TransformedEnv
 
 from modules.envs.base import EnvContext, EnvSpec, add_transforms
+from modules.envs.ends import MaxSteps
+from modules.envs.flicker import Flicker
 from modules.envs.gym import first_frame, make_one, wrap_vector_env
-from modules.envs.gym_spaces import action_count
+from modules.envs.gym_spaces import Wrapper, action_count, import_wrappers
 from modules.envs.ids import import_extra
 from modules.envs.vector import CheckedVectorEnv, try_together
 from modules.keys import Spaces
@@ -39,6 +41,10 @@ class AtariSpec(EnvSpec):
         repeat_action_probability: of the emulator ignoring a frame's action for the one before ("sticky actions").
         terminal_on_life_loss: end the episode with the first life.
         max_frames: emulator frames, no-ops included, after which an episode is cut off (truncated).
+        flicker: probability with which a frame is blank, before frames are stacked (Hausknecht & Stone 2015: 0.5).
+        wrappers: Gymnasium wrappers around the pre-processed game, the first innermost: `module:Class` each, or `{name:
+            module:Class, argument: value, …}`.
+        max_steps: of an episode, which is then cut off (truncated); null: only `max_frames` counts.
     """
 
     id: str
@@ -50,15 +56,21 @@ class AtariSpec(EnvSpec):
     repeat_action_probability: Share
     terminal_on_life_loss: bool
     max_frames: Positive
+    flicker: Share
+    wrappers: tuple[Wrapper, ...]
+    max_steps: MaxSteps
 
     def spaces(self) -> Spaces:
-        with closing(self._game(video=False)) as env:
+        with closing(self._preprocessed(video=False)) as env:
             n_actions = action_count(env.action_space, self.id)
-        shape = (self.frame_stack, self.screen_size, self.screen_size)
+            shape, usual = env.observation_space.shape, (self.frame_stack, self.screen_size, self.screen_size)
+        if shape is None or len(shape) != len(usual):
+            raise UsageError(f"env.wrappers: what they make of {self.id} is no stack of frames, {list(usual)}")
         return Spaces(observation_shape=shape, observation_dtype=torch.uint8, n_actions=n_actions)
 
     def episode_limit(self) -> int | None:
-        return -(-self.max_frames // self.frame_skip)
+        frames = -(-self.max_frames // self.frame_skip)
+        return min(frames, self.max_steps or frames)
 
     def build(self, context: EnvContext) -> TransformedEnv:
         games = [lambda: self._preprocessed(video=context.video)] * context.num_envs
@@ -83,7 +95,10 @@ class AtariSpec(EnvSpec):
             screen_size=self.screen_size,
             terminal_on_life_loss=self.terminal_on_life_loss,
         )
-        return FrameStackObservation(frames, self.frame_stack)
+        env = FrameStackObservation(Flicker(frames, self.flicker) if self.flicker else frames, self.frame_stack)
+        for wrapper in import_wrappers(self.wrappers):
+            env = wrapper(env)
+        return env if self.max_steps is None else TimeLimit(env, self.max_steps)
 
     def _game(self, *, video: bool) -> gymnasium.Env:
         """Make one game as the emulator has it, frame by frame."""

@@ -8,7 +8,6 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
-import torch
 from tensordict import TensorDictBase
 from torch import Tensor
 from torchrl.envs import CatFrames, Compose, EnvBase, Transform, TransformedEnv
@@ -71,9 +70,10 @@ class EnvSpec(Spec):
         del run
         spaces = self.spaces()
         shape = list(spaces.observation_shape)
-        if self.window_length > 1 and len(shape) not in (1, 3):
-            yield f"env.window_length={self.window_length} needs vectors or images, but observations are {shape}"
-        if self.normalise != "none" and len(shape) == 3 and spaces.observation_dtype == torch.uint8:
+        if self.window_length > 1 and (len(shape) not in (1, 3) or spaces.parts):
+            what = f"{shape}{' with images or allowed actions in them' if spaces.parts else ''}"
+            yield f"env.window_length={self.window_length} needs vectors or images, but observations are {what}"
+        if self.normalise != "none" and spaces.is_image:
             yield f"env.normalise={self.normalise} needs vectors or grids, but observations are images {shape}"
         if self.normalise == "none" and self.normalise_until is not None:
             yield f"env.normalise_until={self.normalise_until} needs env.normalise=running"
@@ -90,9 +90,9 @@ class EnvSpec(Spec):
     def agent_spaces(self) -> Spaces:
         """The spaces as the agent has them, with all observations of a window."""
         spaces = self.spaces()
-        first, *rest = spaces.observation_shape
-        shape = (first * self.window_length, *rest)
-        return replace(spaces, observation_shape=shape, normalised=self.normalise != "none")
+        shape = list(spaces.observation_shape)
+        shape[spaces.planes or 0] *= self.window_length
+        return replace(spaces, observation_shape=tuple(shape), normalised=self.normalise != "none")
 
     def agent_rewards(self) -> "AgentRewards":
         """Make what turns the environment's rewards into those that the agent learns from."""
@@ -229,18 +229,26 @@ class LastStep(Transform):
         return next_tensordict
 
 
-def add_transforms(env: EnvBase, settings: EnvSpec, transforms: Sequence[Transform]) -> TransformedEnv:
-    """Add what acting needs: episode starts, step count, undiscounted return, the agent's view, recurrent state."""
+def add_transforms(
+    env: EnvBase, settings: EnvSpec, transforms: Sequence[Transform], planes: int | None = None
+) -> TransformedEnv:
+    """Add what acting needs: episode starts, step count, undiscounted return, the agent's view, recurrent state.
+
+    `planes` is the axis of a grid's planes, where there are such.
+    """
     # The spaces of `settings` would make one more environment, beside all that a run may have.
     axes = len(env.observation_spec[keys.OBSERVATION].shape) - env.batch_dims
-    return TransformedEnv(env, Compose(*[*agent_view(settings, axes), *transforms]))
+    return TransformedEnv(env, Compose(*[*agent_view(settings, (planes or 0) - axes), *transforms]))
 
 
-def agent_view(settings: EnvSpec, axes: int) -> list[Any]:
-    """Make what counts steps and returns, and then turns rewards and observations of `axes` axes into the agent's."""
+def agent_view(settings: EnvSpec, axis: int) -> list[Any]:
+    """Make what counts steps and returns, and then turns rewards and observations into the agent's.
+
+    Those of a window are joined along their `axis`, which counts from behind, −1 for the last.
+    """
     found: list[Any] = [EpisodeTracker()]
     if (rewards := settings.agent_rewards()).changes:
         found.append(rewards)
     if settings.window_length > 1:
-        found.append(CatFrames(settings.window_length, -axes, [keys.OBSERVATION], padding="constant", padding_value=0))
+        found.append(CatFrames(settings.window_length, axis, [keys.OBSERVATION], padding="constant", padding_value=0))
     return found

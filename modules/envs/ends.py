@@ -11,7 +11,11 @@ from modules.envs.gym_spaces import Adapter
 from modules.errors import close_quietly
 from modules.spec import Positive, UsageError
 
-CUT_THEMSELVES = ("minigrid.minigrid_env", "modules.envs.gymnasium_ids")  # at their attribute max_steps
+CUT_THEMSELVES = {  # module of an environment's class → attributes of which the first that it has is its limit
+    "minigrid.minigrid_env": ("max_steps",),
+    "modules.envs.gymnasium_ids": ("max_steps",),
+    "popgym.core.env": ("max_episode_length", "episode_length", "deck_size"),
+}
 MaxSteps = Positive | None
 
 
@@ -30,8 +34,8 @@ def cut_after(max_steps: int | None, kwargs: dict[str, Any]) -> tuple[dict[str, 
 def limit(env: gymnasium.Env) -> int | None:
     """Steps after which episodes of `env` are cut: by its TimeLimit, or by itself if it is known to do so."""
     assert env.spec is not None
-    cuts = any(kind.__module__ in CUT_THEMSELVES for kind in type(env.unwrapped).__mro__)
-    own = env.unwrapped.max_steps if cuts else None  # pyright: ignore[reportAttributeAccessIssue]
+    names = [name for kind in type(env.unwrapped).__mro__ for name in CUT_THEMSELVES.get(kind.__module__, ())]
+    own = next((getattr(env.unwrapped, name) for name in names if hasattr(env.unwrapped, name)), None)
     return min((n for n in (env.spec.max_episode_steps, own) if n is not None), default=None)
 
 

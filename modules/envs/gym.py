@@ -24,15 +24,18 @@ from modules.envs.ends import MaxSteps, cut_after, let_close_fail, limit
 from modules.envs.frames import Order, film_problem, renders, rgb, speed
 from modules.envs.gym_spaces import (
     Adapter,
+    Wrapper,
     action_count,
     adapters,
     as_box,
     import_wrappers,
+    parts_of,
     reading,
     refuse_running_statistics,
     refuse_unplayable,
 )
 from modules.envs.ids import check_id
+from modules.envs.masks import MaskSource, masking
 from modules.envs.vector import CheckedVectorEnv, Observations, try_together
 from modules.errors import told
 from modules.keys import Spaces
@@ -88,26 +91,37 @@ class GymSpec(EnvSpec):
     """A registered Gymnasium environment, Gymnasium's or yours (docs/your_own_environment.md).
 
     Observations may be a Box of any number type and shape, Discrete, MultiDiscrete (both become one-hot vectors),
-    MultiBinary, or a Dict or Tuple of such, which becomes one vector. Images are Boxes of uint8; all other types become
-    float32. Actions must be Discrete, or MultiDiscrete or MultiBinary with few combinations.
+    MultiBinary, or a Dict or Tuple of such, which becomes one vector. Images are Boxes of uint8; in a Dict or Tuple
+    each has a torso of its own. Booleans become uint8, all other types float32. Actions must be Discrete, or
+    MultiDiscrete or MultiBinary with few combinations.
 
     Attributes:
         id: as registered, `my_file:Mine-v0` to have `my_file.py` of the current folder imported before.
         kwargs: of its constructor.
-        wrappers: Gymnasium wrappers, `module:Class` each, around every environment, the first innermost; each is
-            called with the environment alone.
+        wrappers: Gymnasium wrappers around every environment, the first innermost: `module:Class` each, or `{name:
+            module:Class, argument: value, …}`.
         keep: entries of a vector observation that the agent sees (null: all); leaving out velocities makes memory
             necessary.
-        channels: where an image has them, `first` or `last`; null: as its shape tells, where that is clear.
+        channels: where an image has them, or a grid with three axes its planes, `first` or `last`; null: as the shape
+            of an image tells, where that is clear, and last in a grid.
+        action_mask: where the environment says which actions are allowed, as an array with a number for each action,
+            not 0 where it is: `observation`, as the entry action_mask of a Dict, or `info`, under the same name; none:
+            all always are.
         max_steps: of an episode, which is then cut off (truncated); null: as the id is registered.
     """
 
     id: str
     kwargs: dict[str, Any]
-    wrappers: tuple[str, ...]
+    wrappers: tuple[Wrapper, ...]
     keep: tuple[int, ...] | None
     channels: Order | None
     max_steps: MaxSteps
+    action_mask: MaskSource
+
+    @property
+    def registered(self) -> str:
+        """The id as Gymnasium knows it."""
+        return self.id
 
     def needs(self, run: RunConfig) -> Iterator[str]:
         """A film needs a renderer, and everything a first step."""
@@ -131,17 +145,24 @@ class GymSpec(EnvSpec):
     def spaces(self) -> Spaces:
         with closing(self._mine()) as env:
             n_actions = action_count(env.action_space, self.id)
-            seen = reading(as_box(env.observation_space, self.id), self.channels, self.id)
+            parts = parts_of(env.observation_space, self.channels, self.id, masked=self.action_mask != "none")
+            box = as_box(env.observation_space, self.id)
+            seen = reading(box, None if parts else self.channels, self.id)
         shape = seen.shape
         if self.keep is not None:
-            if len(shape) != 1 or not self.keep or not all(0 <= i < shape[0] for i in self.keep):
+            if parts or len(shape) != 1 or not self.keep or not all(0 <= i < shape[0] for i in self.keep):
                 raise UsageError(
                     f"env.keep: {list(self.keep)} must list entries of {self.id}'s observation, "
-                    f"whose shape is {list(shape)}"
+                    f"whose shape is {list(shape)}{' with images or allowed actions in it' if parts else ''}"
                 )
             shape = (len(self.keep),)
-        dtype = torch.uint8 if seen.dtype == np.uint8 else torch.float32
-        return Spaces(observation_shape=shape, observation_dtype=dtype, n_actions=n_actions)
+        return Spaces(
+            observation_shape=shape,
+            observation_dtype=torch.uint8 if seen.dtype == np.uint8 else torch.float32,
+            n_actions=n_actions,
+            planes=seen.planes,
+            parts=parts,
+        )
 
     def episode_limit(self) -> int | None:
         """`max_steps`, or the limit that the id is registered with, or that a wrapper or the environment sets."""
@@ -154,10 +175,10 @@ class GymSpec(EnvSpec):
         )
         with closing(self._mine()) as env:
             adapted = adapters(env)
-        envs = make_vec(self.id, context.num_envs, kwargs, (*import_wrappers(self.wrappers), *adapted, *last))
-        return add_transforms(
-            wrap_vector_env(Observations(envs, self.id, self.keep, self.channels)), self, context.transforms
-        )
+        wrappers = (*import_wrappers(self.wrappers), *masking(self.action_mask), *adapted, *last)
+        envs = make_vec(self.registered, context.num_envs, kwargs, wrappers)
+        seen = Observations(envs, self.id, self.keep, self.channels)
+        return add_transforms(wrap_vector_env(seen), self, context.transforms, seen.reading.planes)
 
     def picture(self, env: EnvBase) -> np.ndarray:
         return first_frame(env, self.id)
@@ -185,9 +206,10 @@ class GymSpec(EnvSpec):
 
     def _mine(self, *, video: bool = False, told_at: int = logging.DEBUG) -> gymnasium.Env:
         """Make one environment with the wrappers of the settings."""
-        check_id(self.id)  # first: a package that is missing is not the wrapper's fault
+        check_id(self.registered)  # first: a package that is missing is not the wrapper's fault
         kwargs, last = cut_after(self.max_steps, {**self.kwargs, **({"render_mode": "rgb_array"} if video else {})})
-        return make_one(self.id, kwargs, (*import_wrappers(self.wrappers), *last), told_at=told_at)
+        wrappers = (*import_wrappers(self.wrappers), *masking(self.action_mask), *last)
+        return make_one(self.registered, kwargs, wrappers, told_at=told_at)
 
 
 class GymVector(GymWrapper):

@@ -2,8 +2,9 @@
 
 import importlib
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeGuard
 
 import gymnasium
@@ -14,9 +15,11 @@ from gymnasium.wrappers import TransformAction
 from modules.envs.fit import as_vector, children_of, refuse_misfit, short
 from modules.envs.frames import Order
 from modules.errors import BadValueError, told
+from modules.keys import Part
 from modules.spec import UsageError
 
 Adapter = Callable[[gymnasium.Env], gymnasium.Env]
+Wrapper = str | Mapping[str, Any]  # module:Class, or that as `name` beside further arguments
 
 JOINT_ACTIONS = 256  # combinations of a MultiDiscrete action that still make one action each
 FAR_TOO_MANY = 10**12
@@ -24,6 +27,7 @@ CODES = 2**20  # most actions of a Discrete; most entries that a Discrete, Multi
 FEW, QUARTER = 4, 4  # channels that are told from a square; of height and width, that more channels are told from
 NUMBERS = (spaces.Box, spaces.Discrete, spaces.MultiBinary, spaces.MultiDiscrete)
 PAGE = "docs/your_own_environment.md"
+MASK = "action_mask"  # entry of an observation or info
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,11 +38,13 @@ class Reading:
         shape: of one observation; images have their channels first.
         dtype: uint8 as it was, float32 for any other type; integers beyond ±2^24 are rounded.
         channels_last: whether images come as [height, width, channels].
+        planes: axis of the planes of a grid with three axes, which stays as it is; None for anything else.
     """
 
     shape: tuple[int, ...]
     dtype: np.dtype
     channels_last: bool
+    planes: int | None = None
 
     def __call__(self, observations: np.ndarray) -> np.ndarray:
         """[N, *space.shape] → [N, *shape]."""
@@ -50,38 +56,39 @@ class Reading:
 def reading(space: spaces.Box, channels: Order | None, env_id: str) -> Reading:
     """Choose how to read a Box: images of uint8 channel first, vectors and grids as they are, all else as a vector.
 
-    An image has three axes, or two with values from 0 to 255; a grid of smaller numbers is a grid. If `channels` are
-    None, the shape of an image tells where they are.
+    An image has three axes, or two with values from 0 to 255; a grid of smaller or other numbers is a grid. If
+    `channels` are None, the shape of an image tells where they are, and the planes of a grid lie last.
 
     Raises:
-        UsageError: its shape does not tell, or it has no channels of which `channels` could be true.
+        UsageError: the shape of an image does not tell, or `channels` are said of what has none.
     """
     shape, image = space.shape, is_image(space)
-    if channels is not None and not (image and len(shape) == 3):
+    if channels is not None and len(shape) != 3:
         raise UsageError(
-            f"env.channels={channels} is for images, which are uint8 with three axes, but the observation of {env_id} "
-            f"is {list(shape)} of {space.dtype}: leave it null"
+            f"env.channels={channels} is for images and grids with three axes, but the observation of {env_id} is "
+            f"{list(shape)} of {space.dtype}: leave it null"
         )
     channels_last = image and len(shape) == 3 and (channels or order_of(shape, env_id)) == "last"
+    planes = (0 if channels == "first" else 2) if len(shape) == 3 and not image else None
     if channels_last:
         seen = (shape[-1], *shape[:-1])
     elif len(shape) == 2 and image:
         seen = (1, *shape)
-    elif len(shape) in (1, 2) or (len(shape) == 3 and image):
+    elif len(shape) in (1, 2, 3):
         seen = shape
     else:
         seen = (math.prod(shape),)
-    dtype = np.dtype(np.uint8 if space.dtype == np.uint8 else np.float32)
-    return Reading(shape=seen, dtype=dtype, channels_last=channels_last)
+    dtype = np.dtype(np.uint8 if space.dtype in (np.uint8, np.bool_) else np.float32)
+    return Reading(shape=seen, dtype=dtype, channels_last=channels_last, planes=planes)
 
 
 def is_image(space: spaces.Space) -> TypeGuard[spaces.Box]:
-    """Tell whether this is an image: uint8 with three axes, or with two and values from 0 to 255."""
+    """Tell whether this is an image: uint8 with three axes and more than two values, or with two axes and all 256."""
     if not isinstance(space, spaces.Box) or space.dtype != np.uint8:
         return False
-    return len(space.shape) == 3 or (
-        len(space.shape) == 2 and bool((space.low == 0).all() and (space.high == 255).all())
-    )
+    if len(space.shape) == 3:
+        return bool((space.high > 1).any())
+    return len(space.shape) == 2 and bool((space.low == 0).all() and (space.high == 255).all())
 
 
 def order_of(shape: tuple[int, ...], env_id: str) -> Order:
@@ -126,6 +133,24 @@ def numbering(env: gymnasium.Env) -> tuple[Adapter, ...]:
     return (one_number,) if isinstance(env.action_space, spaces.MultiDiscrete | spaces.MultiBinary) else ()
 
 
+def parts_of(space: spaces.Space, channels: Order | None, env_id: str, *, masked: bool) -> tuple[Part, ...]:
+    """Say what a Dict or Tuple holds one after the other, if there are images or, `masked`, allowed actions in it."""
+    found = [part_of(name, part, channels, env_id, masked=masked) for name, part in parts(space)]
+    return (
+        tuple(found) if isinstance(space, spaces.Dict | spaces.Tuple) and any(p.kind != "vector" for p in found) else ()
+    )
+
+
+def part_of(name: str, space: spaces.Space, channels: Order | None, env_id: str, *, masked: bool) -> Part:
+    """Describe one part of an observation."""
+    if masked and name == f"[{MASK!r}]":
+        return Part(name, (vector_size(space),), "mask")
+    if is_image(space) and len(space.shape) == 3:
+        last = (channels or order_of(space.shape, f"{env_id}{name}")) == "last"
+        return Part(name, space.shape, "image", 2 if last else 0)
+    return Part(name, (vector_size(space),))
+
+
 def parts(space: spaces.Space, name: str = "") -> Iterator[tuple[str, spaces.Space]]:
     """Yield each part of an observation with its name, as the Dicts and Tuples around it give it."""
     children = children_of(space)
@@ -136,7 +161,7 @@ def parts(space: spaces.Space, name: str = "") -> Iterator[tuple[str, spaces.Spa
 
 
 def refuse_unreadable(name: str, space: spaces.Space, env_id: str) -> None:
-    """Raise `UsageError` for a part of an observation that is no array of numbers, or an image beside other parts."""
+    """Raise `UsageError` for a part of an observation that is no array of numbers."""
     where = f"observation{name} of {env_id}"
     wrapper = f"a wrapper of yours (env.wrappers=[my_file:MyWrapper], see {PAGE})"
     if isinstance(space, spaces.Dict | spaces.Tuple):
@@ -145,11 +170,6 @@ def refuse_unreadable(name: str, space: spaces.Space, env_id: str) -> None:
         kind = type(space).__name__
         raise UsageError(
             f"env.id: {where} is a {kind}, which is no array of numbers: leave it out or encode it by {wrapper}"
-        )
-    if name and is_image(space):
-        raise UsageError(
-            f"env.id: {where} is an image {list(space.shape)}, which makes no vector with other entries: give the "
-            f"image alone, or draw the entries into it, by {wrapper}"
         )
 
 
@@ -166,7 +186,7 @@ def refuse_sizes(space: spaces.Space, env_id: str) -> None:
 
 
 def vector_size(part: Any) -> int:
-    """Count the entries that a Discrete, MultiDiscrete or MultiBinary makes of a vector."""
+    """Count the entries that a Box, Discrete, MultiDiscrete or MultiBinary makes of a vector."""
     if isinstance(part, spaces.Discrete):
         return int(part.n)
     return sum(part.nvec.ravel().tolist()) if isinstance(part, spaces.MultiDiscrete) else math.prod(part.shape)
@@ -222,23 +242,26 @@ def combinations(space: Any, env_id: str) -> int:
     )
 
 
-def import_wrappers(names: Sequence[str]) -> tuple[Adapter, ...]:
-    """Import Gymnasium wrappers, `module:Class` each; raises `UsageError` for what is not there or no wrapper."""
-    return tuple(map(import_wrapper, names))
+def import_wrappers(wrappers: Sequence[Wrapper]) -> tuple[Adapter, ...]:
+    """Import Gymnasium wrappers; raises `UsageError` for what is not there or no wrapper."""
+    return tuple(map(import_wrapper, wrappers))
 
 
-def import_wrapper(name: str) -> Adapter:
-    """Import the wrapper that `name` names as module:Class."""
+def import_wrapper(wrapper: Wrapper) -> Adapter:
+    """Import the wrapper that is named as module:Class, and give it its further arguments."""
+    further = dict(wrapper) if isinstance(wrapper, Mapping) else {"name": wrapper}
+    name = str(further.pop("name", ""))
     module, colon, kind = name.partition(":")
     if not (module and colon and kind):
         raise UsageError(
-            f"env.wrappers: {name!r} is not of the form module:Class, such as minigrid.wrappers:ImgObsWrapper"
+            f"env.wrappers: {name!r} is not of the form module:Class, such as minigrid.wrappers:ImgObsWrapper; one "
+            "with arguments is {name: gymnasium.wrappers:TimeLimit, max_episode_steps: 100}"
         )
     found = getattr(import_or_refuse(module, "env.wrappers"), kind, None)
     if not (isinstance(found, type) and issubclass(found, gymnasium.Wrapper)):
         what = "has no such class" if found is None else "has it, but it is no gymnasium.Wrapper"
         raise UsageError(f"env.wrappers: {name!r} cannot be used, because {module} {what}")
-    return found
+    return partial(found, **further) if further else found
 
 
 def refuse_running_statistics(env: gymnasium.Env, env_id: str) -> None:

@@ -11,7 +11,7 @@ FIRST = np.cumsum(CODES) - CODES  # where each code's part of a cell's vector be
 
 
 class OneHotCodes(gymnasium.ObservationWrapper):
-    """Replace the view [height, width, 3] of object, colour and state codes by a vector of uint8, 21 entries a cell.
+    """Replace the view [height, width, 3] of object, colour and state codes by 21 planes of 0 and 1.
 
     A code is a name: a network that reads it as a number takes a key (5) for nearly a ball (6).
     """
@@ -25,10 +25,10 @@ class OneHotCodes(gymnasium.ObservationWrapper):
                 f"it needs a view [height, width, 3], not {space}: put minigrid.wrappers:ImgObsWrapper before it"
             )
         self._cells = np.arange(shape[0] * shape[1])[:, None]
-        self.observation_space = gymnasium.spaces.Box(0, 1, (len(self._cells) * int(CODES.sum()),), np.uint8)
+        self.observation_space = gymnasium.spaces.Box(0, 1, (*shape[:2], int(CODES.sum())), np.uint8)
 
     def observation(self, observation: Any) -> np.ndarray:
-        """[height, width, 3] → [height · width · 21]."""
+        """[height, width, 3] → [height, width, 21]."""
         vectors = np.zeros((len(self._cells), CODES.sum()), np.uint8)
         vectors[self._cells, observation.reshape(-1, len(CODES)) + FIRST] = 1
-        return vectors.ravel()
+        return vectors.reshape(self.observation_space.shape or ())

@@ -15,6 +15,7 @@ from modules.envs.fit import flatten_space
 from modules.envs.frames import rgb
 from modules.envs.gym import GymSpec, make_one
 from modules.envs.gym_spaces import as_box, import_wrappers, numbering, reading
+from modules.envs.masks import masking
 from modules.envs.pixels import PixelsSpec
 from modules.errors import BadValueError
 from modules.keys import Spaces
@@ -89,11 +90,12 @@ class NumpyGymObservations(NumpyObservations):
     """Observations of any Gymnasium environment, with the wrappers of the settings around it."""
 
     def __init__(self, settings: GymSpec, seen: Spaces) -> None:
-        env = make_one(settings.id, settings.kwargs, import_wrappers(settings.wrappers))
+        wrappers = (*import_wrappers(settings.wrappers), *masking(settings.action_mask))
+        env = make_one(settings.registered, settings.kwargs, wrappers)
         self.space = env.observation_space
         super().__init__(seen, len(self.space.shape or ()), numbered(env))
         box = as_box(self.space, settings.id)
-        self._shape, self._reading = box.shape, reading(box, settings.channels, settings.id)
+        self._shape, self._reading = box.shape, reading(box, None if seen.parts else settings.channels, settings.id)
         self._keep = slice(None) if settings.keep is None else np.asarray(settings.keep)
         env.close()
 

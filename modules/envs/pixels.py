@@ -17,7 +17,7 @@ from modules.envs.base import EnvContext, EnvSpec, add_transforms
 from modules.envs.ends import MaxSteps, cut_after, limit
 from modules.envs.frames import Order, renders, rgb
 from modules.envs.gym import first_frame, make_one, make_vec, wrap_vector_env
-from modules.envs.gym_spaces import action_count, numbering
+from modules.envs.gym_spaces import Wrapper, action_count, import_wrappers, numbering
 from modules.envs.vector import try_together
 from modules.errors import BadValueError, told
 from modules.keys import Spaces
@@ -47,6 +47,9 @@ class PixelsSpec(EnvSpec):
         crop: (top, bottom, left, right) of the part that is seen, as fractions of the rendered frame.
         channels: where the rendered frame has them, `first` or `last`; null: last, or first if only that is possible.
         max_steps: of an episode, which is then cut off (truncated); null: as the id is registered.
+        flicker: probability with which a frame is blank (Hausknecht & Stone 2015: 0.5).
+        wrappers: Gymnasium wrappers around every environment before it is drawn, the first innermost: `module:Class`
+            each, or `{name: module:Class, argument: value, …}`.
     """
 
     id: str
@@ -56,14 +59,17 @@ class PixelsSpec(EnvSpec):
     crop: tuple[Share, Share, Share, Share]
     channels: Order | None
     max_steps: MaxSteps
+    flicker: Share
+    wrappers: tuple[Wrapper, ...]
 
     def episode_limit(self) -> int | None:
         """`max_steps`, or the limit with which the id is registered, or that the environment itself sets."""
-        with closing(make_one(self.id, *cut_after(self.max_steps, self.kwargs))) as env:
+        kwargs, last = cut_after(self.max_steps, self.kwargs)
+        with closing(make_one(self.id, kwargs, (*import_wrappers(self.wrappers), *last))) as env:
             return self.max_steps or limit(env)
 
     def spaces(self) -> Spaces:
-        with closing(make_one(self.id, {**self.kwargs, "render_mode": "rgb_array"}, ())) as env:
+        with closing(self._mine()) as env:
             if not renders(env):
                 raise UsageError(f"env.id: {self.id} cannot render to pixels (its render modes have no rgb_array)")
             n_actions = action_count(env.action_space, self.id)
@@ -101,8 +107,8 @@ class PixelsSpec(EnvSpec):
     def build(self, context: EnvContext) -> TransformedEnv:
         """Make the vector environment; it renders anyway."""
         kwargs, last = cut_after(self.max_steps, {**self.kwargs, "render_mode": "rgb_array"})
-        with closing(make_one(self.id, kwargs, ())) as env:
-            adapted = (unseen, *numbering(env))
+        with closing(self._mine()) as env:
+            adapted = (*import_wrappers(self.wrappers), unseen, *numbering(env))
         envs = make_vec(self.id, context.num_envs, kwargs, (*adapted, *last))
         return add_transforms(wrap_vector_env(Pixels(envs, self)), self, context.transforms)
 
@@ -117,8 +123,12 @@ class PixelsSpec(EnvSpec):
 
     def try_together(self, count: int, *, video: bool, all_of_them: bool = False) -> None:
         del video
+        try_together(lambda _: unseen(self._mine()), count, self.id, all_of_them=all_of_them)
+
+    def _mine(self) -> gymnasium.Env:
+        """Make one environment with the wrappers of the settings, which draws itself."""
         kwargs = {**self.kwargs, "render_mode": "rgb_array"}
-        try_together(lambda _: make_one(self.id, kwargs, (unseen,)), count, self.id, all_of_them=all_of_them)
+        return make_one(self.id, kwargs, import_wrappers(self.wrappers))
 
 
 def unseen(env: gymnasium.Env) -> gymnasium.Env:
@@ -160,16 +170,20 @@ class Pixels(gymnasium.vector.VectorWrapper):
         self.single_observation_space = gymnasium.spaces.Box(0, 255, shape, np.uint8)
         self.observation_space = gymnasium.vector.utils.batch_space(self.single_observation_space, self.num_envs)
         self._frames = np.zeros((self.num_envs, *shape), np.uint8)
+        self._generators = [np.random.default_rng() for _ in self._envs]  # of blank frames
 
     def _observe(self, which: Iterable[int]) -> np.ndarray:
         for index in which:
             picture, to_grey = drawn(self._envs[index], self._settings)
-            self._frames[index, 0] = self._settings.shrink(picture, to_grey)
+            blank = self._settings.flicker and self._generators[index].random() < self._settings.flicker
+            self._frames[index, 0] = 0 if blank else self._settings.shrink(picture, to_grey)
             del picture  # a view of a pygame surface locks it against the next drawing
         return self._frames.copy()
 
     def reset(self, *, seed: Any = None, options: Any = None) -> tuple[np.ndarray, dict[str, Any]]:
         some = (options or {}).get("reset_mask")  # read first: the vector environment takes it out
+        if isinstance(seed, int):
+            self._generators = [np.random.default_rng((seed + i, 1)) for i in range(self.num_envs)]
         _, info = self.env.reset(seed=seed, options=options)
         return self._observe(range(self.num_envs) if some is None else np.flatnonzero(some)), info
 

@@ -88,7 +88,7 @@ def misfits(run: RunConfig, *torsos: TorsoSpec) -> Iterator[str]:
         if torso.writes != "features":
             yield f"an intrinsic reward needs torsos that write features, not a {torso.writes}: use intrinsic=none"
         elif torso != run.network.torso:
-            yield from torso.fits(run.spaces)
+            yield from torso.problems(run.spaces)
 
 
 def encoder(torso: TorsoSpec, spaces: Spaces, features: int) -> nn.Sequential:
@@ -100,9 +100,9 @@ def encoder(torso: TorsoSpec, spaces: Spaces, features: int) -> nn.Sequential:
         raise UsageError(
             f"an intrinsic reward needs a torso that writes features, not {torso.writes}: mlp, conv or grid"
         )
-    body = torso.build(spaces)
+    body = torso.make(spaces)
     assert isinstance(body, nn.Module)
-    return nn.Sequential(body, nn.Linear(torso.out_features, features))
+    return nn.Sequential(body, nn.Linear(torso.size(spaces), features))
 
 
 class Steps(NamedTuple):

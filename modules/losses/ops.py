@@ -7,6 +7,8 @@ value of the observation that this step led to.
 import torch
 from torch import Tensor
 
+FORBIDDEN = -1e9  # value of an action that is not allowed: finite, since 0 times infinity is no number
+
 
 def signed_hyperbolic(x: Tensor, eps: float) -> Tensor:
     """Rescale (squash) values: h(x) = sign(x)(√(|x|+1) − 1) + εx (Pohlen et al. 2018; R2D2, section 2.3)."""
@@ -102,16 +104,17 @@ def eps_greedy_policy(q_online: Tensor, epsilon: float | Tensor) -> Tensor:
     """Probabilities of the ε-greedy policy: the best action has 1 − ε + ε/A, every other ε/A.
 
     Args:
-        q_online: action values, [..., A]; of equal ones the first is the best, as when acting.
+        q_online: action values, [..., A]; of equal ones the first is the best, as when acting. Actions that are not
+            allowed, whose values are far below all others, get 0, and A counts the rest.
         epsilon: ε, 0 … 1; one for all, or [...].
 
     Returns:
         [..., A]
     """
-    n_actions = q_online.shape[-1]
     epsilon = torch.as_tensor(epsilon, dtype=q_online.dtype, device=q_online.device).unsqueeze(-1)
-    best = torch.nn.functional.one_hot(q_online.argmax(-1), n_actions)
-    return best * (1 - epsilon) + epsilon / n_actions
+    best = torch.nn.functional.one_hot(q_online.argmax(-1), q_online.shape[-1])
+    allowed = q_online > FORBIDDEN / 2
+    return best * (1 - epsilon) + allowed * epsilon / allowed.sum(-1, keepdim=True).clamp_min(1)
 
 
 def expected_value(pi: Tensor, q: Tensor) -> Tensor:

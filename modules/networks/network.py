@@ -3,13 +3,16 @@
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
+import torch
 from tensordict import TensorDictBase
 from tensordict.nn import TensorDictModule, TensorDictModuleBase, TensorDictSequential
 from torch import Tensor, nn
 from torchrl.modules import QValueModule
 
 from modules import keys
+from modules.exploration import redraw
 from modules.keys import Outputs, State
+from modules.losses.ops import FORBIDDEN
 from modules.networks.recurrent import MemorySpec, blank
 
 Inputs = TensorDictBase | Mapping[str, Tensor]
@@ -19,7 +22,8 @@ class ValueNetwork(Protocol):
     """What losses and policies know of a network.
 
     `reads`: keys of what it needs beside the recurrent state. `states`: keys of that. `streams`: keys of the values
-    that are learned, each from rewards of its own. `tensordict_module` makes the same as such.
+    that are learned, each from rewards of its own. `allowed`: where an observation says which actions are allowed, or
+    None. `tensordict_module` makes the same as such.
     """
 
     @property
@@ -28,6 +32,8 @@ class ValueNetwork(Protocol):
     def states(self) -> tuple[str, ...]: ...
     @property
     def streams(self) -> tuple[str, ...]: ...
+    @property
+    def allowed(self) -> slice | None: ...
 
     def unroll(self, inputs: Inputs, state: State) -> tuple[Outputs, State]:
         """Run over a stretch of one episode.
@@ -68,13 +74,24 @@ class RecurrentNetwork(nn.Module):
         memory: see `MemorySpec`.
         head: features → tensors by name, `action_value` [..., A] among them.
         spec: of the memory.
+        allowed: where an observation says which actions are allowed; the values of the others are `FORBIDDEN`.
     """
 
     streams = (keys.ACTION_VALUE,)
 
-    def __init__(self, torso: nn.Module, inputs: Any, memory: nn.Module, head: nn.Module, *, spec: MemorySpec) -> None:
+    def __init__(
+        self,
+        torso: nn.Module,
+        inputs: Any,
+        memory: nn.Module,
+        head: nn.Module,
+        *,
+        spec: MemorySpec,
+        allowed: slice | None = None,
+    ) -> None:
         super().__init__()
         self.torso, self.inputs, self.memory, self.head = torso, inputs, memory, head
+        self.allowed = allowed
         self._spec = spec
         self._further: tuple[str, ...] = () if inputs is None else inputs.reads
         self.reads = (keys.OBSERVATION, *self._further)
@@ -82,7 +99,11 @@ class RecurrentNetwork(nn.Module):
 
     def unroll(self, inputs: Inputs, state: State) -> tuple[Outputs, State]:
         features, state = self._remember(inputs, state)
-        return self.head(features), state
+        outputs = self.head(features)
+        if self.allowed is not None:
+            allowed = inputs[keys.OBSERVATION][..., self.allowed]
+            outputs = outputs | {keys.ACTION_VALUE: forbid(outputs[keys.ACTION_VALUE], allowed)}
+        return outputs, state
 
     def state_after(self, inputs: Inputs, state: State) -> State:
         return self._remember(inputs, state)[1]
@@ -99,7 +120,8 @@ class RecurrentNetwork(nn.Module):
         """Make the stack's modules; the state's keys begin with `prefix`, the values get the key `value`."""
         torso = TensorDictModule(self.torso, [keys.OBSERVATION], [keys.EMBED])
         joined = [TensorDictModule(self.inputs, [keys.EMBED, *self._further], [keys.EMBED])] if self._further else []
-        head = TensorDictModule(ActionValue(self.head), [keys.MEMORY], [value])
+        seen = [] if self.allowed is None else [keys.OBSERVATION]
+        head = TensorDictModule(ActionValue(self.head, self.allowed), [keys.MEMORY, *seen], [value])
         return [torso, *joined, self._spec.tensordict_module(self.memory, prefix), head]
 
     def _remember(self, inputs: Inputs, state: State) -> tuple[Tensor, State]:
@@ -112,13 +134,14 @@ class RecurrentNetwork(nn.Module):
 class ActionValue(nn.Module):
     """What actions are chosen by of all that a head puts out."""
 
-    def __init__(self, head: nn.Module) -> None:
+    def __init__(self, head: nn.Module, allowed: slice | None) -> None:
         super().__init__()
-        self.head = head
+        self.head, self._allowed = head, allowed
 
-    def forward(self, features: Tensor) -> Tensor:
-        """[..., features] → [..., A]."""
-        return self.head(features)[keys.ACTION_VALUE]
+    def forward(self, features: Tensor, observation: Tensor | None = None) -> Tensor:
+        """[..., features] → [..., A]; where some actions may be forbidden, the observation says which."""
+        values = self.head(features)[keys.ACTION_VALUE]
+        return values if observation is None else forbid(values, observation[..., self._allowed])
 
 
 def torchrl_policy(network: ValueNetwork) -> TensorDictSequential:
@@ -131,6 +154,11 @@ def torchrl_policy(network: ValueNetwork) -> TensorDictSequential:
 
 Choose = Callable[[Tensor], Tensor]  # action values [N, A] → actions [N]
 Probability = Callable[[Tensor, Tensor], Tensor]  # action values [N, A], actions [N] → their probabilities [N]
+
+
+def forbid(values: Tensor, allowed: Tensor) -> Tensor:
+    """Values [..., A], `FORBIDDEN` where `allowed` [..., A] is 0."""
+    return values.masked_fill(allowed == 0, FORBIDDEN)
 
 
 def greedy(values: Tensor) -> Tensor:
@@ -151,7 +179,7 @@ class Policy(TensorDictModuleBase):
         super().__init__()
         self.network = network
         self._choose, self._probability = choose, probability
-        self._reads, self._states = network.reads, network.states
+        self._reads, self._states, self._allowed = network.reads, network.states, network.allowed
         self.in_keys = [*network.reads, keys.IS_INIT, *network.states]
         written = [keys.ACTION] if probability is None else [keys.ACTION, keys.BEHAVIOUR]
         self.out_keys = [*written, *(("next", key) for key in network.states)]  # pyright: ignore[reportAttributeAccessIssue] - nested
@@ -166,9 +194,21 @@ class Policy(TensorDictModuleBase):
         outputs, state = self.network.unroll(now, state)
         values = outputs[keys.ACTION_VALUE].squeeze(1)
         action = self._choose(values)
+        if self._allowed is not None:
+            action = redraw(action, values > FORBIDDEN / 2)
         tensordict.set(keys.ACTION, action)
         if self._probability is not None:
-            tensordict.set(keys.BEHAVIOUR, self._probability(values, action))
+            tensordict.set(keys.BEHAVIOUR, self._probability_of(values, action))
         for key, value in zip(self._states, state, strict=True):
             tensordict.set(("next", key), value)
         return tensordict
+
+    def _probability_of(self, values: Tensor, action: Tensor) -> Tensor:
+        """Probability [N] with which `action` is taken: where some are not allowed, those are drawn again."""
+        assert self._probability is not None
+        if self._allowed is None:
+            return self._probability(values, action)
+        allowed = values > FORBIDDEN / 2
+        every = [self._probability(values, torch.full_like(action, a)) for a in range(values.shape[-1])]
+        again = (torch.stack(every, -1) * ~allowed).sum(-1)
+        return self._probability(values, action) + again / allowed.sum(-1).clamp_min(1)

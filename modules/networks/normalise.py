@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor, nn
 
+from modules.keys import Spaces
+
 MOST = 10.0  # deviations at which an entry is cut off: one that was rare would drown all others
 
 
@@ -14,19 +16,23 @@ class Normalised(nn.Module):
 
     Args:
         network: reads what is normalised, [..., *shape] of float32.
-        shape: of an observation.
+        spaces: of the observations, of which images and allowed actions stay as they are.
     """
 
     observation_mean: Tensor
     observation_std: Tensor
 
-    def __init__(self, network: nn.Module, shape: tuple[int, ...]) -> None:
+    def __init__(self, network: nn.Module, spaces: Spaces) -> None:
         super().__init__()
         self.network = network
-        self.register_buffer("observation_mean", torch.zeros(shape))
-        self.register_buffer("observation_std", torch.ones(shape))
+        self.register_buffer("observation_mean", torch.zeros(spaces.observation_shape))
+        self.register_buffer("observation_std", torch.ones(spaces.observation_shape))
+        self._raw = [place for _, place in spaces.places("image", "mask")]
 
     def forward(self, observation: Tensor) -> Tensor:
         """[..., *shape] of any number type → [..., out_features]."""
-        scores = (observation.to(torch.float32) - self.observation_mean) / self.observation_std
-        return self.network(scores.clamp(-MOST, MOST))
+        seen = observation.to(torch.float32)
+        scores = ((seen - self.observation_mean) / self.observation_std).clamp(-MOST, MOST)
+        for place in self._raw:
+            scores[..., place] = seen[..., place]
+        return self.network(scores)

@@ -64,7 +64,7 @@ class NetworkSpec(Spec):
 
     def needs(self, run: RunConfig) -> Iterator[str]:
         """The torso must fit the observations, the memory and the head what comes before them."""
-        yield from self.torso.fits(run.spaces)
+        yield from self.torso.problems(run.spaces)
         yield from self._misfits(run)
         if self.streams == "two" and not (run.intrinsic.rewards and run.loss.splits):
             yield (
@@ -128,14 +128,16 @@ class NetworkSpec(Spec):
         return self._stream(spaces)
 
     def _stream(self, spaces: Spaces) -> RecurrentNetwork:
-        features = self.torso.out_features + self.inputs.size(spaces)
+        features = self.torso.size(spaces) + self.inputs.size(spaces)
         context = PartContext(spaces=spaces, in_features=features, span=self.span)
         memory = with_stored_state(self.memory.build(context), self.memory.state())
-        torso = self.torso.build(spaces)
+        torso = self.torso.make(spaces)
         if spaces.normalised:
-            torso = Normalised(torso, spaces.observation_shape)
+            torso = Normalised(torso, spaces)
         head = self.head.build(replace(context, in_features=self.memory.out_features(features)))
-        return RecurrentNetwork(torso, self.inputs.build(spaces), memory, head, spec=self.memory)
+        return RecurrentNetwork(
+            torso, self.inputs.build(spaces), memory, head, spec=self.memory, allowed=spaces.allowed
+        )
 
     def transforms(self) -> list[Transform]:
         """Make what provides, at each reset, the zero recurrent state and, at each step, the further inputs."""

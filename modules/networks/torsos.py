@@ -1,6 +1,8 @@
 """Torsos: observation → embedding."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from math import prod
 from typing import Annotated, ClassVar, Literal
 
 import torch
@@ -8,7 +10,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torchrl.modules import MLP, ConvNet
 
-from modules.keys import Spaces
+from modules.keys import Part, Spaces
 from modules.spec import Positive, PositiveFloat, Spec, spec
 
 Init = Literal["default", "glorot"]
@@ -88,11 +90,42 @@ def initialise_(layers: nn.Module, init: Init) -> None:
 class TorsoSpec(Spec):
     """Settings of a torso; `build` makes a module, observation [..., *shape] → features [..., out_features].
 
-    `writes` says what that is; a head must read the same, and a memory must be able to.
+    `writes` says what that is; a head must read the same, and a memory must be able to. Where an observation holds
+    images beside vectors, a torso that reads images is built once for each of them, and the vectors join what those
+    give; any other reads all of it as one vector.
     """
 
     writes: ClassVar[str] = "features"
     out_features: int
+
+    def problems(self, spaces: Spaces) -> Iterator[str]:
+        """Say why `make` cannot read these observations; nothing if it can."""
+        if not self._looks_at(spaces):
+            yield from self.fits(spaces)
+
+    def size(self, spaces: Spaces) -> int:
+        """Number of features that `make` gives of these observations."""
+        images = self._looks_at(spaces)
+        if not images:
+            return self.out_features
+        return self.out_features * len(images) + sum(prod(part.shape) for part, _ in spaces.places("vector"))
+
+    def make(self, spaces: Spaces) -> nn.Module:
+        """Make what reads these observations, whatever they are made of."""
+        images = self._looks_at(spaces)
+        if not images:
+            seen = [place for _, place in spaces.places("vector", "image")]
+            size = sum(place.stop - place.start for place in seen)
+            flat = replace(spaces, observation_shape=(size,), parts=()) if spaces.allowed else spaces
+            body = self.build(flat)
+            return Taken(body, seen) if spaces.allowed else body
+        bodies = [(self.build(image_spaces(part)), part, place) for part, place in images]
+        return Beside(bodies, [place for _, place in spaces.places("vector")])
+
+    def _looks_at(self, spaces: Spaces) -> list[tuple[Part, slice]]:
+        """List the images among the parts if each of them fits."""
+        images = spaces.places("image")
+        return [] if any(problem for part, _ in images for problem in self.fits(image_spaces(part))) else images
 
     def build(self, spaces: Spaces) -> nn.Module:
         """Make the torso for these observations."""
@@ -101,6 +134,44 @@ class TorsoSpec(Spec):
     def fits(self, spaces: Spaces) -> Iterator[str]:
         """Say why the torso cannot read these observations; nothing if it can."""
         raise NotImplementedError
+
+
+def image_spaces(part: Part) -> Spaces:
+    """Spaces of an image alone, [C, H, W]."""
+    height, width = (size for axis, size in enumerate(part.shape) if axis != part.channels)
+    return Spaces(
+        observation_shape=(part.shape[part.channels], height, width), observation_dtype=torch.uint8, n_actions=1
+    )
+
+
+class Taken(nn.Module):
+    """Take `places` of a flat observation, then the network."""
+
+    def __init__(self, network: nn.Module, places: Sequence[slice]) -> None:
+        super().__init__()
+        self.network, self._places = network, places
+
+    def forward(self, observation: Tensor) -> Tensor:
+        """[..., all] → [..., out_features]."""
+        return self.network(torch.cat([observation[..., place] for place in self._places], -1))
+
+
+class Beside(nn.Module):
+    """Each image of a flat observation through a torso of its own, and the vectors as they are, side by side."""
+
+    def __init__(self, images: Sequence[tuple[nn.Module, Part, slice]], vectors: Sequence[slice]) -> None:
+        super().__init__()
+        self.torsos = nn.ModuleList([torso for torso, _, _ in images])
+        self._images = [(part, place) for _, part, place in images]
+        self._vectors = vectors
+
+    def forward(self, observation: Tensor) -> Tensor:
+        """[..., all] → [..., features]."""
+        features = []
+        for torso, (part, place) in zip(self.torsos, self._images, strict=True):
+            image = observation[..., place].unflatten(-1, part.shape)
+            features.append(torso(image.movedim(part.channels - 3, -3)))
+        return torch.cat([*features, *(observation[..., place].to(torch.float32) for place in self._vectors)], -1)
 
 
 class AsFloats(nn.Module):
@@ -148,8 +219,8 @@ class MlpSpec(TorsoSpec):
 
     def fits(self, spaces: Spaces) -> Iterator[str]:
         """All but images do."""
-        shape = list(spaces.observation_shape)
-        if len(shape) > 2:
+        if spaces.is_image:
+            shape = list(spaces.observation_shape)
             yield f"network/torso=mlp needs vectors or grids, but observations are {shape}: use network/torso=conv"
 
     def build(self, spaces: Spaces) -> nn.Module:
@@ -204,7 +275,7 @@ class ConvSpec(TorsoSpec):
         shape = list(spaces.observation_shape)
         if not len(self.channels) == len(self.kernels) == len(self.strides):
             yield "network.torso: channels, kernels and strides must have one entry per layer each"
-        elif len(shape) != 3 or spaces.observation_dtype != torch.uint8:
+        elif not spaces.is_image:
             what = f"but observations are {shape}"
             yield f"network/torso=conv needs uint8 images [C, H, W], {what}: use network/torso=mlp"
         elif min(self.output_size(*shape[1:])) < 1:

@@ -52,6 +52,7 @@ class TwoStreamNetwork(nn.Module):
         super().__init__()
         self.extrinsic, self.intrinsic, self.combination = extrinsic, intrinsic, combination
         self.reads = tuple(dict.fromkeys((*extrinsic.reads, keys.ARM)))
+        self.allowed = extrinsic.allowed
         self.states = (*extrinsic.states, *(PREFIX + key for key in intrinsic.states))
 
     @property

@@ -106,6 +106,6 @@ def random_play(arguments: Sequence[str]) -> dict[str, Any]:
     settings = parse(Evaluation, {**DEFAULTS, "run": Path()}, mine, USAGE)
     run = read_environment([word for word in arguments if word not in mine])
     seed_everything(settings.seed)
-    policy, limit = random_policy(run.spaces.n_actions), [LastStep(run.eval_max_steps, "eval_max_steps")]
+    policy, limit = random_policy(run.spaces), [LastStep(run.eval_max_steps, "eval_max_steps")]
     _, result = run_held_out(settings, policy, run.env.build(EnvContext(settings.side_by_side, limit)), "playing")
     return {**result, "policy": settings.policy, "envs": settings.side_by_side, "seed": settings.seed}

@@ -52,7 +52,8 @@ class NumpyPolicy:
         reads them, for `num_envs` environments that step together.
         """
         env = self._agent.run.env
-        view = agent_view(env, len(env.spaces().observation_shape))
+        spaces = env.spaces()
+        view = agent_view(env, (spaces.planes or 0) - len(spaces.observation_shape))
         return [*view, *replace(self._agent.agent_env(num_envs), max_steps=None).transforms()]
 
     def reset(self) -> None:
@@ -98,14 +99,15 @@ class NumpyPolicy:
 
     def _windows(self, observation: Tensor, begins: Tensor) -> Tensor:
         """Put each observation behind those before it, zeros before an episode's first; [n, *shape] → as it is seen."""
-        length = self._agent.run.env.window_length
+        length, axis = self._agent.run.env.window_length, 1 + (self._agent.run.spaces.planes or 0)
         if length == 1:
             return observation
-        entries = observation.shape[1]
         if self._window is None or len(self._window) != len(observation):
-            self._window = observation.new_zeros(len(observation), length * entries, *observation.shape[2:])
+            self._window = torch.zeros_like(torch.cat([observation] * length, axis))
         self._window[begins] = 0
-        self._window = torch.cat([self._window[:, entries:], observation], 1)
+        entries = observation.shape[axis]
+        kept = self._window.narrow(axis, entries, (length - 1) * entries)
+        self._window = torch.cat([kept, observation], axis)
         return self._window
 
     def _inputs(self, observation: Tensor, begins: Tensor, reward: Any) -> TensorDict:

@@ -144,7 +144,7 @@ class TrainedAgent:
         if choice == "greedy":
             return self.policy
         if choice == "random":
-            return random_policy(self.run.spaces.n_actions)
+            return random_policy(self.run.spaces)
         exploration = self.run.exploration.build(ExplorationContext.spread(num_envs, self.run.collector.total_envs))
         exploration.anneal(self.frames)
         return Policy(self.policy.network, exploration.choose)
