@@ -62,6 +62,8 @@ class SequenceSpec(ReplaySpec):
             )
 
     def fit_to_env(self, max_steps: int | None) -> "SequenceSpec":
+        if max_steps is not None and self.length > max_steps:  # the rest of each row would be padding
+            return replace(self, length=max_steps, burn_in=0, overlap=0)
         if self.length:
             return self
         if max_steps is None:
