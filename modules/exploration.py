@@ -116,7 +116,7 @@ def random_policy(spaces: Spaces) -> TensorDictModule:
 
 
 def redraw(action: Tensor, allowed: Tensor) -> Tensor:
-    """Replace each `action` [N] that is not `allowed`, bool [N, A], by any that is; where none is, it stays."""
+    """Replace each `action` [N] that is not `allowed`, bool [N, A], by any that is; where none is, by any."""
     weights = torch.where(allowed.any(-1, keepdim=True), allowed, True)
     other = weights.float().multinomial(1).squeeze(-1)
     return torch.where(allowed.gather(-1, action.unsqueeze(-1)).squeeze(-1), action, other)

@@ -31,6 +31,12 @@ class AdamSpec(Spec):
     metrics = (
         Metric("train/updates", "count", "optimiser steps so far"),
         Metric("loss/grad_norm", "norm", "mean norm of the gradient before clipping over the same updates"),
+        Metric(
+            "train/adam_share",
+            "share",
+            "mean of √v / (√v + ε) over the weights with a gradient, v Adam's second moment: what ε leaves of the "
+            "learning rate. Near 0 nothing is learned",
+        ),
     )
 
     lr: PositiveFloat
@@ -44,3 +50,15 @@ class AdamSpec(Spec):
     def build(self, parameters: Iterable[torch.nn.Parameter]) -> torch.optim.Adam:
         """Make the optimiser over `parameters`; one fused kernel instead of a loop over tensors."""
         return torch.optim.Adam(parameters, lr=self.lr, eps=self.eps, betas=self.betas, fused=True)
+
+
+def adam_share(optimiser: torch.optim.Adam) -> float:
+    """Mean of √v / (√v + ε) over the weights that ever had a gradient, v the unbiased second moment; NaN before any."""
+    shares, count = 0.0, 0
+    for group in optimiser.param_groups:
+        for state in (optimiser.state[p] for p in group["params"] if p in optimiser.state):
+            v = state["exp_avg_sq"]
+            root = v[v > 0].sqrt() / (1 - group["betas"][1] ** float(state["step"])) ** 0.5
+            shares += float((root / (root + group["eps"])).sum())
+            count += len(root)
+    return shares / count if count else float("nan")

@@ -15,7 +15,7 @@ from modules.errors import NonFiniteError
 from modules.learner.normalising import ObservationStatistics
 from modules.learner.staleness import Unroller, delta_q
 from modules.learner.target import TargetSpec
-from modules.optim import AdamSpec
+from modules.optim import AdamSpec, adam_share
 from modules.schedule import linear
 
 
@@ -101,6 +101,10 @@ class Learner:
         self._update_average()
         self.updates += 1
         return measures, errors
+
+    def measures(self) -> dict[str, float]:
+        """What is measured now and then, not at each update."""
+        return {"train/updates": self.updates, "train/adam_share": adam_share(self._optimiser)}
 
     @property
     def average(self) -> nn.Module:

@@ -166,7 +166,7 @@ class Loop(RunInProgress):
     def _measures(self) -> dict[str, float]:  # before an evaluation, whose interruption ends the running episodes
         parts = self.parts
         return self._means.take() | {
-            "train/updates": parts.learner.updates,
+            **parts.learner.measures(),
             "replay/rows": len(parts.replay),
             "replay/fill": len(parts.replay) / parts.replay.settings.capacity_rows,
             **parts.callbacks.ask("measures", self),

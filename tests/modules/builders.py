@@ -200,8 +200,14 @@ if "Parity-v0" not in gymnasium.registry:
     gymnasium.register("Parity-v0", Parity)
 
 
+# Of frames that are seen as they are.
+FRAMES: dict[str, Any] = {**UNCHANGED, "max_steps": None, "flicker": 0.0, "wrappers": ()}
+
+
 def gym_spec(env_id: str, keep: tuple[int, ...] | None = None, **kwargs: object) -> GymSpec:
-    return GymSpec(id=env_id, kwargs=kwargs, wrappers=(), keep=keep, channels=None, max_steps=None, **UNCHANGED)
+    return GymSpec(
+        id=env_id, kwargs=kwargs, wrappers=(), keep=keep, channels=None, max_steps=None, action_mask="none", **UNCHANGED
+    )
 
 
 def always(action: int) -> TensorDictModule:

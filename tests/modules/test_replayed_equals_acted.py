@@ -5,7 +5,8 @@ The parts are wired as in `pipelines.training.build`, the weights are frozen, an
 
 import copy
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 
 import pytest
 import torch
@@ -16,12 +17,16 @@ from modules.collect import SyncCollection, SyncSpec
 from modules.envs.base import EnvContext
 from modules.exploration import EpsGreedySpec, ExplorationContext
 from modules.keys import Spaces
+from modules.learner.normalising import ObservationStatistics
+from modules.losses.ops import FORBIDDEN
 from modules.networks.network import Policy
 from modules.networks.recurrent import LSTM_STATE
+from modules.networks.torsos import ConvSpec
 from modules.replay.base import ReplayContext
 from modules.replay.sequence import SequenceReplay
 from modules.replay.specs import SequenceSpec
 from tests.modules.builders import MEMORIES, always, gym_spec, loss_context, network_spec, q_settings, sharpen
+from tests.modules.envs import views
 
 ENVS, STEPS, LENGTH = 3, 7, 10
 BATCHES = 8  # in each of the two sittings
@@ -51,17 +56,43 @@ class Diary:
         return self.at[observation.numpy().tobytes()]
 
 
-def play(memory, directory, *, overlap, burn_in, previous):
+PLAIN = gym_spec("CartPole-v1", keep=(0, 2), max_episode_steps=14)
+CONV = ConvSpec(channels=(3,), kernels=((3, 3),), strides=((1, 1),), pool=False, out_features=6, activation="tanh",
+                background=0, gain=1.0)  # fmt: skip
+MASKED = (f"{views.__name__}:SomeAllowed",)
+VIEWS = {  # environments that show, and networks that see, what needs more than a vector
+    "normalised": (replace(PLAIN, normalise="running"), {}),
+    "masked": (replace(PLAIN, keep=None, wrappers=MASKED, action_mask="observation"), {}),
+    "images": (replace(PLAIN, keep=None, wrappers=(f"{views.__name__}:WithPicture",)), {"torso": CONV}),
+    "all": (
+        replace(
+            PLAIN, keep=None, wrappers=(f"{views.__name__}:WithPicture", *MASKED), action_mask="info",
+            normalise="running", reward_scale=0.5, reward_clip=0.4,
+        ),
+        {"torso": CONV},
+    ),
+}  # fmt: skip
+
+
+def play(memory, directory, *, overlap, burn_in, previous, env_spec=PLAIN, changed=MappingProxyType({})):
     """Collect two sittings with the real parts; returns diary, stored rows and loss."""
-    env_spec = gym_spec("CartPole-v1", keep=(0, 2), max_episode_steps=14)
-    spaces, spec = env_spec.spaces(), network_spec(memory, previous=previous)
+    spaces, spec = env_spec.agent_spaces(), replace(network_spec(memory, previous=previous), **changed)
     network = spec.build(spaces)
     sharpen(network)
+    seen = torch.randn(50, *spaces.observation_shape) * 0.2 + 0.1
+    ObservationStatistics(network, (), None).observe(seen, 0)
     acting = copy.deepcopy(network).requires_grad_(False)
     exploration = EpsGreedySpec(start=0.5, end=0.5, anneal_frames=1).build(ExplorationContext.all_of(1))
     policy = Policy(acting, exploration.choose)
     values = []
-    acting.head.layers.register_forward_hook(lambda module, args, out: values.append(out.reshape(ENVS, -1).clone()))
+    unroll = acting.unroll
+
+    def written_down(inputs, state):
+        outputs, state = unroll(inputs, state)
+        values.append(outputs[keys.ACTION_VALUE].reshape(ENVS, -1).clone())
+        return outputs, state
+
+    acting.unroll = written_down
     env = env_spec.build(EnvContext(ENVS, spec.transforms()))
     collection = SyncCollection(SyncSpec(num_envs=ENVS, steps=STEPS), env, policy)
     states = spec.state()
@@ -100,6 +131,31 @@ def stored(replay):
     first = [starts.index(start) for start in dict.fromkeys(starts)]
     assert len(first) == len(replay)
     return rows[first]
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_replayed_equals_acted_whatever_is_seen(view, tmp_path):
+    env_spec, changed = VIEWS[view]
+    diary, rows, loss = play("lstm", tmp_path, overlap=0, burn_in=0, previous=True, env_spec=env_spec, changed=changed)
+    with torch.no_grad():
+        replayed = loss.unroll(rows, "online")[keys.ACTION_VALUE]
+        target = loss.unroll(rows, "target")[keys.ACTION_VALUE]
+    torch.testing.assert_close(replayed, target)
+    checked = 0
+    for row, q in zip(rows.unbind(0), replayed, strict=True):
+        for t in range(int(row[keys.MASK].sum())):
+            where = diary.look_up(row[keys.OBSERVATION][t])
+            torch.testing.assert_close(q[t], diary.values[where], rtol=1e-5, atol=1e-5)
+            checked += 1
+    assert checked == len(diary.steps)
+    actions = torch.stack([step[keys.ACTION] for step in diary.steps.values()])
+    values = torch.stack([diary.values[where] for where in diary.steps])
+    forbidden = values < FORBIDDEN / 2
+    assert bool(forbidden.any()) == bool(env_spec.action_mask != "none")
+    assert not forbidden.gather(1, actions.unsqueeze(1)).any()
+    assert set(actions.tolist()) == {0, 1}
+    rewards = {float(step["next"][keys.REWARD]) for step in diary.steps.values()}
+    assert rewards == {env_spec.agent_rewards().change(torch.tensor(1.0)).item()}
 
 
 @pytest.mark.parametrize("previous", [False, True])

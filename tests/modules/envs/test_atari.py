@@ -14,12 +14,12 @@ from torchrl.envs import check_env_specs
 
 from modules import keys
 from modules.envs.atari import AtariSpec
-from modules.envs.base import UNCHANGED, EnvContext
+from modules.envs.base import EnvContext
 from modules.envs.gym import vector_env
 from modules.keys import Spaces
 from modules.spec import UsageError
 from tests.cases import later
-from tests.modules.builders import network_spec
+from tests.modules.builders import FRAMES, network_spec
 from tests.pipelines.launch import run
 
 INSTALLED = importlib.util.find_spec("ale_py") is not None
@@ -99,7 +99,7 @@ def ale(monkeypatch):
 
 
 def atari(env_id="ALE/Flicker-v5", **changes):
-    return AtariSpec(id=env_id, **UNCHANGED, **{**BASE, **changes})
+    return AtariSpec(id=env_id, **{**FRAMES, **BASE, **changes})
 
 
 def seen(frame: int) -> np.ndarray:

@@ -8,12 +8,12 @@ import torch
 from gymnasium.spaces import Box
 
 from modules import keys
-from modules.envs.base import UNCHANGED, EnvContext
+from modules.envs.base import EnvContext
 from modules.envs.frames import rgb
 from modules.envs.pixels import PixelsSpec
 from modules.errors import BadValueError
 from modules.spec import UsageError
-from tests.modules.builders import gym_spec
+from tests.modules.builders import FRAMES, gym_spec
 from tests.modules.envs.anything import any_spec
 
 BYTES = np.random.default_rng(0).integers(256, size=(6, 8, 3)).astype(np.uint8)
@@ -105,7 +105,7 @@ def test_films_and_those_who_see_pixels_get_the_picture(frame):
     env = spec.build(EnvContext(1, video=True))
     env.reset()
     np.testing.assert_array_equal(spec.picture(env), BYTES)
-    settings = {"height": 6, "width": 8, "crop": (0.0, 1.0, 0.0, 1.0), "channels": None, "max_steps": None, **UNCHANGED}
+    settings = {"height": 6, "width": 8, "crop": (0.0, 1.0, 0.0, 1.0), "channels": None, **FRAMES}
     seen = [
         PixelsSpec(id="Any-v0", kwargs={"seen": PAIR, "frames": [it]}, **settings).build(EnvContext(1)).reset()
         for it in (frame, BYTES)
@@ -147,8 +147,7 @@ def test_films_are_as_slow_as_the_environment_asks_and_not_faster_than_usual():
 
 def test_pixels_without_a_picture_end_in_one_sentence_before_and_while_acting():
     def seen(frames):
-        settings = {"height": 2, "width": 2, "crop": (0.0, 1.0, 0.0, 1.0), **UNCHANGED}
-        settings |= {"channels": None, "max_steps": None}
+        settings = {"height": 2, "width": 2, "crop": (0.0, 1.0, 0.0, 1.0), "channels": None, **FRAMES}
         return PixelsSpec(id="Any-v0", kwargs={"seen": PAIR, "frames": frames}, **settings)
 
     with pytest.raises(UsageError, match=r"^env.id: Any-v0 renders list, of which no picture can be made"):

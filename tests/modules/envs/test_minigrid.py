@@ -35,7 +35,7 @@ def codes(vector, shape):
 
 def test_each_code_of_each_cell_is_a_one_of_its_own():
     env = OneHotCodes(View())
-    assert env.observation_space == gymnasium.spaces.Box(0, 1, (2 * 3 * 21,), np.uint8)
+    assert env.observation_space == gymnasium.spaces.Box(0, 1, (2, 3, 21), np.uint8)
     rng, seen = np.random.default_rng(0), set()
     for _ in range(50):
         view = rng.integers([OBJECTS, COLOURS, STATES], size=(2, 3, 3)).astype(np.uint8)
@@ -46,7 +46,7 @@ def test_each_code_of_each_cell_is_a_one_of_its_own():
     assert len(seen) == 50
     corner = np.zeros((2, 3, 3), np.uint8)
     corner[1, 2] = OBJECTS - 1, COLOURS - 1, STATES - 1
-    assert np.flatnonzero(env.observation(corner))[-3:].tolist() == [105 + 10, 105 + 16, 105 + 20]
+    assert np.flatnonzero(env.observation(corner).ravel())[-3:].tolist() == [105 + 10, 105 + 16, 105 + 20]
 
 
 def test_what_is_no_view_is_refused_with_the_wrapper_that_makes_one():

@@ -7,12 +7,12 @@ import torch
 from torchrl.envs import check_env_specs
 
 from modules import keys
-from modules.envs.base import UNCHANGED, EnvContext
+from modules.envs.base import EnvContext
 from modules.envs.gym import vector_env
 from modules.envs.pixels import PixelsSpec
 from modules.keys import Spaces
 from modules.spec import UsageError
-from tests.modules.builders import network_spec
+from tests.modules.builders import FRAMES, network_spec
 
 CROP = (0.42, 0.80, 0.0, 1.0)
 
@@ -54,13 +54,13 @@ if "Painter-v0" not in gymnasium.registry:
 
 def painter(screen):
     crop = (0.0, 1.0, 0.0, 1.0)
-    sizes = {"height": 20, "width": 40, "crop": crop, "channels": None, "max_steps": None}
-    return PixelsSpec(id="Painter-v0", kwargs={"screen": screen}, **sizes, **UNCHANGED)
+    sizes = {"height": 20, "width": 40, "crop": crop, "channels": None}
+    return PixelsSpec(id="Painter-v0", kwargs={"screen": screen}, **sizes, **FRAMES)
 
 
 def pixels(env_id="CartPole-v1", *, crop=CROP, height=20, width=160):
-    sizes = {"height": height, "width": width, "crop": crop, "channels": None, "max_steps": None}
-    return PixelsSpec(id=env_id, kwargs={}, **sizes, **UNCHANGED)
+    sizes = {"height": height, "width": width, "crop": crop, "channels": None}
+    return PixelsSpec(id=env_id, kwargs={}, **sizes, **FRAMES)
 
 
 def frames(spec, *, seed=0, steps=12, num_envs=3):

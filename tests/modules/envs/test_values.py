@@ -11,20 +11,20 @@ import torch
 from gymnasium.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete, Text, Tuple
 
 from modules import keys
-from modules.envs.base import UNCHANGED, EnvContext
+from modules.envs.base import EnvContext
 from modules.envs.pixels import PixelsSpec
 from modules.errors import BadValueError, NonFiniteError
 from modules.spec import UsageError
 from pipelines.config.check import check
 from pipelines.config.composing import compose_settings
 from pipelines.config.schema import read
-from tests.modules.builders import gym_spec
+from tests.modules.builders import FRAMES, gym_spec
 from tests.modules.envs.anything import any_spec
 
 PAIR = Box(0, 1, (2,))
 STILL = torch.zeros(2, dtype=torch.int64)
 
-SAME = {**UNCHANGED, "channels": None, "max_steps": None}
+SAME = {"channels": None, **FRAMES}
 
 
 def pixels(env_id, **kwargs):
