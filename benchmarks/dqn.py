@@ -9,7 +9,7 @@ from benchmarks.acting import building
 from benchmarks.dqn_solving import solving
 from benchmarks.measure import Missing, Pace, Table, Times, interleave, number, target
 from benchmarks.subjects import process_of, run_of
-from modules.weights import push_weights
+from modules.collect.weights import push_weights
 from pipelines.config.schema import RunConfig
 from pipelines.training.build import Parts
 

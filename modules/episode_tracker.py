@@ -55,3 +55,11 @@ class EpisodeTracker(Transform):
 def tracker_of(env: EnvBase) -> EpisodeTracker:
     """Find what keeps the returns in one that `transformed` has made."""
     return next(part for part in env.modules() if isinstance(part, EpisodeTracker))
+
+
+def starting(tensordict: TensorDictBase | None, tensordict_reset: TensorDictBase) -> torch.Tensor:
+    """Tell which environments a reset starts again, bool [N]; both are what a transform's `_reset` is given."""
+    which = None if tensordict is None else tensordict.get("_reset", None)
+    if which is None:
+        return torch.ones(tensordict_reset.batch_size, dtype=torch.bool)
+    return which.reshape(tensordict_reset.batch_size)

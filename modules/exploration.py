@@ -10,6 +10,7 @@ from torch import Tensor
 
 from modules import keys
 from modules.keys import Spaces
+from modules.losses.allowed import redraw
 from modules.metrics import Metric
 from modules.schedule import linear
 from modules.spec import Count, NonNegative, PositiveFloat, RunConfig, Share, Spec, spec
@@ -113,13 +114,6 @@ def random_policy(spaces: Spaces) -> TensorDictModule:
         return action if spaces.allowed is None else redraw(action, observation[..., spaces.allowed] != 0)
 
     return TensorDictModule(choose, [keys.OBSERVATION], [keys.ACTION])
-
-
-def redraw(action: Tensor, allowed: Tensor) -> Tensor:
-    """Replace each `action` [N] that is not `allowed`, bool [N, A], by any that is; where none is, by any."""
-    weights = torch.where(allowed.any(-1, keepdim=True), allowed, True)
-    other = weights.float().multinomial(1).squeeze(-1)
-    return torch.where(allowed.gather(-1, action.unsqueeze(-1)).squeeze(-1), action, other)
 
 
 def eps_greedy(values: Tensor, epsilon: float | Tensor) -> Tensor:

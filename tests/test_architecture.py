@@ -10,7 +10,17 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 LEAVES = {"spec", "keys", "files", "schedule", "seeding", "losses.ops", "optim", "process"}
-LEAVES |= {"errors", "resets", "stateful", "episode_tracker", "metrics", "previous_step"}
+LEAVES |= {
+    "errors",
+    "resets",
+    "stateful",
+    "episode_tracker",
+    "metrics",
+    "previous_step",
+    "moments",
+    "weights",
+    "losses.allowed",
+}
 FOLDERS = {path.name for path in (ROOT / "modules").iterdir() if (path / "__init__.py").exists()}
 ABOVE = "callbacks"  # look at all other parts, and none of them at a callback
 EXCEPTION = ("intrinsic", "networks.torsos")  # random network distillation needs a torso

@@ -20,9 +20,9 @@ from torch.multiprocessing import get_context
 from torch.nn.utils import parameters_to_vector
 
 from modules.collect.base import Actor, Collection, CollectorContext, CollectorSpec, WorkerFailed
+from modules.collect.weights import floats_of
 from modules.collect.worker import Assignment, Close, Failed, Fill, Filled, Restart, batch_in, entries_of, work
 from modules.spec import Positive, RunConfig, UsageError, spec
-from modules.weights import floats_of
 
 AHEAD = 2  # batches that a worker may be ahead of the learner: one is filled while the other waits to be learned from
 PULSE_S = 1  # between looks at whether workers live, where their pipes do not tell

@@ -18,9 +18,9 @@ from torch import Tensor
 
 from modules.collect.base import Actor, CollectorSpec
 from modules.collect.sync import SyncCollection
+from modules.collect.weights import floats_of
 from modules.process import tune
 from modules.seeding import seed_everything, seed_for
-from modules.weights import floats_of
 
 ALIGN = 64  # bytes; every entry starts at a multiple
 

@@ -10,11 +10,12 @@ from torchrl.envs import EnvBase, TransformedEnv
 
 from modules.envs.base import EnvContext, EnvSpec, add_transforms
 from modules.envs.ends import MaxSteps
-from modules.envs.flicker import Flicker
 from modules.envs.gym import first_frame, make_one, wrap_vector_env
-from modules.envs.gym_spaces import Wrapper, action_count, import_wrappers
+from modules.envs.gym_spaces import action_count
 from modules.envs.ids import import_extra
 from modules.envs.vector import CheckedVectorEnv, try_together
+from modules.envs.wrappers import Wrapper, import_wrappers
+from modules.envs.wrappers.flicker import Flicker
 from modules.keys import Spaces
 from modules.spec import Count, Positive, Share, UsageError, spec
 

@@ -7,7 +7,7 @@ from typing import Any
 import gymnasium
 from gymnasium.wrappers import TimeLimit
 
-from modules.envs.gym_spaces import Adapter
+from modules.envs.wrappers import Adapter
 from modules.errors import close_quietly
 from modules.spec import Positive, UsageError
 

@@ -23,20 +23,18 @@ from modules.envs.base import EnvContext, EnvSpec, add_transforms
 from modules.envs.ends import MaxSteps, cut_after, let_close_fail, limit
 from modules.envs.frames import Order, film_problem, renders, rgb, speed
 from modules.envs.gym_spaces import (
-    Adapter,
-    Wrapper,
     action_count,
     adapters,
     as_box,
-    import_wrappers,
     parts_of,
     reading,
     refuse_running_statistics,
     refuse_unplayable,
 )
 from modules.envs.ids import check_id
-from modules.envs.masks import MaskSource, masking
 from modules.envs.vector import CheckedVectorEnv, Observations, try_together
+from modules.envs.wrappers import Adapter, Wrapper, import_wrappers
+from modules.envs.wrappers.masks import MaskSource, masking
 from modules.errors import told
 from modules.keys import Spaces
 from modules.spec import RunConfig, UsageError, spec
@@ -145,8 +143,8 @@ class GymSpec(EnvSpec):
     def spaces(self) -> Spaces:
         with closing(self._mine()) as env:
             n_actions = action_count(env.action_space, self.id)
-            parts = parts_of(env.observation_space, self.channels, self.id, masked=self.action_mask != "none")
             box = as_box(env.observation_space, self.id)
+            parts = parts_of(env.observation_space, self.channels, self.id, masked=self.action_mask != "none")
             seen = reading(box, None if parts else self.channels, self.id)
         shape = seen.shape
         if self.keep is not None:

@@ -6,19 +6,18 @@ import re
 
 import gymnasium
 
-from modules.envs.gym_spaces import import_or_refuse
+from modules.envs.wrappers import import_or_refuse
 from modules.spec import UsageError
 
-EXTRAS = {"MiniGrid-": "minigrid", "BabyAI-": "minigrid"}  # how ids begin → the package, and extra, that registers them
+EXTRAS = {  # how ids begin → the package, and extra, that registers them
+    "MiniGrid-": "minigrid",
+    "BabyAI-": "minigrid",
+    "popgym-": "popgym",
+    "MinAtar/": "minatar",
+}
 ELSEWHERE = (  # ids that nobody has registered → what to type
     (r"ALE/.*", r"Atari games are env=atari env.id=\g<0>, or without pre-processing env=gym env.id=ale_py:\g<0>"),
     (r"([A-Z]\w*?)(NoFrameskip|Deterministic|-ram).*", r"Atari games are env=atari env.id=ALE/\1-v5"),
-    (r"popgym-.*", r"install POPGym (pip install popgym) and say env.id=popgym:\g<0>"),
-    (
-        r"MinAtar/.*",
-        r"install MinAtar (pip install minatar), write `import minatar.gym; minatar.gym.register_envs()` into a file "
-        r"my_minatar.py of the current folder, and say env.id=my_minatar:\g<0>",
-    ),
 )
 
 
@@ -51,6 +50,8 @@ def import_extra(package: str, extra: str, who: str) -> None:
     """Import a package, which registers its ids, that an extra installs; raise `UsageError` if it is not there."""
     try:
         importlib.import_module(package.replace("-", "_"))
+        if package == "minatar":  # the only one that does not register its ids when it is imported
+            importlib.import_module("minatar.gym").register_envs()
     except ImportError as error:
         how = f"`pip install -c constraints.txt -e '.[{extra}]'`"
         raise UsageError(f"{who} needs the package {package} ({error}): install it with {how}") from error

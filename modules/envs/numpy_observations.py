@@ -14,9 +14,10 @@ from gymnasium.vector.utils import batch_space, iterate
 from modules.envs.fit import flatten_space
 from modules.envs.frames import rgb
 from modules.envs.gym import GymSpec, make_one
-from modules.envs.gym_spaces import as_box, import_wrappers, numbering, reading
-from modules.envs.masks import masking
+from modules.envs.gym_spaces import as_box, numbering, reading
 from modules.envs.pixels import PixelsSpec
+from modules.envs.wrappers import import_wrappers
+from modules.envs.wrappers.masks import masking
 from modules.errors import BadValueError
 from modules.keys import Spaces
 from modules.spec import UsageError

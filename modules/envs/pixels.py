@@ -17,8 +17,9 @@ from modules.envs.base import EnvContext, EnvSpec, add_transforms
 from modules.envs.ends import MaxSteps, cut_after, limit
 from modules.envs.frames import Order, renders, rgb
 from modules.envs.gym import first_frame, make_one, make_vec, wrap_vector_env
-from modules.envs.gym_spaces import Wrapper, action_count, import_wrappers, numbering
+from modules.envs.gym_spaces import action_count, numbering
 from modules.envs.vector import try_together
+from modules.envs.wrappers import Wrapper, import_wrappers
 from modules.errors import BadValueError, told
 from modules.keys import Spaces
 from modules.spec import Positive, Share, UsageError, spec

@@ -1,9 +1,6 @@
 """Public suites of tasks, whose ids are the tasks' short names."""
 
-import importlib
-
 from modules.envs.gym import GymSpec
-from modules.envs.ids import import_extra
 from modules.spec import spec
 
 
@@ -13,7 +10,6 @@ class PopgymSpec(GymSpec):
 
     @property
     def registered(self) -> str:
-        import_extra("popgym", "popgym", "env=popgym")
         return f"popgym-{self.id}-v0"
 
 
@@ -23,6 +19,4 @@ class MinatarSpec(GymSpec):
 
     @property
     def registered(self) -> str:
-        import_extra("minatar", "minatar", "env=minatar")
-        importlib.import_module("minatar.gym").register_envs()
         return f"MinAtar/{self.id}-v1"

@@ -6,8 +6,8 @@ from torchrl.data import Composite, Unbounded
 from torchrl.envs import Transform
 
 from modules import keys
+from modules.episode_tracker import starting
 from modules.intrinsic.base import IntrinsicReward
-from modules.resets import starting
 
 
 class IntrinsicRewardTransform(Transform):

@@ -7,7 +7,7 @@ value of the observation that this step led to.
 import torch
 from torch import Tensor
 
-FORBIDDEN = -1e9  # value of an action that is not allowed: finite, since 0 times infinity is no number
+from modules.losses.allowed import allowed_by
 
 
 def signed_hyperbolic(x: Tensor, eps: float) -> Tensor:
@@ -113,7 +113,7 @@ def eps_greedy_policy(q_online: Tensor, epsilon: float | Tensor) -> Tensor:
     """
     epsilon = torch.as_tensor(epsilon, dtype=q_online.dtype, device=q_online.device).unsqueeze(-1)
     best = torch.nn.functional.one_hot(q_online.argmax(-1), q_online.shape[-1])
-    allowed = q_online > FORBIDDEN / 2
+    allowed = allowed_by(q_online)
     return best * (1 - epsilon) + allowed * epsilon / allowed.sum(-1, keepdim=True).clamp_min(1)
 
 

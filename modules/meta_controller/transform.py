@@ -6,8 +6,8 @@ from torchrl.data import Categorical, Composite
 from torchrl.envs import Transform
 
 from modules import keys
+from modules.episode_tracker import starting
 from modules.meta_controller.base import MetaController
-from modules.resets import starting
 
 
 class ArmPerEpisode(Transform):

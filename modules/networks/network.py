@@ -10,9 +10,8 @@ from torch import Tensor, nn
 from torchrl.modules import QValueModule
 
 from modules import keys
-from modules.exploration import redraw
 from modules.keys import Outputs, State
-from modules.losses.ops import FORBIDDEN
+from modules.losses.allowed import allowed_by, forbid, redraw
 from modules.networks.recurrent import MemorySpec, blank
 
 Inputs = TensorDictBase | Mapping[str, Tensor]
@@ -156,11 +155,6 @@ Choose = Callable[[Tensor], Tensor]  # action values [N, A] → actions [N]
 Probability = Callable[[Tensor, Tensor], Tensor]  # action values [N, A], actions [N] → their probabilities [N]
 
 
-def forbid(values: Tensor, allowed: Tensor) -> Tensor:
-    """Values [..., A], `FORBIDDEN` where `allowed` [..., A] is 0."""
-    return values.masked_fill(allowed == 0, FORBIDDEN)
-
-
 def greedy(values: Tensor) -> Tensor:
     """The best action, [N, A] → [N]."""
     return values.argmax(-1)
@@ -195,7 +189,7 @@ class Policy(TensorDictModuleBase):
         values = outputs[keys.ACTION_VALUE].squeeze(1)
         action = self._choose(values)
         if self._allowed is not None:
-            action = redraw(action, values > FORBIDDEN / 2)
+            action = redraw(action, allowed_by(values))
         tensordict.set(keys.ACTION, action)
         if self._probability is not None:
             tensordict.set(keys.BEHAVIOUR, self._probability_of(values, action))
@@ -208,7 +202,7 @@ class Policy(TensorDictModuleBase):
         assert self._probability is not None
         if self._allowed is None:
             return self._probability(values, action)
-        allowed = values > FORBIDDEN / 2
+        allowed = allowed_by(values)
         every = [self._probability(values, torch.full_like(action, a)) for a in range(values.shape[-1])]
         again = (torch.stack(every, -1) * ~allowed).sum(-1)
         return self._probability(values, action) + again / allowed.sum(-1).clamp_min(1)

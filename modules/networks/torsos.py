@@ -1,6 +1,6 @@
 """Torsos: observation → embedding."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from math import prod
 from typing import Annotated, ClassVar, Literal
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torchrl.modules import MLP, ConvNet
 
 from modules.keys import Part, Spaces
+from modules.networks.parts import Beside, Taken, image_spaces
 from modules.spec import Positive, PositiveFloat, Spec, spec
 
 Init = Literal["default", "glorot"]
@@ -134,44 +135,6 @@ class TorsoSpec(Spec):
     def fits(self, spaces: Spaces) -> Iterator[str]:
         """Say why the torso cannot read these observations; nothing if it can."""
         raise NotImplementedError
-
-
-def image_spaces(part: Part) -> Spaces:
-    """Spaces of an image alone, [C, H, W]."""
-    height, width = (size for axis, size in enumerate(part.shape) if axis != part.channels)
-    return Spaces(
-        observation_shape=(part.shape[part.channels], height, width), observation_dtype=torch.uint8, n_actions=1
-    )
-
-
-class Taken(nn.Module):
-    """Take `places` of a flat observation, then the network."""
-
-    def __init__(self, network: nn.Module, places: Sequence[slice]) -> None:
-        super().__init__()
-        self.network, self._places = network, places
-
-    def forward(self, observation: Tensor) -> Tensor:
-        """[..., all] → [..., out_features]."""
-        return self.network(torch.cat([observation[..., place] for place in self._places], -1))
-
-
-class Beside(nn.Module):
-    """Each image of a flat observation through a torso of its own, and the vectors as they are, side by side."""
-
-    def __init__(self, images: Sequence[tuple[nn.Module, Part, slice]], vectors: Sequence[slice]) -> None:
-        super().__init__()
-        self.torsos = nn.ModuleList([torso for torso, _, _ in images])
-        self._images = [(part, place) for _, part, place in images]
-        self._vectors = vectors
-
-    def forward(self, observation: Tensor) -> Tensor:
-        """[..., all] → [..., features]."""
-        features = []
-        for torso, (part, place) in zip(self.torsos, self._images, strict=True):
-            image = observation[..., place].unflatten(-1, part.shape)
-            features.append(torso(image.movedim(part.channels - 3, -3)))
-        return torch.cat([*features, *(observation[..., place].to(torch.float32) for place in self._vectors)], -1)
 
 
 class AsFloats(nn.Module):

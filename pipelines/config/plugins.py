@@ -11,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import Field
 
-from modules.envs.gym_spaces import import_or_refuse
+from modules.envs.wrappers import import_or_refuse
 from modules.spec import UsageError
 from pipelines.config.foreign import MODULE, below, foreign, is_program
 

@@ -7,11 +7,11 @@ from time import perf_counter
 from typing import Any
 
 from modules import checkpoint, keys
+from modules.collect.weights import push_weights
 from modules.loggers import Progress
 from modules.metrics import Means, refuse_undeclared
 from modules.schedule import is_due
 from modules.seeding import fork_rngs, random_state, seed_for, set_random_state
-from modules.weights import push_weights
 from pipelines.training.build import Parts
 from pipelines.training.counters import Counters, reached_goal
 from pipelines.training.in_progress import RunInProgress

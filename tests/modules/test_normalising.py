@@ -9,11 +9,11 @@ from tensordict import TensorDict
 from torch import nn
 
 from modules import keys
+from modules.collect.weights import floats_of, push_weights
 from modules.collect.worker import load
 from modules.learner.learner import Learner
 from modules.learner.normalising import ObservationStatistics
 from modules.networks.normalise import MOST, Normalised
-from modules.weights import floats_of, push_weights
 from tests.modules.builders import adam, followed, gym_spec, loss_context, network_spec, q_settings
 
 SPACES = replace(gym_spec("CartPole-v1", keep=(0, 2)), normalise="running").agent_spaces()

@@ -18,7 +18,7 @@ from modules.envs.base import EnvContext
 from modules.exploration import EpsGreedySpec, ExplorationContext
 from modules.keys import Spaces
 from modules.learner.normalising import ObservationStatistics
-from modules.losses.ops import FORBIDDEN
+from modules.losses.allowed import FORBIDDEN
 from modules.networks.network import Policy
 from modules.networks.recurrent import LSTM_STATE
 from modules.networks.torsos import ConvSpec

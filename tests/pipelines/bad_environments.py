@@ -49,8 +49,6 @@ COMMANDS: dict[str, tuple[str | tuple[str, ...], ...]] = {
         odd("Unseen", video=True),
         (STATE, "env.id=ALE/Seaquest-v5"),
         (STATE, "env.id=BreakoutNoFrameskip-v4"),
-        (STATE, "env.id=popgym-CountRecallHard-v0"),
-        (STATE, "env.id=MinAtar/SpaceInvaders-v1"),
         *ENDS,
     ),
 }

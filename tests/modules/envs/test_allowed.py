@@ -10,11 +10,12 @@ from gymnasium import spaces
 
 from modules import keys
 from modules.envs.base import EnvContext
-from modules.envs.masks import MaskFromInfo, MaskInObservation
+from modules.envs.wrappers.masks import MaskFromInfo, MaskInObservation
 from modules.errors import BadValueError
-from modules.exploration import BoltzmannSpec, EpsGreedySpec, EpsLadderSpec, ExplorationContext, random_policy, redraw
+from modules.exploration import BoltzmannSpec, EpsGreedySpec, EpsLadderSpec, ExplorationContext, random_policy
 from modules.losses import ops
-from modules.networks.network import FORBIDDEN, Policy, forbid
+from modules.losses.allowed import FORBIDDEN, forbid, redraw
+from modules.networks.network import Policy
 from modules.spec import UsageError
 from tests.modules.builders import gym_spec, network_spec
 

@@ -67,7 +67,7 @@ def test_the_constants_are_minigrids():
 def test_the_memory_task_is_seen_as_it_is():
     spec = replace(gym_spec("MiniGrid-MemoryS7-v0"), wrappers=(VIEW, OURS))
     spaces = spec.spaces()
-    assert (spaces.observation_shape, spaces.observation_dtype, spaces.n_actions) == ((7 * 7 * 21,), torch.uint8, 7)
+    assert (spaces.observation_shape, spaces.observation_dtype, spaces.n_actions) == ((7, 7, 21), torch.uint8, 7)
     env = spec.build(EnvContext(2))
     check_env_specs(env, seed=0)
     env.set_seed(3)

@@ -6,7 +6,8 @@ import gymnasium
 import numpy as np
 from gymnasium import spaces
 
-from modules.envs.gym_spaces import MASK, Adapter, action_count
+from modules.envs.gym_spaces import MASK, action_count
+from modules.envs.wrappers import Adapter
 from modules.errors import BadValueError
 from modules.spec import UsageError
 
