@@ -1,8 +1,9 @@
 """Specs: frozen, checked settings that build one swappable part."""
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
+from itertools import groupby
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, TypeVar, dataclass_transform
 
 from pydantic import ConfigDict, Field, GetCoreSchemaHandler, ValidationError
@@ -110,7 +111,23 @@ def spec(cls: type[SpecT]) -> type[SpecT]:
 def sentences(error: ValidationError, kind: type) -> list[str]:
     """Say what pydantic found wrong with the settings of `kind`, one sentence each."""
     names = ", ".join(field.name for field in fields(kind))
-    return [sentence(item, names) for item in error.errors()]
+    return [sentence(item, names) for item in without_alternatives(error.errors())]
+
+
+def without_alternatives(errors: Sequence[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
+    """Make one error of those that pydantic has for a setting of several types, one error for each type."""
+    start = "Input should be "
+    for loc, group in groupby(errors, lambda item: item["loc"][: -1 if names_a_type(item["loc"][-1]) else None]):
+        items = [{**item, "loc": loc} for item in group]
+        if len(items) > 1 and all(item["msg"].startswith(start) for item in items):
+            yield {**items[0], "msg": start + " or ".join(item["msg"].removeprefix(start) for item in items)}
+        else:
+            yield from items
+
+
+def names_a_type(part: int | str) -> bool:
+    """Tell whether a part of pydantic's place of an error is no setting but one of the types that it may have."""
+    return part in ("int", "float", "str", "bool") or "[" in str(part)
 
 
 def sentence(error: Mapping[str, Any], names: str) -> str:

@@ -68,13 +68,8 @@ class EnvSpec(Spec):
     def needs(self, run: RunConfig) -> Iterator[str]:
         """Only vectors and images can be stacked, only numbers that are no pixels normalised."""
         del run
-        spaces = self.spaces()
-        shape = list(spaces.observation_shape)
-        if self.window_length > 1 and (len(shape) not in (1, 3) or spaces.parts):
-            what = f"{shape}{' with images or allowed actions in them' if spaces.parts else ''}"
-            yield f"env.window_length={self.window_length} needs vectors or images, but observations are {what}"
-        if self.normalise != "none" and spaces.is_image:
-            yield f"env.normalise={self.normalise} needs vectors or grids, but observations are images {shape}"
+        if self.window_length > 1 or self.normalise != "none":  # else no environment is made for it
+            yield from self._misread(self.spaces())
         if self.normalise == "none" and self.normalise_until is not None:
             yield f"env.normalise_until={self.normalise_until} needs env.normalise=running"
         if self.reward_scale == "episode" and self.episode_limit() is None:
@@ -82,6 +77,14 @@ class EnvSpec(Spec):
                 "env.reward_scale=episode needs episodes that are cut off after a known number of steps, which these "
                 "are not: give a number, or set env.max_steps"
             )
+
+    def _misread(self, spaces: Spaces) -> Iterator[str]:
+        shape = list(spaces.observation_shape)
+        if self.window_length > 1 and (len(shape) not in (1, 3) or spaces.parts):
+            what = f"{shape}{' with images or allowed actions in them' if spaces.parts else ''}"
+            yield f"env.window_length={self.window_length} needs vectors or images, but observations are {what}"
+        if self.normalise != "none" and spaces.is_image:
+            yield f"env.normalise={self.normalise} needs vectors or grids, but observations are images {shape}"
 
     def spaces(self) -> Spaces:
         """Look up observation and action spaces; raises `UsageError` for what cannot be trained on."""

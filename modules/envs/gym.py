@@ -68,9 +68,12 @@ def make_one(
             warnings.simplefilter("ignore")  # what matters becomes a sentence of ours
             env = gymnasium.make(env_id, disable_env_checker=True, **kwargs)  # it would check every step
             for wrapper in wrappers:
-                doing = f"env.wrappers: {getattr(wrapper, '__name__', wrapper)} cannot be put around {env_id}"
+                name = getattr(wrapper, "func", wrapper).__name__  # of a partial, or itself
+                doing = f"env.wrappers: {name} cannot be put around {env_id}"
                 env = wrapper(env)
         let_close_fail(env, env_id, told_at)
+    except UsageError:
+        raise
     except (Exception, SystemExit) as error:
         text = told(error) if isinstance(error, SystemExit) else " ".join(str(error).split())
         if "unexpected keyword argument 'render_mode'" in text:

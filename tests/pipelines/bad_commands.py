@@ -133,7 +133,7 @@ TRAIN = (
     (STATE, f"{OURS}FromOne-v0", "env.keep=null"),
     (STATE, f"{OURS}Symbols-v0", "env.keep=null"),
     (PIXELS, f"{OURS}Continuous-v0"),
-    *((STATE, f"{OURS}{name}-v0", "env.keep=null") for name in ("Camera", "Levers", "Liar", "Old", "Missing")),
+    *((STATE, f"{OURS}{name}-v0", "env.keep=null") for name in ("Levers", "Liar", "Old", "Missing")),
     (STATE, "env.wrappers=FlattenObservation"),
     *((STATE, f"env.wrappers=[{name}]") for name in ("FlattenObservation", *WRAPPERS)),
     (STATE, "+env.kwargs.gravity=9.8"),

@@ -49,15 +49,6 @@ class Symbols(gymnasium.Env):
     action_space = gymnasium.spaces.Discrete(2)
 
 
-class Camera(gymnasium.Env):
-    """An image beside a number."""
-
-    observation_space = gymnasium.spaces.Dict(
-        {"seen": gymnasium.spaces.Box(0, 255, (32, 32, 3), np.uint8), "speed": gymnasium.spaces.Box(0, 1, (1,))}
-    )
-    action_space = gymnasium.spaces.Discrete(2)
-
-
 class Levers(gymnasium.Env):
     """Many actions at once."""
 
@@ -95,6 +86,6 @@ class FromOne(gymnasium.Env):
     action_space = gymnasium.spaces.Discrete(2, start=1)
 
 
-for kind in (Faulty, NanReward, Continuous, Symbols, Camera, Levers, Liar, Old, FromOne):
+for kind in (Faulty, NanReward, Continuous, Symbols, Levers, Liar, Old, FromOne):
     if f"{kind.__name__}-v0" not in gymnasium.registry:
         gymnasium.register(f"{kind.__name__}-v0", f"{__name__}:{kind.__name__}")
