@@ -7,6 +7,7 @@ import torch
 from modules import checkpoint, keys
 from modules.keys import Spaces
 from modules.learner.learner import Learner, NonFiniteError
+from modules.optim import adam_share
 from tests.modules.builders import adam, followed, loss_context, network_spec, q_settings, random_rows
 
 SPACES = Spaces(observation_shape=(3,), observation_dtype=torch.float32, n_actions=3)
@@ -148,3 +149,13 @@ def test_step_size_is_annealed_in_frames():
     learner, _ = make(lr=0.02, lr_decay=0.25)
     assert [learner.anneal(f) for f in (0, 50, 100, 900)] == pytest.approx([0.02, 0.0125, 0.005, 0.005])
     assert learner._optimiser.param_groups[0]["lr"] == pytest.approx(0.005)
+
+
+def test_the_share_of_the_learning_rate_that_eps_leaves():
+    w = torch.nn.Parameter(torch.zeros(3))
+    optimiser = torch.optim.Adam([w], lr=1.0, eps=1e-3, betas=(0.0, 0.9))
+    assert math.isnan(adam_share(optimiser))
+    w.grad = torch.tensor([1e-3, 3e-3, 0.0])  # the last never had a gradient: it does not count
+    optimiser.step()
+    assert adam_share(optimiser) == pytest.approx((0.5 + 0.75) / 2)
+    assert w[:2].tolist() == pytest.approx([-0.5, -0.75])  # the steps themselves, of a learning rate of 1

@@ -84,3 +84,27 @@ def test_grids_have_no_window():
     shape = run.env.spaces().observation_shape
     said = [text for text in run.env.needs(run) if "window_length" in text]
     assert len(said) == (len(shape) == 2)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_rewards_are_clipped_after_they_are_scaled(kind):
+    _, rewards, returns, _ = episodes(KINDS[kind])
+    _, changed, same, _ = episodes(replace(KINDS[kind], reward_scale=0.5, reward_clip=0.3))
+    assert torch.equal(changed, (0.5 * rewards).clamp(-0.3, 0.3))
+    assert torch.equal(same, returns)
+
+
+def test_a_scale_by_the_episode_is_its_limit():
+    spec = replace(KINDS["gym"], reward_scale="episode")
+    assert spec.agent_rewards().scale == spec.episode_limit() == 500
+    assert replace(spec, max_steps=30).agent_rewards().scale == 30
+
+
+def test_a_window_of_a_grid_joins_its_planes():
+    wrappers = ("tests.modules.envs.views:AsGrid",)
+    single, *_ = episodes(replace(gym_spec("CartPole-v1"), wrappers=wrappers))
+    spec = replace(gym_spec("CartPole-v1"), wrappers=wrappers, window_length=2)
+    windows, *_ = episodes(spec)
+    assert spec.agent_spaces().observation_shape == (3, 2, 8)
+    assert torch.equal(windows[..., 4:], single)
+    assert torch.equal(windows[1, ..., :4], single[0])

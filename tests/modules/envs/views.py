@@ -49,3 +49,14 @@ class SomeAllowed(gymnasium.Wrapper):
         observation, reward, terminated, truncated, _ = self.env.step(action)
         seen, info = self.shown(observation)
         return seen, reward, terminated, truncated, info
+
+
+class AsGrid(gymnasium.ObservationWrapper):
+    """CartPole's numbers as a grid [3, 2, 4] of floats."""
+
+    def __init__(self, env):
+        super().__init__(env)
+        self.observation_space = spaces.Box(-np.inf, np.inf, (3, 2, 4), np.float32)
+
+    def observation(self, observation):
+        return np.arange(6, dtype=np.float32).reshape(3, 2, 1) * observation
