@@ -72,9 +72,9 @@ def make_one(
                 doing = f"env.wrappers: {name} cannot be put around {env_id}"
                 env = wrapper(env)
         let_close_fail(env, env_id, told_at)
-    except UsageError:
-        raise
     except (Exception, SystemExit) as error:
+        if isinstance(error, UsageError) and str(error).startswith("env."):  # of a wrapper of ours
+            raise
         text = told(error) if isinstance(error, SystemExit) else " ".join(str(error).split())
         if "unexpected keyword argument 'render_mode'" in text:
             text = f"its constructor takes no render_mode, without which nothing can be drawn ({text})"
