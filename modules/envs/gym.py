@@ -21,6 +21,7 @@ import modules.envs.gymnasium_ids  # noqa: F401 - so that every process that bui
 from modules import keys
 from modules.envs.base import EnvContext, EnvSpec, add_transforms
 from modules.envs.ends import MaxSteps, cut_after, let_close_fail, limit
+from modules.envs.fit import as_vector
 from modules.envs.frames import Order, film_problem, renders, rgb, speed
 from modules.envs.gym_spaces import (
     action_count,
@@ -128,7 +129,7 @@ class GymSpec(EnvSpec):
         """A film needs a renderer, and everything a first step."""
         yield from super().needs(run)
         with closing(self._mine(told_at=logging.WARNING)) as env:
-            refuse_unplayable(env, self.id)
+            refuse_unplayable(env, self.id, masked=self.action_mask != "none")
         if run.video and (problem := self.film_problem()):
             yield problem
 
@@ -176,9 +177,10 @@ class GymSpec(EnvSpec):
         )
         with closing(self._mine()) as env:
             adapted = adapters(env)
+        channels = None if adapted and as_vector in adapted else self.channels  # of images in a Dict: see `parts_of`
         wrappers = (*import_wrappers(self.wrappers), *masking(self.action_mask), *adapted, *last)
         envs = make_vec(self.registered, context.num_envs, kwargs, wrappers)
-        seen = Observations(envs, self.id, self.keep, self.channels)
+        seen = Observations(envs, self.id, self.keep, channels)
         return add_transforms(wrap_vector_env(seen), self, context.transforms, seen.reading.planes)
 
     def picture(self, env: EnvBase) -> np.ndarray:

@@ -181,6 +181,14 @@ def refuse_sizes(space: spaces.Space, env_id: str) -> None:
         raise UsageError(f"env.id: the observation of {env_id} is empty, {space}: there is nothing that an agent sees")
 
 
+def mask_place(space: spaces.Space) -> slice:
+    """Where in the flat observation the allowed actions lie."""
+    sizes = {name: vector_size(part) for name, part in parts(space)}
+    names = list(sizes)
+    first = sum(sizes[name] for name in names[: names.index(f"[{MASK!r}]")])
+    return slice(first, first + sizes[f"[{MASK!r}]"])
+
+
 def vector_size(part: Any) -> int:
     """Count the entries that a Box, Discrete, MultiDiscrete or MultiBinary makes of a vector."""
     if isinstance(part, spaces.Discrete):
@@ -260,8 +268,12 @@ def layers(env: gymnasium.Env) -> list[gymnasium.Env]:
     return found
 
 
-def refuse_unplayable(env: gymnasium.Env, env_id: str) -> None:
-    """Raise `UsageError` if the first reset or step of `env` goes wrong, or its observation is not as promised."""
+def refuse_unplayable(env: gymnasium.Env, env_id: str, *, masked: bool = False) -> None:
+    """Raise `UsageError` if the first reset or step of `env` goes wrong, or its observation is not as promised.
+
+    The step takes the first action, where the observation is `masked` the first that is allowed.
+    """
+    places = mask_place(env.observation_space) if masked else slice(0)
     for adapter in adapters(env):
         env = adapter(env)
     doing = "reset"
@@ -269,7 +281,8 @@ def refuse_unplayable(env: gymnasium.Env, env_id: str) -> None:
         observation, _ = env.reset(seed=0)
         refuse_misfit(observation, env.observation_space)
         doing = "step"
-        observation, reward, _, _, _ = env.step(np.int64(0))
+        action = int(np.argmax(observation[places] != 0)) if masked else 0
+        observation, reward, _, _, _ = env.step(np.int64(action))
         float(reward)
         refuse_misfit(observation, env.observation_space)
     except BadValueError as error:

@@ -56,7 +56,7 @@ def plain(module: nn.Module, name: str, weights: Weights) -> Iterator[Layer | No
         for part, child in module.named_children():
             yield from plain(child, f"{name}{part}.", weights)
     elif isinstance(module, AsFloats):
-        yield torch.Tensor.float
+        yield AsFloats(nn.Identity(), module.axes)
         yield from plain(module.network, f"{name}network.", weights)
     elif isinstance(module, Scaled):
         yield Scaled(nn.Identity(), offset=module.offset, scale=module.scale)

@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Iterable, Mapping
-from math import isfinite
+from math import isfinite, isnan
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -104,7 +104,8 @@ class Learner:
 
     def measures(self) -> dict[str, float]:
         """What is measured now and then, not at each update."""
-        return {"train/updates": self.updates, "train/adam_share": adam_share(self._optimiser)}
+        share = adam_share(self._optimiser)
+        return {"train/updates": self.updates, **({} if isnan(share) else {"train/adam_share": share})}
 
     @property
     def average(self) -> nn.Module:

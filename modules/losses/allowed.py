@@ -7,8 +7,12 @@ FORBIDDEN = -1e9  # value of an action that is not allowed: finite, since 0 time
 
 
 def forbid(values: Tensor, allowed: Tensor) -> Tensor:
-    """Values [..., A], `FORBIDDEN` where `allowed` [..., A] is 0."""
-    return values.masked_fill(allowed == 0, FORBIDDEN)
+    """Values [..., A], `FORBIDDEN` where `allowed` [..., A] is 0; where it is 0 for all actions, as they are.
+
+    An observation with which an episode was cut off may allow nothing, and still its value is bootstrapped from.
+    """
+    nothing = (allowed == 0).all(-1, keepdim=True)
+    return values.masked_fill((allowed == 0) & ~nothing, FORBIDDEN)
 
 
 def allowed_by(values: Tensor) -> Tensor:

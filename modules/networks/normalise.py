@@ -11,8 +11,8 @@ MOST = 10.0  # deviations at which an entry is cut off: one that was rare would 
 class Normalised(nn.Module):
     """Normalises each entry of an observation, then the network.
 
-    The statistics are buffers, so they go where the weights go: into copies, checkpoints and exported policies. Until
-    they are `set`, nothing is changed but the number type.
+    The statistics are buffers, so they go where the weights go: into copies, checkpoints and exported policies. Before
+    the first observations are counted the mean is 0 and the deviation 1.
 
     Args:
         network: reads what is normalised, [..., *shape] of float32.

@@ -140,13 +140,13 @@ class TorsoSpec(Spec):
 class AsFloats(nn.Module):
     """Turn observations of any number type into floats, then the network."""
 
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(self, network: nn.Module, axes: int = 1) -> None:
         super().__init__()
-        self.network = network
+        self.network, self.axes = network, axes  # that are flattened
 
     def forward(self, observation: Tensor) -> Tensor:
         """[..., *shape] of any number type → [..., out_features]."""
-        return self.network(observation.to(torch.float32))
+        return self.network(observation.to(torch.float32).flatten(-self.axes))
 
 
 class Scaled(nn.Module):
@@ -198,8 +198,7 @@ class MlpSpec(TorsoSpec):
         )
         initialise_(mlp, self.init)
         axes = len(spaces.observation_shape)
-        body = nn.Sequential(nn.Flatten(-axes), mlp) if axes > 1 else mlp
-        return AsFloats(body)
+        return AsFloats(nn.Sequential(nn.Flatten(-1), mlp) if axes == 2 else mlp, axes)  # as saved weights are named
 
 
 class Pool(nn.Sequential):

@@ -138,8 +138,10 @@ def environment_modules(env: Any) -> Iterator[tuple[str, str]]:
     env = env if isinstance(env, dict) else {}
     if isinstance(env_id := env.get("id"), str) and ":" in env_id:
         yield "env.id", env_id.rpartition(":")[0]
-    for _, name in strings(env.get("wrappers")):  # wherever they stand: that it should be a list will be said later
-        yield "env.wrappers", name.partition(":")[0]
+    for where, name in strings(env.get("wrappers")):  # wherever they stand: that it should be a list will be said later
+        *_, key = where.split(".")
+        if key == "name" or key.isdigit() or not key or ":" in name:  # else an argument of a wrapper
+            yield "env.wrappers", name.partition(":")[0]
 
 
 def import_plugins(plugins: Sequence[str]) -> None:

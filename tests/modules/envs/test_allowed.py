@@ -10,6 +10,7 @@ from gymnasium import spaces
 
 from modules import keys
 from modules.envs.base import EnvContext
+from modules.envs.gym_spaces import refuse_unplayable
 from modules.envs.wrappers.masks import MaskFromInfo, MaskInObservation
 from modules.errors import BadValueError
 from modules.exploration import BoltzmannSpec, EpsGreedySpec, EpsLadderSpec, ExplorationContext, random_policy
@@ -80,6 +81,38 @@ def test_an_info_without_a_mask_and_one_of_another_size():
     env = MaskFromInfo(Door([ONE, None], within=False))
     env.reset()
     assert env.step(1)[0]["action_mask"].tolist() == [1, 1, 1, 1]
+
+
+def test_where_nothing_is_allowed_values_are_as_they_are():
+    """The last observation of an episode that was cut off may be so, and its value is bootstrapped from."""
+    values = torch.tensor([[1.0, 2.0], [3.0, 4.0]])
+    assert forbid(values, torch.tensor([[0, 0], [0, 1]])).tolist() == [[1.0, 2.0], [FORBIDDEN, 4.0]]
+
+
+class Strict(gymnasium.Wrapper):
+    """Allows only pushing right, and raises at anything else."""
+
+    def __init__(self, env):
+        super().__init__(env)
+        entries = {"action_mask": spaces.MultiBinary(2), "at": env.observation_space}
+        self.observation_space = spaces.Dict(entries)
+
+    def reset(self, **words):
+        observation, info = self.env.reset(**words)
+        return {"action_mask": np.array([0, 1], np.int8), "at": observation}, info
+
+    def step(self, action):
+        if action != 1:
+            raise ValueError("illegal")
+        observation, *others = self.env.step(action)
+        return {"action_mask": np.array([0, 1], np.int8), "at": observation}, *others
+
+
+def test_what_is_forbidden_is_not_tried_before_training_either():
+    env = MaskInObservation(Strict(gymnasium.make("CartPole-v1")))
+    refuse_unplayable(env, "Strict", masked=True)
+    with pytest.raises(UsageError, match="the first step of Strict fails: ValueError: illegal"):
+        refuse_unplayable(env, "Strict")
 
 
 def test_an_observation_without_a_mask_is_refused_before_anything_begins():

@@ -1,4 +1,5 @@
 import sys
+from dataclasses import replace
 from importlib.util import find_spec
 
 import gymnasium
@@ -269,3 +270,12 @@ def test_picture_is_drawn_on_request():
     assert picture.dtype.name == "uint8"
     assert picture.shape == (400, 600, 3)
     env.close()
+
+
+def test_where_the_channels_of_an_image_beside_others_are_is_a_setting_too():
+    spec = replace(gym_spec("CartPole-v1"), wrappers=("tests.modules.envs.views:WithPicture",))
+    for channels, axis in (("last", 2), ("first", 0)):
+        env = replace(spec, channels=channels)
+        (image,) = (part for part, _ in env.spaces().places("image"))
+        assert image.channels == axis
+        assert env.build(EnvContext(2)).reset()[keys.OBSERVATION].shape == (2, 52)

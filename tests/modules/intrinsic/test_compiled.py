@@ -6,8 +6,9 @@ import torch
 from numba import njit
 from numba.core.caching import CacheImpl
 
-from modules.intrinsic.compiled import compile_lazily, merge, nearest, remember, rewards, whiten
+from modules.intrinsic.compiled import nearest, remember, rewards
 from modules.intrinsic.episodic_memory import nearest_by_torch, remember_by_torch
+from modules.moments import compile_lazily, merge, whiten
 
 ROWS, HELD = np.array([0, 2, 3]), np.array([0, 2, 9])
 WRITTEN = np.array([0, 5, 2, 9 + 4])  # of the four rows; the last one's ring is full
