@@ -59,13 +59,19 @@ DISTINCT = (  # experiments that differ in what trains; those on Atari are in te
     *("ngu_deep_sea", "qr_dqn_cartpole_masked", "r2d2_memory_len", "r2d2_minigrid_memory", "reinforce_cartpole"),
     *("tour", "tour_q"),
 )
-OF_MINIGRID = ("minigrid", "r2d2_minigrid_memory")  # options that need a package which may not be there
+NEEDS = {  # options that need a package which may not be there
+    "minigrid": "minigrid",
+    "r2d2_minigrid_memory": "minigrid",
+    "popgym": "popgym",
+    "minatar": "minatar",
+}
 
 
 def skip_without_its_package(option: str) -> None:
     """Skip what cannot run here."""
-    if option in OF_MINIGRID and find_spec("minigrid") is None:
-        pytest.skip("needs minigrid: pip install -e '.[minigrid]'")
+    package = NEEDS.get(option.rpartition("=")[2])
+    if package and find_spec(package) is None:
+        pytest.skip(f"needs {package}: pip install -e '.[{package}]'")
 
 
 @cache
