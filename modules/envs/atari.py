@@ -1,6 +1,8 @@
 """Atari games of the Arcade Learning Environment, pre-processed by Gymnasium's own wrappers."""
 
+from collections.abc import Sequence
 from contextlib import closing
+from functools import partial
 
 import gymnasium
 import numpy as np
@@ -14,7 +16,7 @@ from modules.envs.gym import first_frame, make_one, wrap_vector_env
 from modules.envs.gym_spaces import action_count
 from modules.envs.ids import import_extra
 from modules.envs.vector import CheckedVectorEnv, try_together
-from modules.envs.wrappers import Wrapper, import_wrappers
+from modules.envs.wrappers import Adapter, Wrapper, import_wrappers
 from modules.envs.wrappers.flicker import Flicker
 from modules.keys import Spaces
 from modules.spec import Count, Positive, Share, UsageError, spec
@@ -89,20 +91,20 @@ class AtariSpec(EnvSpec):
         try_together(lambda number: self._game(video=video and number == 1), count, self.id, all_of_them=all_of_them)
 
     def _preprocessed(self, *, video: bool) -> gymnasium.Env:
-        frames = AtariPreprocessing(
-            self._game(video=video),
+        frames = partial(
+            AtariPreprocessing,
             noop_max=self.noop_max,
             frame_skip=self.frame_skip,
             screen_size=self.screen_size,
             terminal_on_life_loss=self.terminal_on_life_loss,
         )
-        env = FrameStackObservation(Flicker(frames, self.flicker) if self.flicker else frames, self.frame_stack)
-        for wrapper in import_wrappers(self.wrappers):
-            env = wrapper(env)
-        return env if self.max_steps is None else TimeLimit(env, self.max_steps)
+        blank = [partial(Flicker, probability=self.flicker)] if self.flicker else []
+        stack = partial(FrameStackObservation, stack_size=self.frame_stack)
+        last = [partial(TimeLimit, max_episode_steps=self.max_steps)] if self.max_steps else []
+        return self._game((frames, *blank, stack, *import_wrappers(self.wrappers), *last), video=video)
 
-    def _game(self, *, video: bool) -> gymnasium.Env:
-        """Make one game as the emulator has it, frame by frame."""
+    def _game(self, wrappers: Sequence[Adapter] = (), *, video: bool) -> gymnasium.Env:
+        """Make one game as the emulator has it, frame by frame, with wrappers around it."""
         if not self.id.startswith(NAMESPACE):
             raise UsageError(f"env.id: env=atari needs the id of an Atari game such as ALE/Pong-v5, not {self.id!r}")
         import_extra("ale-py", "atari", "env=atari")
@@ -112,4 +114,4 @@ class AtariSpec(EnvSpec):
             "full_action_space": self.full_action_space,
             "max_num_frames_per_episode": self.max_frames,
         }
-        return make_one(self.id, {**settings, **({"render_mode": "rgb_array"} if video else {})}, ())
+        return make_one(self.id, {**settings, **({"render_mode": "rgb_array"} if video else {})}, wrappers)

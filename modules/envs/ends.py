@@ -14,7 +14,7 @@ from modules.spec import Positive, UsageError
 CUT_THEMSELVES = {  # module of an environment's class → attributes of which the first that it has is its limit
     "minigrid.minigrid_env": ("max_steps",),
     "modules.envs.gymnasium_ids": ("max_steps",),
-    "popgym.core.env": ("max_episode_length", "episode_length", "deck_size"),  # the last card is not guessed
+    "popgym.core.env": ("max_episode_length", "episode_length", "deck_size"),  # the deck has a card more
 }
 MaxSteps = Positive | None
 

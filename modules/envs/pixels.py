@@ -20,6 +20,7 @@ from modules.envs.gym import first_frame, make_one, make_vec, wrap_vector_env
 from modules.envs.gym_spaces import action_count, numbering
 from modules.envs.vector import try_together
 from modules.envs.wrappers import Wrapper, import_wrappers
+from modules.envs.wrappers.flicker import Blank
 from modules.errors import BadValueError, told
 from modules.keys import Spaces
 from modules.spec import Positive, Share, UsageError, spec
@@ -171,20 +172,20 @@ class Pixels(gymnasium.vector.VectorWrapper):
         self.single_observation_space = gymnasium.spaces.Box(0, 255, shape, np.uint8)
         self.observation_space = gymnasium.vector.utils.batch_space(self.single_observation_space, self.num_envs)
         self._frames = np.zeros((self.num_envs, *shape), np.uint8)
-        self._generators = [np.random.default_rng() for _ in self._envs]  # of blank frames
+        self._blank = [Blank(spec.flicker) for _ in self._envs]
 
     def _observe(self, which: Iterable[int]) -> np.ndarray:
         for index in which:
             picture, to_grey = drawn(self._envs[index], self._settings)
-            blank = self._settings.flicker and self._generators[index].random() < self._settings.flicker
-            self._frames[index, 0] = 0 if blank else self._settings.shrink(picture, to_grey)
+            self._frames[index, 0] = 0 if self._blank[index]() else self._settings.shrink(picture, to_grey)
             del picture  # a view of a pygame surface locks it against the next drawing
         return self._frames.copy()
 
     def reset(self, *, seed: Any = None, options: Any = None) -> tuple[np.ndarray, dict[str, Any]]:
         some = (options or {}).get("reset_mask")  # read first: the vector environment takes it out
         if isinstance(seed, int):
-            self._generators = [np.random.default_rng((seed + i, 1)) for i in range(self.num_envs)]
+            for i, blank in enumerate(self._blank):
+                blank.seed(seed + i)
         _, info = self.env.reset(seed=seed, options=options)
         return self._observe(range(self.num_envs) if some is None else np.flatnonzero(some)), info
 

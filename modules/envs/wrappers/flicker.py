@@ -6,10 +6,23 @@ import gymnasium
 import numpy as np
 
 
+class Blank:
+    """Decides, with a `probability`, that a frame is blank; draws from a generator of its own, which `seed` seeds."""
+
+    def __init__(self, probability: float) -> None:
+        self._probability, self._generator = probability, np.random.default_rng()
+
+    def seed(self, seed: int) -> None:
+        """Begin again; the numbers are other ones than an environment of this seed draws."""
+        self._generator = np.random.default_rng((seed, 1))
+
+    def __call__(self) -> bool:
+        """Tell whether the next frame is blank."""
+        return self._probability > 0 and self._generator.random() < self._probability
+
+
 class Flicker(gymnasium.ObservationWrapper):
     """Blanks each frame as a whole with a probability, also the first (Hausknecht & Stone 2015, section 4).
-
-    It draws from a generator of its own, which a seeded reset seeds.
 
     Args:
         env: gives frames.
@@ -18,13 +31,13 @@ class Flicker(gymnasium.ObservationWrapper):
 
     def __init__(self, env: gymnasium.Env, probability: float) -> None:
         super().__init__(env)
-        self._probability, self._generator = probability, np.random.default_rng()
+        self._blank = Blank(probability)
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         if seed is not None:
-            self._generator = np.random.default_rng((seed, 1))  # other numbers than the environment draws
+            self._blank.seed(seed)
         return super().reset(seed=seed, options=options)
 
     def observation(self, observation: Any) -> Any:
         """The frame, or one of zeros."""
-        return np.zeros_like(observation) if self._generator.random() < self._probability else observation
+        return np.zeros_like(observation) if self._blank() else observation
