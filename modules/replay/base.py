@@ -76,6 +76,10 @@ class ReplaySpec(Spec):
     def refuse_missing(self, directory: Path, state: Mapping[str, Any]) -> None:
         """Raise `UsageError` if what a checkpoint's replay `state` refers to is no longer in `directory`."""
 
+    def planned_updates(self, frames: int) -> float | None:
+        """Optimiser steps that `frames` collected steps will call for; None if that depends on the episodes."""
+        return None
+
     def fit_to_env(self, max_steps: int | None) -> "ReplaySpec":
         """Put in the length of the longest episode, `max_steps` if that is known, where it was left open."""
         raise NotImplementedError

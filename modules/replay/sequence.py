@@ -73,8 +73,8 @@ class SequenceReplay:
 
     def updates_due(self, frames: int) -> float:
         """Optimiser steps that `frames` collected steps call for; 0 while there are too few rows for a batch."""
-        s = self.settings
-        return frames * s.ratio / (s.batch_rows * s.length) if len(self) >= s.batch_rows else 0.0
+        planned = self.settings.planned_updates(frames)
+        return planned if planned is not None and len(self) >= self.settings.batch_rows else 0.0
 
     def sample(self) -> TensorDict:
         """Draw a batch of rows [B] with replacement; by priority, they come with their number and weight."""

@@ -61,6 +61,9 @@ class SequenceSpec(ReplaySpec):
                 f"{directory}: the replay of this run is gone, so it cannot be resumed; evaluate still works"
             )
 
+    def planned_updates(self, frames: int) -> float | None:
+        return frames * self.ratio / (self.batch_rows * self.length)
+
     def fit_to_env(self, max_steps: int | None) -> "SequenceSpec":
         if max_steps is not None and self.length > max_steps:  # the rest of each row would be padding
             return replace(self, length=max_steps, burn_in=0, overlap=0)

@@ -10,6 +10,9 @@ from pipelines.config.composing import compose_settings
 from pipelines.config.schema import RunConfig, read
 from pipelines.config.sizes import refuse_full_disk, refuse_too_large
 
+FEW_UPDATES = 1_000
+A_TRIAL = 20_000  # frames; a shorter run is not meant to learn
+
 log = logging.getLogger("recall")
 
 
@@ -64,4 +67,15 @@ def warn_of_endless(run: RunConfig) -> None:
             "save ends it, and evaluations wait until eval_max_steps=%d; env.max_steps gives it a limit",
             getattr(run.env, "id", type(run.env).__name__),
             run.eval_max_steps,
+        )
+
+
+def warn_of_few_updates(run: RunConfig) -> None:
+    """Say it before training if the optimiser will make fewer steps than any preset that learns."""
+    updates = run.replay.planned_updates(run.total_frames - run.warmup_frames)
+    if updates is not None and updates < FEW_UPDATES and run.total_frames >= A_TRIAL:
+        log.warning(
+            "this run plans about %d updates, and presets that learn make thousands: raise total_frames or "
+            "replay.ratio, or lower replay.batch_rows or replay.length",
+            updates,
         )

@@ -17,7 +17,7 @@ from modules.callbacks import TrainingCallback
 from modules.errors import BadValueError, NonFiniteError, told
 from modules.files import describe_error, refuse_unwritable, write_text
 from modules.spec import UsageError
-from pipelines.config.check import check, warn_of_endless
+from pipelines.config.check import check, warn_of_endless, warn_of_few_updates
 from pipelines.config.plugins import LOOKUP
 from pipelines.config.schema import RunConfig, read
 from pipelines.console.command import RunFailed
@@ -43,6 +43,7 @@ def start(cfg: DictConfig, run_dir: Path, *, bar: bool, callbacks: Sequence[Trai
     except Exception as error:
         raise not_begun(error, None, run_dir, None) if run_dir.exists() and not cfg.dry else error from None
     warn_of_endless(run)
+    warn_of_few_updates(run)
     if run.dry:
         log.info("dry run: the configuration is sound")
         return None
