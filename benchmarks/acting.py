@@ -59,7 +59,7 @@ def measure(run: RunConfig, pace: Pace) -> tuple[Times, float]:
     """Time ours, the bare loop and the layers of ours; also return the mean length of an episode."""
     with ExitStack() as stack:
         parts = stack.enter_context(building(run))
-        bare = BareActor(run, parts.acting.network, epsilon=parts.acting.exploration.anneal(0))
+        bare = BareActor(run, parts.actor.network, epsilon=parts.exploration.anneal(0))
         stack.callback(bare.close)
         sides: dict[str, Call] = {"ours": collecting(parts), "bare": bare.collect}
         sides |= layer_calls(run, parts, stack)
@@ -72,8 +72,8 @@ def building(run: RunConfig) -> Iterator[Parts]:
     """Build all parts of a run in a directory that vanishes, ready to act."""
     with TemporaryDirectory(prefix="recall_benchmark_") as directory:
         parts = build(run, Path(directory), {}, None)
-        parts.acting.exploration.anneal(0)
-        parts.acting.collection.restart(seed_for(run.seed, "env"))
+        parts.exploration.anneal(0)
+        parts.collection.restart(seed_for(run.seed, "env"))
         try:
             yield parts
         finally:
@@ -83,7 +83,7 @@ def building(run: RunConfig) -> Iterator[Parts]:
 
 def collecting(parts: Parts) -> Call:
     """Return the collection of one batch."""
-    batches = iter(parts.acting.collection)
+    batches = iter(parts.collection)
     return lambda: next(batches)
 
 
@@ -152,7 +152,7 @@ def deciding(parts: Parts, env: EnvBase, steps: int) -> Call:
     def call() -> None:
         with torch.no_grad(), set_exploration_type(ExplorationType.RANDOM):
             for _ in range(steps):
-                parts.acting.policy(start.copy())
+                parts.actor.policy(start.copy())
 
     return call
 

@@ -75,8 +75,8 @@ def speed_row(side: str, run: RunConfig, times: Times) -> list[str]:
 
 def training(parts: Parts) -> Call:
     """Return: collect one batch, store it, learn as often as the replay's ratio asks, push the weights."""
-    parts.acting.exploration.anneal(parts.run.total_frames)
-    batches, updates_due = iter(parts.acting.collection), [0.0]
+    parts.exploration.anneal(parts.run.total_frames)
+    batches, updates_due = iter(parts.collection), [0.0]
 
     def call() -> None:
         stream, batch = next(batches)
@@ -85,6 +85,6 @@ def training(parts: Parts) -> Call:
         while updates_due[0] >= 1:
             updates_due[0] -= 1
             parts.learner.step(parts.replay.sample())
-        push_weights(parts.learner.network, parts.acting.network)
+        push_weights(parts.learner.network, parts.actor.network)
 
     return call

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory, TemporaryFile
 
@@ -15,7 +16,7 @@ from torch import Tensor
 from benchmarks.learning import learning, shape
 from benchmarks.measure import Missing, Pace, Table, interleave, number
 from benchmarks.subjects import process_of, random_rows, run_of
-from modules.collect import SyncCollection
+from modules.collect import Actor, SyncCollection
 from modules.exploration import ExplorationContext
 from modules.intrinsic import IntrinsicContext, IntrinsicReward, NguSpec
 from modules.intrinsic.episodic_memory import EpisodicMemory
@@ -132,9 +133,10 @@ def collecting(
     n = run.collector.num_envs
     exploration = run.exploration.build(ExplorationContext.all_of(n))
     policy = Policy(network, exploration.choose, exploration.probability)
-    meta = run.meta.build(MetaContext(environments=n, seed=seed_for(run.seed, "meta")))
-    env = AgentEnv(run=run, intrinsic_reward=intrinsic_reward, meta=meta, max_steps=None).build(n)
-    collection = SyncCollection(run.collector, env, policy)
+    meta = run.meta.build(MetaContext.all_of(n, seed=seed_for(run.seed, "meta")))
+    agent_env = AgentEnv(run=run, intrinsic_reward=intrinsic_reward, meta=meta, max_steps=None)
+    actor = Actor(env=partial(agent_env.build, n), policy=policy, networks=[network], anneal=exploration.anneal)
+    collection = SyncCollection(run.collector, actor)
     stack.callback(collection.close)
     collection.restart(seed_for(run.seed, "env"))
     batches = iter(collection)

@@ -140,7 +140,7 @@ class Collecting:
     def of(cls, parts: Parts) -> "Collecting":
         """Take it from the parts of a run."""
         settings = parts.run.collector
-        return cls(iter(parts.acting.collection), settings.processes if isinstance(settings, MultiAsyncSpec) else 0)
+        return cls(iter(parts.collection), settings.processes if isinstance(settings, MultiAsyncSpec) else 0)
 
     def take(self, batches: int) -> float:
         """Seconds per batch of at least `batches`, while the workers are as busy at the end as at the start."""

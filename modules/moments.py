@@ -77,15 +77,43 @@ class RunningMoments:
         self.count = 0
         self.mean = np.zeros(shape)
         self._squares = np.zeros(shape)  # Σ (x − mean)²
+        self._news: RunningMoments | None = None  # of what `take` has not given yet
+
+    def tell(self) -> None:
+        """Remember apart, from now on, what `update` takes in, for `take`."""
+        self._news = RunningMoments(self.mean.shape)
+
+    def take(self) -> dict[str, Tensor]:
+        """What `update` took in since the last call, as a state; `tell` must come first."""
+        assert self._news is not None
+        news, self._news = self._news.state_dict(), RunningMoments(self.mean.shape)
+        return news
+
+    def merge(self, taken: Mapping[str, Tensor]) -> None:
+        """Take in what others took, as if it had come here in one batch (Chan, Golub & LeVeque 1983)."""
+        added = int(taken["count"])
+        if not added:
+            return
+        self._fade()
+        delta, share = taken["mean"].numpy() - self.mean, added / (self.count + added)
+        self._squares += taken["squares"].numpy() + delta**2 * (self.count * share)
+        self.mean += delta * share
+        self.count += added
+
+    def _fade(self) -> None:
+        """Let all before the next batch count as at most `horizon`."""
+        if 0 < self._horizon < self.count:
+            self._squares *= self._horizon / self.count
+            self.count = self._horizon
 
     def update(self, values: NDArray[np.floating]) -> None:
         """Take in `values` [B, *shape]; nothing happens for B = 0."""
         added = len(values)
         if not added:
             return
-        if 0 < self._horizon < self.count:
-            self._squares *= self._horizon / self.count
-            self.count = self._horizon
+        self._fade()
+        if self._news is not None:
+            self._news.update(values)
         merge(values.reshape(added, -1), self.mean.reshape(-1), self._squares.reshape(-1), self.count)
         self.count += added
 

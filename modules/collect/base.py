@@ -1,7 +1,8 @@
 """What the loop knows of a collector, and what acts inside one."""
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 from tensordict import TensorDictBase
 from tensordict.nn import TensorDictModuleBase
@@ -9,23 +10,54 @@ from torch import nn
 from torchrl.envs import EnvBase
 
 from modules.spec import Positive, Spec, spec
+from modules.stateful import HasState, Stateful
 
 
 class WorkerFailed(RuntimeError):  # noqa: N818 - it is the worker that failed
     """A collecting process died or met an error; says which one, and how."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Actor:
-    """Everything that acts in one process: environments, the policy, its network and its exploration.
+class Told(Protocol):
+    """What acting measures or takes in, and what another of its kind, in another process, can be told."""
 
-    `anneal` sets the exploration to that of a frame count.
+    def take(self) -> Any:
+        """What came since the last call."""
+        ...
+
+    def merge(self, taken: Any, /) -> None:
+        """Add what another took."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Actor(Stateful):
+    """Everything that acts together, wherever it runs: environments and what is around them.
+
+    Attributes:
+        env: makes the environments, with their transforms.
+        policy: acts in them.
+        networks: that acting reads and the learner changes: the policy's, and those behind an intrinsic reward.
+        anneal: sets the exploration to that of a frame count.
+        kept: what of it a checkpoint keeps.
+        moments: running statistics that acting takes steps into; those of all actors are merged, and sent to each.
+        told: what else is merged in the main process.
     """
 
-    env: EnvBase
+    env: Callable[[], EnvBase]
     policy: TensorDictModuleBase
-    network: nn.Module
+    networks: Sequence[nn.Module]
     anneal: Callable[[int], object]
+    kept: Mapping[str, HasState] = field(default_factory=dict)
+    moments: Mapping[str, Any] = field(default_factory=dict)
+    told: Mapping[str, Told] = field(default_factory=dict)
+
+    def parts(self) -> Mapping[str, HasState]:
+        return self.kept
+
+    @property
+    def reports(self) -> dict[str, Told]:
+        """All that it tells, under names of their own."""
+        return {**{f"moments/{name}": part for name, part in self.moments.items()}, **self.told}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,17 +65,13 @@ class CollectorContext:
     """What a collector may need.
 
     Attributes:
-        env: makes N environments for this process.
-        policy: acts in them on `network`.
-        network: to which the newest weights are pushed.
-        actor: makes what acts in worker process w, given w; it is called there, so it must be picklable.
+        actor: of the main process. It acts there, or hears what the others report and stands for the first of them.
+        make: makes the actor of worker process w, given w; it is called there, so it must be picklable.
         template: makes one step [M] of M such environments, whatever M is.
     """
 
-    env: Callable[[], EnvBase]
-    policy: TensorDictModuleBase
-    network: nn.Module
-    actor: Callable[[int], Actor]
+    actor: Actor
+    make: Callable[[int], Actor]
     template: Callable[[], TensorDictBase]
 
 
@@ -73,9 +101,21 @@ class CollectorSpec(Spec):
         """Environments in all."""
         return self.num_envs
 
+    @property
+    def burst(self) -> int:
+        """Most rows that a batch may complete, or that the end of all running episodes may."""
+        return max(self.frames_per_batch, self.total_envs)
+
 
 class Collection:
-    """Endless batches; whatever the order, those of one stream follow each other without a gap until a restart."""
+    """Endless batches; whatever the order, those of one stream follow each other without a gap until a restart.
+
+    Attributes:
+        exact: whether the same run always collects the same. Then each save starts the environments afresh, so that
+            a resumed run does not differ from one that was never interrupted; elsewhere episodes go on.
+    """
+
+    exact = True
 
     def batches(self, ends: Callable[[], bool]) -> Iterator[tuple[int, TensorDictBase]]:
         """Yield (stream, batch [N, T]); the environments of one stream are never those of another.
@@ -94,7 +134,18 @@ class Collection:
         raise NotImplementedError
 
     def restart(self, seed: int) -> None:
-        """Abandon the running episodes and start all environments from `seed`; nothing older is yielded any more."""
+        """Abandon the running episodes and start all environments from `seed`; nothing older is yielded any more.
+
+        What actors keep is then what `state_dict` had after the last batch that was yielded.
+        """
+        raise NotImplementedError
+
+    def state_dict(self) -> dict[str, Any]:
+        """What each actor keeps, as of the last batch of it that was yielded."""
+        raise NotImplementedError
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Put back what `state_dict` returned, for the next restart; actors that it does not have begin anew."""
         raise NotImplementedError
 
     def close(self) -> None:

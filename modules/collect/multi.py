@@ -1,35 +1,41 @@
 """Collection by several processes of one machine, which fill batches while the main process learns."""
 
 import logging
-import shutil
 import signal
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from multiprocessing import resource_tracker, util
-from multiprocessing.connection import Connection, wait
-from multiprocessing.process import BaseProcess
-from pathlib import Path
+from multiprocessing import util
+from multiprocessing.connection import wait
 from typing import Any
 
 import torch
 from tensordict import TensorDictBase
-from torch import Tensor, nn
-from torch.multiprocessing import get_context
 from torch.nn.utils import parameters_to_vector
 
 from modules.collect.base import Actor, Collection, CollectorContext, CollectorSpec, WorkerFailed
+from modules.collect.processes import allocate_shared, kill, refuse_small_shared_memory, start
 from modules.collect.weights import floats_of
-from modules.collect.worker import Assignment, Close, Failed, Fill, Filled, Restart, batch_in, entries_of, work
-from modules.spec import Positive, RunConfig, UsageError, spec
+from modules.collect.worker import (
+    Assignment,
+    Close,
+    Failed,
+    Fill,
+    Filled,
+    Newest,
+    Restart,
+    batch_in,
+    entries_of,
+    receive,
+    send,
+)
+from modules.spec import Positive, RunConfig, spec
 
 AHEAD = 2  # batches that a worker may be ahead of the learner: one is filled while the other waits to be learned from
 PULSE_S = 1  # between looks at whether workers live, where their pipes do not tell
 SILENCE_S = 60  # after which a wait for a batch is worth a word
 PATIENCE_S = 5  # that workers get for closing their environments
-SHARED_MEMORY = Path("/dev/shm")
-MIB = 2**20
 
 log = logging.getLogger("recall")
 
@@ -54,18 +60,19 @@ class MultiAsyncSpec(CollectorSpec):
         """Each process has one network and one set of environments of its own."""
         if run.network.torso.writes == "row":
             yield "network/torso=table needs collector=sync: each process would number the observations its own way"
-        if run.intrinsic.rewards or not run.meta.single:
-            yield "collector=multi_async knows no intrinsic reward and no arms: use collector=sync with more num_envs"
+        if run.intrinsic.rewards and not run.intrinsic.divides:
+            yield (
+                f"{type(run.intrinsic).__name__} does not say what several processes must share of it (divides, see "
+                "modules/intrinsic/base.py): use collector=sync with more num_envs"
+            )
         if run.replay.on_policy:
             yield (
                 "collector=multi_async acts with weights that are behind the newest, and replay=on_policy is for those "
                 "alone: use collector=sync with more num_envs"
             )
-        if self.processes > self.steps:  # the replay keeps room for the tails of num_envs x steps episodes
-            yield f"collector.processes={self.processes} must not exceed collector.steps={self.steps}"
 
     def build(self, context: CollectorContext) -> "MultiCollection":
-        return MultiCollection(self, context.actor, context.network, context.template())
+        return MultiCollection(self, context.make, context.actor, context.template())
 
 
 class MultiCollection(Collection):
@@ -84,12 +91,16 @@ class MultiCollection(Collection):
     """
 
     def __init__(
-        self, settings: MultiAsyncSpec, make: Callable[[int], Actor], network: nn.Module, template: TensorDictBase
+        self, settings: MultiAsyncSpec, make: Callable[[int], Actor], actor: Actor, template: TensorDictBase
     ) -> None:
-        self._settings, self._network = settings, network
+        self._settings, self._actor = settings, actor
         p = settings.processes
+        self.exact = p == 1
+        self._kept: list[Mapping[str, Any] | None] = [None] * p
+        self._merged = [0] * p  # reports of each since the restart
+        self._newest: list[Newest] = []  # for each
         entries = entries_of(template, settings)
-        size = sum(value.numel() for value in floats_of(network))
+        size = sum(value.numel() for value in floats_of(*actor.networks))
         needed = p * AHEAD * entries[-1].end + (p * AHEAD + 1) * size * 4
         refuse_small_shared_memory(needed)
         slots = allocate_shared((p, AHEAD, entries[-1].end), torch.uint8)
@@ -129,9 +140,18 @@ class MultiCollection(Collection):
         self._arrived.clear()
         for orders in self._orders:
             orders.clear()  # what they still fill carries an older epoch
+        self._merged = [0] * self._settings.processes
         self._publish()
         for w in range(self._settings.processes):
-            self._send(w, Restart(seed))
+            self._send(w, Restart(seed, self._kept[w], self._newest[w]))
+
+    def state_dict(self) -> dict[str, Any]:
+        return {str(w): kept for w, kept in enumerate(self._kept) if kept is not None}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self._kept = [state.get(str(w)) for w in range(self._settings.processes)]
+        if self._kept[0] is not None:
+            self._actor.load_state_dict(self._kept[0])
 
     def close(self) -> None:
         """End the workers; those that do not close their environments in time are killed."""
@@ -149,18 +169,20 @@ class MultiCollection(Collection):
 
         What it does with it is thrown away, and as the version is new it loads what it needs then.
         """
-        used = {order.block for orders in self._orders for order in orders}
+        used = {order.newest.block for orders in self._orders for order in orders}
         self._block = next(b for b in range(len(self._weights)) if b not in used)
-        self._weights[self._block] = parameters_to_vector(floats_of(self._network))
+        self._weights[self._block] = parameters_to_vector(floats_of(*self._actor.networks))
         self._version += 1
         self._pushed_at = self._frames
+        moments = {name: part.state_dict() for name, part in self._actor.moments.items()}
+        self._newest = [Newest(self._block, self._version, self._frames, moments, merged) for merged in self._merged]
 
     def _next(self, ends: Callable[[], bool]) -> tuple[int, TensorDictBase] | None:
         if not self._epoch:
             raise RuntimeError("restart(seed) must come before the first batch")
         for w, orders in enumerate(self._orders):
             for slot in sorted({*range(AHEAD)} - {order.slot for order in orders}):
-                orders.append(Fill(self._epoch, slot, self._block, self._version, self._frames))
+                orders.append(Fill(self._epoch, slot, self._newest[w]))
                 self._send(w, orders[-1])
                 self._heard[w] = time.monotonic()  # one that hangs soon gets no more orders
         self._listen(0)  # a worker's death must not wait until the others have nothing to give
@@ -170,7 +192,17 @@ class MultiCollection(Collection):
             self._listen(PULSE_S)
         w, filled = self._arrived.popleft()
         self._orders[w].popleft()
+        self._hear(w, filled)
         return w, self._slots[w][filled.slot].clone()
+
+    def _hear(self, w: int, filled: Filled) -> None:
+        """Merge what a worker reports; the actor here stands for that of worker 0."""
+        for name, part in self._actor.reports.items():
+            part.merge(filled.report[name])
+        self._merged[w] += 1
+        self._kept[w] = filled.kept
+        if w == 0:
+            self._actor.load_state_dict(filled.kept)
 
     def _listen(self, timeout: float) -> None:
         """Take in what the workers say within `timeout` seconds, and whether they live.
@@ -196,7 +228,7 @@ class MultiCollection(Collection):
 
     def _take(self, w: int) -> None:
         try:
-            message: Filled | Failed = self._pipes[w].recv()
+            message: Filled | Failed = receive(self._pipes[w])
         except (EOFError, OSError) as error:
             raise self._death(w) from error
         if isinstance(message, Failed):
@@ -223,51 +255,4 @@ class MultiCollection(Collection):
 
     def _send(self, w: int, message: Restart | Fill | Close) -> None:
         with suppress(OSError):  # it is dead: the next batch that is asked for will tell
-            self._pipes[w].send(message)
-
-
-def allocate_shared(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
-    """Make a tensor in shared memory; nothing of it is taken before something is written there."""
-    elements = torch.Size(shape).numel()
-    storage = torch.UntypedStorage._new_shared(elements * dtype.itemsize)
-    return torch.empty(0, dtype=dtype).set_(storage, 0, shape)  # pyright: ignore[reportCallIssue, reportArgumentType]
-
-
-def refuse_small_shared_memory(needed: int) -> None:
-    """Raise `UsageError` if `needed` bytes do not fit: written beyond it, they kill the process that writes."""
-    if SHARED_MEMORY.is_dir() and needed > (free := shutil.disk_usage(SHARED_MEMORY).free):
-        raise UsageError(
-            f"collector=multi_async: batches and weights take {needed / MIB:.0f} MiB of shared memory, but "
-            f"{SHARED_MEMORY} has {free / MIB:.0f} MiB left; lower collector.processes, num_envs or steps, or give it "
-            "more (docker run --shm-size)"
-        )
-
-
-def start(tasks: Iterable[Assignment]) -> tuple[list[BaseProcess], list[Connection]]:
-    """Start a worker for each task, with SIGINT and SIGTERM blocked, which it inherits; return the pipes to them."""
-    context: Any = get_context("spawn")  # a fork of a process with threads can hang
-    processes, pipes = [], []
-    resource_tracker.ensure_running()  # which would unblock the signals
-    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
-    try:
-        for task in tasks:
-            ours, theirs = context.Pipe()
-            process = context.Process(target=work, args=(task, theirs), name=f"worker {task.number}", daemon=True)
-            process.start()
-            theirs.close()  # so that its death is the end of the pipe
-            processes.append(process)
-            pipes.append(ours)
-    except BaseException:
-        kill(processes)
-        raise
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
-    return processes, pipes
-
-
-def kill(processes: Iterable[BaseProcess]) -> None:
-    """Leave none of them behind."""
-    for process in processes:
-        process.kill()
-    for process in processes:
-        process.join()
+            send(self._pipes[w], message)

@@ -1,13 +1,12 @@
 """Collection in this process."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 from tensordict import TensorDictBase
-from tensordict.nn import TensorDictModuleBase
 from torchrl.collectors import Collector
-from torchrl.envs import EnvBase
 
-from modules.collect.base import Collection, CollectorContext, CollectorSpec
+from modules.collect.base import Actor, Collection, CollectorContext, CollectorSpec
 from modules.spec import spec
 
 
@@ -16,7 +15,7 @@ class SyncSpec(CollectorSpec):
     """One process: act, then learn."""
 
     def build(self, context: CollectorContext) -> "SyncCollection":
-        return SyncCollection(self, context.env(), context.policy)
+        return SyncCollection(self, context.actor)
 
 
 class Waiting(Collector):
@@ -31,11 +30,12 @@ class Waiting(Collector):
 class SyncCollection(Collection):
     """Endless batches from TorchRL's `Collector`, with environments that can start afresh; the one stream is 0."""
 
-    def __init__(self, settings: CollectorSpec, env: EnvBase, policy: TensorDictModuleBase) -> None:
-        self._env = env
+    def __init__(self, settings: CollectorSpec, actor: Actor) -> None:
+        self._actor, self._env = actor, actor.env()
+        policy = actor.policy
         policy.eval()  # it is tried on zeros, which no table is to number
         self._collector = Waiting(
-            env,
+            self._env,
             policy,
             frames_per_batch=settings.frames_per_batch,
             total_frames=-1,
@@ -63,6 +63,13 @@ class SyncCollection(Collection):
         self._env.set_seed(seed)
         self._collector.reset()
         self._begun = True
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"0": self._actor.state_dict()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        if "0" in state:
+            self._actor.load_state_dict(state["0"])
 
     def close(self) -> None:
         self._collector.shutdown()

@@ -4,9 +4,13 @@ import torch
 from torch import Tensor, nn
 
 
-def floats_of(network: nn.Module) -> list[Tensor]:
-    """List parameters, and buffers such as statistics of observations, without gradient."""
-    return [p.detach() for p in network.parameters()] + [b for b in network.buffers() if b.is_floating_point()]
+def floats_of(*networks: nn.Module) -> list[Tensor]:
+    """List parameters, and buffers such as statistics of observations, without gradient, one network after another."""
+    found: list[Tensor] = []
+    for network in networks:
+        found += [p.detach() for p in network.parameters()]
+        found += [b for b in network.buffers() if b.is_floating_point()]
+    return found
 
 
 def push_weights(source: nn.Module, target: nn.Module) -> None:

@@ -1,16 +1,19 @@
 """The worker's side of collection in several processes: messages, shared memory, and the process itself."""
 
 import contextlib
+import copy
 import multiprocessing
 import os
+import pickle
 import signal
 import threading
 import traceback
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from math import prod
 from multiprocessing.connection import Connection
+from typing import Any
 
 import torch
 from tensordict import TensorDict, TensorDictBase
@@ -26,24 +29,39 @@ ALIGN = 64  # bytes; every entry starts at a multiple
 
 
 @dataclass(frozen=True)
+class Newest:
+    """What a worker is to act with: the weights in block `block`, which are those of frame `frames`.
+
+    `version` counts what was ever put into the blocks. `moments` are the states of the running statistics, into which
+    the first `merged` reports of this worker since the restart went.
+    """
+
+    block: int
+    version: int
+    frames: int
+    moments: Mapping[str, Any]
+    merged: int
+
+
+@dataclass(frozen=True)
 class Restart:
-    """To a worker: abandon the running episodes and draw everything from `seed` on."""
+    """To a worker: abandon the running episodes and draw everything from `seed` on.
+
+    `kept` is what its actor goes on with, or None: it begins anew.
+    """
 
     seed: int
+    kept: Mapping[str, Any] | None
+    newest: Newest
 
 
 @dataclass(frozen=True)
 class Fill:
-    """To a worker: act with the weights in block `block`, those of frame `frames`, and fill slot `slot`.
-
-    `epoch` counts the restarts, `version` what was ever put into the blocks.
-    """
+    """To a worker: fill slot `slot`; `epoch` counts the restarts."""
 
     epoch: int
     slot: int
-    block: int
-    version: int
-    frames: int
+    newest: Newest
 
 
 @dataclass(frozen=True)
@@ -53,10 +71,12 @@ class Close:
 
 @dataclass(frozen=True)
 class Filled:
-    """From a worker: that slot is full."""
+    """From a worker: that slot is full; with what its actor keeps now, and what it tells of that batch."""
 
     epoch: int
     slot: int
+    kept: Mapping[str, Any]
+    report: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -130,7 +150,7 @@ def work(task: Assignment, pipe: Connection) -> None:
     except BaseException as error:
         text = str(error) or "no further words"
         with contextlib.suppress(OSError):
-            pipe.send(Failed(f"{type(error).__name__}: {text}", traceback.format_exc()))
+            send(pipe, Failed(f"{type(error).__name__}: {text}", traceback.format_exc()))
         os._exit(1)  # at once: nothing of what went wrong is asked to tidy up
 
 
@@ -156,25 +176,73 @@ def end_with_parent() -> None:
 
 def serve(task: Assignment, pipe: Connection) -> None:
     """Make what acts, then do what the messages say."""
-    actor = task.make(task.number)
-    collection = SyncCollection(task.settings, actor.env, actor.policy)
-    batches = iter(collection)
+    collection = ActorInWorker(task.make(task.number), task.settings, task.number)
     slots = [batch_in(slot, task.entries) for slot in task.slots]
     keys = [entry.key for entry in task.entries]
-    weights, version = floats_of(actor.network), -1
     for message in messages(pipe):
         if isinstance(message, Restart):
-            seed_everything(seed_for(message.seed, "worker", task.number))
-            collection.restart(seed_for(message.seed, "worker environments", task.number))
+            collection.forget()
+        collection.renew(message.newest, task.weights)
+        if isinstance(message, Restart):
+            collection.start(message)
             continue
-        if message.version != version:
-            version = message.version
-            load(task.weights[message.block], weights)
-            actor.anneal(message.frames)
-        _, batch = next(batches)
-        slots[message.slot].update_(batch.select(*keys))
-        pipe.send(Filled(message.epoch, message.slot))
+        slots[message.slot].update_(collection.batch().select(*keys))
+        send(pipe, Filled(message.epoch, message.slot, collection.actor.state_dict(), collection.report()))
     collection.close()
+
+
+class ActorInWorker(SyncCollection):
+    """An actor far from the learner: goes on with weights and statistics that come from there, and reports to it."""
+
+    def __init__(self, actor: Actor, settings: CollectorSpec, number: int) -> None:
+        super().__init__(settings, actor)
+        self.actor, self._number = actor, number
+        self._weights = floats_of(*actor.networks)
+        self._anew = copy.deepcopy(actor.state_dict())
+        self._reports: deque[tuple[int, Mapping[str, Any]]] = deque()  # that the statistics may not have heard of
+        self._reported = 0  # since the restart
+        self._version = -1
+        for moments in actor.moments.values():
+            moments.tell()
+
+    def forget(self) -> None:
+        """Abandon what was not reported yet, and the reports that nobody has heard or will hear of."""
+        for part in self.actor.reports.values():
+            part.take()
+        self._reports.clear()
+        self._reported = 0
+
+    def start(self, message: Restart) -> None:
+        """Abandon the running episodes and begin new ones, with the weights that came with the order."""
+        self.actor.load_state_dict(copy.deepcopy(self._anew) if message.kept is None else message.kept)
+        seed_everything(seed_for(message.seed, "worker", self._number))
+        self.restart(seed_for(message.seed, "worker environments", self._number))
+
+    def renew(self, newest: Newest, weights: Tensor) -> None:
+        """Take over weights and statistics, if they are new; the latter with what was reported since."""
+        if newest.version == self._version:
+            return
+        self._version = newest.version
+        load(weights[newest.block], self._weights)
+        self.actor.anneal(newest.frames)
+        while self._reports and self._reports[0][0] < newest.merged:
+            self._reports.popleft()
+        for name, moments in self.actor.moments.items():
+            moments.load_state_dict(newest.moments[name])
+            for _, report in self._reports:
+                moments.merge(report[f"moments/{name}"])
+
+    def batch(self) -> TensorDictBase:
+        """Act."""
+        return next(self._batches)[1]
+
+    def report(self) -> dict[str, Any]:
+        """What there is to tell since the last report."""
+        found = {name: part.take() for name, part in self.actor.reports.items()}
+        if self.actor.moments:
+            self._reports.append((self._reported, found))
+        self._reported += 1
+        return found
 
 
 def messages(pipe: Connection) -> Iterator[Restart | Fill]:
@@ -182,13 +250,23 @@ def messages(pipe: Connection) -> Iterator[Restart | Fill]:
     waiting: deque[Restart | Fill] = deque()
     while True:
         while not waiting or pipe.poll():
-            message = pipe.recv()
+            message = receive(pipe)
             if isinstance(message, Close):
                 return
             if isinstance(message, Restart):
                 waiting.clear()
             waiting.append(message)
         yield waiting.popleft()
+
+
+def send(pipe: Connection, message: object) -> None:
+    """Send a message by value; PyTorch would have `pipe.send` put each tensor into shared memory of its own."""
+    pipe.send_bytes(pickle.dumps(message))
+
+
+def receive(pipe: Connection) -> Any:
+    """Receive what `send` sent."""
+    return pickle.loads(pipe.recv_bytes())
 
 
 def load(block: Tensor, weights: list[Tensor]) -> None:

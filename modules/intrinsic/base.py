@@ -1,14 +1,16 @@
 """What the loop knows of intrinsic rewards: what learns, what rewards while acting, and the null object of both."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
 from tensordict import TensorDictBase
-from torch import Tensor
+from torch import Tensor, nn
 
 from modules.keys import Spaces
 from modules.metrics import Metric
+from modules.moments import RunningMoments
 from modules.spec import Spec, spec
 from modules.stateful import Stateful, Stateless
 
@@ -35,6 +37,10 @@ class IntrinsicReward(Stateful):
     def adopt(self, other: "IntrinsicReward") -> None:
         """Take over the running statistics of other environments' bonus."""
 
+    def told(self) -> "Mapping[str, MeanAccumulator]":
+        """What is measured here: where acting happens in other processes, it is sent from there."""
+        return {}
+
 
 class IntrinsicModel(Stateful):
     """The networks and statistics behind a bonus, all of which are saved; one that learns nothing has no `step`."""
@@ -46,6 +52,14 @@ class IntrinsicModel(Stateful):
     def acting(self, num_envs: int) -> IntrinsicReward:
         """Make the bonus of `num_envs` environments, which follows what is learned here."""
         raise NotImplementedError
+
+    def networks(self) -> Sequence[nn.Module]:
+        """Those that acting reads: where it happens in other processes, their weights are sent there."""
+        return ()
+
+    def moments(self) -> Mapping[str, RunningMoments]:
+        """Running statistics that acting takes steps into: those of all processes are merged and sent to each."""
+        return {}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,9 +76,10 @@ class IntrinsicContext:
 
 
 class IntrinsicSpec(Spec):
-    """Settings of an intrinsic reward; `rewards` says whether there is one."""
+    """Settings of an intrinsic reward: `rewards`, whether there is one; `divides`, whether several processes act."""
 
     rewards: ClassVar[bool] = True
+    divides: ClassVar[bool] = False  # whether networks, moments and told are all that processes must share
     metrics = (
         Metric("intrinsic/reward_mean", "intrinsic reward", "mean intrinsic reward of a step, before β weights it"),
     )
@@ -80,6 +95,7 @@ class NoneSpec(IntrinsicSpec):
 
     metrics = ()
     rewards = False
+    divides = True
 
     def build(self, context: IntrinsicContext) -> "NoIntrinsicModel":
         return NoIntrinsicModel()
@@ -103,9 +119,19 @@ class MeanAccumulator:
 
     def means(self) -> dict[str, float]:
         """Means since the last call, as intrinsic/NAME_mean; nothing if there were no steps."""
-        found = {f"intrinsic/{name}_mean": total.sum().item() / self._count for name, total in self._sums.items()}
-        self._sums, self._count = {}, 0
+        sums, count = self.take()
+        return {f"intrinsic/{name}_mean": total.sum().item() / count for name, total in sums.items()}
+
+    def take(self) -> tuple[dict[str, Tensor], int]:
+        """Sums [N] and count since the last call."""
+        found, self._sums, self._count = (self._sums, self._count), {}, 0
         return found
+
+    def merge(self, taken: tuple[dict[str, Tensor], int]) -> None:
+        """Add what another took of as many environments."""
+        sums, count = taken
+        self._sums = {name: self._sums.get(name, 0) + total for name, total in sums.items()} or self._sums
+        self._count += count
 
 
 class NoIntrinsicReward(Stateless, IntrinsicReward):

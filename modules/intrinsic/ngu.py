@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import InstanceOf
 from tensordict import TensorDictBase
-from torch import Tensor
+from torch import Tensor, nn
 
 from modules.intrinsic.base import IntrinsicContext, IntrinsicModel, IntrinsicReward, IntrinsicSpec, MeanAccumulator
 from modules.intrinsic.embedding import Embedding, EmbeddingSpec
@@ -16,6 +16,7 @@ from modules.intrinsic.episodic_memory import EpisodicMemory, EpisodicSpec
 from modules.intrinsic.parts import misfits
 from modules.intrinsic.rnd import DistillationSpec, RandomDistillation
 from modules.metrics import Metric
+from modules.moments import RunningMoments
 from modules.spec import PositiveFloat, RunConfig, spec
 from modules.stateful import HasState, Stateless
 
@@ -30,6 +31,7 @@ class EpisodicNoveltySpec(IntrinsicSpec):
         memory: the episodic memory.
     """
 
+    divides = True
     metrics = (
         *IntrinsicSpec.metrics,
         Metric("intrinsic/episodic_mean", "1", "its part within the episode (NGU, algorithm 1): mean r_episodic"),
@@ -80,6 +82,8 @@ class RndSpec(IntrinsicSpec):
         lifelong: random network distillation.
     """
 
+    divides = True
+
     scale: PositiveFloat
     lifelong: InstanceOf[DistillationSpec]
 
@@ -111,6 +115,13 @@ class Novelty(IntrinsicModel):
 
     def acting(self, num_envs: int) -> "NoveltyReward":
         return NoveltyReward(self, num_envs)
+
+    def networks(self) -> list[nn.Module]:
+        lifelong = [] if self.lifelong is None else [self.lifelong.target, self.lifelong.predictor]
+        return [self.embedding.network, *lifelong]
+
+    def moments(self) -> Mapping[str, RunningMoments]:
+        return {} if self.lifelong is None else self.lifelong.moments()
 
     def parts(self) -> Mapping[str, HasState]:
         embedding: dict[str, HasState] = {"embedding": self.embedding}
@@ -145,6 +156,9 @@ class NoveltyReward(IntrinsicReward):
     def measures(self) -> dict[str, float]:
         return self._tally.means()
 
+    def told(self) -> dict[str, MeanAccumulator]:
+        return {"means": self._tally}
+
     def adopt(self, other: IntrinsicReward) -> None:
         assert isinstance(other, NoveltyReward)
         self._memory.adopt(other._memory)
@@ -168,6 +182,12 @@ class Distilled(IntrinsicModel):
     def acting(self, num_envs: int) -> "DistilledReward":
         return DistilledReward(self)
 
+    def networks(self) -> list[nn.Module]:
+        return [self.lifelong.target, self.lifelong.predictor]
+
+    def moments(self) -> Mapping[str, RunningMoments]:
+        return self.lifelong.moments()
+
     def parts(self) -> Mapping[str, HasState]:
         return self.lifelong.parts()
 
@@ -187,3 +207,6 @@ class DistilledReward(Stateless, IntrinsicReward):
 
     def measures(self) -> dict[str, float]:
         return self._tally.means()
+
+    def told(self) -> dict[str, MeanAccumulator]:
+        return {"means": self._tally}

@@ -133,6 +133,10 @@ class RandomDistillation(Stateful):
         self._descent.step(loss, "random distillation")
         return {"rnd_loss": loss.detach()}
 
+    def moments(self) -> dict[str, RunningMoments]:
+        """What acting takes observations into."""
+        return {"observations": self.observations, "errors": self.errors}
+
     def parts(self) -> Mapping[str, HasState]:
         return {
             "target": self.target,

@@ -57,19 +57,19 @@ class BanditSpec(PolicyFamilySpec):
                 yield f"meta.{name}={window} must be at least the number of arms, meta.arms.n={self.arms.n}"
 
     def build(self, context: MetaContext) -> SlidingWindowUcb:
-        return self._bandit(self.window, self.epsilon, context.environments, context.seed)
+        return self._bandit(self.window, self.epsilon, context.numbers, context.seed)
 
     def build_evaluation_bandit(self, context: MetaContext) -> EvaluationBandit:
-        bandit = self._bandit(self.evaluator.window, self.evaluator.epsilon, 1, context.seed)
+        bandit = self._bandit(self.evaluator.window, self.evaluator.epsilon, range(1), context.seed)
         return EvaluationBandit(bandit, tries=self.evaluator.episodes)
 
-    def _bandit(self, window: int, epsilon: float, controllers: int, seed: int) -> SlidingWindowUcb:
+    def _bandit(self, window: int, epsilon: float, numbers: range, seed: int) -> SlidingWindowUcb:
         return SlidingWindowUcb(
             n=self.arms.n,
             window=window,
             ucb_beta=self.ucb_beta,
             epsilon=epsilon,
             normalise=self.normalise,
-            controllers=controllers,
+            numbers=numbers,
             seed=seed,
         )

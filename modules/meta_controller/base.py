@@ -70,12 +70,19 @@ class MetaContext:
     """What a meta-controller may need.
 
     Attributes:
-        environments: E, as many controllers as there are.
+        numbers: those of its environments among all of the run; as many controllers, E, are made.
+        total: number of environments in the run.
         seed: of its random stream.
     """
 
-    environments: int
+    numbers: range
+    total: int
     seed: int
+
+    @classmethod
+    def all_of(cls, total: int, seed: int) -> "MetaContext":
+        """All environments of a run or of an evaluation."""
+        return cls(numbers=range(total), total=total, seed=seed)
 
 
 class MetaControllerSpec(Spec):

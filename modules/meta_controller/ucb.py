@@ -18,16 +18,18 @@ class SlidingWindowUcb(MetaController):
     it each time: no error piles up, and nothing outlives the window.
 
     Source: Agent57 (Badia et al. 2020), appendix. There every controller tries the arms in the order 0, 1, 2, …; here
-    controller e begins with arm e: environments that step together would all spend their first episodes alike.
+    the controller of environment e begins with arm e: all would spend their first episodes alike.
 
-    It has `n` arms and E `controllers`; `seed` is that of the random arms, and the others are settings of `BanditSpec`.
+    It has `n` arms, and a controller for the environment of each of `numbers`; `seed` is that of the random arms, and
+    the others are settings of `BanditSpec`.
     """
 
     def __init__(
-        self, *, n: int, window: int, ucb_beta: float, epsilon: float, normalise: Normalise, controllers: int, seed: int
+        self, *, n: int, window: int, ucb_beta: float, epsilon: float, normalise: Normalise, numbers: range, seed: int
     ) -> None:
         self.generator = torch.Generator().manual_seed(seed)
         self._n, self._window, self._beta, self._epsilon, self._normalise = n, window, ucb_beta, epsilon, normalise
+        controllers, self._first = len(numbers), numbers.start
         self._arms = torch.full((controllers, window), n)  # n stands for no episode
         self._returns = torch.zeros(controllers, window, dtype=torch.float64)
         self._finished = torch.zeros(controllers, dtype=torch.int64)  # episodes
@@ -51,7 +53,7 @@ class SlidingWindowUcb(MetaController):
         explores = torch.rand(len(which), generator=self.generator) < self._epsilon
         anything = torch.randint(self._n, (len(which),), generator=self.generator)
         arms = torch.where(explores, anything, self._bounds(which, playing).argmax(1))
-        return torch.where(k < self._n, (k + which) % self._n, arms)
+        return torch.where(k < self._n, (k + self._first + which) % self._n, arms)
 
     def update(self, which: Tensor, arms: Tensor, returns: Tensor) -> None:
         which, arms, returns = which.cpu(), arms.cpu(), returns.detach().to("cpu", torch.float64)

@@ -78,16 +78,16 @@ class FixedPerActorSpec(PolicyFamilySpec):
             )
 
     def build(self, context: MetaContext) -> "ArmPerActor":
-        return ArmPerActor(n=self.arms.n, controllers=context.environments)
+        return ArmPerActor(n=self.arms.n, numbers=context.numbers, total=context.total)
 
 
 class ArmPerActor(Stateless, MetaController):
     """Each environment has one arm; remembers nothing."""
 
-    def __init__(self, *, n: int, controllers: int) -> None:
-        actor = torch.arange(controllers)
-        spread = (actor * (n - 1) / max(1, controllers - 1)).round().long()
-        self._arms = actor % n if controllers >= n else spread
+    def __init__(self, *, n: int, numbers: range, total: int) -> None:
+        actor = torch.tensor(numbers)
+        spread = (actor * (n - 1) / max(1, total - 1)).round().long()
+        self._arms = actor % n if total >= n else spread
 
     def choose(self, which: Tensor) -> Tensor:
         refuse_twice(which)

@@ -45,6 +45,7 @@ PARTS = {  # of a checkpoint
     "meta": "meta_controller",
     "evaluator": "evaluation_bandit",
 }
+OF_ACTORS = ("exploration", "intrinsic_reward", "meta_controller")
 RENAMED = (  # parts of the keys of weights, in this order
     (r"streams\.0\.", "extrinsic."),
     (r"streams\.1\.", "intrinsic."),
@@ -62,7 +63,7 @@ def as_now(state: Mapping[str, Any], *, torchrl_loss: bool = False) -> dict[str,
     Those of TorchRL's own loss (`loss=torchrl_dqn`) have kept theirs.
     """
     if "curiosity" not in state:  # it has them already
-        return {"exploration": {}, **state}
+        return with_actors({"exploration": {}, **state})
     found = {"exploration": {}} | {PARTS.get(name, name): part for name, part in state.items()}
     if "network" in found:
         found["network"] = rename_weights(found["network"])
@@ -70,7 +71,14 @@ def as_now(state: Mapping[str, Any], *, torchrl_loss: bool = False) -> dict[str,
         found["learner"] = {name: rename_weights(part) for name, part in learner.items()}
     if isinstance(counters := found.get("counters"), Mapping):
         found["counters"] = {"updates_due" if name == "owed" else name: count for name, count in counters.items()}
-    return found
+    return with_actors(found)
+
+
+def with_actors(state: dict[str, Any]) -> dict[str, Any]:
+    """Add what the one actor kept where it stood among the other parts."""
+    if "actors" in state or any(name not in state for name in OF_ACTORS):
+        return state
+    return {**state, "actors": {"0": {name: state[name] for name in OF_ACTORS}}}
 
 
 def rename_weights(weights: Any) -> Any:

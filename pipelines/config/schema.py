@@ -139,7 +139,7 @@ class RunConfig(Spec):
     @property
     def replay_bytes(self) -> int:
         """Disk that the full replay takes."""
-        rows = self.replay.ring_rows(self.save_every, self.collector.frames_per_batch)
+        rows = self.replay.ring_rows(self.save_every, self.collector.burst)
         return self.replay.footprint(self.spaces, self.sequence_schema, rows)
 
     def needs(self, run: "RunConfig") -> Iterator[str]:

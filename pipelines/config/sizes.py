@@ -74,11 +74,12 @@ def built_parts(run: RunConfig) -> dict[str, int]:
     """Bytes of what is made of tensors, counted in parts without memory."""
     learner = 1 if run.torch_device.type == "cuda" else 1 + COPIES - run.loss.on_policy  # which has no target
     envs, evaluated = run.collector.num_envs, min(run.eval_episodes, run.eval_envs)
-    acting = ACTING + run.collector.total_envs // envs - 1
+    actors = run.collector.total_envs // envs
+    acting = ACTING + actors - 1
     return {
         "the network with its copies, gradients and moments (network)": (learner + acting) * size_of_network(run),
         "novelty with its episodic memories (intrinsic, collector.num_envs)": sum(
-            size_of_novelty(run, num_envs) for num_envs in (envs, evaluated)
+            size_of_novelty(run, num_envs) for num_envs in (*[envs] * actors, evaluated)
         ),
         "the arms' bandits (meta, collector.num_envs)": size_of_bandits(run, evaluated),
     }
@@ -104,8 +105,8 @@ def size_of_bandits(run: RunConfig, evaluated: int) -> int:
     return count_bytes(
         "meta",
         lambda: [
-            run.meta.build(MetaContext(environments=run.collector.num_envs, seed=0)),
-            run.meta.build_evaluation_bandit(MetaContext(environments=evaluated, seed=0)),
+            run.meta.build(MetaContext.all_of(run.collector.num_envs, seed=0)),
+            run.meta.build_evaluation_bandit(MetaContext.all_of(evaluated, seed=0)),
         ],
     )
 

@@ -11,49 +11,30 @@ from uuid import uuid4
 
 import torch
 from tensordict import TensorDictBase
-from torch import nn
 from torchrl.envs import EnvBase
 
 from modules.callbacks import Callbacks, Context, TrainingCallback
 from modules.callbacks.base import named_by_class, with_metrics_of
 from modules.checkpoint import list_checkpoints, path_of
-from modules.collect import Actor, Collection, CollectorContext
-from modules.envs.base import EnvContext
+from modules.collect import Collection, CollectorContext
 from modules.errors import close_quietly
 from modules.exploration import Exploration, ExplorationContext
 from modules.intrinsic import IntrinsicContext, IntrinsicModel, IntrinsicReward
 from modules.learner.learner import Learner
 from modules.loggers import Logger, LoggerContext
-from modules.meta_controller import MetaContext
 from modules.metrics import Metric
-from modules.networks.network import Policy, ValueNetwork
 from modules.process import tune
 from modules.replay.base import Replay, ReplayContext
 from modules.replay.ring import readable
 from modules.seeding import seed_everything, seed_for
-from modules.stateful import put_back
-from pipelines.agent.agent_env import CPU, AgentEnv
+from modules.stateful import HasState, Stateful, put_back
+from pipelines.agent.actor import TrainingActor, make_actor, worker_actor
+from pipelines.agent.agent_env import CPU
 from pipelines.agent.evaluator import Evaluator
-from pipelines.config.plugins import import_plugins
 from pipelines.config.schema import RunConfig
 
 log = logging.getLogger("recall")
 logging.getLogger("torchrl").setLevel(logging.WARNING)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Acting:
-    """What acts in training, beside its environments on the CPU.
-
-    `network` is a copy of the learner's, to which the loop pushes the newest weights; on it `policy` acts and explores,
-    in `env`, to which novelty and family add what is learned from.
-    """
-
-    network: nn.Module
-    policy: Policy
-    exploration: Exploration
-    env: AgentEnv
-    collection: Collection
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +45,10 @@ class Parts:
         run: its settings.
         run_dir: its folder.
         run_id: what its files are recognised by.
-        acting: in training.
+        actor: of this process, to whose network the loop pushes the newest weights: it acts, or stands for those that
+            act in other processes.
+        collection: what the actors yield.
+        exploration: of all environments of the run.
         evaluator: evaluates and films, with networks and environments of its own.
         replay: what was collected.
         learner: whose network may live on another device.
@@ -76,7 +60,9 @@ class Parts:
     run: RunConfig
     run_dir: Path
     run_id: str
-    acting: Acting
+    actor: TrainingActor
+    collection: Collection
+    exploration: Exploration
     evaluator: Evaluator
     replay: Replay
     learner: Learner
@@ -87,9 +73,7 @@ class Parts:
     @property
     def stateful(self) -> dict[str, Any]:
         """What a checkpoint must hold of the parts."""
-        env = self.acting.env
-        exploration = self.acting.exploration
-        return stateful(self.learner, self.replay, self.auxiliary, exploration, env, self.evaluator, self.callbacks)
+        return stateful(self.learner, self.replay, self.auxiliary, self.collection, self.evaluator, self.callbacks)
 
     def policy_state(self, frames: int) -> dict[str, Any]:
         """What the policy can be evaluated by later: a part of each checkpoint, and all of best.pt."""
@@ -98,13 +82,13 @@ class Parts:
             "frames": frames,
             "network": self.learner.average.state_dict(),
             "intrinsic_model": self.auxiliary.state_dict(),
-            "intrinsic_reward": self.acting.env.intrinsic_reward.state_dict(),
+            "intrinsic_reward": self.actor.intrinsic_reward.state_dict(),
             "arm": self.evaluator.bandit.greedy(),
         }
 
     def close(self) -> None:
         """Close environments; the logger is finished by the loop, with its summary."""
-        close_quietly("training's environments", self.acting.collection.close)
+        close_quietly("training's environments", self.collection.close)
         close_quietly("the evaluation's environments", self.evaluator.env.close)
 
 
@@ -128,13 +112,9 @@ def build(
     seed_everything(run.seed)
     network = run.network.build(run.spaces)
     copied = copy.deepcopy(network).requires_grad_(False)
-    exploration = run.exploration.build(ExplorationContext.all_of(run.collector.total_envs))
-    policy = exploring(run, copied, exploration)
     auxiliary = run.intrinsic.build(IntrinsicContext(spaces=run.spaces, device=CPU))
-    intrinsic_reward = auxiliary.acting(run.collector.num_envs)
-    meta = run.meta.build(MetaContext(environments=run.collector.num_envs, seed=seed_for(run.seed, "meta")))
-    agent_env = AgentEnv(run=run, intrinsic_reward=intrinsic_reward, meta=meta, max_steps=None)
-    evaluator = Evaluator(run, network, auxiliary, intrinsic_reward)
+    actor = make_actor(run, 0, copied, auxiliary)
+    evaluator = Evaluator(run, network, auxiliary, actor.intrinsic_reward)
     run_id = uuid4().hex if checkpoint is None else checkpoint.get("run_id", "")  # "" for one that began without
     replay = replay_of(run, run_dir, run_id, checkpoint)
     network = network.to(run.torch_device)
@@ -148,19 +128,22 @@ def build(
     )
     declared = with_metrics_of(given, run.declared)
     callbacks = Callbacks(
-        {**callbacks_of(run, learner, replay, evaluator, intrinsic_reward), **named_by_class(given)}, declared
+        {**callbacks_of(run, learner, replay, evaluator, actor.intrinsic_reward), **named_by_class(given)}, declared
     )
-    state = stateful(learner, replay, auxiliary, exploration, agent_env, evaluator, callbacks)
     if checkpoint:  # to be sure of it, before any file of the run is touched; the loop does it when all is made
+        state = stateful(learner, replay, auxiliary, Alike(actor), evaluator, callbacks)
         put_back(state, checkpoint, path_of(run_dir / "checkpoints", checkpoint["frames"]))
     logger = logger_of(run, run_dir, config, checkpoint, declared)
     announce(run)
-    collection = collection_of(run, copied, policy, agent_env, evaluator.env)
+    alone = run.collector.total_envs == run.collector.num_envs
+    everywhere = ExplorationContext.all_of(run.collector.total_envs)
     return Parts(
         run=run,
         run_dir=run_dir,
         run_id=run_id,
-        acting=Acting(network=copied, policy=policy, exploration=exploration, env=agent_env, collection=collection),
+        actor=actor,
+        collection=collection_of(run, actor, evaluator.env),
+        exploration=actor.exploration if alone else run.exploration.build(everywhere),
         evaluator=evaluator,
         replay=replay,
         learner=learner,
@@ -174,8 +157,7 @@ def stateful(
     learner: Learner,
     replay: Replay,
     auxiliary: IntrinsicModel,
-    exploration: Exploration,
-    agent_env: AgentEnv,
+    actors: HasState,
     evaluator: Evaluator,
     callbacks: Callbacks,
 ) -> dict[str, Any]:
@@ -184,12 +166,21 @@ def stateful(
         "learner": learner,
         "replay": replay,
         "intrinsic_model": auxiliary,
-        "exploration": exploration,
-        "intrinsic_reward": agent_env.intrinsic_reward,
-        "meta_controller": agent_env.meta,
+        "actors": actors,
         "evaluation_bandit": evaluator.bandit,
         "callbacks": callbacks,
     }
+
+
+class Alike(Stateful):
+    """Tries what several actors kept on one that is made as they are."""
+
+    def __init__(self, actor: TrainingActor) -> None:
+        self._actor = actor
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        for kept in state.values():
+            self._actor.load_state_dict(kept)
 
 
 def callbacks_of(
@@ -209,11 +200,6 @@ def callbacks_of(
     return {name: spec.build(context) for name, spec in run.watching.items()}
 
 
-def exploring(run: RunConfig, network: ValueNetwork, exploration: Exploration) -> Policy:
-    """Make the policy that acts on `network` and explores; it writes with which probability if the loss asks for it."""
-    return Policy(network, exploration.choose, exploration.probability if run.loss.reads_behaviour else None)
-
-
 def replay_of(run: RunConfig, run_dir: Path, run_id: str, checkpoint: Mapping[str, Any] | None) -> Replay:
     """Open the replay; raises `UsageError` if rows that `checkpoint` refers to are lost or damaged."""
     folder = run_dir / "checkpoints"
@@ -223,7 +209,7 @@ def replay_of(run: RunConfig, run_dir: Path, run_id: str, checkpoint: Mapping[st
         spaces=run.spaces,
         schema=run.sequence_schema,
         save_every=run.save_every,
-        batch_frames=run.collector.frames_per_batch,
+        batch_frames=run.collector.burst,
         seed=seed_for(run.seed, "replay"),
         symmetry=run.env.agent_symmetry(),
         run_id=run_id,
@@ -262,35 +248,14 @@ def announce(run: RunConfig) -> None:
     )
 
 
-def collection_of(run: RunConfig, acting: nn.Module, policy: Policy, agent_env: AgentEnv, like: EnvBase) -> Collection:
+def collection_of(run: RunConfig, actor: TrainingActor, like: EnvBase) -> Collection:
     """Make the collector; `like` has steps like those of its environments."""
 
     def template() -> TensorDictBase:
         step = like.fake_tensordict()
-        for key in set(policy.out_keys) - set(step.keys(include_nested=True)):
+        for key in set(actor.policy.out_keys) - set(step.keys(include_nested=True)):
             step.set(key, torch.zeros(step.batch_size))  # the probability of the action, which no environment knows
         return step
 
-    context = CollectorContext(
-        env=partial(agent_env.build, run.collector.num_envs),
-        policy=policy,
-        network=acting,
-        actor=partial(actor, run),
-        template=template,
-    )
+    context = CollectorContext(actor=actor, make=partial(worker_actor, run), template=template)
     return run.collector.build(context)
-
-
-def actor(run: RunConfig, worker: int) -> Actor:
-    """Make what acts in a worker process; its weights are those of the main process's `acting` once it acts."""
-    import_plugins(run.plugins)
-    seed_everything(seed_for(run.seed, "worker", worker))  # constructors of environments may draw
-    network, num_envs = run.network.build(run.spaces).requires_grad_(False), run.collector.num_envs
-    numbers = range(worker * num_envs, (worker + 1) * num_envs)
-    exploration = run.exploration.build(ExplorationContext(numbers, run.collector.total_envs))
-    return Actor(
-        env=run.env.build(EnvContext(num_envs, run.network.transforms())),
-        policy=exploring(run, network, exploration),
-        network=network,
-        anneal=exploration.anneal,
-    )

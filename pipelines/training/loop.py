@@ -47,7 +47,7 @@ class Loop(RunInProgress):
         if c.row is not None:
             self._finish_row()
             self.save()
-        batches = parts.acting.collection.batches(self._must_end)
+        batches = parts.collection.batches(self._must_end)
         while not self._over():
             self.obey()
             before = c.frames
@@ -111,12 +111,12 @@ class Loop(RunInProgress):
     def _start_afresh(self) -> None:
         """Start the environments with the seed of this start, if a start or a save calls for it."""
         if self._afresh:
-            self.parts.acting.collection.restart(seed_for(self.run.seed, "env", self.counters.restarts))
+            self.parts.collection.restart(seed_for(self.run.seed, "env", self.counters.restarts))
             self._afresh = False
 
     def _learn(self) -> None:
         parts, c = self.parts, self.counters
-        self._add(parts.acting.exploration, self._anneal())
+        self._add(parts.exploration, self._anneal())
         while c.updates_due >= 1:
             c.updates_due -= 1
             rows = parts.replay.sample()
@@ -132,11 +132,11 @@ class Loop(RunInProgress):
         self._push_weights()
 
     def _push_weights(self) -> None:
-        push_weights(self.parts.learner.network, self.parts.acting.network)
-        self.parts.acting.collection.push(self.counters.frames)
+        push_weights(self.parts.learner.network, self.parts.actor.network)
+        self.parts.collection.push(self.counters.frames)
 
     def _anneal(self) -> dict[str, float]:
-        frames, exploration = self.counters.frames, self.parts.acting.exploration
+        frames, exploration = self.counters.frames, self.parts.exploration
         self.parts.learner.anneal(frames)
         self.parts.replay.anneal(frames)
         return {exploration.metric: exploration.anneal(frames)}
@@ -149,8 +149,16 @@ class Loop(RunInProgress):
             c.row, c.evaluation_due = self._measures(), evaluate
             self._finish_row()
         if is_due(run.save_every, before, c.frames) or self.parts.replay.must_save:
+            self._save_and_go_on()
+
+    def _save_and_go_on(self) -> None:
+        """Save; where a run can be repeated, its environments start afresh, as they do when it is resumed."""
+        if self.parts.collection.exact:
             self.end_episodes_and_save()
             self._afresh = True
+        else:
+            self.counters.restarts += 1  # that a resumed run would need
+            self.save()
 
     def _evaluate(self) -> None:
         parts, c = self.parts, self.counters

@@ -19,7 +19,7 @@ from pipelines.training.counters import Counters
 
 log = logging.getLogger("recall")
 ALL = POLICY | dict.fromkeys(("counters", "measures", "logger", "random", "learner", "replay"), Mapping)
-ALL |= dict.fromkeys(("meta_controller", "evaluation_bandit", "callbacks"), Mapping)
+ALL |= dict.fromkeys(("actors", "evaluation_bandit", "callbacks"), Mapping)
 MEASURES = TypeAdapter(dict[Literal["sums", "counts"], dict[str, Annotated[float, Field(allow_inf_nan=False)]]])
 COUNTERS = TypeAdapter(with_config(ConfigDict(extra="forbid"))(Counters))
 

@@ -10,6 +10,7 @@ from tensordict import TensorDict
 from tensordict.nn import TensorDictModule
 
 from modules import keys
+from modules.collect import Actor
 from modules.envs.base import UNCHANGED
 from modules.envs.gym import GymSpec
 from modules.keys import Entry, Spaces
@@ -215,3 +216,8 @@ def always(action: int) -> TensorDictModule:
     return TensorDictModule(
         lambda observation: torch.full(observation.shape[:1], action), [keys.OBSERVATION], [keys.ACTION]
     )
+
+
+def actor_in(env: Any, policy: Any) -> Actor:
+    """Make an actor of a policy in environments that are there already."""
+    return Actor(env=lambda: env, policy=policy, networks=[], anneal=lambda frames: None)

@@ -82,15 +82,16 @@ class Telling(nn.Module):
 
 
 def make(fault: str, worker: int) -> Actor:
-    env, network = gym_spec(ID, worker=worker, fault=fault).build(EnvContext(ENVS)), Telling()
+    env, network = partial(gym_spec(ID, worker=worker, fault=fault).build, EnvContext(ENVS)), Telling()
     policy = TensorDictModule(network, [keys.OBSERVATION], [keys.ACTION])
-    return Actor(env=env, policy=policy, network=network, anneal=network.anneal)  # type: ignore[arg-type]
+    return Actor(env=env, policy=policy, networks=[network], anneal=network.anneal)
 
 
 def collect(processes: int, fault: str = "") -> tuple[MultiCollection, Telling]:
-    network = Telling()
-    settings, template = MultiAsyncSpec(processes=processes, **SETTINGS), make("", 0).env.fake_tensordict()
-    return MultiCollection(settings, partial(make, fault), network, template), network
+    actor, settings = make("", 0), MultiAsyncSpec(processes=processes, **SETTINGS)
+    network, template = actor.networks[0], actor.env().fake_tensordict()
+    assert isinstance(network, Telling)
+    return MultiCollection(settings, partial(make, fault), actor, template), network
 
 
 @pytest.fixture(scope="module")

@@ -25,7 +25,7 @@ from modules.networks.torsos import ConvSpec
 from modules.replay.base import ReplayContext
 from modules.replay.sequence import SequenceReplay
 from modules.replay.specs import SequenceSpec
-from tests.modules.builders import MEMORIES, always, gym_spec, loss_context, network_spec, q_settings, sharpen
+from tests.modules.builders import MEMORIES, actor_in, always, gym_spec, loss_context, network_spec, q_settings, sharpen
 from tests.modules.envs import views
 
 ENVS, STEPS, LENGTH = 3, 7, 10
@@ -94,7 +94,7 @@ def play(memory, directory, *, overlap, burn_in, previous, env_spec=PLAIN, chang
 
     acting.unroll = written_down
     env = env_spec.build(EnvContext(ENVS, spec.transforms()))
-    collection = SyncCollection(SyncSpec(num_envs=ENVS, steps=STEPS), env, policy)
+    collection = SyncCollection(SyncSpec(num_envs=ENVS, steps=STEPS), actor_in(env, policy))
     states = spec.state()
     settings = SequenceSpec(
         capacity=10_000, length=LENGTH, burn_in=burn_in, overlap=overlap, state="stored", batch_rows=4, ratio=1,
@@ -212,7 +212,7 @@ def test_replayed_equals_acted(memory, overlap, burn_in, previous, tmp_path):
 
 def test_without_a_restart_there_is_no_batch():
     collection = SyncCollection(
-        SyncSpec(num_envs=ENVS, steps=STEPS), gym_spec("CartPole-v1").build(EnvContext(ENVS)), always(0)
+        SyncSpec(num_envs=ENVS, steps=STEPS), actor_in(gym_spec("CartPole-v1").build(EnvContext(ENVS)), always(0))
     )
     with pytest.raises(RuntimeError, match=r"restart\(seed\) must come before the first batch"):
         next(iter(collection))
@@ -229,7 +229,7 @@ def test_restart_makes_every_environment_fresh(tmp_path):
         network, EpsGreedySpec(start=0.5, end=0.5, anneal_frames=1).build(ExplorationContext.all_of(1)).choose
     )
     collection = SyncCollection(
-        SyncSpec(num_envs=ENVS, steps=STEPS), env_spec.build(EnvContext(ENVS, spec.transforms())), policy
+        SyncSpec(num_envs=ENVS, steps=STEPS), actor_in(env_spec.build(EnvContext(ENVS, spec.transforms())), policy)
     )
     batches = []
     for seed in (1, 1, 2):

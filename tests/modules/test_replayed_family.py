@@ -19,7 +19,7 @@ from modules.networks.network import Policy
 from modules.replay.base import ReplayContext
 from modules.replay.sequence import SequenceReplay
 from modules.replay.specs import SequenceSpec
-from tests.modules.builders import gym_spec, network_spec, sharpen
+from tests.modules.builders import actor_in, gym_spec, network_spec, sharpen
 from tests.modules.losses.family import context_of
 
 ENVS, STEPS, BATCHES, LENGTH, BURN_IN = 3, 7, 10, 10, 4
@@ -50,11 +50,11 @@ def play(memory, directory, cross_mixture=0.0, combine="sum"):
         return exploration.choose(values)
 
     arms = ArmsSpec(n=3, beta=2.0, ladder="ngu", gamma_max=0.99, gamma_mid=0.9, gamma_min=0.9)
-    meta = UniformSpec(arms=arms).build(MetaContext(environments=ENVS, seed=0))
+    meta = UniformSpec(arms=arms).build(MetaContext.all_of(ENVS, seed=0))
     agent_env = [ArmPerEpisode(meta, 3), IntrinsicRewardTransform(Loud()), *spec.transforms()]
     policy = Policy(acting, choose, exploration.probability)
     collection = SyncCollection(
-        SyncSpec(num_envs=ENVS, steps=STEPS), env_spec.build(EnvContext(ENVS, agent_env)), policy
+        SyncSpec(num_envs=ENVS, steps=STEPS), actor_in(env_spec.build(EnvContext(ENVS, agent_env)), policy)
     )
     settings = SequenceSpec(
         capacity=10_000,

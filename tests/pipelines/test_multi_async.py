@@ -14,8 +14,8 @@ from benchmarks.subjects import run_of
 from modules import checkpoint
 from modules.exploration import EpsLadderSpec, ExplorationContext
 from modules.spec import UsageError
+from pipelines.agent.actor import worker_actor
 from pipelines.config.check import check
-from pipelines.training.build import actor
 from tests.pipelines.launch import LIMIT_S, Started, launch, run
 
 N = 160  # frames; saves at every 80
@@ -24,6 +24,7 @@ SAVES = ("save_every=80", "eval_every=80", "hydra.run.dir=run")
 WORDS = ("+exp=drqn_cartpole_masked", "+debug=smoke", "video=false", "collector=multi_async", *BATCH, *SAVES)
 R2D2 = ("+exp=r2d2_memory_len", *WORDS[1:], "env.length=10", "replay.length=5", "replay.burn_in=5")
 ALONE = (*R2D2, "replay.ratio=2", "collector.processes=1")
+FAMILY = ("+exp=agent57_corridor", *ALONE[1:2], *WORDS[2:], "collector.processes=1", "env.length=6", "meta.arms.n=4")
 ENDLESS = (*WORDS, "total_frames=10_000_000", "save_every=10_000", "replay.capacity=20_000")
 
 
@@ -31,14 +32,15 @@ def summary(cwd: Path) -> dict:
     return json.loads((cwd / "run" / "summary.json").read_text())
 
 
-def test_with_one_worker_a_resumed_run_equals_one_that_was_not_interrupted_byte_for_byte(tmp_path):
-    """With priorities and burn-in; the other one is killed in the middle."""
+@pytest.mark.parametrize("words", [ALONE, FAMILY], ids=["R2D2", "Agent57"])
+def test_with_one_worker_a_resumed_run_equals_one_that_was_not_interrupted_byte_for_byte(words, tmp_path):
+    """With priorities and burn-in, or novelty and bandits; the other one is killed in the middle."""
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     whole.mkdir()
-    ended = run("pipelines.train", *ALONE, f"total_frames={2 * N}", cwd=whole)
+    ended = run("pipelines.train", *words, f"total_frames={2 * N}", cwd=whole)
     assert ended.code == 0, ended.err
     parts.mkdir()
-    started = launch("pipelines.train", *ALONE, f"total_frames={2 * N}", cwd=parts)
+    started = launch("pipelines.train", *words, f"total_frames={2 * N}", cwd=parts)
     started.until((parts / "run" / "checkpoints" / f"frames_{N:012d}.pt").exists)
     started.process.kill()
     started.process.join()
@@ -94,7 +96,7 @@ def test_ctrl_c_which_reaches_all_processes_ends_the_run_as_with_one(training, t
 def test_a_ladder_of_exploration_spans_the_environments_of_all_workers():
     found = run_of("drqn_cartpole_masked", "device=cpu", "collector=multi_async", "collector.num_envs=3")
     ladder = EpsLadderSpec(base=0.4, alpha=7.0, anneal_frames=0)
-    means = [actor(replace(found, exploration=ladder), worker).anneal(0) for worker in range(2)]
+    means = [worker_actor(replace(found, exploration=ladder), worker).anneal(0) for worker in range(2)]
     assert means[0] > 2 * means[1]
     assert sum(means) / 2 == pytest.approx(ladder.build(ExplorationContext.all_of(6)).anneal(0))
 
@@ -113,8 +115,6 @@ def test_workers_say_how_likely_their_actions_were(tmp_path):
     ("exp", "words", "sentence"),
     [
         ("tour_q", (), "network/torso=table needs collector=sync"),
-        ("corridor", ("collector.processes=9", "collector.steps=8"), "collector.processes=9 must not exceed"),
-        ("ngu_corridor", (), "collector=multi_async knows no intrinsic reward and no arms"),
     ],
 )
 def test_what_cannot_work_with_several_processes_is_refused(exp, words, sentence, tmp_path):

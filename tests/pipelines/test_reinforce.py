@@ -59,12 +59,12 @@ def test_the_policy_that_acts_is_the_one_that_the_loss_sees(memory, tmp_path):
     """With frozen weights, the loss's log-probabilities of an episode are those with which its actions were drawn."""
     words = ("+debug=smoke_on_policy", "env=memory_len", "env.length=7", f"network/memory={memory}")
     parts = build(composed(POLICY, *words, "logger=none"), tmp_path, {}, None)
-    parts.acting.collection.restart(0)
-    batch = next(iter(parts.acting.collection))[1]
+    parts.collection.restart(0)
+    batch = next(iter(parts.collection))[1]
     parts.replay.extend(batch)
     rows = parts.replay.sample()
     out, _ = parts.learner.network.unroll(rows, tuple(rows[key] for key in parts.run.network.state()))
-    acting = parts.acting.policy.network
+    acting = parts.actor.policy.network
     state = tuple(entry.zeros(2) for entry in parts.run.network.state().values())
     for t in range(8):
         seen, state = acting.unroll({keys.OBSERVATION: batch[keys.OBSERVATION][:, t : t + 1]}, state)

@@ -112,14 +112,14 @@ def recorded(folder: Any, *words: str) -> Recording:
     kept = Recording(run, folder, copy.deepcopy(parts.learner.network))
     loop = Loop(parts, Progress(run.total_frames, 0, bar=False))
     extend, step, anneal = parts.replay.extend, parts.learner.step, parts.replay.anneal
-    told, hears = parts.acting.env.meta.update, parts.evaluator.bandit.update
+    told, hears = parts.actor.meta.update, parts.evaluator.bandit.update
     learned, run_episodes = parts.auxiliary.step, greedy.run_episodes
     heard: list[tuple[int, float]] = []
     annealed = [-1]
 
     def extended(batch, stream=0):
         extend(batch, stream)
-        now = {"frames": loop.counters.frames - batch.numel(), "weights": vector(parts.acting.network)}
+        now = {"frames": loop.counters.frames - batch.numel(), "weights": vector(parts.actor.network)}
         kept.events.append(Batch(**now, data=batch.clone(), rows=len(parts.replay)))
 
     def annealing(frames):
@@ -159,7 +159,7 @@ def recorded(folder: Any, *words: str) -> Recording:
         return found
 
     parts.replay.extend, parts.learner.step, parts.replay.anneal = extended, stepped, annealing
-    parts.acting.env.meta.update, parts.auxiliary.step, parts.evaluator.bandit.update = tell, learn, hear
+    parts.actor.meta.update, parts.auxiliary.step, parts.evaluator.bandit.update = tell, learn, hear
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(greedy, "run_episodes", watched)
         loop.train()

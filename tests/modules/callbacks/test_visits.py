@@ -13,7 +13,7 @@ from modules.collect import SyncCollection, SyncSpec
 from modules.envs.base import UNCHANGED, EnvContext
 from modules.envs.worlds.explore import DeepSeaSpec, DiscountingChainSpec, GoalCorridorSpec, RandomCoinSpec
 from modules.envs.worlds.tiny import MemoryLenSpec
-from tests.modules.builders import gym_spec
+from tests.modules.builders import actor_in, gym_spec
 
 WATCHED: Any = None  # nothing of it is looked at
 WORLDS = {
@@ -33,7 +33,7 @@ def collected(spec, *, envs=3, steps=7, batches=4):
         in_keys=[keys.OBSERVATION],
         out_keys=[keys.ACTION],
     )
-    collection = SyncCollection(SyncSpec(num_envs=envs, steps=steps), spec.build(EnvContext(envs)), policy)
+    collection = SyncCollection(SyncSpec(num_envs=envs, steps=steps), actor_in(spec.build(EnvContext(envs)), policy))
     collection.restart(1)
     return [batch.clone() for _, (_, batch) in zip(range(batches), collection, strict=False)]
 

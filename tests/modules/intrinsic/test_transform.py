@@ -16,7 +16,7 @@ from modules.intrinsic.parts import AuxiliaryOptimizerSpec
 from modules.intrinsic.rnd import DistillationSpec
 from modules.keys import Spaces
 from modules.networks.torsos import MlpSpec
-from tests.modules.builders import always, gym_spec
+from tests.modules.builders import actor_in, always, gym_spec
 
 ENVS, STEPS, BATCHES = 4, 7, 5
 CPU = torch.device("cpu")
@@ -46,7 +46,7 @@ def play(intrinsic_reward, after_each=lambda: None):
     env = gym_spec("tests.modules.builders:Parity-v0").build(
         EnvContext(ENVS, [IntrinsicRewardTransform(intrinsic_reward)])
     )
-    collection = SyncCollection(SyncSpec(num_envs=ENVS, steps=STEPS), env, always(0))
+    collection = SyncCollection(SyncSpec(num_envs=ENVS, steps=STEPS), actor_in(env, always(0)))
     collection.restart(0)
     batches = []
     for _, (_, batch) in zip(range(BATCHES), collection, strict=False):

@@ -24,7 +24,7 @@ def spec(n=4, window=7, ucb_beta=1.0, epsilon=0.0, normalise="none", evaluator=(
 
 
 def bandit(controllers=1, seed=0, **settings):
-    return spec(**settings).build(MetaContext(environments=controllers, seed=seed))
+    return spec(**settings).build(MetaContext.all_of(controllers, seed=seed))
 
 
 def play(controller, *episodes):
@@ -237,7 +237,7 @@ def test_a_window_holds_every_arm():
 
 
 def evaluator(seed=0, window=8, epsilon=0.0, tries=8):
-    return spec(evaluator=(window, epsilon, tries)).build_evaluation_bandit(MetaContext(environments=3, seed=seed))
+    return spec(evaluator=(window, epsilon, tries)).build_evaluation_bandit(MetaContext.all_of(3, seed=seed))
 
 
 def remembered(mine):
@@ -282,6 +282,6 @@ def test_a_resumed_evaluator_chooses_the_same():
 
 
 def test_those_without_a_bandit_evaluate_the_arm_that_exploits():
-    uniform = UniformSpec(arms=spec().arms).build_evaluation_bandit(MetaContext(environments=3, seed=0))
+    uniform = UniformSpec(arms=spec().arms).build_evaluation_bandit(MetaContext.all_of(3, seed=0))
     assert uniform.tries == 0
     assert uniform.choose(ALL).tolist() == [0, 0, 0]

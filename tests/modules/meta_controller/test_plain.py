@@ -15,7 +15,7 @@ def test_one_arm_without_intrinsic_reward_has_the_discount_of_the_loss():
     table = NoneSpec().table(0.97)
     assert table.beta.tolist() == [0.0]
     assert table.gamma.tolist() == pytest.approx([0.97])
-    fixed = NoneSpec().build(MetaContext(environments=3, seed=0))
+    fixed = NoneSpec().build(MetaContext.all_of(3, seed=0))
     arms = fixed.choose(ALL)
     assert arms.dtype == torch.int64
     assert arms.tolist() == [0, 0, 0]
@@ -25,18 +25,18 @@ def test_one_arm_without_intrinsic_reward_has_the_discount_of_the_loss():
 
 
 def test_every_arm_is_as_likely_as_any_other():
-    uniform = UniformSpec(arms=ARMS).build(MetaContext(environments=4000, seed=0))
+    uniform = UniformSpec(arms=ARMS).build(MetaContext.all_of(4000, seed=0))
     chosen = uniform.choose(torch.arange(4000))
     shares = chosen.bincount(minlength=4) / 4000
     assert shares.tolist() == pytest.approx([0.25] * 4, abs=4.5 * math.sqrt(0.25 * 0.75 / 4000))
 
 
 def test_uniform_arms_learn_nothing_and_resume():
-    uniform, untold = (UniformSpec(arms=ARMS).build(MetaContext(environments=3, seed=0)) for _ in range(2))
+    uniform, untold = (UniformSpec(arms=ARMS).build(MetaContext.all_of(3, seed=0)) for _ in range(2))
     uniform.update(tensor([2, 0]), tensor([3, 1]), tensor([9.0, -9.0]))
     assert uniform.greedy() == 0
     expected = [untold.choose(ALL).tolist() for _ in range(20)]
-    again = UniformSpec(arms=ARMS).build(MetaContext(environments=3, seed=9))
+    again = UniformSpec(arms=ARMS).build(MetaContext.all_of(3, seed=9))
     again.load_state_dict(uniform.state_dict())
     for each in (uniform, again):
         assert [each.choose(ALL).tolist() for _ in range(20)] == expected
@@ -50,7 +50,7 @@ def arms_for_life(environments, n):
     arms = ArmsSpec(n=n, beta=0.3, ladder="ngu", gamma_max=0.997, gamma_mid=0.997, gamma_min=0.99)
     return (
         FixedPerActorSpec(arms=arms)
-        .build(MetaContext(environments=environments, seed=0))
+        .build(MetaContext.all_of(environments, seed=0))
         .choose(torch.arange(environments))
         .tolist()
     )
@@ -67,7 +67,7 @@ def test_an_actor_keeps_its_arm():
 
 
 def test_an_arm_for_life_outlives_returns_restarts_and_a_resume():
-    meta = FixedPerActorSpec(arms=ARMS).build(MetaContext(environments=6, seed=0))
+    meta = FixedPerActorSpec(arms=ARMS).build(MetaContext.all_of(6, seed=0))
     which = tensor([5, 0, 2])
     arms = meta.choose(which)
     assert arms.dtype == torch.int64
@@ -75,7 +75,7 @@ def test_an_arm_for_life_outlives_returns_restarts_and_a_resume():
     meta.update(which, arms, tensor([9.0, -9.0, 0.0]))
     assert meta.choose(which).tolist() == [1, 0, 2]
     assert meta.greedy() == 0
-    again = FixedPerActorSpec(arms=ARMS).build(MetaContext(environments=6, seed=9))
+    again = FixedPerActorSpec(arms=ARMS).build(MetaContext.all_of(6, seed=9))
     again.load_state_dict(meta.state_dict())
     assert again.choose(which).tolist() == [1, 0, 2]
     with pytest.raises(ValueError, match="named twice"):
@@ -84,7 +84,7 @@ def test_an_arm_for_life_outlives_returns_restarts_and_a_resume():
 
 def test_evaluations_play_the_arm_that_exploits_and_each_arm_has_its_discount():
     spec = FixedPerActorSpec(arms=ARMS)
-    evaluator = spec.build_evaluation_bandit(MetaContext(environments=3, seed=0))
+    evaluator = spec.build_evaluation_bandit(MetaContext.all_of(3, seed=0))
     assert evaluator.choose(ALL).tolist() == [0, 0, 0]
     assert (evaluator.tries, evaluator.greedy()) == (0, 0)
     assert torch.equal(spec.table(0.5).gamma, ARMS.build().gamma)

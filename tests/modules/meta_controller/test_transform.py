@@ -10,7 +10,7 @@ from modules.collect import SyncCollection, SyncSpec
 from modules.envs.base import EnvContext
 from modules.meta_controller import ArmPerEpisode, FixedArm
 from modules.meta_controller.uniform import ArmPerActor
-from tests.modules.builders import always, gym_spec
+from tests.modules.builders import actor_in, always, gym_spec
 
 ENVS, STEPS = 4, 7
 
@@ -38,7 +38,7 @@ def played():
     """Batches from environments whose episodes take 1 and 10 steps, and the diary from the restart on."""
     diary = Diary()
     env = gym_spec("tests.modules.builders:Parity-v0").build(EnvContext(ENVS, [ArmPerEpisode(diary, 1000)]))
-    collection = SyncCollection(SyncSpec(num_envs=ENVS, steps=STEPS), env, always(0))
+    collection = SyncCollection(SyncSpec(num_envs=ENVS, steps=STEPS), actor_in(env, always(0)))
     diary.chosen.clear()
     collection.restart(0)
     batches = [batch.clone() for _, (_, batch) in zip(range(5), collection, strict=False)]
@@ -82,9 +82,9 @@ def test_controllers_are_told_the_episodes_that_ended_and_no_others(played):
 
 
 def test_an_arm_for_life_acts_in_every_episode_of_its_environment_and_after_restarts():
-    meta = ArmPerActor(n=3, controllers=ENVS)
+    meta = ArmPerActor(n=3, numbers=range(ENVS), total=ENVS)
     env = gym_spec("tests.modules.builders:Parity-v0").build(EnvContext(ENVS, [ArmPerEpisode(meta, 3)]))
-    collection = SyncCollection(SyncSpec(num_envs=ENVS, steps=STEPS), env, always(0))
+    collection = SyncCollection(SyncSpec(num_envs=ENVS, steps=STEPS), actor_in(env, always(0)))
     for restart in range(2):
         collection.restart(restart)
         for _, (_, batch) in zip(range(2), collection, strict=False):
