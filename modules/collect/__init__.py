@@ -1,6 +1,7 @@
 """Collection: environments that the acting policy steps, in this process or in several, as batches [N, T]."""
 
 from modules.collect.base import Actor, Collection, CollectorContext, CollectorSpec, WorkerFailed
+from modules.collect.cluster import RayCollection, RaySpec
 from modules.collect.multi import MultiAsyncSpec, MultiCollection
 from modules.collect.sync import SyncCollection, SyncSpec
 
@@ -11,6 +12,8 @@ __all__ = [
     "CollectorSpec",
     "MultiAsyncSpec",
     "MultiCollection",
+    "RayCollection",
+    "RaySpec",
     "SyncCollection",
     "SyncSpec",
     "WorkerFailed",

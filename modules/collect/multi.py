@@ -14,7 +14,7 @@ import torch
 from tensordict import TensorDictBase
 from torch.nn.utils import parameters_to_vector
 
-from modules.collect.base import Actor, Collection, CollectorContext, CollectorSpec, WorkerFailed
+from modules.collect.base import Actor, Collection, CollectorContext, DividedSpec, WorkerFailed
 from modules.collect.processes import allocate_shared, kill, refuse_small_shared_memory, start
 from modules.collect.weights import floats_of
 from modules.collect.worker import (
@@ -30,7 +30,7 @@ from modules.collect.worker import (
     receive,
     send,
 )
-from modules.spec import Positive, RunConfig, spec
+from modules.spec import Positive, spec
 
 AHEAD = 2  # batches that a worker may be ahead of the learner: one is filled while the other waits to be learned from
 PULSE_S = 1  # between looks at whether workers live, where their pipes do not tell
@@ -41,35 +41,18 @@ log = logging.getLogger("recall")
 
 
 @spec
-class MultiAsyncSpec(CollectorSpec):
+class MultiAsyncSpec(DividedSpec):
     """Several worker processes, each with `num_envs` environments and its own copy of the policy, on the CPU.
 
     Attributes:
         processes: workers, P; the environments are P·N in all.
-        push_every: env frames, of all workers together, between two pushes of the newest weights.
     """
 
     processes: Positive
-    push_every: Positive
 
     @property
-    def total_envs(self) -> int:
-        return self.processes * self.num_envs
-
-    def needs(self, run: RunConfig) -> Iterator[str]:
-        """Each process has one network and one set of environments of its own."""
-        if run.network.torso.writes == "row":
-            yield "network/torso=table needs collector=sync: each process would number the observations its own way"
-        if run.intrinsic.rewards and not run.intrinsic.divides:
-            yield (
-                f"{type(run.intrinsic).__name__} does not say what several processes must share of it (divides, see "
-                "modules/intrinsic/base.py): use collector=sync with more num_envs"
-            )
-        if run.replay.on_policy:
-            yield (
-                "collector=multi_async acts with weights that are behind the newest, and replay=on_policy is for those "
-                "alone: use collector=sync with more num_envs"
-            )
+    def workers(self) -> int:
+        return self.processes
 
     def build(self, context: CollectorContext) -> "MultiCollection":
         return MultiCollection(self, context.make, context.actor, context.template())

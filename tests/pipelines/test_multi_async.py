@@ -3,7 +3,7 @@
 import json
 import os
 import signal
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +13,7 @@ import pytest
 from benchmarks.subjects import run_of
 from modules import checkpoint
 from modules.exploration import EpsLadderSpec, ExplorationContext
+from modules.intrinsic.ngu import RndSpec
 from modules.spec import UsageError
 from pipelines.agent.actor import worker_actor
 from pipelines.config.check import check
@@ -49,6 +50,35 @@ def test_with_one_worker_a_resumed_run_equals_one_that_was_not_interrupted_byte_
     assert metrics[0] == metrics[1]
     assert metrics[0].count("\n") > 6
     assert summary(whole)["updates"] > 10
+
+
+def test_with_several_workers_episodes_go_on_over_saves_and_each_sitting_has_seeds_of_its_own(tmp_path):
+    """Episodes take 31 steps, and between two saves each environment makes 20; one that ends was not cut off."""
+    words = (*R2D2, "env.length=30", "collector.processes=2")
+    started = launch("pipelines.train", *words, f"total_frames={100 * N}", cwd=tmp_path)
+    started.until((tmp_path / "run" / "checkpoints" / f"frames_{4 * N:012d}.pt").exists)
+    started.process.kill()
+    started.process.join()
+    before = checkpoint.load(checkpoint.latest(tmp_path / "run" / "checkpoints"))
+    assert before["counters"]["episodes"] >= 4
+    assert run("pipelines.resume", "run=run", f"total_frames={before['frames'] + N}", cwd=tmp_path).code == 0
+    after = checkpoint.load(checkpoint.latest(tmp_path / "run" / "checkpoints"))
+    assert after["counters"]["restarts"] > before["counters"]["restarts"] >= before["frames"] // 80
+    assert sorted(after["actors"]) == ["0", "1"]
+
+
+def test_novelty_and_arms_in_two_workers_are_those_of_one_run(tmp_path):
+    """Each worker has controllers of its own, which begin with other arms; statistics hold every observation."""
+    words = (*FAMILY, "collector.processes=2", "collector.push_every=20", "total_frames=400", "warmup_frames=40")
+    ended = run("pipelines.train", *words, "eval_every=0", "intrinsic.lifelong.error_horizon=0", cwd=tmp_path)
+    assert ended.code == 0, ended.err
+    saved = checkpoint.load(checkpoint.latest(tmp_path / "run" / "checkpoints"))
+    first = [saved["actors"][w]["meta_controller"]["arms"][:, 0].tolist() for w in ("0", "1")]
+    numbers = [0, 1, 2, 3]  # of the environments: each begins with its own arm, and 4 stands for no episode yet
+    assert all(arm in (number, 4) for number, arm in zip(numbers, [*first[0], *first[1]], strict=True))
+    assert set(first[0]) != {4} != set(first[1])
+    errors = saved["intrinsic_model"]["lifelong"]["errors"]
+    assert errors["count"] == saved["frames"] == 400
 
 
 @pytest.fixture
@@ -120,3 +150,14 @@ def test_workers_say_how_likely_their_actions_were(tmp_path):
 def test_what_cannot_work_with_several_processes_is_refused(exp, words, sentence, tmp_path):
     with pytest.raises(UsageError, match=sentence):
         check(run_of(exp, "device=cpu", "collector=multi_async", *words), tmp_path)
+
+
+def test_an_intrinsic_reward_must_say_what_processes_share_of_it(tmp_path):
+    class OwnSpec(RndSpec):
+        divides = False
+
+    found = run_of("agent57_deep_sea", "device=cpu", "collector=multi_async")
+    own = OwnSpec(**{field.name: getattr(found.intrinsic, field.name) for field in fields(found.intrinsic)})
+    with pytest.raises(UsageError, match=r"OwnSpec does not say what several processes must share of it"):
+        check(replace(found, intrinsic=own), tmp_path)
+    check(found, tmp_path)

@@ -6,6 +6,7 @@ import torch
 from torch import tensor
 
 from modules.meta_controller import ArmsSpec, FixedPerActorSpec, MetaContext, NoneSpec, UniformSpec
+from modules.meta_controller.uniform import ArmPerActor
 
 ARMS = ArmsSpec(n=4, beta=0.3, ladder="ngu", gamma_max=0.997, gamma_mid=0.997, gamma_min=0.99)
 ALL = torch.arange(3)
@@ -64,6 +65,10 @@ def test_an_actor_keeps_its_arm():
     assert arms_for_life(5, 8) == [0, 2, 4, 5, 7]  # 1.75, 3.5 and 5.25 between them, halves to the even one
     assert arms_for_life(2, 32) == [0, 31]
     assert arms_for_life(3, 1) == [0, 0, 0]
+    for total, n in ((6, 4), (6, 32)):  # of which each process has two
+        parts = [MetaContext(numbers=range(first, first + 2), total=total, seed=0) for first in (0, 2, 4)]
+        apart = [ArmPerActor(n=n, numbers=c.numbers, total=c.total).choose(torch.arange(2)).tolist() for c in parts]
+        assert [arm for arms in apart for arm in arms] == arms_for_life(total, n)
 
 
 def test_an_arm_for_life_outlives_returns_restarts_and_a_resume():

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from modules import checkpoint, keys
+from modules.collect import SyncSpec
 from modules.keys import Entry, Spaces
 from modules.networks.recurrent import LSTM_STATE
 from modules.replay.base import ReplayContext
@@ -31,13 +32,13 @@ def settings(**changes):
     return SequenceSpec(**{**base, **changes})
 
 
-def make(directory, *, save_every=40, seed=0, spaces=STREAM_SPACES, states=STREAM_STATES, **changes):
+def make(directory, *, save_every=40, seed=0, burst=STEPS, spaces=STREAM_SPACES, states=STREAM_STATES, **changes):
     spec = settings(**changes)
     layout = spec.schema(states, ())
     return SequenceReplay(
         spec,
         ReplayContext(
-            directory=directory, spaces=spaces, schema=layout, save_every=save_every, batch_frames=STEPS, seed=seed
+            directory=directory, spaces=spaces, schema=layout, save_every=save_every, batch_frames=burst, seed=seed
         ),
     )
 
@@ -143,6 +144,27 @@ def test_must_save_protects_what_the_two_newest_checkpoints_refer_to(tmp_path, s
             cursors.append(replay.state_dict()["written"])
             assert not replay.must_save
     assert most_at_risk <= ring - replay.settings.capacity_rows
+
+
+@pytest.mark.parametrize("ends", [True, False], ids=["episodes end at saves", "they go on"])
+@pytest.mark.parametrize("episode", [1, 4, 9])
+def test_many_more_workers_than_steps_overwrite_nothing_that_a_checkpoint_refers_to(tmp_path, episode, ends):
+    """64 of them; before the last save, which may come at any time, all running episodes end."""
+    workers = 64
+    replay = make(tmp_path, save_every=64, burst=SyncSpec(num_envs=workers, steps=1).burst, overlap=3)
+    ring = replay.settings.ring_rows(64, workers)
+    cursors = [0, 0]
+    numbers = count()
+    while len(cursors) < 14:
+        number = next(numbers)
+        replay.extend(serial(number, episode), number % workers)
+        if replay.must_save:
+            if ends or len(cursors) == 13:
+                replay.truncate()
+            assert replay._written - cursors[-2] <= ring - replay.settings.capacity_rows
+            cursors.append(replay.state_dict()["written"])
+            assert not replay.must_save
+    assert number > workers
 
 
 def test_must_save_is_false_at_the_usual_pace(tmp_path):

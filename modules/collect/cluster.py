@@ -1,0 +1,242 @@
+"""Collection by workers on the machines of a Ray cluster, or of one that is started here."""
+
+import logging
+import pickle
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import torch
+from tensordict import TensorDict, TensorDictBase
+from torch.nn.utils import parameters_to_vector
+
+from modules.collect.base import Actor, Collection, CollectorContext, DividedSpec, WorkerFailed
+from modules.collect.ray_session import connect, disconnect, free_cpus
+from modules.collect.weights import floats_of
+from modules.collect.worker import Fill, Newest, Restart
+from modules.spec import Count, Positive, PositiveFloat, RunConfig, spec
+
+AHEAD = 2  # batches that a worker may be ahead of the learner
+PULSE_S = 1  # between looks at whether the run is asked to end
+SILENCE_S = 60  # after which a wait for a worker is worth a word
+
+log = logging.getLogger("recall")
+
+
+@spec
+class RaySpec(DividedSpec):
+    """Workers as actors of Ray (Moritz et al. 2018), on one machine or on many.
+
+    A worker that dies, or whose machine does, is replaced, while the others go on: its running episodes are lost, its
+    bandits go on from its last batch.
+
+    Attributes:
+        num_workers: W; the environments are W·N in all.
+        address: of the cluster: HOST:PORT, auto for the one that this machine belongs to, or local, which starts one
+            that ends with the run.
+        cpus_per_worker: that Ray sets aside for a worker.
+        most_losses: workers that may be lost in a run before it ends with an error.
+    """
+
+    num_workers: Positive
+    address: str
+    cpus_per_worker: PositiveFloat
+    most_losses: Count
+
+    @property
+    def workers(self) -> int:
+        return self.num_workers
+
+    def needs(self, run: RunConfig) -> Iterator[str]:
+        yield from super().needs(run)
+        if find_spec("ray") is None:
+            yield "collector=ray needs Ray, which is not installed: pip install -c constraints.txt -e '.[ray]'"
+
+    def build(self, context: CollectorContext) -> "RayCollection":
+        connect(self.address, cpus=self.num_workers * self.cpus_per_worker)
+        keys = list(context.template().keys(include_nested=True, leaves_only=True))
+        return RayCollection(self, context.make, context.actor, keys)
+
+
+@dataclass
+class Worker:
+    """A worker as the main process sees it.
+
+    `stream` is unlike that of any other, also of the one whose place it took; `orders` are those not yet carried out.
+    """
+
+    place: int
+    stream: int
+    handle: Any
+    orders: deque[Any]
+    begun: bool = False  # whether it has been told to restart
+    merged: int = 0  # reports since then
+    heard: float = 0.0  # when
+
+
+class RayCollection(Collection):
+    """Endless batches from workers of a cluster; a worker that takes the place of another is a stream of its own.
+
+    Each worker has two orders waiting, which name the weights to act with. Weights are put into Ray's store once for
+    each push, from which every machine fetches them once.
+    """
+
+    exact = False
+
+    def __init__(self, settings: RaySpec, make: Callable[[int], Actor], actor: Actor, keys: list[Any]) -> None:
+        self._settings, self._actor = settings, actor
+        self._task = pickle.dumps((make, settings, keys))
+        self._kept: list[Mapping[str, Any] | None] = [None] * settings.workers
+        self._frames = self._pushed_at = self._version = self._streams = self._losses = 0
+        self._seed, self._weights, self._moments = 0, None, {}
+        self._workers = [self._hire(place) for place in range(settings.workers)]
+        self._epoch = 0  # restarts so far
+
+    def batches(self, ends: Callable[[], bool]) -> Iterator[tuple[int, TensorDictBase]]:
+        """Yield (stream, batch [N, T]) in the order in which workers are done; `ends` is asked every `PULSE_S`.
+
+        Raises:
+            WorkerFailed: names what went wrong in a worker, or says that too many were lost.
+        """
+        while (batch := self._next(ends)) is not None:
+            yield batch
+
+    def push(self, frames: int) -> None:
+        """Make the network's weights those of the orders to come, if `push_every` frames went by."""
+        self._frames = frames
+        if frames - self._pushed_at >= self._settings.push_every:
+            self._publish()
+
+    def restart(self, seed: int) -> None:
+        self._epoch += 1
+        self._seed = seed
+        self._publish()
+        for worker in self._workers:
+            worker.orders.clear()
+            worker.begun, worker.merged = False, 0
+
+    def state_dict(self) -> dict[str, Any]:
+        return {str(place): kept for place, kept in enumerate(self._kept) if kept is not None}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self._kept = [state.get(str(place)) for place in range(self._settings.workers)]
+        if self._kept[0] is not None:
+            self._actor.load_state_dict(self._kept[0])
+
+    def close(self) -> None:
+        """End the workers, and the cluster if it was started here."""
+        disconnect([worker.handle for worker in self._workers])
+
+    def _hire(self, place: int) -> Worker:
+        """Let Ray find a machine for a worker; nothing is made there before its first order."""
+        import ray
+
+        from modules.collect.ray_worker import RayWorker
+
+        settings = ray.remote(RayWorker).options(num_cpus=self._settings.cpus_per_worker, max_restarts=0)
+        paths = [str(Path.cwd()), *sys.path]
+        stream, self._streams = self._streams, self._streams + 1
+        return Worker(place, stream, settings.remote(self._task, paths, place, stream), deque(), heard=time.monotonic())
+
+    def _publish(self) -> None:
+        import ray
+
+        self._weights = ray.put(parameters_to_vector(floats_of(*self._actor.networks)).numpy())
+        self._moments = {name: part.state_dict() for name, part in self._actor.moments.items()}
+        self._version += 1
+        self._pushed_at = self._frames
+        self._merged_then = {worker.stream: worker.merged for worker in self._workers}
+
+    def _order(self, worker: Worker) -> None:
+        merged = self._merged_then.get(worker.stream, 0)
+        newest = Newest(0, self._version, self._frames, self._moments, merged)
+        restart = None if worker.begun else Restart(self._seed, self._kept[worker.place], newest)
+        worker.begun = True
+        words = pickle.dumps((restart, Fill(self._epoch, 0, newest)))
+        worker.orders.append(worker.handle.work.remote(words, self._weights))
+
+    def _next(self, ends: Callable[[], bool]) -> tuple[int, TensorDictBase] | None:
+        if not self._epoch:
+            raise RuntimeError("restart(seed) must come before the first batch")
+        while True:
+            for worker in self._workers:
+                while len(worker.orders) < AHEAD:
+                    self._order(worker)
+            if ends():
+                return None
+            if (worker := self._first_done()) is None:
+                self._mind_silence()
+            elif (batch := self._receive(worker)) is not None:
+                return worker.stream, batch
+
+    def _first_done(self) -> Worker | None:
+        """Of the workers that are done the one that was heard longest ago, waited for `PULSE_S` seconds at most."""
+        import ray
+
+        first = {worker.orders[0]: worker for worker in self._workers}
+        done, _ = ray.wait(list(first), num_returns=len(first), timeout=0, fetch_local=False)
+        if not done:
+            done, _ = ray.wait(list(first), num_returns=1, timeout=PULSE_S, fetch_local=False)
+        return min((first[order] for order in done), key=lambda worker: worker.heard, default=None)
+
+    def _receive(self, worker: Worker) -> TensorDict | None:
+        """Take in a batch and what comes with it; None if the worker is lost, which another one replaces then."""
+        import ray
+        from ray.exceptions import RayError, RayTaskError
+
+        try:
+            epoch, words, arrays = ray.get(worker.orders.popleft())
+        except RayTaskError as error:
+            failed = WorkerFailed(f"{self._name(worker)}: {type(error.cause).__name__}: {error.cause}")
+            failed.add_note(f"In the worker:\n{error.traceback_str}")
+            raise failed from None
+        except RayError as error:
+            self._replace(worker, error)
+            return None
+        worker.heard = time.monotonic()
+        if epoch != self._epoch:
+            return None
+        kept, report = pickle.loads(words)
+        for name, part in self._actor.reports.items():
+            part.merge(report[name])
+        worker.merged += 1
+        self._kept[worker.place] = kept
+        if worker.place == 0:
+            self._actor.load_state_dict(kept)
+        return TensorDict(
+            {key: torch.from_numpy(array.copy()) for key, array in arrays.items()},  # theirs are read-only
+            batch_size=(self._settings.num_envs, self._settings.steps),
+        )
+
+    def _replace(self, worker: Worker, error: Exception) -> None:
+        self._losses += 1
+        reason = " ".join(str(error).split())[:200]
+        if self._losses > self._settings.most_losses:
+            raise WorkerFailed(
+                f"{self._name(worker)} was lost, as were {self._losses - 1} before it, and "
+                f"collector.most_losses={self._settings.most_losses}: {reason}"
+            ) from None
+        new = self._workers[worker.place] = self._hire(worker.place)
+        log.warning("%s was lost: %s; stream %d takes its place", self._name(worker), reason, new.stream)
+
+    def _mind_silence(self) -> None:
+        """Say which workers have not been heard of for long; those that no machine has room for are such."""
+        now = time.monotonic()
+        for worker in self._workers:
+            if now - worker.heard > SILENCE_S:
+                log.warning(
+                    "%s: nothing for %d s; it needs %g CPUs, and %g of the cluster are free",
+                    self._name(worker),
+                    SILENCE_S,
+                    self._settings.cpus_per_worker,
+                    free_cpus(),
+                )
+                worker.heard = now
+
+    def _name(self, worker: Worker) -> str:
+        return f"worker {worker.place} of {self._settings.workers} (stream {worker.stream})"

@@ -1,0 +1,54 @@
+"""The connection to Ray: one sentence where there can be none."""
+
+import logging
+import os
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from modules.spec import UsageError
+
+QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
+
+
+def connect(address: str, *, cpus: float) -> None:
+    """Connect to a cluster, or start one here (`local`).
+
+    Raises:
+        UsageError: nothing answers there, its versions are others, or it has fewer CPUs.
+    """
+    os.environ.update(QUIET)
+    import ray
+
+    files = {"working_dir": str(Path.cwd()), "excludes": ["outputs", ".git"]}
+    how: dict[str, Any] = {"include_dashboard": False} if address == "local" else {"runtime_env": files}
+    try:
+        ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False, **how)
+    except Exception as error:  # Ray has many ways to say it
+        text = " ".join(str(error).split())[:300]
+        raise UsageError(f"collector.address={address}: {type(error).__name__}: {text}") from error
+    there = ray.cluster_resources().get("CPU", 0.0)
+    if there < cpus:
+        ray.shutdown()
+        raise UsageError(
+            f"collector.num_workers x collector.cpus_per_worker are {cpus:g} CPUs, and the cluster at "
+            f"collector.address={address} has {there:g}: lower one of them, or add machines"
+        )
+
+
+def disconnect(workers: Sequence[Any]) -> None:
+    """Kill the workers and leave the cluster; one that was started here ends."""
+    import ray
+
+    for worker in workers:
+        with suppress(Exception):  # it is gone already
+            ray.kill(worker)
+    ray.shutdown()
+
+
+def free_cpus() -> float:
+    """CPUs of the cluster that nothing has asked for."""
+    import ray
+
+    return ray.available_resources().get("CPU", 0.0)

@@ -1,0 +1,48 @@
+"""A worker on a cluster: what runs in a process of Ray."""
+
+import os
+import pickle
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+
+class RayWorker:
+    """Acts on orders. What went wrong in making what acts is the error of the first order, not of the constructor.
+
+    Args:
+        task: the pickled function that makes the actor of a place, the settings and the keys of a batch.
+        paths: where the main process finds modules; those that exist here are searched too.
+        place: of the worker among all.
+        stream: number of its random streams.
+    """
+
+    def __init__(self, task: bytes, paths: Sequence[str], place: int, stream: int) -> None:
+        self._task, self._place, self._stream = task, place, stream
+        sys.path += [path for path in paths if path not in sys.path and os.path.exists(path)]
+        self._collection: Any = None
+
+    def work(self, words: bytes, weights: NDArray[np.float32]) -> tuple[int, bytes, dict[Any, NDArray[Any]]]:
+        """Perhaps restart, then collect one batch; return the epoch, what the actor keeps and tells, and the batch."""
+        from modules.collect.worker import ActorInWorker
+        from modules.process import tune
+
+        if self._collection is None:
+            tune(threads=1)
+            make, settings, self._keys = pickle.loads(self._task)
+            self._collection = ActorInWorker(make(self._place), settings, self._stream)
+        collection = self._collection
+        restart, fill = pickle.loads(words)
+        if restart is not None:
+            collection.forget()
+        collection.renew(fill.newest, torch.from_numpy(weights.copy()).unsqueeze(0))
+        if restart is not None:
+            collection.start(restart)
+        batch = collection.batch().select(*self._keys)
+        arrays = {key: value.numpy() for key, value in batch.items(include_nested=True, leaves_only=True)}
+        kept = pickle.dumps((collection.actor.state_dict(), collection.report()))
+        return fill.epoch, kept, arrays
