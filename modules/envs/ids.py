@@ -51,7 +51,9 @@ def import_extra(package: str, extra: str, who: str) -> None:
     try:
         importlib.import_module(package.replace("-", "_"))
         if package == "minatar":  # the only one that does not register its ids when it is imported
-            importlib.import_module("minatar.gym").register_envs()
+            register = importlib.import_module("minatar.gym").register_envs
+            if "MinAtar/Breakout-v1" not in gymnasium.registry:
+                register()
     except ImportError as error:
         how = f"`pip install -c constraints.txt -e '.[{extra}]'`"
         raise UsageError(f"{who} needs the package {package} ({error}): install it with {how}") from error
