@@ -297,5 +297,4 @@ def held_row(name: str, run: RunConfig) -> list[str]:
     least = 4 * n * settings.capacity * features
     network = run.intrinsic.embedding.build(IntrinsicContext(spaces=run.spaces, device=CPU)).network
     copies = n * sum(parameter.nbytes for parameter in network.parameters())
-    sizes = [number(size / MB) for size in (states, least, copies)]
-    return [name, str(n), number(settings.capacity), str(features), *sizes]
+    return [name, str(n), number(settings.capacity), str(features), *(number(x / MB) for x in (states, least, copies))]

@@ -28,6 +28,13 @@ ALLOWED = {
     ("modules.replay.intact", "np.memmap"): "numbers only: type and shape stand in the source",
     ("modules.plots.runs", "json.loads"): JSON,
     ("modules.collect.worker", "load"): "copies shared memory into a network's parameters",
+    ("modules.collect.worker", "pickle"): "what processes send each other that this program started",
+    ("modules.collect.worker", "pickle.loads"): "as above",
+    ("modules.collect.cluster", "pickle"): "as above",
+    ("modules.collect.cluster", "pickle.loads"): "as above; Ray's own messages are pickles too",
+    ("modules.collect.ray_worker", "pickle"): "as above",
+    ("modules.collect.ray_worker", "pickle.loads"): "as above",
+    ("modules.collect.cluster", "find_spec"): "a name that stands in the source",
     ("modules.envs.ids", "importlib.import_module"): "is `import_extra`",
     ("modules.envs.ids", "import_extra"): "one of EXTRAS, which stand in the source",
     (

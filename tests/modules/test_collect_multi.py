@@ -61,8 +61,8 @@ class Told(gymnasium.Env):
         return np.array([self.worker, self.mark, self.age]), 0.0, False, self.age % 8 == 0, {}
 
 
-if "Told-v0" not in gymnasium.registry:
-    gymnasium.register("Told-v0", Told)
+gymnasium.registry.pop("Told-v0", None)
+gymnasium.register("Told-v0", Told)
 
 
 class Telling(nn.Module):
@@ -89,9 +89,8 @@ def make(fault: str, worker: int) -> Actor:
 
 def collect(processes: int, fault: str = "") -> tuple[MultiCollection, Telling]:
     actor, settings = make("", 0), MultiAsyncSpec(processes=processes, **SETTINGS)
-    network, template = actor.networks[0], actor.env().fake_tensordict()
-    assert isinstance(network, Telling)
-    return MultiCollection(settings, partial(make, fault), actor, template), network
+    collection = MultiCollection(settings, partial(make, fault), actor, actor.env().fake_tensordict())
+    return collection, actor.networks[0]  # type: ignore[return-value]
 
 
 @pytest.fixture(scope="module")
