@@ -7,7 +7,7 @@ RUN ?= outputs/$(EXP)/$(shell date +%Y-%m-%d_%H-%M-%S)
 RUN := $(RUN)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-slow test-gpu lint format docs clean
+.PHONY: help setup run test test-slow test-cluster test-gpu lint format docs clean
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -32,6 +32,9 @@ test: $(READY) lint ## lint, types and the default tests
 
 test-slow: $(READY) ## the learning tests and further cases of the default ones (hours)
 	$(BIN)/python -m pytest -m slow
+
+test-cluster: $(READY) ## the tests on a Ray cluster of several nodes, all on this machine; needs the extra ray
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m cluster
 
 test-gpu: $(READY) ## the tests that need a CUDA device
 	$(BIN)/python -m pytest -m gpu

@@ -64,6 +64,9 @@ NEEDS = {  # options that need a package which may not be there
     "r2d2_minigrid_memory": "minigrid",
     "popgym": "popgym",
     "minatar": "minatar",
+    "dqn_minatar": "minatar",
+    "r2d2_minatar": "minatar",
+    "ray": "ray",
 }
 
 

@@ -91,6 +91,9 @@ class CollectorSpec(Spec):
         """Make the collector."""
         raise NotImplementedError
 
+    def refuse_unreachable(self) -> None:
+        """Raise `UsageError` if machines that it needs beside this one are not there."""
+
     @property
     def frames_per_batch(self) -> int:
         """Env frames in one batch."""

@@ -2,13 +2,11 @@
 
 import logging
 import pickle
-import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -57,8 +55,11 @@ class RaySpec(DividedSpec):
         if find_spec("ray") is None:
             yield "collector=ray needs Ray, which is not installed: pip install -c constraints.txt -e '.[ray]'"
 
-    def build(self, context: CollectorContext) -> "RayCollection":
+    def refuse_unreachable(self) -> None:
         connect(self.address, cpus=self.num_workers * self.cpus_per_worker)
+
+    def build(self, context: CollectorContext) -> "RayCollection":
+        self.refuse_unreachable()
         keys = list(context.template().keys(include_nested=True, leaves_only=True))
         return RayCollection(self, context.make, context.actor, keys)
 
@@ -134,17 +135,16 @@ class RayCollection(Collection):
 
     def _hire(self, place: int) -> Worker:
         """Let Ray find a machine for a worker; nothing is made there before its first order."""
-        import ray
+        import ray  # pyright: ignore[reportMissingImports] - an extra
 
         from modules.collect.ray_worker import RayWorker
 
         settings = ray.remote(RayWorker).options(num_cpus=self._settings.cpus_per_worker, max_restarts=0)
-        paths = [str(Path.cwd()), *sys.path]
         stream, self._streams = self._streams, self._streams + 1
-        return Worker(place, stream, settings.remote(self._task, paths, place, stream), deque(), heard=time.monotonic())
+        return Worker(place, stream, settings.remote(self._task, place, stream), deque(), heard=time.monotonic())
 
     def _publish(self) -> None:
-        import ray
+        import ray  # pyright: ignore[reportMissingImports] - an extra
 
         self._weights = ray.put(parameters_to_vector(floats_of(*self._actor.networks)).numpy())
         self._moments = {name: part.state_dict() for name, part in self._actor.moments.items()}
@@ -176,7 +176,7 @@ class RayCollection(Collection):
 
     def _first_done(self) -> Worker | None:
         """Of the workers that are done the one that was heard longest ago, waited for `PULSE_S` seconds at most."""
-        import ray
+        import ray  # pyright: ignore[reportMissingImports] - an extra
 
         first = {worker.orders[0]: worker for worker in self._workers}
         done, _ = ray.wait(list(first), num_returns=len(first), timeout=0, fetch_local=False)
@@ -186,8 +186,8 @@ class RayCollection(Collection):
 
     def _receive(self, worker: Worker) -> TensorDict | None:
         """Take in a batch and what comes with it; None if the worker is lost, which another one replaces then."""
-        import ray
-        from ray.exceptions import RayError, RayTaskError
+        import ray  # pyright: ignore[reportMissingImports] - an extra
+        from ray.exceptions import RayError, RayTaskError  # pyright: ignore[reportMissingImports]
 
         try:
             epoch, words, arrays = ray.get(worker.orders.popleft())

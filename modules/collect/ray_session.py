@@ -2,6 +2,7 @@
 
 import logging
 import os
+import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -13,16 +14,19 @@ QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "
 
 
 def connect(address: str, *, cpus: float) -> None:
-    """Connect to a cluster, or start one here (`local`).
+    """Connect to a cluster, or start one here (`local`); nothing happens where that is done.
 
     Raises:
         UsageError: nothing answers there, its versions are others, or it has fewer CPUs.
     """
     os.environ.update(QUIET)
-    import ray
+    import ray  # pyright: ignore[reportMissingImports] - an extra
 
-    files = {"working_dir": str(Path.cwd()), "excludes": ["outputs", ".git"]}
-    how: dict[str, Any] = {"include_dashboard": False} if address == "local" else {"runtime_env": files}
+    if ray.is_initialized():
+        return
+    here = {"env_vars": {"PYTHONPATH": os.pathsep.join([str(Path.cwd()), *sys.path])}}  # modules are where they are
+    away = {"working_dir": str(Path.cwd()), "excludes": ["outputs", ".git"]}
+    how = {"include_dashboard": False, "runtime_env": here} if address == "local" else {"runtime_env": away}
     try:
         ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False, **how)
     except Exception as error:  # Ray has many ways to say it
@@ -39,7 +43,7 @@ def connect(address: str, *, cpus: float) -> None:
 
 def disconnect(workers: Sequence[Any]) -> None:
     """Kill the workers and leave the cluster; one that was started here ends."""
-    import ray
+    import ray  # pyright: ignore[reportMissingImports] - an extra
 
     for worker in workers:
         with suppress(Exception):  # it is gone already
@@ -49,6 +53,6 @@ def disconnect(workers: Sequence[Any]) -> None:
 
 def free_cpus() -> float:
     """CPUs of the cluster that nothing has asked for."""
-    import ray
+    import ray  # pyright: ignore[reportMissingImports] - an extra
 
     return ray.available_resources().get("CPU", 0.0)

@@ -1,9 +1,6 @@
 """A worker on a cluster: what runs in a process of Ray."""
 
-import os
 import pickle
-import sys
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -16,14 +13,12 @@ class RayWorker:
 
     Args:
         task: the pickled function that makes the actor of a place, the settings and the keys of a batch.
-        paths: where the main process finds modules; those that exist here are searched too.
         place: of the worker among all.
         stream: number of its random streams.
     """
 
-    def __init__(self, task: bytes, paths: Sequence[str], place: int, stream: int) -> None:
+    def __init__(self, task: bytes, place: int, stream: int) -> None:
         self._task, self._place, self._stream = task, place, stream
-        sys.path += [path for path in paths if path not in sys.path and os.path.exists(path)]
         self._collection: Any = None
 
     def work(self, words: bytes, weights: NDArray[np.float32]) -> tuple[int, bytes, dict[Any, NDArray[Any]]]:

@@ -46,6 +46,7 @@ def check(run: RunConfig, run_dir: Path) -> None:
     # Those that live at once: for training, in all processes together, for evaluations, and for a film.
     environments = run.collector.total_envs + min(run.eval_episodes, run.eval_envs) + run.video
     run.env.try_together(environments, video=run.video, all_of_them=run.dry)
+    run.collector.refuse_unreachable()
 
 
 def refuse_unreadable_name(run_dir: Path) -> None:

@@ -278,7 +278,7 @@ def test_workers_end_with_the_main_process_however_that_ends(end, tmp_path):
 
 def test_what_does_not_fit_the_shared_memory_is_refused_before_anything_starts(monkeypatch):
     full = SimpleNamespace(free=1000)  # bytes
-    monkeypatch.setattr("modules.collect.multi.shutil.disk_usage", lambda _: full)
+    monkeypatch.setattr("modules.collect.processes.shutil.disk_usage", lambda _: full)
     monkeypatch.setattr("modules.collect.multi.start", None)
     with pytest.raises(UsageError, match=r"shared memory, but /dev/shm has 0 MiB left; lower collector\.processes"):
         collect(2)

@@ -1,0 +1,53 @@
+"""Runs whose batches come from a Ray cluster of one node."""
+
+import importlib.util
+
+import psutil
+import pytest
+
+from modules import checkpoint
+from tests.pipelines.launch import run
+
+pytestmark = pytest.mark.skipif(
+    importlib.util.find_spec("ray") is None, reason="needs ray: pip install -c constraints.txt -e '.[ray]'"
+)
+SMALL = ("+debug=smoke", "video=false", "collector=ray", "collector.num_envs=2", "collector.steps=10", "threads=1")
+FAMILY = ("+exp=agent57_corridor", *SMALL, "env.length=6", "meta.arms.n=4", "eval_every=0", "hydra.run.dir=run")
+
+
+def test_agent57_trains_is_saved_and_resumes_and_leaves_no_process_behind(tmp_path):
+    before = {process.pid for process in psutil.process_iter()}
+    words = (*FAMILY, "intrinsic.lifelong.error_horizon=0", "collector.push_every=20", "warmup_frames=40")
+    ended = run("pipelines.train", *words, "total_frames=200", "save_every=100", cwd=tmp_path)
+    assert ended.code == 0, ended.err
+    again = run("pipelines.resume", "run=run", "total_frames=400", cwd=tmp_path)
+    assert again.code == 0, again.err
+    saved = checkpoint.load(checkpoint.latest(tmp_path / "run" / "checkpoints"))
+    assert sorted(saved["actors"]) == ["0", "1"]
+    assert saved["intrinsic_model"]["lifelong"]["errors"]["count"] == saved["frames"] == 400
+    ours = [p for p in psutil.process_iter() if p.pid not in before and "ray" in " ".join(p.cmdline()).lower()]
+    _, alive = psutil.wait_procs(ours, timeout=30)
+    assert not alive
+
+
+def test_an_error_of_an_environment_ends_the_run_with_its_text(tmp_path):
+    words = ("algo=dqn", "env=gym", "env.id=tests.pipelines.faulty:NanReward-v0", "network/torso=mlp", *SMALL)
+    ended = run("pipelines.train", *words, "hydra.run.dir=run", cwd=tmp_path)
+    assert ended.code == 1
+    assert "worker 0 of 2" in ended.out + ended.err or "worker 1 of 2" in ended.out + ended.err
+    assert "Traceback" not in ended.out + ended.err
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("collector.cpus_per_worker=1000",), "are 2000 CPUs, and the cluster at collector.address=local has"),
+        (("collector.address=127.0.0.1:1",), "collector.address=127.0.0.1:1: "),
+    ],
+)
+def test_what_cannot_be_placed_is_one_sentence_before_anything_starts(words, sentence, tmp_path):
+    ended = run("pipelines.train", *FAMILY, *words, cwd=tmp_path)
+    assert ended.code == 2
+    assert sentence in ended.out + ended.err
+    assert "Traceback" not in ended.out + ended.err
+    assert not (tmp_path / "run").exists()
