@@ -151,7 +151,8 @@ def scaled_up(network: nn.Module) -> nn.Module:
     """Draw orthogonal weights with gain √2 (Burda et al.'s code): the usual ones shrink what reaches the outputs."""
     for layer in network.modules():
         if isinstance(layer, nn.Linear | nn.Conv2d):
-            nn.init.orthogonal_(layer.weight, 2**0.5)
+            drawn = nn.init.orthogonal_(torch.empty(layer.weight.shape), 2**0.5)  # not in place: strides may be odd
+            layer.weight.data.copy_(drawn)
             if layer.bias is not None:
                 nn.init.zeros_(layer.bias)
     return network
