@@ -2,6 +2,7 @@
 
 import logging
 import os
+import socket
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
@@ -10,6 +11,7 @@ from typing import Any
 
 from modules.spec import UsageError
 
+PATIENCE_S = 5  # for an answer
 QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
 
 
@@ -24,9 +26,13 @@ def connect(address: str, *, cpus: float) -> None:
 
     if ray.is_initialized():
         return
-    here = {"env_vars": {"PYTHONPATH": os.pathsep.join([str(Path.cwd()), *sys.path])}}  # modules are where they are
+    refuse_silence(address)
+    # Modules are found where they are found here.
+    here: dict[str, Any] = {"env_vars": {"PYTHONPATH": os.pathsep.join([str(Path.cwd()), *sys.path])}}
     away = {"working_dir": str(Path.cwd()), "excludes": ["outputs", ".git"]}
-    how = {"include_dashboard": False, "runtime_env": here} if address == "local" else {"runtime_env": away}
+    how: dict[str, Any] = {"runtime_env": away}
+    if address == "local":
+        how = {"include_dashboard": False, "runtime_env": here}
     try:
         ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False, **how)
     except Exception as error:  # Ray has many ways to say it
@@ -39,6 +45,17 @@ def connect(address: str, *, cpus: float) -> None:
             f"collector.num_workers x collector.cpus_per_worker are {cpus:g} CPUs, and the cluster at "
             f"collector.address={address} has {there:g}: lower one of them, or add machines"
         )
+
+
+def refuse_silence(address: str) -> None:
+    """Raise `UsageError` if nothing listens at HOST:PORT: Ray would wait for minutes."""
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    if not colon:
+        return
+    try:
+        socket.create_connection((host, int(port)), timeout=PATIENCE_S).close()
+    except (OSError, ValueError) as error:
+        raise UsageError(f"collector.address={address}: nothing answers there ({error})") from error
 
 
 def disconnect(workers: Sequence[Any]) -> None:

@@ -11,6 +11,7 @@ from tests.pipelines.launch import run
 pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("ray") is None, reason="needs ray: pip install -c constraints.txt -e '.[ray]'"
 )
+RAYS = ("raylet", "gcs_server", "ray::", "default_worker.py", "log_monitor.py")  # processes
 SMALL = ("+debug=smoke", "video=false", "collector=ray", "collector.num_envs=2", "collector.steps=10", "threads=1")
 FAMILY = ("+exp=agent57_corridor", *SMALL, "env.length=6", "meta.arms.n=4", "eval_every=0", "hydra.run.dir=run")
 
@@ -25,19 +26,25 @@ def test_agent57_trains_is_saved_and_resumes_and_leaves_no_process_behind(tmp_pa
     saved = checkpoint.load(checkpoint.latest(tmp_path / "run" / "checkpoints"))
     assert sorted(saved["actors"]) == ["0", "1"]
     assert saved["intrinsic_model"]["lifelong"]["errors"]["count"] == saved["frames"] == 400
-    ours = [p for p in psutil.process_iter() if p.pid not in before and "ray" in " ".join(p.cmdline()).lower()]
+    started = [p for p in psutil.process_iter() if p.pid not in before]
+    ours = [p for p in started if any(name in " ".join(p.cmdline()) for name in RAYS)]
     _, alive = psutil.wait_procs(ours, timeout=30)
     assert not alive
 
 
+@pytest.mark.cluster
 def test_an_error_of_an_environment_ends_the_run_with_its_text(tmp_path):
-    words = ("algo=dqn", "env=gym", "env.id=tests.pipelines.faulty:NanReward-v0", "network/torso=mlp", *SMALL)
+    (tmp_path / "flag").touch()
+    faulty = ("env.id=tests.pipelines.faulty:Faulty-v0", "env.keep=null", f"+env.kwargs.flag={tmp_path / 'flag'}")
+    words = ("+exp=drqn_cartpole_masked", *faulty, "+env.kwargs.at=50", *SMALL)
     ended = run("pipelines.train", *words, "hydra.run.dir=run", cwd=tmp_path)
     assert ended.code == 1
-    assert "worker 0 of 2" in ended.out + ended.err or "worker 1 of 2" in ended.out + ended.err
+    assert "RuntimeError: the motor is on fire" in ended.out + ended.err
+    assert " of 2 (stream " in ended.out + ended.err
     assert "Traceback" not in ended.out + ended.err
 
 
+@pytest.mark.cluster
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
