@@ -193,7 +193,7 @@ class RayCollection(Collection):
             epoch, words, arrays = ray.get(worker.orders.popleft())
         except RayTaskError as error:
             failed = WorkerFailed(f"{self._name(worker)}: {type(error.cause).__name__}: {error.cause}")
-            failed.add_note(f"In the worker:\n{error.traceback_str}")
+            failed.add_note(f"In the worker:\n{error}")
             raise failed from None
         except RayError as error:
             self._replace(worker, error)

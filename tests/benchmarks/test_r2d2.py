@@ -189,9 +189,7 @@ def test_one_core_cannot_tell_what_a_second_process_gives(monkeypatch):
 def test_processes_are_compared_with_one_worker_and_with_none(monkeypatch):
     seconds = {"2 workers": [0.1, 0.1], "1 worker": [0.15, 0.15], "this process": [0.2, 0.2]}
     monkeypatch.setattr(r2d2, "cores", lambda: 2)
-    monkeypatch.setattr(
-        r2d2, "building", lambda run: nullcontext(SimpleNamespace(run=run, acting=SimpleNamespace(collection=())))
-    )
+    monkeypatch.setattr(r2d2, "building", lambda run: nullcontext(SimpleNamespace(run=run, collection=())))
     monkeypatch.setattr(r2d2, "take_turns", lambda sides, pace: Times({name: seconds[name] for name in sides}))
     table = r2d2.processes(ONCE)
     assert isinstance(table, Table)

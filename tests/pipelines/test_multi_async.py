@@ -69,7 +69,7 @@ def test_with_several_workers_episodes_go_on_over_saves_and_each_sitting_has_see
 
 def test_novelty_and_arms_in_two_workers_are_those_of_one_run(tmp_path):
     """Each worker has controllers of its own, which begin with other arms; statistics hold every observation."""
-    words = (*FAMILY, "collector.processes=2", "collector.push_every=20", "total_frames=400", "warmup_frames=40")
+    words = (*FAMILY, "collector.processes=2", "collector.push_every=20", "total_frames=1200", "warmup_frames=40")
     ended = run("pipelines.train", *words, "eval_every=0", "intrinsic.lifelong.error_horizon=0", cwd=tmp_path)
     assert ended.code == 0, ended.err
     saved = checkpoint.load(checkpoint.latest(tmp_path / "run" / "checkpoints"))
@@ -78,7 +78,7 @@ def test_novelty_and_arms_in_two_workers_are_those_of_one_run(tmp_path):
     assert all(arm in (number, 4) for number, arm in zip(numbers, [*first[0], *first[1]], strict=True))
     assert set(first[0]) != {4} != set(first[1])
     errors = saved["intrinsic_model"]["lifelong"]["errors"]
-    assert errors["count"] == saved["frames"] == 400
+    assert errors["count"] == saved["frames"] == 1200
 
 
 @pytest.fixture

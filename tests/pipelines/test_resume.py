@@ -70,7 +70,7 @@ def assert_same(run_dir: Path, other: Path) -> None:
     if "arms.csv" in names:  # the family, on the corridor: the comparisons are not empty
         assert (other / "arms.csv").read_text().count("\n") > 20
         assert int(theirs["callbacks"]["visits"]["counts"].sum()) > 2 * N
-    for part in ("network", "intrinsic_model", "intrinsic_reward", "meta_controller", "callbacks"):
+    for part in ("network", "intrinsic_model", "intrinsic_reward", "actors", "callbacks"):
         mine, other_part = flat(ours[part]), flat(theirs[part])
         assert mine.keys() == other_part.keys()
         assert all(torch.equal(value, other_part[name]) for name, value in mine.items()), part
