@@ -116,10 +116,10 @@ class RayCollection(Collection):
     def restart(self, seed: int) -> None:
         self._epoch += 1
         self._seed = seed
-        self._publish()
         for worker in self._workers:
             worker.orders.clear()
             worker.begun, worker.merged = False, 0
+        self._publish()
 
     def state_dict(self) -> dict[str, Any]:
         return {str(place): kept for place, kept in enumerate(self._kept) if kept is not None}
