@@ -1,5 +1,7 @@
 """Random network distillation: α by hand, whitening, what is learned, resuming."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -54,6 +56,18 @@ def test_vectors_are_whitened_and_cut_off_at_5():
     assert torch.allclose(white.mean(0), torch.zeros(4), atol=1e-4)
     assert torch.allclose(white.std(0), torch.tensor([1.0, 1.0, 1.0, 0.0]), atol=0.01)
     assert rnd.whiten(torch.full((4,), 1e6)).tolist() == [5.0] * 4
+
+
+def test_weights_of_several_convolutions_are_orthogonal():
+    """Whatever the order in which a convolution keeps its numbers."""
+    torso = replace(CONV, channels=(4, 6), kernels=((3, 3), (2, 2)), strides=((2, 2), (1, 1)))
+    rnd = make(IMAGES, torso=torso)
+    for network in (rnd.target, rnd.predictor):
+        layers = [layer for layer in network.modules() if isinstance(layer, torch.nn.Conv2d | torch.nn.Linear)]
+        assert len(layers) == 4
+        for rows in (layer.weight.flatten(1) for layer in layers):
+            small = rows @ rows.T if len(rows) <= rows.shape[1] else rows.T @ rows
+            torch.testing.assert_close(small, 2 * torch.eye(len(small)), atol=1e-5, rtol=0)
 
 
 def test_images_go_to_the_torso_as_they_are():
