@@ -14,7 +14,7 @@ from benchmarks.measure import Missing, Pace, Table, Times, interleave, number, 
 from benchmarks.subjects import PIXELS, R2D2, fill, open_replay, process_of, run_of
 from modules import keys
 from modules.collect import MultiAsyncSpec
-from modules.collect.multi import AHEAD
+from modules.collect.divided import AHEAD
 from pipelines.config.schema import RunConfig
 from pipelines.training.build import Parts
 

@@ -9,7 +9,7 @@ from tensordict.nn import TensorDictModuleBase
 from torch import nn
 from torchrl.envs import EnvBase
 
-from modules.spec import Positive, RunConfig, Spec, spec
+from modules.spec import Positive, Spec, spec
 from modules.stateful import HasState, Stateful
 
 
@@ -108,41 +108,6 @@ class CollectorSpec(Spec):
     def burst(self) -> int:
         """Most rows that a batch may complete, or that the end of all running episodes may."""
         return max(self.frames_per_batch, self.total_envs)
-
-
-@spec
-class DividedSpec(CollectorSpec):
-    """Several workers, each with `num_envs` environments and a policy of its own, on CPUs.
-
-    Attributes:
-        push_every: env frames, of all workers together, between two pushes of the newest weights.
-    """
-
-    push_every: Positive
-
-    @property
-    def workers(self) -> int:
-        """How many there are."""
-        raise NotImplementedError
-
-    @property
-    def total_envs(self) -> int:
-        return self.workers * self.num_envs
-
-    def needs(self, run: RunConfig) -> Iterator[str]:
-        """Each worker has one network and one set of environments of its own, and is behind the newest weights."""
-        if run.network.torso.writes == "row":
-            yield "network/torso=table needs collector=sync: each process would number the observations its own way"
-        if run.intrinsic.rewards and not run.intrinsic.divides:
-            yield (
-                f"{type(run.intrinsic).__name__} does not say what several processes must share of it (divides, see "
-                "modules/intrinsic/base.py): use collector=sync with more num_envs"
-            )
-        if run.replay.on_policy:
-            yield (
-                "several processes act with weights that are behind the newest, and replay=on_policy is for those "
-                "alone: use collector=sync with more num_envs"
-            )
 
 
 class Collection:

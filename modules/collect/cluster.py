@@ -4,24 +4,20 @@ import logging
 import pickle
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from typing import Any
 
 import torch
 from tensordict import TensorDict, TensorDictBase
-from torch.nn.utils import parameters_to_vector
+from torch import Tensor
 
-from modules.collect.base import Actor, Collection, CollectorContext, DividedSpec, WorkerFailed
+from modules.collect.base import Actor, CollectorContext, WorkerFailed
+from modules.collect.divided import AHEAD, PULSE_S, SILENCE_S, DividedCollection, DividedSpec
 from modules.collect.ray_session import connect, disconnect, free_cpus
-from modules.collect.weights import floats_of
-from modules.collect.worker import Fill, Newest, Restart
+from modules.collect.worker import Fill, Restart
 from modules.spec import Count, Positive, PositiveFloat, RunConfig, spec
-
-AHEAD = 2  # batches that a worker may be ahead of the learner
-PULSE_S = 1  # between looks at whether the run is asked to end
-SILENCE_S = 60  # after which a wait for a worker is worth a word
 
 log = logging.getLogger("recall")
 
@@ -76,11 +72,10 @@ class Worker:
     handle: Any
     orders: deque[Any]
     begun: bool = False  # whether it has been told to restart
-    merged: int = 0  # reports since then
     heard: float = 0.0  # when
 
 
-class RayCollection(Collection):
+class RayCollection(DividedCollection):
     """Endless batches from workers of a cluster; a worker that takes the place of another is a stream of its own.
 
     Each worker has two orders waiting, which name the weights to act with. Weights are put into Ray's store once for
@@ -90,44 +85,19 @@ class RayCollection(Collection):
     exact = False
 
     def __init__(self, settings: RaySpec, make: Callable[[int], Actor], actor: Actor, keys: list[Any]) -> None:
-        self._settings, self._actor = settings, actor
+        super().__init__(settings, actor)
+        self._ray_settings = settings
         self._task = pickle.dumps((make, settings, keys))
-        self._kept: list[Mapping[str, Any] | None] = [None] * settings.workers
-        self._frames = self._pushed_at = self._version = self._streams = self._losses = 0
-        self._seed, self._weights, self._moments = 0, None, {}
+        self._seed = self._streams = self._losses = 0
+        self._weights: Any = None  # where Ray keeps the newest
         self._workers = [self._hire(place) for place in range(settings.workers)]
-        self._epoch = 0  # restarts so far
-
-    def batches(self, ends: Callable[[], bool]) -> Iterator[tuple[int, TensorDictBase]]:
-        """Yield (stream, batch [N, T]) in the order in which workers are done; `ends` is asked every `PULSE_S`.
-
-        Raises:
-            WorkerFailed: names what went wrong in a worker, or says that too many were lost.
-        """
-        while (batch := self._next(ends)) is not None:
-            yield batch
-
-    def push(self, frames: int) -> None:
-        """Make the network's weights those of the orders to come, if `push_every` frames went by."""
-        self._frames = frames
-        if frames - self._pushed_at >= self._settings.push_every:
-            self._publish()
 
     def restart(self, seed: int) -> None:
-        self._epoch += 1
         self._seed = seed
         for worker in self._workers:
             worker.orders.clear()
-            worker.begun, worker.merged = False, 0
-        self._publish()
-
-    def state_dict(self) -> dict[str, Any]:
-        return {str(place): kept for place, kept in enumerate(self._kept) if kept is not None}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self._kept = [state.get(str(place)) for place in range(self._settings.workers)]
-        if self._kept[0] is not None:
-            self._actor.load_state_dict(self._kept[0])
+            worker.begun = False
+        super().restart(seed)
 
     def close(self) -> None:
         """End the workers, and the cluster if it was started here."""
@@ -139,22 +109,18 @@ class RayCollection(Collection):
 
         from modules.collect.ray_worker import RayWorker
 
-        settings = ray.remote(RayWorker).options(num_cpus=self._settings.cpus_per_worker, max_restarts=0)
+        settings = ray.remote(RayWorker).options(num_cpus=self._ray_settings.cpus_per_worker, max_restarts=0)
         stream, self._streams = self._streams, self._streams + 1
         return Worker(place, stream, settings.remote(self._task, place, stream), deque(), heard=time.monotonic())
 
-    def _publish(self) -> None:
+    def _put(self, weights: Tensor) -> int:
         import ray  # pyright: ignore[reportMissingImports] - an extra
 
-        self._weights = ray.put(parameters_to_vector(floats_of(*self._actor.networks)).numpy())
-        self._moments = {name: part.state_dict() for name, part in self._actor.moments.items()}
-        self._version += 1
-        self._pushed_at = self._frames
-        self._merged_then = {worker.stream: worker.merged for worker in self._workers}
+        self._weights = ray.put(weights.numpy())
+        return 0
 
     def _order(self, worker: Worker) -> None:
-        merged = self._merged_then.get(worker.stream, 0)
-        newest = Newest(0, self._version, self._frames, self._moments, merged)
+        newest = self._newest[worker.place]
         restart = None if worker.begun else Restart(self._seed, self._kept[worker.place], newest)
         worker.begun = True
         words = pickle.dumps((restart, Fill(self._epoch, 0, newest)))
@@ -201,13 +167,7 @@ class RayCollection(Collection):
         worker.heard = time.monotonic()
         if epoch != self._epoch:
             return None
-        kept, report = pickle.loads(words)
-        for name, part in self._actor.reports.items():
-            part.merge(report[name])
-        worker.merged += 1
-        self._kept[worker.place] = kept
-        if worker.place == 0:
-            self._actor.load_state_dict(kept)
+        self._hear(worker.place, *pickle.loads(words))
         return TensorDict(
             {key: torch.from_numpy(array.copy()) for key, array in arrays.items()},  # theirs are read-only
             batch_size=(self._settings.num_envs, self._settings.steps),
@@ -216,11 +176,13 @@ class RayCollection(Collection):
     def _replace(self, worker: Worker, error: Exception) -> None:
         self._losses += 1
         reason = " ".join(str(error).split())[:200]
-        if self._losses > self._settings.most_losses:
+        if self._losses > self._ray_settings.most_losses:
             raise WorkerFailed(
                 f"{self._name(worker)} was lost, as were {self._losses - 1} before it, and "
-                f"collector.most_losses={self._settings.most_losses}: {reason}"
+                f"collector.most_losses={self._ray_settings.most_losses}: {reason}"
             ) from None
+        self._merged[worker.place] = 0
+        self._newest[worker.place] = replace(self._newest[worker.place], merged=0)
         new = self._workers[worker.place] = self._hire(worker.place)
         log.warning("%s was lost: %s; stream %d takes its place", self._name(worker), reason, new.stream)
 
@@ -233,7 +195,7 @@ class RayCollection(Collection):
                     "%s: nothing for %d s; it needs %g CPUs, and %g of the cluster are free",
                     self._name(worker),
                     SILENCE_S,
-                    self._settings.cpus_per_worker,
+                    self._ray_settings.cpus_per_worker,
                     free_cpus(),
                 )
                 worker.heard = now

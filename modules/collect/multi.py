@@ -4,17 +4,17 @@ import logging
 import signal
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from multiprocessing import util
 from multiprocessing.connection import wait
-from typing import Any
 
 import torch
 from tensordict import TensorDictBase
-from torch.nn.utils import parameters_to_vector
+from torch import Tensor
 
-from modules.collect.base import Actor, Collection, CollectorContext, DividedSpec, WorkerFailed
+from modules.collect.base import Actor, CollectorContext, WorkerFailed
+from modules.collect.divided import AHEAD, PULSE_S, SILENCE_S, DividedCollection, DividedSpec
 from modules.collect.processes import allocate_shared, kill, refuse_small_shared_memory, start
 from modules.collect.weights import floats_of
 from modules.collect.worker import (
@@ -23,7 +23,6 @@ from modules.collect.worker import (
     Failed,
     Fill,
     Filled,
-    Newest,
     Restart,
     batch_in,
     entries_of,
@@ -32,9 +31,6 @@ from modules.collect.worker import (
 )
 from modules.spec import Positive, spec
 
-AHEAD = 2  # batches that a worker may be ahead of the learner: one is filled while the other waits to be learned from
-PULSE_S = 1  # between looks at whether workers live, where their pipes do not tell
-SILENCE_S = 60  # after which a wait for a batch is worth a word
 PATIENCE_S = 5  # that workers get for closing their environments
 
 log = logging.getLogger("recall")
@@ -58,7 +54,7 @@ class MultiAsyncSpec(DividedSpec):
         return MultiCollection(self, context.make, context.actor, context.template())
 
 
-class MultiCollection(Collection):
+class MultiCollection(DividedCollection):
     """Endless batches from worker processes; stream w is worker w.
 
     A worker acts on orders only: each names the slot of shared memory to fill and the weights to act with, and `AHEAD`
@@ -76,12 +72,9 @@ class MultiCollection(Collection):
     def __init__(
         self, settings: MultiAsyncSpec, make: Callable[[int], Actor], actor: Actor, template: TensorDictBase
     ) -> None:
-        self._settings, self._actor = settings, actor
+        super().__init__(settings, actor)
         p = settings.processes
         self.exact = p == 1
-        self._kept: list[Mapping[str, Any] | None] = [None] * p
-        self._merged = [0] * p  # reports of each since the restart
-        self._newest: list[Newest] = []  # for each
         entries = entries_of(template, settings)
         size = sum(value.numel() for value in floats_of(*actor.networks))
         needed = p * AHEAD * entries[-1].end + (p * AHEAD + 1) * size * 4
@@ -95,50 +88,22 @@ class MultiCollection(Collection):
         ]
         self._processes, self._pipes = start(tasks)
         self._kill = util.Finalize(self, kill, [self._processes], exitpriority=1)  # however this process ends
-        self._epoch = 0  # restarts so far
-        self._frames = self._pushed_at = 0
-        self._block, self._version = 0, 0
         self._orders: list[deque[Fill]] = [deque() for _ in range(p)]  # not yet carried out
         self._arrived: deque[tuple[int, Filled]] = deque()
         self._heard = [time.monotonic()] * p
 
-    def batches(self, ends: Callable[[], bool]) -> Iterator[tuple[int, TensorDictBase]]:
-        """Yield (worker, batch [N, T]) in the order in which workers are done; `ends` is asked every `PULSE_S`.
-
-        Raises:
-            WorkerFailed: names the worker that died, or what went wrong in it.
-        """
-        while (batch := self._next(ends)) is not None:
-            yield batch
-
-    def push(self, frames: int) -> None:
-        """Make the network's weights those of the orders to come, if `push_every` frames went by."""
-        self._frames = frames
-        if frames - self._pushed_at >= self._settings.push_every:
-            self._publish()
-
     def restart(self, seed: int) -> None:
         """Let all workers abandon their episodes and draw everything again, with the network's weights as they are."""
-        self._epoch += 1
         self._arrived.clear()
         for orders in self._orders:
             orders.clear()  # what they still fill carries an older epoch
-        self._merged = [0] * self._settings.processes
-        self._publish()
-        for w in range(self._settings.processes):
+        super().restart(seed)
+        for w in range(self._settings.workers):
             self._send(w, Restart(seed, self._kept[w], self._newest[w]))
-
-    def state_dict(self) -> dict[str, Any]:
-        return {str(w): kept for w, kept in enumerate(self._kept) if kept is not None}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self._kept = [state.get(str(w)) for w in range(self._settings.processes)]
-        if self._kept[0] is not None:
-            self._actor.load_state_dict(self._kept[0])
 
     def close(self) -> None:
         """End the workers; those that do not close their environments in time are killed."""
-        for w in range(self._settings.processes):
+        for w in range(self._settings.workers):
             self._send(w, Close())
         end = time.monotonic() + PATIENCE_S
         for process in self._processes:
@@ -147,18 +112,15 @@ class MultiCollection(Collection):
         for pipe in self._pipes:
             pipe.close()
 
-    def _publish(self) -> None:
-        """Copy the weights to a block that no order refers to; a worker that lags behind a restart may read garbage.
+    def _put(self, weights: Tensor) -> int:
+        """Copy them to a block that no order refers to; a worker that lags behind a restart may read garbage.
 
         What it does with it is thrown away, and as the version is new it loads what it needs then.
         """
         used = {order.newest.block for orders in self._orders for order in orders}
-        self._block = next(b for b in range(len(self._weights)) if b not in used)
-        self._weights[self._block] = parameters_to_vector(floats_of(*self._actor.networks))
-        self._version += 1
-        self._pushed_at = self._frames
-        moments = {name: part.state_dict() for name, part in self._actor.moments.items()}
-        self._newest = [Newest(self._block, self._version, self._frames, moments, merged) for merged in self._merged]
+        block = next(b for b in range(len(self._weights)) if b not in used)
+        self._weights[block] = weights
+        return block
 
     def _next(self, ends: Callable[[], bool]) -> tuple[int, TensorDictBase] | None:
         if not self._epoch:
@@ -175,17 +137,8 @@ class MultiCollection(Collection):
             self._listen(PULSE_S)
         w, filled = self._arrived.popleft()
         self._orders[w].popleft()
-        self._hear(w, filled)
+        self._hear(w, filled.kept, filled.report)
         return w, self._slots[w][filled.slot].clone()
-
-    def _hear(self, w: int, filled: Filled) -> None:
-        """Merge what a worker reports; the actor here stands for that of worker 0."""
-        for name, part in self._actor.reports.items():
-            part.merge(filled.report[name])
-        self._merged[w] += 1
-        self._kept[w] = filled.kept
-        if w == 0:
-            self._actor.load_state_dict(filled.kept)
 
     def _listen(self, timeout: float) -> None:
         """Take in what the workers say within `timeout` seconds, and whether they live.
@@ -234,7 +187,7 @@ class MultiCollection(Collection):
         return WorkerFailed(f"{self._name(w)} ended with exit code {code}")
 
     def _name(self, w: int) -> str:
-        return f"worker {w} of {self._settings.processes} (process {self._processes[w].pid})"
+        return f"worker {w} of {self._settings.workers} (process {self._processes[w].pid})"
 
     def _send(self, w: int, message: Restart | Fill | Close) -> None:
         with suppress(OSError):  # it is dead: the next batch that is asked for will tell

@@ -233,7 +233,6 @@ class ActorInWorker(SyncCollection):
                 moments.merge(report[f"moments/{name}"])
 
     def batch(self) -> TensorDictBase:
-        """Act."""
         return next(self._batches)[1]
 
     def report(self) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from torch import nn
 
 from modules import keys
 from modules.collect import Actor, MultiAsyncSpec, MultiCollection, WorkerFailed
-from modules.collect.multi import AHEAD
+from modules.collect.divided import AHEAD
 from modules.envs.base import EnvContext
 from modules.spec import UsageError
 from tests.cases import later
