@@ -10,6 +10,7 @@ from typing import NoReturn
 import torch
 
 from benchmarks.acting import acting
+from benchmarks.compression import compression
 from benchmarks.dqn import dqn
 from benchmarks.learning import dqnloss, learner, scaling, tutorial
 from benchmarks.measure import Missing, Pace, Table
@@ -28,7 +29,10 @@ from pipelines.training.summary import PACKAGES, commit
 Section = Callable[[Pace], Iterable[Table | Missing]]
 SECTIONS: Mapping[str, Section] = {
     section.__name__: section
-    for section in (learner, acting, dqnloss, dqn, replay, r2d2, novelty, memories, scaling, tour, tutorial)
+    for section in (
+        *(learner, acting, dqnloss, dqn, replay, compression),
+        *(r2d2, novelty, memories, scaling, tour, tutorial),
+    )
 }
 FULL = Pace(rounds=9, section_s=40, quick=False)
 QUICK = Pace(rounds=3, section_s=3, quick=True)

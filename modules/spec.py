@@ -20,6 +20,7 @@ else:
 Positive = Annotated[int, Field(gt=0)]
 Count = Annotated[int, Field(ge=0)]
 PositiveFloat = Annotated[float, Field(gt=0)]
+AtLeastOne = Annotated[float, Field(ge=1)]
 NonNegative = Annotated[float, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 NUMBERS = ("int", "float")  # as pydantic calls their schemas

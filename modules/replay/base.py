@@ -108,6 +108,11 @@ class ReplaySpec(Spec):
         """Bytes on disk."""
         return 0
 
+    @property
+    def assumption(self) -> str:
+        """What the footprint rests on, in words."""
+        return "at most"
+
 
 class Replay(HasState, Protocol):
     """What was experienced, kept for learning; one that inherits from this leaves out what has nothing to do for it."""
@@ -148,6 +153,10 @@ class Replay(HasState, Protocol):
     def sample_with_prefix(self, count: int, generator: torch.Generator) -> Iterator[TensorDictBase]:
         """Yield what `modules.learner.staleness.delta_q` compares rows with, drawn with `generator`."""
         return iter(())
+
+    def measures(self) -> dict[str, float]:
+        """How full it is."""
+        return {"replay/rows": len(self), "replay/fill": len(self) / self.settings.capacity_rows}
 
     def state_dict(self) -> dict[str, Any]:
         raise NotImplementedError

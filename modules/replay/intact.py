@@ -1,6 +1,7 @@
 """Whether what lies on disk is what a run wrote: rows within their bounds, and those that a checkpoint refers to."""
 
 from collections.abc import Iterator, Mapping
+from math import prod
 from pathlib import Path
 
 import numpy as np
@@ -9,10 +10,11 @@ from torch import Tensor
 
 from modules import keys
 from modules.files import open_itself
-from modules.keys import Spaces
+from modules.keys import Entry, Spaces
 from modules.previous_step import NO_ACTION
 from modules.replay.ring import EVALUATE
 from modules.replay.rows import NONE
+from modules.replay.storage import RowStorage
 from modules.spec import UsageError
 
 MARK = "written"  # file beside the rows
@@ -71,40 +73,41 @@ def refuse_lost_rows(directory: Path, mark: Mark, *, written: int, window: int, 
         )
 
 
-def refuse_impossible_rows(directory: Path, fields: Mapping[str, Tensor], numbers: Tensor, spaces: Spaces) -> None:
-    """Raise `UsageError` if one of the rows `numbers` [R] of a ring holds what no run writes."""
-    for key, field in fields.items():
-        if (wrong := first_impossible(key, field, numbers, spaces)) is not None:
-            raise UsageError(f"{directory / key}.memmap: damaged, for row {wrong} holds what no run writes, {EVALUATE}")
+def refuse_impossible_rows(
+    directory: Path, storage: RowStorage, entries: Mapping[str, Entry], numbers: Tensor, spaces: Spaces
+) -> None:
+    """Raise `UsageError` if one of the rows `numbers` [R], made of these `entries`, holds what no run writes."""
+    for key, entry in entries.items():
+        if key in storage.fields and key == keys.OBSERVATION and entry.dtype == torch.uint8:
+            continue  # all pixels are possible
+        for part in numbers.split(max(1, CHUNK // max(1, prod(entry.shape)))):
+            right = possible(key, storage.column(key, part), part, entry, spaces)
+            if not right.all():
+                wrong = int(part[~right][0])
+                raise UsageError(
+                    f"{directory / key}.memmap: damaged, for row {wrong} holds what no run writes, {EVALUATE}"
+                )
 
 
-def first_impossible(key: str, field: Tensor, numbers: Tensor, spaces: Spaces) -> int | None:
-    """Find the first of the rows `numbers` whose entry in the ring's `field` [ring, …] is out of bounds."""
-    if field.dtype == torch.uint8 and key == keys.OBSERVATION:
-        return None  # all pixels are possible
+def possible(key: str, values: Tensor, numbers: Tensor, entry: Entry, spaces: Spaces) -> Tensor:
+    """Tell of which of the rows `numbers` [R] an entry's `values` [R, …] are within its bounds, [R]."""
     bounds = {
         keys.ACTION: (0, spaces.n_actions),
         keys.PREVIOUS_ACTION: (NO_ACTION, spaces.n_actions),
         keys.ARM: (0, spaces.n_arms),
     }
-    for part in numbers.split(max(1, CHUNK // max(1, field[0].numel()))):
-        values = field.view(torch.uint8) if field.dtype == torch.bool else field  # a byte may be neither 0 nor 1
-        entries = values[part % len(field)].reshape(len(part), field[0].numel())
-        if key == keys.PREVIOUS_ROW_ID:
-            right = (entries >= NONE) & (entries < part[:, None])
-        elif field.dtype == torch.bool:
-            right = entries <= 1
-        elif key in bounds:
-            low, high = bounds[key]
-            right = (entries >= low) & (entries.long() < high)
-        else:
-            right = entries.isfinite()
-        right = right.all(1)
-        if key == keys.MASK:
-            right &= (entries != 0).any(1)
-        if not right.all():
-            return int(part[~right][0])
-    return None
+    found = values.reshape(len(numbers), prod(entry.shape))
+    if key == keys.PREVIOUS_ROW_ID:
+        right = (found >= NONE) & (found < numbers[:, None])
+    elif entry.dtype == torch.bool:
+        right = found <= 1
+    elif key in bounds:
+        low, high = bounds[key]
+        right = (found >= low) & (found.long() < high)
+    else:
+        right = found.isfinite()
+    right = right.all(1)
+    return right & (found != 0).any(1) if key == keys.MASK else right
 
 
 def chain(before: Tensor, number: int, *, oldest: int) -> Iterator[int]:

@@ -89,8 +89,8 @@ def fields_of(directory: Path, like: TensorDictBase) -> TensorDict:
     return TensorDict(fields, batch_size=like.batch_size).lock_()
 
 
-def reserve(directory: Path) -> None:
-    """Claim the disk that sparse files only promise: full, it is an error here, and a crash in the middle of a run.
+def claim(path: Path) -> None:
+    """Claim the disk that a sparse file only promises: full, it is an error here, and a crash in the middle of a run.
 
     macOS and some network file systems cannot claim it; there a disk that fills up during the run is that crash.
 
@@ -100,16 +100,15 @@ def reserve(directory: Path) -> None:
     """
     if not hasattr(os, "posix_fallocate"):
         return
-    for path in directory.glob("*.memmap"):
-        try:
-            with naming_file(path), open_itself(path, "r+b") as file:
-                os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
-        except OSError as error:
-            if error.errno in NO_ROOM:
-                text = f"{directory}: no room for the replay ({error.strerror}); lower replay.capacity"
-                raise UsageError(text) from error
-            if error.errno not in NO_CLAIMS:
-                raise
+    try:
+        with naming_file(path), open_itself(path, "r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+    except OSError as error:
+        if error.errno in NO_ROOM:
+            why = f"no room for the replay ({error.strerror}): make room there, or lower replay.capacity"
+            raise UsageError(f"{path.parent}: {why}") from error
+        if error.errno not in NO_CLAIMS:
+            raise
 
 
 def views_of(storage: LazyMemmapStorage) -> dict[str, Tensor]:
@@ -144,5 +143,6 @@ def open_ring(directory: Path, template: TensorDict, rows: int, *, fewest: int) 
     else:
         with naming_file(directory):
             storage.set(range(1), template.unsqueeze(0))
-        reserve(directory)
+        for path in directory.glob("*.memmap"):
+            claim(path)
     return storage

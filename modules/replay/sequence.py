@@ -10,14 +10,13 @@ from torch import Tensor
 from modules import keys
 from modules.keys import Symmetry
 from modules.previous_step import SOURCES, unfold
-from modules.replay.base import ReplayContext
+from modules.replay.base import Replay, ReplayContext
 from modules.replay.intact import Mark, chain, refuse_impossible_rows, refuse_lost_rows
-from modules.replay.ring import open_ring, views_of
 from modules.replay.rows import SequenceBuilder, SequenceSchema
 from modules.replay.specs import SequenceSpec
 
 
-class SequenceReplay:
+class SequenceReplay(Replay):
     """Ring of rows on disk that is its own snapshot.
 
     The ring is longer than what the sampler draws from: what a save saw is still there until the next one, so a
@@ -39,13 +38,12 @@ class SequenceReplay:
         self._saved = 0
         template, rows = self._schema.template(c.spaces), settings.ring_rows(c.save_every, c.batch_frames)
         fewest = settings.ring_rows(1, c.batch_frames)
-        self._storage = open_ring(c.directory, template, rows, fewest=fewest)
+        self._storage = settings.storage.open(c.directory, template, rows, fewest=fewest)
         self._ring = self._storage.max_size
         # One batch of one-step episodes, with the tails of those that run, must still fit the interval.
         self._save_at = (self._ring - settings.capacity_rows) // 2 - 2 * c.batch_frames
         written = c.saved["written"] + (1 + c.newer) * interval if c.saved else 0  # at most, if nothing else tells
         self._mark = Mark(c.directory, run=c.run_id, written=written)
-        self._fields = views_of(self._storage)
 
     def __len__(self) -> int:
         return len(self._sampler)
@@ -119,12 +117,15 @@ class SequenceReplay:
         What is there must not depend on whether the run was killed since the last save: a killed process may have
         written over all rows but those that this save refers to.
         """
+        before, oldest = self._storage.fields[keys.PREVIOUS_ROW_ID], self._saved - self.settings.capacity_rows
         try:
-            return list(
-                chain(self._fields[keys.PREVIOUS_ROW_ID], number, oldest=self._saved - self.settings.capacity_rows)
-            )
+            return list(chain(before, number, oldest=oldest))
         except LookupError:
             return []
+
+    def measures(self) -> dict[str, float]:
+        window = torch.arange(self._written - len(self), self._written)
+        return {**super().measures(), **self._storage.measures(window)}
 
     def state_dict(self) -> dict[str, Any]:
         """What a checkpoint needs of the replay; taking it marks the rows written so far as saved."""
@@ -136,11 +137,13 @@ class SequenceReplay:
         written = state["written"]
         window = min(written, self.settings.capacity_rows)
         refuse_lost_rows(self._directory, self._mark, written=written, window=window, ring=self._ring)
-        refuse_impossible_rows(self._directory, self._fields, torch.arange(written - window, written), self._spaces)
+        numbers, entries = torch.arange(written - window, written), self._schema.fields(self._spaces)
+        refuse_impossible_rows(self._directory, self._storage, entries, numbers, self._spaces)
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Move the cursor back to where the checkpoint saw it."""
         self._written = self._saved = state["written"]
+        self._storage.go_back(self._written, self._mark.written)
         self._sampler.load_state_dict(state["sampler"])
 
     def _mix_arms(self, arms: Tensor) -> Tensor:
@@ -151,18 +154,16 @@ class SequenceReplay:
         return torch.where(mixed.unsqueeze(1), (arms + further.unsqueeze(1)) % self._spaces.n_arms, arms)
 
     def _read(self, number: Tensor) -> dict[str, Tensor]:
-        index = number % self._ring
-        rows = {key: field.index_select(0, index) for key, field in self._fields.items()}
+        rows = self._storage.read(number)
         rows[keys.ACTION] = rows[keys.ACTION].long()
         return rows | {key: entry.zeros(len(number)) for key, entry in self._schema.zeros.items()}
 
     def _write(self, rows: TensorDict) -> None:
         count = rows.shape[0]
         if count:
-            index = torch.arange(self._written, self._written + count) % self._ring
-            rows[keys.ACTION] = rows[keys.ACTION].to(self._fields[keys.ACTION].dtype)
+            rows[keys.ACTION] = rows[keys.ACTION].to(self._storage.fields[keys.ACTION].dtype)
             self._mark.advance(self._written + count)  # first: what it does not know of must not be there
-            self._storage.set(index, rows)  # pyright: ignore[reportArgumentType]
+            self._storage.write(torch.arange(self._written, self._written + count), rows)
             self._written += count
             self._sampler.extend(count)
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
+from pydantic import InstanceOf
 from torch import Tensor
 
 from modules.keys import Spaces, StateSchema
@@ -12,6 +13,7 @@ from modules.losses import ops
 from modules.replay.base import Replay, ReplayContext, ReplaySpec
 from modules.replay.rows import SequenceSchema
 from modules.replay.samplers import Prioritised, Sampler
+from modules.replay.storage import StorageSpec
 from modules.schedule import linear
 from modules.spec import Count, Positive, PositiveFloat, RunConfig, Share, UsageError, spec
 
@@ -31,6 +33,7 @@ class SequenceSpec(ReplaySpec):
         mirror: show each sampled row mirrored with probability 1/2, where the environment has a mirror symmetry.
         cross_mixture: probability with which a sampled row is learned by another member of the family of policies than
             the one that acted, drawn uniformly (NGU's cross mixture ratio, table 6 and its ablation).
+        storage: where rows lie.
     """
 
     capacity: Positive
@@ -42,6 +45,7 @@ class SequenceSpec(ReplaySpec):
     ratio: PositiveFloat
     mirror: bool
     cross_mixture: Share
+    storage: InstanceOf[StorageSpec]
 
     def build(self, context: ReplayContext) -> Replay:
         from modules.replay.sequence import SequenceReplay  # which imports this file
@@ -76,8 +80,12 @@ class SequenceSpec(ReplaySpec):
         return replace(self, length=max_steps)
 
     def footprint(self, spaces: Spaces, schema: SequenceSchema, ring_rows: int) -> int:
-        """Bytes on disk of the full ring; the page cache holds as much of it as memory allows."""
-        return schema.row_bytes(spaces) * ring_rows
+        """Of the full ring; the page cache holds as much of it as memory allows."""
+        return self.storage.footprint(spaces, schema, ring_rows)
+
+    @property
+    def assumption(self) -> str:
+        return self.storage.assumption
 
     def schema(self, states: StateSchema, reads: tuple[str, ...], step_keys: tuple[str, ...] = ()) -> SequenceSchema:
         stored, zeros = (states, {}) if self.state == "stored" else ({}, states)

@@ -15,7 +15,14 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from modules.spec import UsageError
-from pipelines.config.hints import CONF, refuse_bare_words, to_hydra, unknown_option, unknown_setting
+from pipelines.config.hints import (
+    CONF,
+    misplaced_option,
+    refuse_bare_words,
+    to_hydra,
+    unknown_option,
+    unknown_setting,
+)
 from pipelines.config.settings import folder
 
 
@@ -80,7 +87,8 @@ def complaints(overrides: Sequence[str]) -> Iterator[None]:
         yield
     except ConfigCompositionException as error:
         text = f"{error} {error.__cause__}"
-        raise UsageError(unknown_setting(text, overrides) or unknown_option(text) or one_line(error)) from error
+        known = unknown_setting(text, overrides) or unknown_option(text) or misplaced_option(text, overrides)
+        raise UsageError(known or one_line(error)) from error
 
 
 def one_line(error: BaseException) -> str:

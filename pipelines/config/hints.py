@@ -95,6 +95,25 @@ def unknown_option(text: str) -> str:
     return no_such_option(*found.groups()) if found else ""
 
 
+def misplaced_option(text: str, overrides: Sequence[str]) -> str:
+    """Say which options have a part, if `text` is Hydra's complaint that the one chosen has none; else nothing."""
+    found = re.search(r"Could not override '([\w/]+)'\.\s*No match in the defaults list", text)
+    if not found:
+        return ""
+    above, _, leaf = found[1].rpartition("/")
+    owners = [word(above, option) for group, option in options(above) if group == above if leaf in parts(above, option)]
+    given = next((item for item in overrides if item.startswith(f"{found[1]}=")), found[1])
+    return f"{given}: no such part here; {' and '.join(owners)} {'have' if len(owners) > 1 else 'has'} it"
+
+
+def parts(group: str, option: str) -> set[str]:
+    """The groups in an option, of which it has one option each."""
+    own: Any = OmegaConf.to_container(OmegaConf.load(Path(CONF, group, f"{option}.yaml")))
+    found = own.get("defaults", [])
+    names = {name for item in found if isinstance(item, dict) for name in item}
+    return names.union(*(parts(group, item) for item in found if isinstance(item, str) and item != "_self_"))
+
+
 def no_such_option(group: str, given: str) -> str:
     """Say which options a group has, of Hydra's own groups also those that further packages bring."""
     if group.startswith("hydra/"):

@@ -28,6 +28,7 @@ LATER = {
     "env.window_length": 1,
     "intrinsic.memory.horizon": None,
     "network.combine": "sum",
+    "replay.storage": {"_target_": "modules.replay.storage.MemmapSpec"},
 }
 MOVED = {  # beginnings of `_target_`
     "pipelines.schema.Run": "pipelines.config.schema.RunConfig",

@@ -241,8 +241,9 @@ def logger_of(
 def announce(run: RunConfig) -> None:
     """Say what the replay takes; only once nothing can be refused any more."""
     log.info(
-        "replay: %s on disk at most, %d rows of %d steps; page cache as memory allows",
+        "replay: %s on disk %s, %d rows of %d steps; page cache as memory allows",
         readable(run.replay_bytes),
+        run.replay.assumption,
         run.replay.capacity_rows,
         run.replay.length,
     )

@@ -175,8 +175,7 @@ class Loop(RunInProgress):
         parts = self.parts
         return self._means.take() | {
             **parts.learner.measures(),
-            "replay/rows": len(parts.replay),
-            "replay/fill": len(parts.replay) / parts.replay.settings.capacity_rows,
+            **parts.replay.measures(),
             **parts.callbacks.ask("measures", self),
         }
 

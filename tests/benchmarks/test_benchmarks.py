@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from benchmarks import __main__ as benchmark
-from benchmarks import acting, learning, measure, memories, replay
+from benchmarks import acting, compression, learning, measure, memories, replay
 from benchmarks.bare import BareLearner, refuse_other_maths
 from benchmarks.bare_actor import BareActor
 from benchmarks.measure import Pace, Ratio, Table, Times, interleave, number, target
@@ -194,6 +194,7 @@ SMOKE = {
     "dqnloss": (learning, ["flat", "≥ 2", "rows"]),
     "memories": (memories, ["2 of 40 steps", "2 of 500 steps", "mingru against lstm"]),
     "replay": (replay, ["ours/copy", "10 000", "100 000"]),
+    "compression": (compression, ["Pong", "over memmap"]),
     "scaling": (learning, ["L, steps of a row", "B, rows of a batch", "H, hidden size", "512"]),
 }
 
@@ -204,6 +205,9 @@ def test_each_section_measures(name, monkeypatch):
     monkeypatch.setattr(module, "run_of", small("collector.steps=5"))
     if name == "scaling":
         monkeypatch.setattr(module, "PIXELS", STATE)
+    if name == "compression":
+        pytest.importorskip("ale_py", reason="the games of Atari are an extra")
+        monkeypatch.setattr(module, "run_of", small("replay.capacity=240"))
     text = "".join(item.markdown() for item in benchmark.SECTIONS[name](ONCE))
     assert all(part in text for part in expected)
     assert "nan" not in text

@@ -25,6 +25,7 @@ from modules.networks.torsos import ConvSpec
 from modules.replay.base import ReplayContext
 from modules.replay.sequence import SequenceReplay
 from modules.replay.specs import SequenceSpec
+from modules.replay.storage import MemmapSpec
 from tests.modules.builders import MEMORIES, actor_in, always, gym_spec, loss_context, network_spec, q_settings, sharpen
 from tests.modules.envs import views
 
@@ -100,6 +101,7 @@ def play(memory, directory, *, overlap, burn_in, previous, env_spec=PLAIN, chang
         capacity=10_000, length=LENGTH, burn_in=burn_in, overlap=overlap, state="stored", batch_rows=4, ratio=1,
         mirror=False,
         cross_mixture=0,
+        storage=MemmapSpec(),
     )  # fmt: skip
     schema = settings.schema(states, spec.inputs.reads)
     replay = SequenceReplay(

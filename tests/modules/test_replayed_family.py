@@ -19,6 +19,7 @@ from modules.networks.network import Policy
 from modules.replay.base import ReplayContext
 from modules.replay.sequence import SequenceReplay
 from modules.replay.specs import SequenceSpec
+from modules.replay.storage import MemmapSpec
 from tests.modules.builders import actor_in, gym_spec, network_spec, sharpen
 from tests.modules.losses.family import context_of
 
@@ -66,6 +67,7 @@ def play(memory, directory, cross_mixture=0.0, combine="sum"):
         ratio=1,
         mirror=False,
         cross_mixture=cross_mixture,
+        storage=MemmapSpec(),
     )
     schema = settings.schema(spec.state(), spec.reads, EXTRA)
     replay = SequenceReplay(

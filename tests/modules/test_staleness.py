@@ -13,6 +13,7 @@ from modules.networks.recurrent import GRU_STATE
 from modules.replay.base import ReplayContext
 from modules.replay.sequence import SequenceReplay
 from modules.replay.specs import SequenceSpec
+from modules.replay.storage import MemmapSpec
 from tests.modules.builders import STREAM_SPACES, loss_context, network_spec, q_settings, sharpen, stream
 
 LENGTH, EPISODE = 3, 11
@@ -21,7 +22,7 @@ CPU = torch.device("cpu")
 
 def replay_of(directory, data, **changes):
     base = {"capacity": 900, "length": LENGTH, "burn_in": 0, "overlap": 0, "state": "stored", "batch_rows": 4}
-    spec = SequenceSpec(**{**base, **changes}, ratio=1.0, mirror=False, cross_mixture=0)
+    spec = SequenceSpec(**{**base, **changes}, ratio=1.0, mirror=False, cross_mixture=0, storage=MemmapSpec())
     layout = spec.schema(network_spec("gru").memory.state(), ())
     replay = SequenceReplay(
         spec,

@@ -75,6 +75,10 @@ TRAIN = (
     (STATE, "loss._target_=modules.optim.AdamSpec"),
     "# Combinations",  # both sides are written, so that the page does not depend on tuned numbers
     (STATE, "replay.overlap=20", "replay.length=20"),
+    (STATE, "replay/storage=zip"),
+    (STATE, "replay/storage=compressed", "replay.storage.expected_ratio=0.5"),
+    (STATE, "replay.storage.expected_ratio=20"),
+    ("+exp=reinforce_cartpole", "replay/storage=compressed"),
     (STATE, "replay.capacity=100", *ROWS, "warmup_frames=50"),
     (STATE, "loss.n_step=21", *ROWS),
     (STATE, "warmup_frames=2000", "total_frames=1000"),

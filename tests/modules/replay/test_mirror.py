@@ -15,6 +15,7 @@ from modules.replay.base import ReplayContext
 from modules.replay.rows import SequenceBuilder, SequenceSchema
 from modules.replay.sequence import Mirror, SequenceReplay
 from modules.replay.specs import SequenceSpec
+from modules.replay.storage import MemmapSpec
 from modules.spec import UsageError
 from tests.modules.builders import MEMORIES, gym_spec
 from tests.modules.envs.optimum import tour_spec
@@ -111,6 +112,7 @@ def settings(**changes):
         "ratio": 1.0,
         "mirror": True,
         "cross_mixture": 0.0,
+        "storage": MemmapSpec(),
     }
     return SequenceSpec(**{**base, **changes})
 

@@ -10,6 +10,7 @@ from modules import keys
 from modules.replay.base import ReplayContext
 from modules.replay.sequence import SequenceReplay
 from modules.replay.specs import PrioritisedSpec
+from modules.replay.storage import MemmapSpec
 from modules.spec import UsageError
 from tests.modules.builders import STATE, STREAM_SPACES, STREAM_STATES, stream
 from tests.modules.replay.test_sequence import fill, make, settings
@@ -91,6 +92,7 @@ def prioritised():
         **base,
         mirror=False,
         cross_mixture=0,
+        storage=MemmapSpec(),
         exponent=1.0,
         eta=0.9,
         importance=0.5,

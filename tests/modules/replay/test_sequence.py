@@ -11,6 +11,7 @@ from modules.networks.recurrent import LSTM_STATE
 from modules.replay.base import ReplayContext
 from modules.replay.sequence import SequenceReplay
 from modules.replay.specs import SequenceSpec
+from modules.replay.storage import MemmapSpec
 from modules.spec import UsageError
 from tests.modules.builders import STATE, STREAM_SPACES, STREAM_STATES, stream
 
@@ -28,6 +29,7 @@ def settings(**changes):
         "ratio": 2.0,
         "mirror": False,
         "cross_mixture": 0.0,
+        "storage": MemmapSpec(),
     }
     return SequenceSpec(**{**base, **changes})
 

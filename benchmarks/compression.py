@@ -1,0 +1,78 @@
+"""Section about compressed rows: how much smaller they are, and what they cost."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from importlib.util import find_spec
+from itertools import islice
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from tensordict import TensorDictBase
+
+from benchmarks.measure import Missing, Pace, Table, interleave, number
+from benchmarks.subjects import open_replay, process_of, run_of
+from modules.errors import close_quietly
+from pipelines.config.schema import RunConfig
+from pipelines.training.build import build
+
+TITLE = "Compressed rows against the memory map, r2d2_atari, a random policy"
+GAMES, STACKS = ("Pong", "Breakout", "Seaquest"), (1, 4)
+ROWS = 200  # in the replay; of a quick look a third
+COSTS = ("write, of it over memmap (min–max)", "sample [ms]", "of it over memmap (min–max)")
+SMALL = ("network.torso.out_features=16", "network.memory.hidden_size=16", "device=cpu", "warmup_frames=0")
+
+
+def compression(pace: Pace) -> Iterator[Table | Missing]:
+    """Compressed rows of Atari games against the memory map: bytes, and times of writing and sampling."""
+    if find_spec("ale_py") is None:
+        yield Missing(TITLE, "ale-py is not installed: pip install -c constraints.txt -e '.[atari]'.")
+        return
+    games, stacks = (GAMES[:1], STACKS[:1]) if pace.quick else (GAMES, STACKS)
+    part = pace.part(2 * len(games) * len(stacks))
+    rows = [game_row(game, stack, part) for game in games for stack in stacks]
+    yield Table(
+        TITLE,
+        ["game", "frames stacked", "rows", "ratio", "row [kB]", *COSTS],
+        rows,
+        notes=[
+            "Rows of 120 steps, 40 of them new; batches of 64. A trained policy shows other frames.",
+            "Write: cut and store a batch of 160 steps. Sample: the rows of an update.",
+        ],
+    )
+
+
+def game_row(game: str, stack: int, pace: Pace) -> list[str]:
+    """Measure one game."""
+    count = ROWS // 3 if pace.quick else ROWS
+    words = (f"env.id=ALE/{game}-v5", f"env.frame_stack={stack}", f"replay.capacity={40 * count}", *SMALL)
+    runs = {kind: run_of("r2d2_atari", f"replay/storage={kind}", *words) for kind in ("memmap", "compressed")}
+    run = runs["memmap"]
+    with process_of(run), ExitStack() as stack_of:
+        replays = {kind: stack_of.enter_context(open_replay(run)) for kind, run in runs.items()}
+        for batch in played(run, 40 * (count + 8)):
+            for replay in replays.values():
+                replay.extend(batch.clone())
+        writes = interleave({kind: lambda r=r, b=batch: r.extend(b.clone()) for kind, r in replays.items()}, pace)
+        samples = interleave({kind: replay.sample for kind, replay in replays.items()}, pace)
+    return [
+        game,
+        str(stack),
+        str(count),
+        number(replays["compressed"].measures()["replay/compression"]),
+        number(run.sequence_schema.row_bytes(run.spaces) / 1e3),
+        str(writes.speed("memmap", "compressed")),
+        number(1e3 * samples.median("compressed")),
+        str(samples.speed("memmap", "compressed")),
+    ]
+
+
+def played(run: RunConfig, frames: int) -> Iterator[TensorDictBase]:
+    """Yield batches of what the agent does before it has learned anything."""
+    with TemporaryDirectory(prefix="recall_benchmark_") as directory:
+        parts = build(run, Path(directory), {}, None)
+        try:
+            parts.collection.restart(run.seed)
+            for _, batch in islice(parts.collection, -(-frames // run.collector.frames_per_batch)):
+                yield batch
+        finally:
+            close_quietly("the benchmark's environments", parts.close)

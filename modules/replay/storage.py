@@ -1,0 +1,141 @@
+"""Where rows lie on disk: as they are, or compressed."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Protocol
+
+import torch
+from tensordict import TensorDict
+from torch import Tensor
+
+from modules.keys import Spaces
+from modules.metrics import Metric
+from modules.replay.ring import open_ring, views_of
+from modules.replay.rows import SequenceSchema
+from modules.spec import AtLeastOne, Spec, spec
+
+
+class RowStorage(Protocol):
+    """Rows by their number, those of the last `max_size` that were written."""
+
+    max_size: int
+
+    @property
+    def fields(self) -> Mapping[str, Tensor]:
+        """The entries that lie in one file each as they are, [max_size, …]; row r is at r mod `max_size`."""
+        ...
+
+    def write(self, numbers: Tensor, rows: TensorDict) -> None:
+        """Put `rows` [R] where the last `max_size` rows before them are not; `numbers` [R] go on from the newest."""
+        ...
+
+    def read(self, numbers: Tensor) -> dict[str, Tensor]:
+        """Copy all entries of the rows `numbers` [R]."""
+        ...
+
+    def column(self, key: str, numbers: Tensor) -> Tensor:
+        """Copy one entry of the rows `numbers` [R]; raises `UsageError` if it cannot be read."""
+        ...
+
+    def go_back(self, written: int, ever: int) -> None:
+        """Forget all rows from number `written` on; `ever` were written at most, and their older namesakes lost."""
+        ...
+
+    def measures(self, numbers: Tensor) -> dict[str, float]:
+        """What there is to tell of the rows `numbers` [R]."""
+        ...
+
+
+class StorageSpec(Spec):
+    """Settings of where rows lie; `open` opens it or makes it."""
+
+    def open(self, directory: Path, template: TensorDict, rows: int, *, fewest: int) -> RowStorage:
+        """Open what is in `directory`, or make it there, for `rows` rows like `template`.
+
+        What is there keeps its size, which is `fewest` rows at least.
+
+        Raises:
+            UsageError: it does not fit, is damaged, or there is no room.
+        """
+        raise NotImplementedError
+
+    def footprint(self, spaces: Spaces, schema: SequenceSchema, rows: int) -> int:
+        """Bytes on disk of `rows` rows."""
+        raise NotImplementedError
+
+    @property
+    def assumption(self) -> str:
+        """What the footprint rests on, in words."""
+        raise NotImplementedError
+
+
+@spec
+class MemmapSpec(StorageSpec):
+    """Rows as they are, in memory-mapped files."""
+
+    def open(self, directory: Path, template: TensorDict, rows: int, *, fewest: int) -> "MemmapRows":
+        return MemmapRows(directory, template, rows, fewest=fewest)
+
+    def footprint(self, spaces: Spaces, schema: SequenceSchema, rows: int) -> int:
+        return schema.row_bytes(spaces) * rows
+
+    @property
+    def assumption(self) -> str:
+        return "at most"
+
+
+@spec
+class CompressedSpec(StorageSpec):
+    """Observations compressed by LZ4, row by row; everything else as it is.
+
+    Draws and rows are those of `memmap`, bit for bit.
+
+    Attributes:
+        expected_ratio: bytes of observations over their compressed bytes, for which disk is set aside at the start. If
+            they shrink less, the replay takes more.
+    """
+
+    metrics = (Metric("replay/compression", "ratio", "bytes of the stored observations / their compressed bytes"),)
+
+    expected_ratio: AtLeastOne
+
+    def open(self, directory: Path, template: TensorDict, rows: int, *, fewest: int) -> RowStorage:
+        from modules.replay.compressed import CompressedRows  # with its library
+
+        return CompressedRows(directory, template, rows, fewest=fewest, expected_ratio=self.expected_ratio)
+
+    def footprint(self, spaces: Spaces, schema: SequenceSchema, rows: int) -> int:
+        from modules.replay.compressed import footprint
+
+        return footprint(schema.fields(spaces), rows, self.expected_ratio)
+
+    @property
+    def assumption(self) -> str:
+        return f"if observations shrink to 1/{self.expected_ratio:g} (replay.storage.expected_ratio)"
+
+
+class MemmapRows:
+    """Rows as they are; one memory-mapped file per entry."""
+
+    def __init__(self, directory: Path, template: TensorDict, rows: int, *, fewest: int) -> None:
+        self._storage = open_ring(directory, template, rows, fewest=fewest)
+        self.max_size = self._storage.max_size
+        self.fields: Mapping[str, Tensor] = views_of(self._storage)
+
+    def write(self, numbers: Tensor, rows: TensorDict) -> None:
+        self._storage.set(numbers % self.max_size, rows)  # pyright: ignore[reportArgumentType]
+
+    def read(self, numbers: Tensor) -> dict[str, Tensor]:
+        index = numbers % self.max_size
+        return {key: field.index_select(0, index) for key, field in self.fields.items()}
+
+    def column(self, key: str, numbers: Tensor) -> Tensor:
+        field = self.fields[key]
+        values = field.view(torch.uint8) if field.dtype == torch.bool else field  # a byte may be neither 0 nor 1
+        return values[numbers % self.max_size]
+
+    def go_back(self, written: int, ever: int) -> None:
+        """Rows lie at their numbers, whatever else does."""
+
+    def measures(self, numbers: Tensor) -> dict[str, float]:
+        return {}

@@ -1,0 +1,195 @@
+"""Compressed rows are drawn, read, and gone back to as uncompressed ones are."""
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from modules import keys
+from modules.keys import Spaces
+from modules.replay.compressed import footprint
+from modules.replay.storage import CompressedSpec
+from modules.spec import UsageError
+from tests.modules.builders import STREAM_SPACES, STREAM_STATES
+from tests.modules.replay.test_sequence import CAPACITY_ROWS, STEPS, fill, make, serial
+from tests.modules.replay.test_sequence import settings as settings_of
+
+PIXELS = Spaces(observation_shape=(3, 8, 8), observation_dtype=torch.uint8, n_actions=7)
+
+
+def compressed(directory, *, ratio=4.0, **words):
+    return make(directory, storage=CompressedSpec(expected_ratio=ratio), **words)
+
+
+def of_pixels(number, episode, *, noise):
+    """A batch as `serial` makes it, with pictures, of noise or all alike."""
+    batch = serial(number, episode)
+    generator = torch.Generator().manual_seed(number)
+    for place in (keys.OBSERVATION, ("next", keys.OBSERVATION)):
+        shape = (*batch.shape, *PIXELS.observation_shape)
+        batch[place] = torch.randint(256 if noise else 1, shape, generator=generator).to(torch.uint8)
+    return batch
+
+
+def extend_with_noise(replay, batches):
+    for number in range(batches):
+        replay.extend(of_pixels(number, 4, noise=True))
+
+
+def segments(directory):
+    return sorted(directory.glob("*.lz4"))
+
+
+@settings(max_examples=25, deadline=None)
+@given(data=st.data(), ratio=st.sampled_from([1.0, 4.0, 50.0]), noise=st.booleans())
+def test_draws_and_rows_are_those_of_the_memory_map(tmp_path_factory, data, ratio, noise):
+    """Whatever the lengths of episodes and the bytes, over many rounds of the ring, and after going back to a save."""
+    base = tmp_path_factory.mktemp("rows")
+    plain, packed = make(base / "a", spaces=PIXELS), compressed(base / "b", ratio=ratio, spaces=PIXELS)
+    twins, saved, number = (plain, packed), None, 0
+    for _ in range(data.draw(st.integers(1, 60))):
+        episode = data.draw(st.integers(1, STEPS))
+        batch = of_pixels(number, episode, noise=noise)
+        number += 1
+        for twin in twins:
+            twin.extend(batch.clone())
+            if twin.must_save:
+                twin.truncate()
+                saved = {**(saved or {}), twin: twin.state_dict()}
+        assert (plain.sample() == packed.sample()).all()
+    if saved:
+        for twin in twins:
+            twin.load_state_dict(saved[twin])
+            twin.refuse_damage(saved[twin])
+        for _ in range(8):
+            assert (plain.sample() == packed.sample()).all()
+            batch = of_pixels(number, 3, noise=noise)
+            number += 1
+            for twin in twins:
+                twin.extend(batch.clone())
+
+
+def test_vectors_come_back_bit_for_bit(tmp_path):
+    plain, packed = make(tmp_path / "a"), compressed(tmp_path / "b")
+    for number in range(40):
+        for twin in (plain, packed):
+            fill(twin, [number])
+        assert (plain.sample() == packed.sample()).all()
+
+
+@pytest.mark.parametrize("back", [-1, -2])
+def test_reopened_after_a_kill_it_has_the_rows_of_the_checkpoint(tmp_path, back):
+    """What was written after it may lie over the oldest rows, but not over those that it refers to."""
+    replay = compressed(tmp_path / "b")
+    kept = fill(replay, range(40))[back]
+    while not replay.must_save:
+        replay.extend(serial(900, episode=1))
+    replay.truncate()
+    del replay
+    restored = compressed(tmp_path / "b", seed=5)
+    restored.load_state_dict(kept)
+    restored.refuse_damage(kept)
+
+    plain = make(tmp_path / "a")
+    for number in range(40):
+        if any(save["written"] == kept["written"] for save in fill(plain, [number])):
+            break
+    for number in range(100, 200):
+        assert (restored.sample() == plain.sample()).all()
+        for twin in (restored, plain):
+            fill(twin, [number])
+
+
+def test_segments_are_used_again_where_the_expectation_holds_and_added_where_it_does_not(tmp_path):
+    alike, noisy = compressed(tmp_path / "a", spaces=PIXELS), compressed(tmp_path / "b", spaces=PIXELS)
+    at_first = len(segments(tmp_path / "a"))
+    for number in range(300):
+        alike.extend(of_pixels(number, 4, noise=False))
+        noisy.extend(of_pixels(number, 4, noise=True))
+    assert len(segments(tmp_path / "a")) == at_first
+    many = len(segments(tmp_path / "b"))
+    assert many > 2 * at_first
+    for number in range(300, 900):
+        noisy.extend(of_pixels(number, 4, noise=True))
+    assert len(segments(tmp_path / "b")) == many
+    assert alike.measures()["replay/compression"] > 10
+    assert 1 < noisy.measures()["replay/compression"] < 2  # of padding, which repeats the last step
+
+
+def test_footprint_is_what_the_files_take_at_first(tmp_path):
+    replay = compressed(tmp_path, spaces=PIXELS)
+    size = sum(path.stat().st_size for path in [*tmp_path.glob("*.memmap"), *segments(tmp_path)])
+    schema, rows = replay.settings.schema(STREAM_STATES, ()), replay.settings.ring_rows(40, STEPS)
+    assert footprint(schema.fields(PIXELS), rows, 4.0) == size
+    assert replay.settings.footprint(PIXELS, schema, rows) == size
+    assert settings_of().footprint(PIXELS, schema, rows) > 2 * size
+
+
+def lose(path):
+    path.unlink()
+
+
+def cut(path):
+    path.write_bytes(path.read_bytes()[:7])
+
+
+def empty(path):
+    path.write_bytes(b"")
+
+
+def overwrite(path):
+    path.write_bytes(b"\xff" * path.stat().st_size)
+
+
+def reopen(directory, state):
+    compressed(directory, spaces=PIXELS).refuse_damage(state)
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [(lose, "missing"), (cut, "fewer than were written"), (empty, "empty"), (overwrite, "cannot be read")],
+)
+def test_damaged_segments_are_refused_by_name(tmp_path, damage, words):
+    replay = compressed(tmp_path, spaces=PIXELS)
+    for number in range(CAPACITY_ROWS):
+        replay.extend(of_pixels(number, 4, noise=True))
+    state = replay.state_dict()
+    newest = int(replay._storage.fields["segment"][(state["written"] - 1) % replay._storage.max_size])
+    damage(segments(tmp_path)[newest])
+    with pytest.raises(UsageError, match=rf"observation_\d+\.lz4: .*{words}"):
+        reopen(tmp_path, state)
+
+
+def test_numbers_that_no_run_writes_are_refused(tmp_path):
+    replay = compressed(tmp_path)
+    batch = serial(0)
+    batch[keys.OBSERVATION] += torch.inf
+    replay.extend(batch)
+    with pytest.raises(UsageError, match=r"observation.*holds what no run writes"):
+        replay.refuse_damage(replay.state_dict())
+
+
+def test_a_full_disk_is_a_sentence(tmp_path, monkeypatch):
+    replay = compressed(tmp_path, spaces=PIXELS)
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    with pytest.raises(UsageError, match="no room for the replay"):
+        extend_with_noise(replay, 300)
+
+
+def test_a_ring_of_the_other_kind_is_refused(tmp_path):
+    fill(make(tmp_path / "a"), range(3))
+    fill(compressed(tmp_path / "b"), range(3))
+    with pytest.raises(UsageError, match="does not fit the configuration"):
+        compressed(tmp_path / "a")
+    with pytest.raises(UsageError, match="does not fit the configuration"):
+        make(tmp_path / "b")
+    assert STREAM_SPACES.observation_dtype == torch.float32
+    assert not list(Path(tmp_path / "a").glob("*.lz4"))
