@@ -1,7 +1,8 @@
 """Section about compressed rows: how much smaller they are, and what they cost."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
+from functools import partial
 from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
@@ -12,6 +13,7 @@ from tensordict import TensorDictBase
 from benchmarks.measure import Missing, Pace, Table, interleave, number
 from benchmarks.subjects import open_replay, process_of, run_of
 from modules.errors import close_quietly
+from modules.replay.base import Replay
 from pipelines.config.schema import RunConfig
 from pipelines.training.build import build
 
@@ -49,10 +51,12 @@ def game_row(game: str, stack: int, pace: Pace) -> list[str]:
     run = runs["memmap"]
     with process_of(run), ExitStack() as stack_of:
         replays = {kind: stack_of.enter_context(open_replay(run)) for kind, run in runs.items()}
-        for batch in played(run, 40 * (count + 8)):
-            for replay in replays.values():
-                replay.extend(batch.clone())
-        writes = interleave({kind: lambda r=r, b=batch: r.extend(b.clone()) for kind, r in replays.items()}, pace)
+        batches = list(played(run, 40 * (count + 8)))
+        for batch in batches:
+            extend(replays, batch)
+        writes = interleave(
+            {kind: partial(extend, {kind: replay}, batches[0]) for kind, replay in replays.items()}, pace
+        )
         samples = interleave({kind: replay.sample for kind, replay in replays.items()}, pace)
     return [
         game,
@@ -64,6 +68,12 @@ def game_row(game: str, stack: int, pace: Pace) -> list[str]:
         number(1e3 * samples.median("compressed")),
         str(samples.speed("memmap", "compressed")),
     ]
+
+
+def extend(replays: Mapping[str, Replay], batch: TensorDictBase) -> None:
+    """Give replays a batch of steps, each its own copy."""
+    for replay in replays.values():
+        replay.extend(batch.clone())
 
 
 def played(run: RunConfig, frames: int) -> Iterator[TensorDictBase]:

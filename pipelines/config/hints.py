@@ -102,6 +102,8 @@ def misplaced_option(text: str, overrides: Sequence[str]) -> str:
         return ""
     above, _, leaf = found[1].rpartition("/")
     owners = [word(above, option) for group, option in options(above) if group == above if leaf in parts(above, option)]
+    if not owners:
+        return ""
     given = next((item for item in overrides if item.startswith(f"{found[1]}=")), found[1])
     return f"{given}: no such part here; {' and '.join(owners)} {'have' if len(owners) > 1 else 'has'} it"
 
