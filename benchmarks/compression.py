@@ -20,7 +20,7 @@ from pipelines.training.build import build
 TITLE = "Compressed rows against the memory map, r2d2_atari, a random policy"
 GAMES, STACKS = ("Pong", "Breakout", "Seaquest"), (1, 4)
 ROWS = 200  # in the replay; of a quick look a third
-COSTS = ("write, of it over memmap (min–max)", "sample [ms]", "of it over memmap (min–max)")
+COSTS = ("write, time / memmap's (min–max)", "sample [ms]", "sample, time / memmap's (min–max)")
 SMALL = ("network.torso.out_features=16", "network.memory.hidden_size=16", "device=cpu", "warmup_frames=0")
 
 

@@ -19,6 +19,7 @@ from pydantic import ValidationError
 
 import modules
 import pipelines
+from modules.replay.storage import MemmapSpec
 from modules.spec import Spec, UsageError
 from pipelines.config.check import check
 from pipelines.config.hints import CONF
@@ -113,6 +114,13 @@ def likely(option: str) -> list[str]:
         return not any(re.search(rf": {option}\b", words) for words in texts)
 
     return sorted(EXPS, key=silent)
+
+
+@pytest.mark.parametrize(
+    "exp", [exp for exp in EXPS if "/replay/storage:" in Path(CONF, f"exp/{exp}.yaml").read_text()]
+)
+def test_rows_may_lie_otherwise_than_a_preset_says(exp):
+    assert type(read_run(f"+exp={exp}", "replay/storage=memmap").replay.storage) is MemmapSpec
 
 
 @pytest.mark.parametrize(("group", "option"), OPTIONS, ids=[f"{g}={o}" for g, o in OPTIONS])

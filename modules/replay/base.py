@@ -110,7 +110,7 @@ class ReplaySpec(Spec):
 
     @property
     def assumption(self) -> str:
-        """What the footprint rests on, in words."""
+        """Words that follow the footprint in the log: what it holds for."""
         return "at most"
 
 

@@ -1,5 +1,7 @@
 """Rows whose observations are compressed: blocks of varying size, in files that are filled one after the other."""
 
+import errno
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -19,16 +21,15 @@ from modules.spec import UsageError
 
 SEGMENT, OFFSET, SIZE = "segment", "offset", "size"  # of a row's block: number of its file, where it starts, bytes
 PLACE = {SEGMENT: Entry((), torch.int32), OFFSET: Entry((), torch.int64), SIZE: Entry((), torch.int32)}
-LARGEST = 2**26  # bytes of a segment, unless a row needs more
-FEWEST = 16  # segments that the expected bytes are divided into: what is freed is a whole one
-NEVER = -1  # newest row in a segment that has none
+PARTS = 64  # segments that the expected bytes are divided into: what is freed is a whole one
+NEVER = -(2**62)  # newest row in a segment that has none
 
 
 class CompressedRows:
     """Rows as `MemmapRows` has them, but for their observations, which lie in segments, each row in one block.
 
-    A segment is used again once all of its rows have been overwritten; until then further ones are made. So what is
-    there depends on the numbers of rows alone, as without compression.
+    A segment is used again once all of its rows have been overwritten; where none is free a further one is made. So
+    what is there depends on the numbers of rows alone, as without compression.
     """
 
     def __init__(self, directory: Path, template: TensorDict, rows: int, *, fewest: int, expected_ratio: float) -> None:
@@ -53,18 +54,23 @@ class CompressedRows:
 
     def read(self, numbers: Tensor) -> dict[str, Tensor]:
         rows = self._rows.read(numbers)
-        places = [rows.pop(key).tolist() for key in (SEGMENT, OFFSET, SIZE)]
+        places = [rows.pop(key) for key in PLACE]
         return {keys.OBSERVATION: self._unpack(places, numbers), **rows}
 
     def column(self, key: str, numbers: Tensor) -> Tensor:
         if key != keys.OBSERVATION:
             return self._rows.column(key, numbers)
-        places = [self._rows.column(part, numbers).tolist() for part in (SEGMENT, OFFSET, SIZE)]
-        return self._unpack(places, numbers)
+        return self._unpack([self._rows.column(part, numbers) for part in PLACE], numbers)
+
+    def refuse_lost(self, numbers: Tensor) -> None:
+        self._segments.refuse_lost(*(self._rows.column(key, numbers) for key in PLACE))
+
+    def path(self, key: str) -> Path:
+        return self._segments.path(0) if key == keys.OBSERVATION else self._rows.path(key)
 
     def go_back(self, written: int, ever: int) -> None:
         numbers = torch.arange(max(0, ever - self.max_size), written)
-        segment, offset, size = (self._rows.column(key, numbers) for key in (SEGMENT, OFFSET, SIZE))
+        segment, offset, size = (self._rows.column(key, numbers) for key in PLACE)
         newest: dict[int, int] = dict(zip(segment.tolist(), numbers.tolist(), strict=True))
         end = int(offset[-1] + size[-1]) if len(numbers) else 0
         self._segments.go_back(newest, int(segment[-1]) if len(numbers) else 0, end)
@@ -73,15 +79,16 @@ class CompressedRows:
         packed = int(self._rows.column(SIZE, numbers).sum())
         return {"replay/compression": len(numbers) * self._observation.nbytes / packed} if packed else {}
 
-    def _unpack(self, places: list[list[int]], numbers: Tensor) -> Tensor:
-        """Decompress the blocks at these segments, offsets and sizes, which are those of the rows `numbers` [R]."""
+    def _unpack(self, places: list[Tensor], numbers: Tensor) -> Tensor:
+        """Decompress the blocks at these segments, offsets and sizes, [R] each, of the rows `numbers` [R]."""
         like = self._observation
         found = torch.empty((len(numbers), *like.shape), dtype=like.dtype)
         into: NDArray[np.uint8] = found.view(-1).view(torch.uint8).numpy().reshape(len(numbers), like.nbytes)
-        for row, (segment, offset, size) in enumerate(zip(*places, strict=True)):
-            block = self._segments.block(segment, offset, size)
+        self._segments.refuse_lost(*places)
+        for row, (segment, offset, size) in enumerate(zip(*(place.tolist() for place in places), strict=True)):
             try:
-                into[row] = np.frombuffer(lz4.block.decompress(block, uncompressed_size=like.nbytes), np.uint8)
+                block = lz4.block.decompress(self._segments.block(segment, offset, size), uncompressed_size=like.nbytes)
+                into[row] = np.frombuffer(block, np.uint8)
             except (lz4.block.LZ4BlockError, ValueError) as error:
                 where = self._segments.path(segment)
                 raise UsageError(f"{where}: damaged, row {int(numbers[row])} cannot be read, {EVALUATE}") from error
@@ -91,20 +98,29 @@ class CompressedRows:
 class Segments:
     """Files of bytes, which are filled one after the other and used again when nothing in them is needed any more.
 
+    They are read and written by the system's calls, not mapped: a full disk is an error then and no crash, and however
+    many there are none is held open.
+
     Args:
         directory: where they are.
         size: bytes of a new one.
-        count: how many are made at the start, where there are none.
+        count: how many there are at least.
+
+    Raises:
+        UsageError: one is missing, or there is no room.
     """
 
     def __init__(self, directory: Path, *, size: int, count: int) -> None:
         self._directory, self._size = directory, size
-        self._files: list[NDArray[np.uint8]] = []
-        while self.path(len(self._files)).exists():
-            self._files.append(self._open(self.path(len(self._files))))
-        while len(self._files) < count:
+        there = len(list(directory.glob(self.path(0).name.replace("0000", "*"))))
+        for segment in range(there):
+            if not self.path(segment).is_file():
+                raise UsageError(f"{self.path(segment)}: missing, {EVALUATE}")
+            claim(self.path(segment), "make room there")
+        self._sizes = [self.path(segment).stat().st_size for segment in range(there)]
+        while len(self._sizes) < count:
             self._make()
-        self._newest = [NEVER] * len(self._files)  # row in each
+        self._newest = [NEVER] * len(self._sizes)  # row in each
         self._current, self._end = 0, 0  # where the next block goes, if it fits
 
     def path(self, segment: int) -> Path:
@@ -112,57 +128,73 @@ class Segments:
         return self._directory / f"{keys.OBSERVATION}_{segment:04}.lz4"
 
     def append(self, block: bytes, number: int, oldest: int) -> tuple[int, int]:
-        """Put down the block of row `number`; those before row `oldest` may be lost. Return segment and offset."""
-        if self._end + len(block) > len(self._files[self._current]):
+        """Put down the block of row `number`; those before row `oldest` may be lost. Return segment and offset.
+
+        Raises:
+            UsageError: a further segment is needed, and there is no room for it.
+        """
+        if self._end + len(block) > self._sizes[self._current]:
             self._current, self._end = self._next(len(block), oldest), 0
-        offset, self._end = self._end, self._end + len(block)
-        self._files[self._current][offset : self._end] = np.frombuffer(block, np.uint8)
+        path, offset = self.path(self._current), self._end
+        with naming_file(path), open_itself(path, "r+b", buffering=0) as file:
+            if os.pwrite(file.fileno(), block, offset) < len(block):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        self._end += len(block)
         self._newest[self._current] = number
         return self._current, offset
 
-    def block(self, segment: int, offset: int, size: int) -> NDArray[np.uint8]:
-        """Look at a block; raises `UsageError` if it is not there."""
-        if not 0 <= segment < len(self._files):
-            raise UsageError(f"{self.path(max(segment, 0))}: missing, {EVALUATE}")
-        file = self._files[segment]
-        if not 0 <= offset < offset + size <= len(file):
-            raise UsageError(f"{self.path(segment)}: {len(file)} bytes, fewer than were written, {EVALUATE}")
-        return file[offset : offset + size]
+    def block(self, segment: int, offset: int, size: int) -> bytes:
+        """Read a block."""
+        path = self.path(segment)
+        with naming_file(path), open_itself(path, "rb", buffering=0) as file:
+            return os.pread(file.fileno(), size, offset)
+
+    def refuse_lost(self, segment: Tensor, offset: Tensor, size: Tensor) -> None:
+        """Raise `UsageError` if blocks at these segments, offsets and sizes, [R] each, do not lie in the files."""
+        known = (segment >= 0) & (segment < len(self._sizes))
+        if not known.all():
+            raise UsageError(f"{self.path(max(0, int(segment[~known][0])))}: missing, {EVALUATE}")
+        sizes = torch.tensor(self._sizes)[segment.long()]
+        right = (offset >= 0) & (size > 0) & (offset + size <= sizes)
+        if not right.all():
+            wrong = int(segment[~right][0])
+            raise UsageError(f"{self.path(wrong)}: {self._sizes[wrong]} bytes, fewer than were written, {EVALUATE}")
 
     def go_back(self, newest: Mapping[int, int], current: int, end: int) -> None:
         """Have `newest` rows in some segments, nothing in the others, and go on in segment `current` at `end`."""
-        known = range(len(self._files))
-        self._newest = [newest.get(segment, NEVER) for segment in known]
-        self._current, self._end = (current, end) if current in known else (0, 0)
+        self._newest = [newest.get(segment, NEVER) for segment in range(len(self._sizes))]
+        self._current, self._end = current, end
 
     def _next(self, size: int, oldest: int) -> int:
         """Find a segment in which no row is needed any more, or make one."""
         for segment, newest in enumerate(self._newest):
-            if newest < oldest and len(self._files[segment]) >= size and segment != self._current:
+            if newest < oldest and self._sizes[segment] >= size and segment != self._current:
                 return segment
         self._make()
         self._newest.append(NEVER)
-        return len(self._files) - 1
+        return len(self._sizes) - 1
 
     def _make(self) -> None:
-        path = self.path(len(self._files))
-        with naming_file(path), open_itself(path, "xb") as file:
-            file.truncate(self._size)
-        claim(path)
-        self._files.append(self._open(path))
-
-    def _open(self, path: Path) -> NDArray[np.uint8]:
-        if not path.stat().st_size:
-            raise UsageError(f"{path}: empty, {EVALUATE}")
-        with open_itself(path, "r+b") as file:
-            return np.memmap(file, np.uint8, "r+")
+        """Make a segment that appears under its name only when its disk is claimed."""
+        path = self.path(len(self._sizes))
+        part = path.with_suffix(".part")
+        part.unlink(missing_ok=True)
+        try:
+            with naming_file(path), open_itself(part, "xb") as file:
+                file.truncate(self._size)
+            claim(part, "make room there")
+        except BaseException:
+            part.unlink(missing_ok=True)
+            raise
+        part.replace(path)
+        self._sizes.append(self._size)
 
 
 def sizes_of(row: int, rows: int, expected_ratio: float) -> tuple[int, int]:
     """Bytes and count of the segments that `rows` rows with `row` bytes of observations each are expected to need."""
     expected = rows * row / expected_ratio
     bound = row + row // 255 + 16  # of a block, by LZ4
-    size = max(bound, min(LARGEST, int(expected / FEWEST)))
+    size = max(bound, int(expected / PARTS))
     return size, int(expected / size) + 2  # one is being filled, another is only partly needed
 
 

@@ -73,20 +73,17 @@ def refuse_lost_rows(directory: Path, mark: Mark, *, written: int, window: int, 
         )
 
 
-def refuse_impossible_rows(
-    directory: Path, storage: RowStorage, entries: Mapping[str, Entry], numbers: Tensor, spaces: Spaces
-) -> None:
+def refuse_impossible_rows(storage: RowStorage, entries: Mapping[str, Entry], numbers: Tensor, spaces: Spaces) -> None:
     """Raise `UsageError` if one of the rows `numbers` [R], made of these `entries`, holds what no run writes."""
+    storage.refuse_lost(numbers)
     for key, entry in entries.items():
-        if key in storage.fields and key == keys.OBSERVATION and entry.dtype == torch.uint8:
+        if key == keys.OBSERVATION and entry.dtype == torch.uint8:
             continue  # all pixels are possible
         for part in numbers.split(max(1, CHUNK // max(1, prod(entry.shape)))):
             right = possible(key, storage.column(key, part), part, entry, spaces)
             if not right.all():
                 wrong = int(part[~right][0])
-                raise UsageError(
-                    f"{directory / key}.memmap: damaged, for row {wrong} holds what no run writes, {EVALUATE}"
-                )
+                raise UsageError(f"{storage.path(key)}: damaged, for row {wrong} holds what no run writes, {EVALUATE}")
 
 
 def possible(key: str, values: Tensor, numbers: Tensor, entry: Entry, spaces: Spaces) -> Tensor:

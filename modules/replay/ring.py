@@ -89,13 +89,13 @@ def fields_of(directory: Path, like: TensorDictBase) -> TensorDict:
     return TensorDict(fields, batch_size=like.batch_size).lock_()
 
 
-def claim(path: Path) -> None:
+def claim(path: Path, advice: str) -> None:
     """Claim the disk that a sparse file only promises: full, it is an error here, and a crash in the middle of a run.
 
     macOS and some network file systems cannot claim it; there a disk that fills up during the run is that crash.
 
     Raises:
-        UsageError: there is no room.
+        UsageError: there is no room; it ends with the `advice`.
         OSError: the file system refuses for another reason.
     """
     if not hasattr(os, "posix_fallocate"):
@@ -105,8 +105,7 @@ def claim(path: Path) -> None:
             os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
     except OSError as error:
         if error.errno in NO_ROOM:
-            why = f"no room for the replay ({error.strerror}): make room there, or lower replay.capacity"
-            raise UsageError(f"{path.parent}: {why}") from error
+            raise UsageError(f"{path.parent}: no room for the replay ({error.strerror}): {advice}") from error
         if error.errno not in NO_CLAIMS:
             raise
 
@@ -144,5 +143,5 @@ def open_ring(directory: Path, template: TensorDict, rows: int, *, fewest: int) 
         with naming_file(directory):
             storage.set(range(1), template.unsqueeze(0))
         for path in directory.glob("*.memmap"):
-            claim(path)
+            claim(path, "lower replay.capacity")
     return storage

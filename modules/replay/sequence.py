@@ -34,6 +34,7 @@ class SequenceReplay(Replay):
         self._directory, self._spaces = c.directory, c.spaces
         self._sampler = settings.sampler(c.seed)
         self._importance = settings.importance_at(0)
+        self._cut: TensorDict | None = None  # rows that were cut and are not written yet
         self._written = 0
         self._saved = 0
         template, rows = self._schema.template(c.spaces), settings.ring_rows(c.save_every, c.batch_frames)
@@ -59,11 +60,13 @@ class SequenceReplay(Replay):
 
     def extend(self, batch: TensorDictBase, stream: int = 0) -> None:
         """Cut a batch [N, T] into rows and store those that it completes; each `stream` has environments of its own."""
+        self._write_what_was_cut()
         cutter = self._cutters.setdefault(stream, SequenceBuilder(self._schema))
         self._write(cutter.push(batch, self._written))
 
     def truncate(self) -> None:
         """End all running episodes here and store their tails."""
+        self._write_what_was_cut()
         for stream in sorted(self._cutters):
             rows = self._cutters[stream].flush(self._written)
             if rows is not None:
@@ -138,7 +141,7 @@ class SequenceReplay(Replay):
         window = min(written, self.settings.capacity_rows)
         refuse_lost_rows(self._directory, self._mark, written=written, window=window, ring=self._ring)
         numbers, entries = torch.arange(written - window, written), self._schema.fields(self._spaces)
-        refuse_impossible_rows(self._directory, self._storage, entries, numbers, self._spaces)
+        refuse_impossible_rows(self._storage, entries, numbers, self._spaces)
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Move the cursor back to where the checkpoint saw it."""
@@ -159,13 +162,19 @@ class SequenceReplay(Replay):
         return rows | {key: entry.zeros(len(number)) for key, entry in self._schema.zeros.items()}
 
     def _write(self, rows: TensorDict) -> None:
-        count = rows.shape[0]
-        if count:
+        self._cut = rows
+        self._write_what_was_cut()
+
+    def _write_what_was_cut(self) -> None:
+        """Write the rows that were cut last, also those of a write that failed: the next are numbered after them."""
+        rows, count = self._cut, 0 if self._cut is None else self._cut.shape[0]
+        if rows is not None and count:
             rows[keys.ACTION] = rows[keys.ACTION].to(self._storage.fields[keys.ACTION].dtype)
             self._mark.advance(self._written + count)  # first: what it does not know of must not be there
             self._storage.write(torch.arange(self._written, self._written + count), rows)
             self._written += count
             self._sampler.extend(count)
+        self._cut = None
 
 
 def previous_steps(rows: Mapping[str, Tensor], schema: SequenceSchema) -> dict[str, Tensor]:

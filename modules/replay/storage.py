@@ -26,7 +26,7 @@ class RowStorage(Protocol):
         ...
 
     def write(self, numbers: Tensor, rows: TensorDict) -> None:
-        """Put `rows` [R] where the last `max_size` rows before them are not; `numbers` [R] go on from the newest."""
+        """Write `rows` [R] over the oldest ones; their `numbers` [R] go on from the newest."""
         ...
 
     def read(self, numbers: Tensor) -> dict[str, Tensor]:
@@ -37,12 +37,23 @@ class RowStorage(Protocol):
         """Copy one entry of the rows `numbers` [R]; raises `UsageError` if it cannot be read."""
         ...
 
+    def refuse_lost(self, numbers: Tensor) -> None:
+        """Raise `UsageError` if bytes of the rows `numbers` [R] are not there; what they say does not count."""
+        ...
+
+    def path(self, key: str) -> Path:
+        """The file of an entry, or the first of them."""
+        ...
+
     def go_back(self, written: int, ever: int) -> None:
-        """Forget all rows from number `written` on; `ever` were written at most, and their older namesakes lost."""
+        """Forget all rows from number `written` on.
+
+        `ever` rows were written at most, so that rows before `ever − max_size` are lost.
+        """
         ...
 
     def measures(self, numbers: Tensor) -> dict[str, float]:
-        """What there is to tell of the rows `numbers` [R]."""
+        """Metrics of the rows `numbers` [R]."""
         ...
 
 
@@ -65,7 +76,7 @@ class StorageSpec(Spec):
 
     @property
     def assumption(self) -> str:
-        """What the footprint rests on, in words."""
+        """Words that follow the footprint in the log: what it holds for."""
         raise NotImplementedError
 
 
@@ -118,6 +129,7 @@ class MemmapRows:
     """Rows as they are; one memory-mapped file per entry."""
 
     def __init__(self, directory: Path, template: TensorDict, rows: int, *, fewest: int) -> None:
+        self._directory = directory
         self._storage = open_ring(directory, template, rows, fewest=fewest)
         self.max_size = self._storage.max_size
         self.fields: Mapping[str, Tensor] = views_of(self._storage)
@@ -134,8 +146,14 @@ class MemmapRows:
         values = field.view(torch.uint8) if field.dtype == torch.bool else field  # a byte may be neither 0 nor 1
         return values[numbers % self.max_size]
 
+    def refuse_lost(self, numbers: Tensor) -> None:
+        """The files had their full size when they were opened."""
+
+    def path(self, key: str) -> Path:
+        return self._directory / f"{key}.memmap"
+
     def go_back(self, written: int, ever: int) -> None:
-        """Rows lie at their numbers, whatever else does."""
+        """Row r is always at r mod `max_size`."""
 
     def measures(self, numbers: Tensor) -> dict[str, float]:
         return {}

@@ -105,7 +105,7 @@ def misplaced_option(text: str, overrides: Sequence[str]) -> str:
     if not owners:
         return ""
     given = next((item for item in overrides if item.startswith(f"{found[1]}=")), found[1])
-    return f"{given}: no such part here; {' and '.join(owners)} {'have' if len(owners) > 1 else 'has'} it"
+    return f"{given}: no such part here; there is one in {', '.join(owners)}"
 
 
 def parts(group: str, option: str) -> set[str]:

@@ -194,7 +194,7 @@ SMOKE = {
     "dqnloss": (learning, ["flat", "≥ 2", "rows"]),
     "memories": (memories, ["2 of 40 steps", "2 of 500 steps", "mingru against lstm"]),
     "replay": (replay, ["ours/copy", "10 000", "100 000"]),
-    "compression": (compression, ["Pong", "over memmap"]),
+    "compression": (compression, ["Pong", "time / memmap's"]),
     "scaling": (learning, ["L, steps of a row", "B, rows of a batch", "H, hidden size", "512"]),
 }
 

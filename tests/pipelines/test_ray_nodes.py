@@ -36,9 +36,9 @@ def cluster(monkeypatch):
 
 
 def workers() -> list[psutil.Process]:
-    """The processes in which our workers are."""
+    """The processes of our workers; those of the nodes are children of this process."""
     found = []
-    for process in psutil.process_iter():
+    for process in psutil.Process().children(recursive=True):
         with contextlib.suppress(psutil.Error):
             if "RayWorker" in " ".join(process.cmdline()):
                 found.append(process)
@@ -67,9 +67,11 @@ def test_a_run_outlives_workers_and_nodes_and_resumes(cluster, tmp_path):
     stopped = workers()
     for worker in stopped:
         worker.suspend()
-    started.until(lambda: log.read_text().count(f"nothing for {SILENCE_S} s") == 3)
-    for worker in stopped:
-        worker.resume()
+    try:
+        started.until(lambda: log.read_text().count(f"nothing for {SILENCE_S} s") == 3)
+    finally:
+        for worker in stopped:
+            worker.resume()
     started.until(further(200))
     ended = started.signal(signal.SIGTERM).wait()
     assert ended.code == 128 + signal.SIGTERM, ended.err

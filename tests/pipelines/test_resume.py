@@ -19,7 +19,8 @@ N = 240  # frames; saves at every 80, evaluations at every 120, so that they do 
 SMALL = ("+debug=smoke", "video=false", "save_every=80", "eval_every=120", "replay.ratio=2", f"total_frames={2 * N}")
 KINDS = {
     "state": ("+exp=drqn_cartpole_masked", *SMALL),
-    "pixels": ("+exp=drqn_cartpole", *SMALL, "replay/storage=compressed"),
+    "pixels": ("+exp=drqn_cartpole", *SMALL),
+    "compressed": ("+exp=drqn_cartpole", *SMALL, "replay/storage=compressed"),
     # With burn-in, overlap, further inputs and a ladder of ε; rows are shorter than the 11 steps of an episode.
     "priorities": ("+exp=r2d2_memory_len", *SMALL, "env.length=10", "replay.overlap=5", "replay.burn_in=5"),
     # With two streams, arms and their bandit, an embedding, distillation and the memories' statistics.

@@ -2,6 +2,7 @@
 
 import errno
 import os
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from modules.keys import Spaces
 from modules.replay.compressed import footprint
 from modules.replay.storage import CompressedSpec
 from modules.spec import UsageError
-from tests.modules.builders import STREAM_SPACES, STREAM_STATES
+from tests.modules.builders import STREAM_STATES
 from tests.modules.replay.test_sequence import CAPACITY_ROWS, STEPS, fill, make, serial
 from tests.modules.replay.test_sequence import settings as settings_of
 
@@ -104,20 +105,23 @@ def test_reopened_after_a_kill_it_has_the_rows_of_the_checkpoint(tmp_path, back)
             fill(twin, [number])
 
 
-def test_segments_are_used_again_where_the_expectation_holds_and_added_where_it_does_not(tmp_path):
-    alike, noisy = compressed(tmp_path / "a", spaces=PIXELS), compressed(tmp_path / "b", spaces=PIXELS)
-    at_first = len(segments(tmp_path / "a"))
-    for number in range(300):
-        alike.extend(of_pixels(number, 4, noise=False))
-        noisy.extend(of_pixels(number, 4, noise=True))
-    assert len(segments(tmp_path / "a")) == at_first
-    many = len(segments(tmp_path / "b"))
-    assert many > 2 * at_first
-    for number in range(300, 900):
-        noisy.extend(of_pixels(number, 4, noise=True))
-    assert len(segments(tmp_path / "b")) == many
-    assert alike.measures()["replay/compression"] > 10
+@pytest.mark.parametrize("ratio", [1.0, 4.0])
+def test_segments_are_used_again_and_added_only_where_observations_shrink_less_than_expected(tmp_path, ratio):
+    noisy = compressed(tmp_path, spaces=PIXELS, ratio=ratio)
+    at_first = len(segments(tmp_path))
+    extend_with_noise(noisy, 300)
+    many = len(segments(tmp_path))
+    assert many == at_first if ratio == 1 else many > 2 * at_first
+    assert noisy._written > 5 * noisy._storage.max_size
+    extend_with_noise(noisy, 300)
+    assert len(segments(tmp_path)) == many
     assert 1 < noisy.measures()["replay/compression"] < 2  # of padding, which repeats the last step
+
+
+def test_the_ratio_of_pictures_that_are_all_alike_is_large(tmp_path):
+    alike = compressed(tmp_path, spaces=PIXELS)
+    alike.extend(of_pixels(0, 4, noise=False))
+    assert alike.measures()["replay/compression"] > 10
 
 
 def test_footprint_is_what_the_files_take_at_first(tmp_path):
@@ -141,27 +145,39 @@ def empty(path):
     path.write_bytes(b"")
 
 
-def overwrite(path):
-    path.write_bytes(b"\xff" * path.stat().st_size)
-
-
 def reopen(directory, state):
-    compressed(directory, spaces=PIXELS).refuse_damage(state)
+    again = compressed(directory, spaces=PIXELS)
+    again.refuse_damage(state)
+    again.load_state_dict(state)
+    return again
+
+
+def newest_segment(replay):
+    return int(replay._storage.fields["segment"][(replay._written - 1) % replay._storage.max_size])
 
 
 @pytest.mark.parametrize(
-    ("damage", "words"),
-    [(lose, "missing"), (cut, "fewer than were written"), (empty, "empty"), (overwrite, "cannot be read")],
+    ("damage", "words"), [(lose, "missing"), (cut, "7 bytes, fewer than were written"), (empty, "0 bytes, fewer than")]
 )
-def test_damaged_segments_are_refused_by_name(tmp_path, damage, words):
+@pytest.mark.parametrize("newest", [True, False])
+def test_damaged_segments_are_refused_by_name(tmp_path, damage, words, newest):
     replay = compressed(tmp_path, spaces=PIXELS)
-    for number in range(CAPACITY_ROWS):
-        replay.extend(of_pixels(number, 4, noise=True))
-    state = replay.state_dict()
-    newest = int(replay._storage.fields["segment"][(state["written"] - 1) % replay._storage.max_size])
-    damage(segments(tmp_path)[newest])
-    with pytest.raises(UsageError, match=rf"observation_\d+\.lz4: .*{words}"):
+    extend_with_noise(replay, 3)
+    state, number = replay.state_dict(), newest_segment(replay) if newest else 0
+    damage(segments(tmp_path)[number])
+    there = segments(tmp_path)
+    with pytest.raises(UsageError, match=rf"observation_{number:04}\.lz4: {words}"):
         reopen(tmp_path, state)
+    assert segments(tmp_path) == there
+
+
+def test_a_block_that_is_no_block_is_an_error_where_it_is_read(tmp_path):
+    replay = compressed(tmp_path, spaces=PIXELS)
+    extend_with_noise(replay, 3)
+    for path in segments(tmp_path):
+        path.write_bytes(b"\xff" * path.stat().st_size)
+    with pytest.raises(UsageError, match=r"observation_\d+\.lz4: damaged, row \d+ cannot be read"):
+        reopen(tmp_path, replay.state_dict()).sample()
 
 
 def test_numbers_that_no_run_writes_are_refused(tmp_path):
@@ -169,19 +185,72 @@ def test_numbers_that_no_run_writes_are_refused(tmp_path):
     batch = serial(0)
     batch[keys.OBSERVATION] += torch.inf
     replay.extend(batch)
-    with pytest.raises(UsageError, match=r"observation.*holds what no run writes"):
+    with pytest.raises(UsageError, match=r"observation_0000\.lz4: damaged, for row 0 holds what no run writes"):
         replay.refuse_damage(replay.state_dict())
 
 
-def test_a_full_disk_is_a_sentence(tmp_path, monkeypatch):
-    replay = compressed(tmp_path, spaces=PIXELS)
+def test_a_full_disk_is_a_sentence_and_loses_nothing_that_can_be_written_later(tmp_path, monkeypatch):
+    replay, plain = compressed(tmp_path / "a", spaces=PIXELS), make(tmp_path / "b", spaces=PIXELS)
+    claim = os.posix_fallocate
 
     def full(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(os, "posix_fallocate", full)
-    with pytest.raises(UsageError, match="no room for the replay"):
-        extend_with_noise(replay, 300)
+    number = 0
+    with pytest.raises(UsageError, match=r"no room for the replay .*: make room there"):  # noqa: PT012
+        for number in count():
+            plain.extend(of_pixels(number, 4, noise=True))
+            replay.extend(of_pixels(number, 4, noise=True))
+    with pytest.raises(UsageError, match="no room"):
+        replay.truncate()
+    assert not list((tmp_path / "a").glob("*.part"))
+    monkeypatch.setattr(os, "posix_fallocate", claim)
+    for twin in (replay, plain):
+        twin.truncate()
+    restored = reopen(tmp_path / "a", replay.state_dict())
+    for further in range(number, number + 40):
+        assert (restored.sample() == plain.sample()).all()
+        for twin in (restored, plain):
+            twin.extend(of_pixels(further, 3, noise=True))
+
+
+class Killed(BaseException):
+    """The process is gone, in the middle of a write."""
+
+
+@settings(max_examples=25, deadline=None)
+@given(data=st.data())
+def test_killed_in_the_middle_of_a_write_it_has_the_rows_of_both_checkpoints(tmp_path_factory, data):
+    directory = tmp_path_factory.mktemp("killed")
+    replay = compressed(directory, spaces=PIXELS)
+    saves = [replay.state_dict()] * 2
+    for number in range(data.draw(st.integers(20, 150))):
+        replay.extend(of_pixels(number, data.draw(st.integers(1, STEPS)), noise=True))
+        if replay.must_save:
+            replay.truncate()
+            saves.append(replay.state_dict())
+    rows = [window(replay, state) for state in saves[-2:]]
+    append, left = replay._storage._segments.append, data.draw(st.integers(0, 12))
+
+    def dying(*words):
+        nonlocal left
+        left -= 1
+        if left < 0:
+            raise Killed
+        return append(*words)
+
+    replay._storage._segments.append = dying
+    with pytest.raises(Killed):
+        extend_with_noise(replay, 100)
+    for state, expected in zip(saves[-2:], rows, strict=True):
+        found = window(reopen(directory, state), state)
+        assert all(torch.equal(found[key], value) for key, value in expected.items())
+
+
+def window(replay, state):
+    """The rows that a checkpoint refers to."""
+    return replay._storage.read(torch.arange(max(0, state["written"] - CAPACITY_ROWS), state["written"]))
 
 
 def test_a_ring_of_the_other_kind_is_refused(tmp_path):
@@ -191,5 +260,4 @@ def test_a_ring_of_the_other_kind_is_refused(tmp_path):
         compressed(tmp_path / "a")
     with pytest.raises(UsageError, match="does not fit the configuration"):
         make(tmp_path / "b")
-    assert STREAM_SPACES.observation_dtype == torch.float32
     assert not list(Path(tmp_path / "a").glob("*.lz4"))

@@ -11,7 +11,7 @@ from modules.replay.storage import MemmapSpec
 BASE = {
     "length": 4, "capacity": 40, "burn_in": 0, "overlap": 0, "state": "stored", "batch_rows": 8, "ratio": 1.0,
     "mirror": False, "cross_mixture": 0.0,
-        "storage": MemmapSpec(),
+    "storage": MemmapSpec(),
     "exponent": 0.9, "eta": 0.9, "importance": 0.6, "importance_end": 1.0, "importance_frames": 10,
 }  # fmt: skip
 
