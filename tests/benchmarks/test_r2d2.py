@@ -1,6 +1,5 @@
 from contextlib import ExitStack, nullcontext
 from dataclasses import replace
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -116,7 +115,7 @@ def test_an_update_from_end_to_end_writes_priorities_back(monkeypatch):
 def test_bytes_of_a_row_are_those_on_disk_and_all_are_accounted_for():
     run = run_of(R2D2, "replay.capacity=2000", "warmup_frames=0")
     with open_replay(run) as ring:
-        files = sum(path.stat().st_size for path in Path(str(ring._storage.scratch_dir)).glob("*.memmap"))
+        files = sum(path.stat().st_size for path in ring._storage.path("observation").parent.glob("*.memmap"))
     rows = run.replay.ring_rows(run.save_every, run.collector.frames_per_batch)
     assert sum(r2d2.sizes_of(run).values()) == run.sequence_schema.template(run.spaces).bytes() == files / rows
 
