@@ -26,7 +26,6 @@ ALLOWED = {
     ("modules.replay.ring", "json.loads"): JSON,
     ("modules.replay.ring", "MemoryMappedTensor.from_filename"): "numbers only: name, type and shape are the run's",
     ("modules.replay.intact", "np.memmap"): "numbers only: type and shape stand in the source",
-    ("modules.replay.compressed", "np.memmap"): "bytes only; LZ4 decompresses them to as many as the run's rows have",
     ("benchmarks.compression", "find_spec"): "a name that stands in the source",
     ("modules.plots.runs", "json.loads"): JSON,
     ("modules.collect.worker", "load"): "copies shared memory into a network's parameters",
