@@ -82,29 +82,6 @@ def test_vectors_come_back_bit_for_bit(tmp_path):
         assert (plain.sample() == packed.sample()).all()
 
 
-@pytest.mark.parametrize("back", [-1, -2])
-def test_reopened_after_a_kill_it_has_the_rows_of_the_checkpoint(tmp_path, back):
-    """What was written after it may lie over the oldest rows, but not over those that it refers to."""
-    replay = compressed(tmp_path / "b")
-    kept = fill(replay, range(40))[back]
-    while not replay.must_save:
-        replay.extend(serial(900, episode=1))
-    replay.truncate()
-    del replay
-    restored = compressed(tmp_path / "b", seed=5)
-    restored.load_state_dict(kept)
-    restored.refuse_damage(kept)
-
-    plain = make(tmp_path / "a")
-    for number in range(40):
-        if any(save["written"] == kept["written"] for save in fill(plain, [number])):
-            break
-    for number in range(100, 200):
-        assert (restored.sample() == plain.sample()).all()
-        for twin in (restored, plain):
-            fill(twin, [number])
-
-
 @pytest.mark.parametrize("ratio", [1.0, 4.0])
 def test_segments_are_used_again_and_added_only_where_observations_shrink_less_than_expected(tmp_path, ratio):
     noisy = compressed(tmp_path, spaces=PIXELS, ratio=ratio)

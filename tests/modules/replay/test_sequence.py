@@ -11,7 +11,7 @@ from modules.networks.recurrent import LSTM_STATE
 from modules.replay.base import ReplayContext
 from modules.replay.sequence import SequenceReplay
 from modules.replay.specs import SequenceSpec
-from modules.replay.storage import MemmapSpec
+from modules.replay.storage import CompressedSpec, MemmapSpec
 from modules.spec import UsageError
 from tests.modules.builders import STATE, STREAM_SPACES, STREAM_STATES, stream
 
@@ -178,22 +178,24 @@ def test_must_save_is_false_at_the_usual_pace(tmp_path):
     assert not replay.must_save
 
 
+@pytest.mark.parametrize("storage", [MemmapSpec(), CompressedSpec(expected_ratio=4)], ids=["memmap", "compressed"])
 @pytest.mark.parametrize("back", [-1, -2])
-def test_restored_replay_samples_like_the_uninterrupted_one(tmp_path, back):
+def test_restored_replay_samples_like_the_uninterrupted_one(tmp_path, back, storage):
     """Rows written after the checkpoint are garbage to the restored replay, and must never be seen."""
-    replay = make(tmp_path / "a")
+    replay = make(tmp_path / "a", storage=storage)
     kept = fill(replay, range(40))[back]
     while not replay.must_save:
         replay.extend(serial(900, episode=1))
     replay.truncate()
-    restored = make(tmp_path / "a", seed=5)
+    restored = make(tmp_path / "a", seed=5, storage=storage)
+    restored.refuse_damage(kept)
     restored.load_state_dict(kept)
 
     uninterrupted = make(tmp_path / "b")
     for number in range(40):
         if any(save["written"] == kept["written"] for save in fill(uninterrupted, [number])):
             break
-    for number in range(100, 140):
+    for number in range(100, 200):
         a, b = restored.sample(), uninterrupted.sample()
         assert (a == b).all()
         assert not any(x >= 900_000 for x in firsts(a))
