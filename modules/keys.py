@@ -13,6 +13,7 @@ from math import prod
 from typing import Literal, NamedTuple
 
 import torch
+from tensordict import TensorDictBase
 
 OBSERVATION = "observation"
 ACTION = "action"
@@ -97,6 +98,7 @@ class Entry(NamedTuple):
 
 State = tuple[torch.Tensor, ...]  # recurrent, in the order of its schema
 Outputs = dict[str, torch.Tensor]  # of a network, by name
+Rows = TensorDictBase | Mapping[str, torch.Tensor]  # [B] of a replay, by name
 StateSchema = Mapping[str, Entry]  # of a recurrent state, by key; every entry is zero at an episode's start
 
 

@@ -136,5 +136,6 @@ def last_steps(rows: TensorDictBase, count: int) -> Steps:
     row = torch.arange(len(mask), device=mask.device)[:, None]
     steps = column[:, :-1]
     action, mask = rows[keys.ACTION][row, steps], mask[row, steps]
-    observation = ops.fill_padding(rows[keys.OBSERVATION][row, column], ops.before_or_after(mask))
+    seen = ops.before_or_after(mask)
+    observation = ops.fill_padding(rows[keys.OBSERVATION][row, column], seen, ops.first_real(seen))
     return Steps(observation, action.to(torch.int64), mask)

@@ -83,14 +83,14 @@ class Learner:
         Raises:
             NonFiniteError: names what was not finite; parameters, moments and target are as before.
         """
-        out = self.loss(rows)
-        errors = out.pop("errors", None)
+        out = dict(self.loss(rows).items())
+        errors, loss = out.pop("errors", None), out.pop("loss")
         self._optimiser.zero_grad()
-        out["loss"].backward()
+        loss.backward()
         norms = [torch.nn.utils.clip_grad_norm_(part, self._settings.max_grad_norm) for part in self._streams]
         grad_norm = norms[0] if len(norms) == 1 else torch.stack(norms).norm()
-        measures = {f"loss/{name}": value for name, value in out.items() if name != "loss"}
-        measures |= {self._metric: out["loss"].detach(), "loss/grad_norm": grad_norm}
+        measures = {f"loss/{name}": value for name, value in out.items()}
+        measures |= {self._metric: loss.detach(), "loss/grad_norm": grad_norm}
         if not (isfinite(grad_norm) and isfinite(measures[self._metric])):  # of math: a tensor's own takes five calls
             self._optimiser.zero_grad()
             bad = [f"{name} = {value.item()}" for name, value in measures.items() if not value.isfinite()]

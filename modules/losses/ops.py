@@ -5,6 +5,7 @@ value of the observation that this step led to.
 """
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from modules.losses.allowed import allowed_by
@@ -224,11 +225,15 @@ def entropy(log_pi: Tensor) -> Tensor:
 
 def before_or_after(mask: Tensor) -> Tensor:
     """Which observations lie before or after a real step: `mask` of the steps, bool [B, T] → [B, T+1]."""
-    nothing = torch.zeros_like(mask[:, :1])
-    return torch.cat((mask, nothing), 1) | torch.cat((nothing, mask), 1)
+    return F.pad(mask, (0, 1)) | F.pad(mask, (1, 0))
 
 
-def fill_padding(x: Tensor, real: Tensor) -> Tensor:
+def first_real(real: Tensor) -> Tensor:
+    """Index of the first real entry of each row, bool [B, T] → [B]; -1 in a row that is nothing but padding."""
+    return torch.where(real.any(1), real.byte().argmax(1), -1)
+
+
+def fill_padding(x: Tensor, real: Tensor, first: Tensor) -> Tensor:
     """Repeat the first real entry of each row where there is padding, or 0 in a row that is nothing but padding.
 
     Masking what is computed from padding does not keep a NaN there from the gradients: 0 · NaN is NaN. Nor do zeros in
@@ -237,12 +242,13 @@ def fill_padding(x: Tensor, real: Tensor) -> Tensor:
     Args:
         x: [B, T, …]; whole numbers stay as they are.
         real: False on padding, bool [B, T].
+        first: `first_real` of it, [B].
     """
     if not x.is_floating_point():
         return x
-    first = x[torch.arange(len(x), device=x.device), real.byte().argmax(1)].unsqueeze(1)
-    real = real.reshape(*real.shape, *[1] * (x.ndim - 2))
-    return torch.where(real, x, torch.where(real.any(1, keepdim=True), first, 0))
+    ahead = x[torch.arange(len(x), device=x.device), first].unsqueeze(1)
+    ahead = torch.where((first < 0).reshape(-1, *[1] * (x.ndim - 1)), 0, ahead)
+    return torch.where(real.reshape(*real.shape, *[1] * (x.ndim - 2)), x, ahead)
 
 
 def masked_mean(x: Tensor, mask: Tensor) -> Tensor:

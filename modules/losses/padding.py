@@ -3,14 +3,14 @@
 from collections.abc import Sequence
 
 import torch
-from tensordict import TensorDictBase
 from torch import Tensor
 
 from modules import keys
+from modules.keys import Rows
 from modules.losses import ops
 
 
-def without_padding(rows: TensorDictBase, reads: Sequence[str], states: Sequence[str]) -> TensorDictBase:
+def without_padding(rows: Rows, reads: Sequence[str], states: Sequence[str]) -> dict[str, Tensor]:
     """Let no number that belongs to no real step reach a loss; see `ops.fill_padding`.
 
     Args:
@@ -19,17 +19,21 @@ def without_padding(rows: TensorDictBase, reads: Sequence[str], states: Sequence
         states: entries of the row's first real step.
 
     Returns:
-        The rows themselves if there is no padding, else others with the same real steps.
+        The rows' entries, with the same real steps; a dict, since looking them up takes a TensorDict far longer.
     """
-    mask: Tensor = rows.get(keys.MASK)
+    found: dict[str, Tensor] = dict(rows.items())
+    mask = found[keys.MASK]
     if mask.all():
-        return rows
-    seen, any_real = ops.before_or_after(mask), torch.any(mask, 1)
-    filled = rows.copy()
+        return found
+    first, seen = ops.first_real(mask), ops.before_or_after(mask)  # the first step's own observation is the first seen
     for key in reads:
-        filled[key] = ops.fill_padding(rows[key], seen)
-    for key in {keys.REWARD, keys.INTRINSIC, keys.BEHAVIOUR} & set(rows.keys()):
-        filled[key] = ops.fill_padding(rows[key], mask)
-    for key in {keys.WEIGHT, *states} & set(rows.keys()):
-        filled[key] = torch.where(any_real.reshape(-1, *[1] * (rows[key].ndim - 1)), rows[key], 0)
-    return filled
+        found[key] = ops.fill_padding(found[key], seen, first)
+    for key in {keys.REWARD, keys.INTRINSIC} & found.keys():
+        found[key] = torch.where(mask, found[key], 0)
+    if keys.BEHAVIOUR in found:  # what is divided by
+        found[keys.BEHAVIOUR] = ops.fill_padding(found[keys.BEHAVIOUR], mask, first)
+    some = first >= 0
+    if not some.all():
+        for key in {keys.WEIGHT, *states} & found.keys():
+            found[key] = torch.where(some.reshape(-1, *[1] * (found[key].ndim - 1)), found[key], 0)
+    return found

@@ -12,12 +12,12 @@ from typing import Annotated, Any, Literal
 import torch
 import torch.nn.functional as F
 from pydantic import Field
-from tensordict import TensorDict, TensorDictBase, TensorDictParams
+from tensordict import TensorDict, TensorDictParams
 from torch import Tensor, nn
 from torchrl.objectives import LossModule
 
 from modules import keys
-from modules.keys import Outputs, State
+from modules.keys import Outputs, Rows, State
 from modules.losses import ops
 from modules.losses.base import LossContext, ValueLossSpec, beyond_a_row
 from modules.losses.padding import without_padding
@@ -104,7 +104,7 @@ class ValueLoss(LossModule):
         parameters.to_module(target)
         self._nets: dict[str, Any] = {"online": network, "target": target}  # registered once, as parameters above
 
-    def forward(self, rows: TensorDictBase) -> TensorDict:
+    def forward(self, rows: Rows) -> TensorDict:
         """Loss and measures of one batch of rows.
 
         Args:
@@ -127,14 +127,14 @@ class ValueLoss(LossModule):
 
     # 1. State: the one that is stored with the row, of its first real step.
 
-    def unroll(self, rows: TensorDictBase, which: Which, part: slice = ALL) -> Outputs:
+    def unroll(self, rows: Rows, which: Which, part: slice = ALL) -> Outputs:
         """Outputs for a `part` of the T+1 learned observations, [B, T+1, …] of all, from their burned-in state."""
         state = tuple(rows[key] for key in self.states)
         return self.unroll_from(rows, self.burned_in(rows, state, which), which, part)
 
     # 2. Burn-in: without gradient.
 
-    def burned_in(self, rows: TensorDictBase, state: State, which: Which) -> State:
+    def burned_in(self, rows: Rows, state: State, which: Which) -> State:
         """The state before the first learned observation.
 
         A row at an episode's start has padding where others have burn-in; there the stored state counts.
@@ -146,32 +146,32 @@ class ValueLoss(LossModule):
         has = rows[keys.MASK][:, 0]
         return tuple(torch.where(has.view(-1, *[1] * (s.ndim - 1)), b, s) for b, s in zip(burned, state, strict=True))
 
-    def _state_after(self, rows: TensorDictBase, state: State, slots: slice, which: Which) -> State:
+    def _state_after(self, rows: Rows, state: State, slots: slice, which: Which) -> State:
         network = self._nets[which]
         return network.state_after({key: rows[key][:, slots] for key in network.reads}, state)
 
-    def state_after(self, rows: TensorDictBase, state: State, steps: int) -> State:
+    def state_after(self, rows: Rows, state: State, steps: int) -> State:
         """The online network's state `steps` learned observations after `state`."""
         return self._state_after(rows, state, slice(self.burn_in, self.burn_in + steps), "online")
 
     # 3. Unroll: once over all learned observations.
 
-    def unroll_from(self, rows: TensorDictBase, state: State, which: Which = "online", part: slice = ALL) -> Outputs:
+    def unroll_from(self, rows: Rows, state: State, which: Which = "online", part: slice = ALL) -> Outputs:
         """Outputs from a given state before the first learned observation; without a state only `part` is computed."""
         network = self._nets[which]
         seen, wanted = (ALL, part) if state else (part, ALL)
         outputs, _ = network.unroll(self.inputs(rows, seen), state)
         return {key: value[:, wanted] for key, value in outputs.items()}
 
-    def inputs(self, rows: TensorDictBase, part: slice = ALL) -> dict[str, Tensor]:
+    def inputs(self, rows: Rows, part: slice = ALL) -> dict[str, Tensor]:
         """What the network reads of a `part` of the learned observations."""
         return {key: rows[key][:, self.burn_in :][:, part] for key in self._nets["online"].reads}
 
-    def learned_steps(self, rows: TensorDictBase, *wanted: str) -> list[Tensor]:
+    def learned_steps(self, rows: Rows, *wanted: str) -> list[Tensor]:
         """The `wanted` entries [B, burn_in + T] of the rows without their burn-in, [B, T]."""
         return [rows[key][:, self.burn_in :] for key in wanted]
 
-    def online_values(self, rows: TensorDictBase) -> tuple[Outputs, Tensor | None]:
+    def online_values(self, rows: Rows) -> tuple[Outputs, Tensor | None]:
         """Outputs for the T steps' own observations, with gradient, and the selector's values if it is online.
 
         A feed-forward network needs no gradient of the last observation, which in rows of one step is half of the work.
@@ -193,7 +193,7 @@ class ValueLoss(LossModule):
         """Whether the evaluated policy chooses by the online network's values, or by the target's."""
         raise NotImplementedError
 
-    def target_inputs(self, rows: TensorDictBase, selector: Tensor) -> TargetInputs:
+    def target_inputs(self, rows: Rows, selector: Tensor) -> TargetInputs:
         """What the targets need beside rewards and values."""
         action, mask, terminated = self.learned_steps(rows, keys.ACTION, keys.MASK, keys.TERMINATED)
         behaviour = rows.get(keys.BEHAVIOUR, None)
@@ -206,14 +206,14 @@ class ValueLoss(LossModule):
             behaviour=None if behaviour is None else behaviour[:, self.burn_in :],
         )
 
-    def arms(self, rows: TensorDictBase) -> tuple[Tensor, Tensor]:
+    def arms(self, rows: Rows) -> tuple[Tensor, Tensor]:
         """β and γ of each row, [B, 1]; where rows have no arm there is only one, [1]."""
         arm = rows.get(keys.ARM, None)
         return (self.beta, self.gamma) if arm is None else (self.beta[arm[:, :1]], self.gamma[arm[:, :1]])
 
     # 5. Target: in raw value space, then rescaled.
 
-    def targets(self, rows: TensorDictBase, inputs: TargetInputs, q_target: Outputs) -> Outputs:
+    def targets(self, rows: Rows, inputs: TargetInputs, q_target: Outputs) -> Outputs:
         """Targets [B, T, …] of each stream, in the network's (rescaled) value space."""
         eps, found = self.settings.rescaling, {}
         for key, reward in self.rewards(rows).items():
@@ -221,7 +221,7 @@ class ValueLoss(LossModule):
             found[key] = ops.signed_hyperbolic(raw, eps) if eps else raw
         return found
 
-    def rewards(self, rows: TensorDictBase) -> dict[str, Tensor]:
+    def rewards(self, rows: Rows) -> dict[str, Tensor]:
         """The reward [B, T] of each stream."""
         if rows.get(keys.INTRINSIC, None) is None:
             (reward,) = self.learned_steps(rows, keys.REWARD)
@@ -243,7 +243,7 @@ class ValueLoss(LossModule):
 
     # 6. Mask and importance weights.
 
-    def weighted_loss(self, rows: TensorDictBase, q: Outputs, target: Outputs) -> TensorDict:
+    def weighted_loss(self, rows: Rows, q: Outputs, target: Outputs) -> TensorDict:
         """The loss over the real steps, weighted, with what `forward` returns beside it."""
         action, mask = self.learned_steps(rows, keys.ACTION, keys.MASK)
         q_tm1 = {key: only_real(of_action(q[key], action), mask) for key in target}
@@ -259,7 +259,7 @@ class ValueLoss(LossModule):
         delta = self.settings.huber_delta
         return F.huber_loss(q_tm1, target, reduction="none", delta=delta) if delta else 0.5 * (q_tm1 - target) ** 2
 
-    def combine(self, rows: TensorDictBase, values: Mapping[str, Tensor]) -> Tensor:
+    def combine(self, rows: Rows, values: Mapping[str, Tensor]) -> Tensor:
         """Values [B, T] of each stream as what the network would choose by."""
         one_action = {key: value.unsqueeze(-1) for key, value in values.items()}
         return self._nets["online"].combine(one_action, self.inputs(rows, BEFORE)).squeeze(-1)

@@ -4,11 +4,11 @@ from collections.abc import Iterator, Mapping
 from typing import Annotated
 
 from pydantic import Field
-from tensordict import TensorDictBase
 from torch import Tensor
 from torchrl.objectives import LossModule
 
 from modules import keys
+from modules.keys import Rows
 from modules.losses import ops
 from modules.losses.base import LossContext, LossSpec, beyond_a_row
 from modules.losses.measures import VALUE_METRICS
@@ -62,7 +62,7 @@ class QuantileLoss(QLoss):
     def step_loss(self, q_tm1: Tensor, target: Tensor) -> Tensor:
         return ops.quantile_huber(q_tm1, target, self.settings.kappa)
 
-    def combine(self, rows: TensorDictBase, values: Mapping[str, Tensor]) -> Tensor:
+    def combine(self, rows: Rows, values: Mapping[str, Tensor]) -> Tensor:
         """The mean of the quantiles, [B, T]."""
         del rows
         return values[keys.QUANTILES].mean(-1)

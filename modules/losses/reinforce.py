@@ -3,11 +3,12 @@
 from collections.abc import Iterator
 from typing import Any, Literal
 
-from tensordict import TensorDict, TensorDictBase
+from tensordict import TensorDict
 from torch import Tensor
 from torchrl.objectives import LossModule
 
 from modules import keys
+from modules.keys import Rows
 from modules.losses import ops
 from modules.losses.base import LossContext, LossSpec
 from modules.losses.padding import without_padding
@@ -78,7 +79,7 @@ class ReinforceLoss(LossModule):
             weight = ops.leave_one_out_baseline(weight, mask)
         return ops.standardise(weight, mask) if s.normalise else weight
 
-    def forward(self, rows: TensorDictBase) -> TensorDict:
+    def forward(self, rows: Rows) -> TensorDict:
         """Loss of one batch of episodes.
 
         Args:

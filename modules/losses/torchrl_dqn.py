@@ -10,6 +10,7 @@ from torchrl.modules import QValueModule
 from torchrl.objectives import DQNLoss, LossModule
 
 from modules import keys
+from modules.keys import Rows
 from modules.losses.base import LossContext, LossSpec
 from modules.losses.measures import LOSS, TD_ERROR
 from modules.losses.padding import without_padding
@@ -72,7 +73,7 @@ class TorchrlDqn(DQNLoss):
         return TensorDict({"loss": loss, "td_error": error[rows[keys.MASK]].mean().detach()})
 
 
-def as_transitions(rows: TensorDictBase, states: tuple[str, ...]) -> TensorDict:
+def as_transitions(rows: Rows, states: tuple[str, ...]) -> TensorDict:
     """Write rows [B] of T steps as the transitions [B, T] that TorchRL's losses read."""
     observation, mask = rows[keys.OBSERVATION], rows[keys.MASK]
     batch = mask.shape

@@ -128,5 +128,6 @@ def test_a_row_that_is_padding_has_no_part():
 def test_padding_is_filled_with_what_is_real():
     x = torch.tensor([[[1.0], [2.0], [3.0]], [[4.0], [5.0], [6.0]], [[7.0], [8.0], [9.0]]])
     real = torch.tensor([[True, True, False], [False, True, True], [False, False, False]])
-    assert ops.fill_padding(x, real).squeeze(-1).tolist() == [[1, 2, 1], [5, 5, 6], [0, 0, 0]]
+    assert ops.fill_padding(x, real, ops.first_real(real)).squeeze(-1).tolist() == [[1, 2, 1], [5, 5, 6], [0, 0, 0]]
+    assert ops.first_real(real).tolist() == [0, 1, -1]
     assert ops.before_or_after(real[:, :2]).tolist() == [[True, True, True], [False, True, True], [False, False, False]]
