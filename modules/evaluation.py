@@ -11,7 +11,7 @@ from torchrl.envs import EnvBase
 from torchrl.envs.utils import ExplorationType, set_exploration_type, step_mdp
 
 from modules import keys
-from modules.episode_tracker import tracker_of
+from modules.envs.episode_tracker import tracker_of
 from modules.metrics import Metric
 
 METRICS = (

@@ -12,14 +12,13 @@ ROOT = Path(__file__).resolve().parents[1]
 LEAVES = {"spec", "keys", "files", "schedule", "seeding", "losses.ops", "optim", "process"}
 LEAVES |= {
     "errors",
-    "resets",
     "stateful",
-    "episode_tracker",
+    "envs.episode_tracker",
     "metrics",
     "previous_step",
     "moments",
-    "weights",
     "losses.allowed",
+    "torchrl_internals",
 }
 FOLDERS = {path.name for path in (ROOT / "modules").iterdir() if (path / "__init__.py").exists()}
 ABOVE = "callbacks"  # look at all other parts, and none of them at a callback

@@ -30,7 +30,7 @@ class PaddingSpec(CallbackSpec):
 
 
 class Padding(TrainingCallback):
-    """Takes the mean over the second thousand, or so, of updates."""
+    """Takes the mean over as many updates as `updates` says, behind as many others."""
 
     def __init__(self, settings: PaddingSpec, length: int) -> None:
         self._settings, self._length = settings, length

@@ -18,7 +18,7 @@ class WorkerFailed(RuntimeError):  # noqa: N818 - it is the worker that failed
 
 
 class Told(Protocol):
-    """What acting measures or takes in, and what another of its kind, in another process, can be told."""
+    """Statistics that an actor collects and sends to the main process."""
 
     def take(self) -> Any:
         """What came since the last call."""

@@ -4,10 +4,10 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from tensordict import TensorDictBase
-from torchrl.collectors import Collector
 
 from modules.collect.base import Actor, Collection, CollectorContext, CollectorSpec
 from modules.spec import spec
+from modules.torchrl_internals import Waiting
 
 
 @spec
@@ -16,15 +16,6 @@ class SyncSpec(CollectorSpec):
 
     def build(self, context: CollectorContext) -> "SyncCollection":
         return SyncCollection(self, context.actor)
-
-
-class Waiting(Collector):
-    """TorchRL's collector, but it does not reset the environments when it is made: each reset begins an episode."""
-
-    def _make_carrier(self) -> None:
-        blank = self.env.fake_tensordict().exclude("next", *self.env.action_keys)
-        self._carrier = blank.clear_device_()
-        self._carrier_has_no_device = True  # as TorchRL has it where, as here, no device is asked for
 
 
 class SyncCollection(Collection):

@@ -47,7 +47,7 @@ class Newest:
 class Restart:
     """To a worker: abandon the running episodes and draw everything from `seed` on.
 
-    `kept` is what its actor goes on with, or None: it begins anew.
+    `kept` is the state that its actor continues from; None starts afresh.
     """
 
     seed: int
@@ -88,7 +88,7 @@ class Failed:
 
 
 @dataclass(frozen=True)
-class Entry:
+class SlotEntry:
     """Where one entry of a batch lies in a slot: `offset` in bytes, `shape` [N, T, …]."""
 
     key: str | tuple[str, ...]
@@ -107,16 +107,16 @@ class Entry:
         return prod(self.shape) * self.dtype.itemsize
 
 
-def entries_of(template: TensorDictBase, settings: CollectorSpec) -> tuple[Entry, ...]:
+def entries_of(template: TensorDictBase, settings: CollectorSpec) -> tuple[SlotEntry, ...]:
     """Lay out batches [N, T] of steps like `template`, which is one step [M] of any number of environments."""
-    found: list[Entry] = []
+    found: list[SlotEntry] = []
     for key, value in template.items(include_nested=True, leaves_only=True):
         shape = (settings.num_envs, settings.steps, *value.shape[1:])
-        found.append(Entry(key, value.dtype, shape, found[-1].end if found else 0))
+        found.append(SlotEntry(key, value.dtype, shape, found[-1].end if found else 0))
     return tuple(found)
 
 
-def batch_in(slot: Tensor, entries: tuple[Entry, ...]) -> TensorDict:
+def batch_in(slot: Tensor, entries: tuple[SlotEntry, ...]) -> TensorDict:
     """View the bytes of a slot as a batch [N, T]."""
     views = {e.key: slot[e.offset : e.offset + e.size].view(e.dtype).view(e.shape) for e in entries}
     return TensorDict(views, batch_size=entries[0].shape[:2])
@@ -133,7 +133,7 @@ class Assignment:
     number: int
     make: Callable[[int], Actor]
     settings: CollectorSpec
-    entries: tuple[Entry, ...]
+    entries: tuple[SlotEntry, ...]
     slots: Tensor
     weights: Tensor
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from torchrl.envs import CatFrames, Compose, EnvBase, Transform, TransformedEnv
 
 from modules import keys
-from modules.episode_tracker import EpisodeTracker
+from modules.envs.episode_tracker import EpisodeTracker
 from modules.keys import GridMap, Spaces, Symmetry
 from modules.spec import Positive, PositiveFloat, RunConfig, Spec, UsageError, spec
 

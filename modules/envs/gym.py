@@ -39,6 +39,7 @@ from modules.envs.wrappers.masks import MaskSource, masking
 from modules.errors import told
 from modules.keys import Spaces
 from modules.spec import RunConfig, UsageError, spec
+from modules.torchrl_internals import wrapped_by
 
 # Before the first render: draw without a screen, and leave SIGINT and SIGTERM to us (SDL would swallow them).
 os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
@@ -259,7 +260,7 @@ def wrap_vector_env(envs: VectorEnv) -> EnvBase:
 def vector_env(env: EnvBase) -> SyncVectorEnv:
     """Find the Gymnasium vector environment inside TorchRL's wrappers."""
     base = env.base_env if isinstance(env, TransformedEnv) else env
-    inner = base._env.unwrapped  # pyright: ignore[reportAttributeAccessIssue, reportOptionalMemberAccess]
+    inner = wrapped_by(base).unwrapped
     assert isinstance(inner, SyncVectorEnv)
     return inner
 

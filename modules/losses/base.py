@@ -35,7 +35,8 @@ class LossSpec(Spec):
     `learns` names what it learns of a head's outputs; `tells_errors` says whether its output has the |δ| of every step,
     which priorities need; `splits` whether it can learn two streams of rewards; `reads_behaviour` whether rows must
     have the probability of the action taken; `on_policy` whether it learns the policy that acts, and so only from what
-    the newest one has done. The loss itself is measured as `metric`.
+    the newest one has done; `names_of_torchrl` whether its weights have the names that TorchRL gives them. The loss
+    itself is measured as `metric`.
     """
 
     learns: ClassVar[str] = keys.ACTION_VALUE
@@ -43,6 +44,7 @@ class LossSpec(Spec):
     splits: ClassVar[bool] = False
     reads_behaviour: ClassVar[bool] = False
     on_policy: ClassVar[bool] = False
+    names_of_torchrl: ClassVar[bool] = False
     metric: ClassVar[str] = "loss/q"
     gamma: float
 

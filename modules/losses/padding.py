@@ -19,7 +19,7 @@ def without_padding(rows: Rows, reads: Sequence[str], states: Sequence[str]) -> 
         states: entries of the row's first real step.
 
     Returns:
-        The rows' entries, with the same real steps; a dict, since looking them up takes a TensorDict far longer.
+        The rows' entries, with the same real steps; in a dict, because lookups in a TensorDict are much slower.
     """
     found: dict[str, Tensor] = dict(rows.items())
     mask = found[keys.MASK]

@@ -123,7 +123,7 @@ class ValueLoss(LossModule):
             q_target = self.unroll(rows, "target", self.read)
             selector = q_target[keys.ACTION_VALUE] if selector is None else selector
             target = self.targets(rows, self.target_inputs(rows, selector), q_target)
-        return self.weighted_loss(rows, q, target)
+        return self.weighted_mean(rows, q, target)
 
     # 1. State: the one that is stored with the row, of its first real step.
 
@@ -215,11 +215,9 @@ class ValueLoss(LossModule):
 
     def targets(self, rows: Rows, inputs: TargetInputs, q_target: Outputs) -> Outputs:
         """Targets [B, T, …] of each stream, in the network's (rescaled) value space."""
-        eps, found = self.settings.rescaling, {}
-        for key, reward in self.rewards(rows).items():
-            raw = self.stream_targets(reward, q_target[key], inputs)
-            found[key] = ops.signed_hyperbolic(raw, eps) if eps else raw
-        return found
+        eps = self.settings.rescaling
+        raw = {key: self.stream_targets(r_t, q_target[key], inputs) for key, r_t in self.rewards(rows).items()}
+        return {key: ops.signed_hyperbolic(value, eps) for key, value in raw.items()} if eps else raw
 
     def rewards(self, rows: Rows) -> dict[str, Tensor]:
         """The reward [B, T] of each stream."""
@@ -241,26 +239,28 @@ class ValueLoss(LossModule):
         eps = self.settings.rescaling
         return ops.signed_parabolic(values, eps) if eps else values
 
-    # 6. Mask and importance weights.
+    # 6. Mask and importance weights. (TorchRL wraps each method whose name ends with `loss`, so these do not.)
 
-    def weighted_loss(self, rows: Rows, q: Outputs, target: Outputs) -> TensorDict:
+    def weighted_mean(self, rows: Rows, q: Outputs, target: Outputs) -> TensorDict:
         """The loss over the real steps, weighted, with what `forward` returns beside it."""
         action, mask = self.learned_steps(rows, keys.ACTION, keys.MASK)
         q_tm1 = {key: only_real(of_action(q[key], action), mask) for key in target}
         target = {key: only_real(value, mask) for key, value in target.items()}
-        errors = reduce(torch.add, [self.step_loss(q_tm1[key], target[key]) for key in target])
+        errors = reduce(torch.add, [self.loss_terms(q_tm1[key], target[key]) for key in target])
         weight = rows.get(keys.WEIGHT, None)
         errors = errors if weight is None else errors * weight.unsqueeze(-1)
         found, aim = (self.combine(rows, {k: v.detach() for k, v in x.items()}) for x in (q_tm1, target))
         return TensorDict({"loss": ops.masked_mean(errors, mask), **measures(found, aim, mask)})
 
-    def step_loss(self, q_tm1: Tensor, target: Tensor) -> Tensor:
+    def loss_terms(self, q_tm1: Tensor, target: Tensor) -> Tensor:
         """Loss of each step, [B, T]."""
         delta = self.settings.huber_delta
         return F.huber_loss(q_tm1, target, reduction="none", delta=delta) if delta else 0.5 * (q_tm1 - target) ** 2
 
     def combine(self, rows: Rows, values: Mapping[str, Tensor]) -> Tensor:
-        """Values [B, T] of each stream as what the network would choose by."""
+        """Values [B, T] of each stream as what the network would choose by; those of a single one are that."""
+        if len(values) == 1:
+            return next(iter(values.values()))
         one_action = {key: value.unsqueeze(-1) for key, value in values.items()}
         return self._nets["online"].combine(one_action, self.inputs(rows, BEFORE)).squeeze(-1)
 

@@ -59,7 +59,7 @@ class QuantileLoss(QLoss):
         reward, discount, continues = (x.unsqueeze(-1) for x in (reward, inputs.discount, inputs.continues))
         return ops.n_step_return(reward, discount, theta_t, continues, self.settings.n_step)
 
-    def step_loss(self, q_tm1: Tensor, target: Tensor) -> Tensor:
+    def loss_terms(self, q_tm1: Tensor, target: Tensor) -> Tensor:
         return ops.quantile_huber(q_tm1, target, self.settings.kappa)
 
     def combine(self, rows: Rows, values: Mapping[str, Tensor]) -> Tensor:

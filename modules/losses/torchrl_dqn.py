@@ -32,6 +32,7 @@ class TorchrlDqnSpec(LossSpec):
     """
 
     metrics = (LOSS, TD_ERROR)
+    names_of_torchrl = True
 
     gamma: Share
     double: bool

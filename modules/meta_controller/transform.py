@@ -6,7 +6,7 @@ from torchrl.data import Categorical, Composite
 from torchrl.envs import Transform
 
 from modules import keys
-from modules.episode_tracker import starting
+from modules.envs.episode_tracker import starting
 from modules.meta_controller.base import MetaController
 
 

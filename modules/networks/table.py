@@ -20,7 +20,7 @@ class TableFullError(RuntimeError):
     """More different observations than the table has rows."""
 
 
-class Rows(nn.Module):
+class Numbering(nn.Module):
     """Numbers observations in the order in which they are first seen.
 
     Copies of a network share one numbering, or their tables would not fit each other; it travels in `state_dict`.
@@ -36,9 +36,9 @@ class Rows(nn.Module):
         """Different observations so far."""
         return len(self._rows)
 
-    def __deepcopy__(self, memo: object) -> "Rows":
+    def __deepcopy__(self, memo: object) -> "Numbering":
         """Share the numbering; the mode is each copy's own."""
-        other = Rows(self.limit)
+        other = Numbering(self.limit)
         other._rows = self._rows
         return other.train(self.training)
 
@@ -95,7 +95,7 @@ class TableSpec(TorsoSpec):
 
     def build(self, spaces: Spaces) -> nn.Module:
         flat = nn.Flatten(-len(spaces.observation_shape))
-        return nn.Sequential(flat, Rows(self.rows))
+        return nn.Sequential(flat, Numbering(self.rows))
 
 
 class Lookup(nn.Module):

@@ -3,6 +3,7 @@
 import errno
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import lz4.block
@@ -16,7 +17,7 @@ from modules import keys
 from modules.files import naming_file, open_itself
 from modules.keys import Entry
 from modules.replay.ring import EVALUATE, claim
-from modules.replay.storage import MemmapRows
+from modules.replay.storage import MemmapRows, StorageContext
 from modules.spec import UsageError
 
 SEGMENT, OFFSET, SIZE = "segment", "offset", "size"  # of a row's block: number of its file, where it starts, bytes
@@ -32,14 +33,14 @@ class CompressedRows:
     what is there depends on the numbers of rows alone, as without compression.
     """
 
-    def __init__(self, directory: Path, template: TensorDict, rows: int, *, fewest: int, expected_ratio: float) -> None:
-        self._observation = template[keys.OBSERVATION]
+    def __init__(self, context: StorageContext, expected_ratio: float) -> None:
+        self._observation = context.template[keys.OBSERVATION]
         places = {key: entry.zeros() for key, entry in PLACE.items()}
-        rest = TensorDict({**template.exclude(keys.OBSERVATION), **places})
-        self._rows = MemmapRows(directory, rest, rows, fewest=fewest)
+        rest = TensorDict({**context.template.exclude(keys.OBSERVATION), **places})
+        self._rows = MemmapRows(replace(context, template=rest))
         self.max_size, self.fields = self._rows.max_size, self._rows.fields
         size, count = sizes_of(self._observation.nbytes, self.max_size, expected_ratio)
-        self._segments = Segments(directory, size=size, count=count)
+        self._segments = Segments(context.directory, size=size, count=count)
 
     def write(self, numbers: Tensor, rows: TensorDict) -> None:
         observations = rows[keys.OBSERVATION].contiguous().numpy()

@@ -5,7 +5,6 @@ import json
 import os
 import shutil
 from pathlib import Path
-from typing import Any
 
 import psutil
 import torch
@@ -15,6 +14,7 @@ from torchrl.data import LazyMemmapStorage
 
 from modules.files import naming_file, open_itself, refuse_link
 from modules.spec import UsageError
+from modules.torchrl_internals import adopt, fields_in
 
 EVALUATE = "so this run cannot be resumed; evaluate still works"
 GIB = 2**30
@@ -92,7 +92,7 @@ def fields_of(directory: Path, like: TensorDictBase) -> TensorDict:
 def claim(path: Path, advice: str) -> None:
     """Claim the disk that a sparse file only promises: full, it is an error here, and a crash in the middle of a run.
 
-    macOS and some network file systems cannot claim it; there a disk that fills up during the run is that crash.
+    macOS and some network file systems cannot claim it; there a full disk crashes the run.
 
     Raises:
         UsageError: there is no room; it ends with the `advice`.
@@ -111,12 +111,8 @@ def claim(path: Path, advice: str) -> None:
 
 
 def views_of(storage: LazyMemmapStorage) -> dict[str, Tensor]:
-    """Look at the ring's entries as plain tensors: a memory-mapped tensor's own indexing takes nine times as long.
-
-    TorchRL's storage has no public way to them.
-    """
-    fields: Any = storage._storage
-    return {key: torch.as_tensor(field.numpy()) for key, field in fields.items()}
+    """Look at the ring's entries as plain tensors: a memory-mapped tensor's own indexing takes nine times as long."""
+    return {str(key): torch.as_tensor(field.numpy()) for key, field in fields_in(storage).items()}
 
 
 def open_ring(directory: Path, template: TensorDict, rows: int, *, fewest: int) -> LazyMemmapStorage:
@@ -138,7 +134,7 @@ def open_ring(directory: Path, template: TensorDict, rows: int, *, fewest: int) 
                 "restore the config.yaml that the run was started with"
             )
         refuse_damaged_files(directory, expected)
-        storage._storage, storage.initialized, storage._len = fields_of(directory, expected), True, rows
+        adopt(storage, fields_of(directory, expected))
     else:
         with naming_file(directory):
             storage.set(range(1), template.unsqueeze(0))

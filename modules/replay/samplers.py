@@ -9,7 +9,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torchrl._torchrl import SumSegmentTreeFp64
+
+from modules.torchrl_internals import SumTree
 
 # No row starves, every importance weight is finite. Far below any error that matters: it does not shape the draws.
 PRIORITY_FLOOR = 1e-6
@@ -74,7 +75,7 @@ class Prioritised(Sampler):
         super().__init__(seed=seed, capacity=capacity)
         self._exponent = exponent
         self._highest = 1.0
-        self._tree = SumSegmentTreeFp64(capacity)  # of the masses p^exponent
+        self._tree = SumTree(capacity)  # of the masses p^exponent
 
     def extend(self, count: int) -> None:
         """Take note of `count` new rows at the highest priority seen so far."""
@@ -134,7 +135,7 @@ class Prioritised(Sampler):
             raise ValueError("priorities must be finite and > 0")
         super().load_state_dict(state)
         self._highest = state["highest"]
-        self._tree = SumSegmentTreeFp64(self._capacity)
+        self._tree = SumTree(self._capacity)
         self._tree[self._slots()] = masses
 
     def _masses(self, slots: Tensor) -> Tensor:

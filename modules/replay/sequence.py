@@ -14,6 +14,7 @@ from modules.replay.base import Replay, ReplayContext
 from modules.replay.intact import Mark, chain, refuse_impossible_rows, refuse_lost_rows
 from modules.replay.rows import SequenceBuilder, SequenceSchema
 from modules.replay.specs import SequenceSpec
+from modules.replay.storage import StorageContext
 
 
 class SequenceReplay(Replay):
@@ -39,7 +40,8 @@ class SequenceReplay(Replay):
         self._saved = 0
         template, rows = self._schema.template(c.spaces), settings.ring_rows(c.save_every, c.batch_frames)
         fewest = settings.ring_rows(1, c.batch_frames)
-        self._storage = settings.storage.open(c.directory, template, rows, fewest=fewest)
+        place = StorageContext(directory=c.directory, template=template, rows=rows, fewest=fewest)
+        self._storage = settings.storage.build(place)
         self._ring = self._storage.max_size
         # One batch of one-step episodes, with the tails of those that run, must still fit the interval.
         self._save_at = (self._ring - settings.capacity_rows) // 2 - 2 * c.batch_frames
@@ -150,7 +152,7 @@ class SequenceReplay(Replay):
         self._sampler.load_state_dict(state["sampler"])
 
     def _mix_arms(self, arms: Tensor) -> Tensor:
-        """Give some rows' arms [B, T+1] over to another, which is to learn from them too."""
+        """Replace the arms [B, T+1] of some rows by another arm, which then learns from them too."""
         generator = self._sampler.generator
         mixed = torch.rand(len(arms), generator=generator) < self.settings.cross_mixture
         further = torch.randint(1, self._spaces.n_arms, (len(arms),), generator=generator)

@@ -1,6 +1,7 @@
 """Where rows lie on disk: as they are, or compressed."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -38,7 +39,7 @@ class RowStorage(Protocol):
         ...
 
     def refuse_lost(self, numbers: Tensor) -> None:
-        """Raise `UsageError` if bytes of the rows `numbers` [R] are not there; what they say does not count."""
+        """Raise `UsageError` if bytes of the rows `numbers` [R] are not there; their content is not checked."""
         ...
 
     def path(self, key: str) -> Path:
@@ -57,13 +58,28 @@ class RowStorage(Protocol):
         ...
 
 
+@dataclass(frozen=True, kw_only=True)
+class StorageContext:
+    """What a storage may need.
+
+    Attributes:
+        directory: its own.
+        template: one row.
+        rows: that it has room for, if it is not there yet.
+        fewest: that it must have room for, if it is there; then it keeps its size.
+    """
+
+    directory: Path
+    template: TensorDict
+    rows: int
+    fewest: int
+
+
 class StorageSpec(Spec):
-    """Settings of where rows lie; `open` opens it or makes it."""
+    """Settings of where rows lie."""
 
-    def open(self, directory: Path, template: TensorDict, rows: int, *, fewest: int) -> RowStorage:
-        """Open what is in `directory`, or make it there, for `rows` rows like `template`.
-
-        What is there keeps its size, which is `fewest` rows at least.
+    def build(self, context: StorageContext) -> RowStorage:
+        """Open what is in the context's directory, or make it there.
 
         Raises:
             UsageError: it does not fit, is damaged, or there is no room.
@@ -84,8 +100,8 @@ class StorageSpec(Spec):
 class MemmapSpec(StorageSpec):
     """Rows as they are, in memory-mapped files."""
 
-    def open(self, directory: Path, template: TensorDict, rows: int, *, fewest: int) -> "MemmapRows":
-        return MemmapRows(directory, template, rows, fewest=fewest)
+    def build(self, context: StorageContext) -> "MemmapRows":
+        return MemmapRows(context)
 
     def footprint(self, spaces: Spaces, schema: SequenceSchema, rows: int) -> int:
         return schema.row_bytes(spaces) * rows
@@ -106,10 +122,10 @@ class CompressedSpec(StorageSpec):
 
     expected_ratio: AtLeastOne
 
-    def open(self, directory: Path, template: TensorDict, rows: int, *, fewest: int) -> RowStorage:
+    def build(self, context: StorageContext) -> RowStorage:
         from modules.replay.compressed import CompressedRows  # with its library
 
-        return CompressedRows(directory, template, rows, fewest=fewest, expected_ratio=self.expected_ratio)
+        return CompressedRows(context, self.expected_ratio)
 
     def footprint(self, spaces: Spaces, schema: SequenceSchema, rows: int) -> int:
         from modules.replay.compressed import footprint
@@ -124,9 +140,9 @@ class CompressedSpec(StorageSpec):
 class MemmapRows:
     """Rows as they are; one memory-mapped file per entry."""
 
-    def __init__(self, directory: Path, template: TensorDict, rows: int, *, fewest: int) -> None:
-        self._directory = directory
-        self._storage = open_ring(directory, template, rows, fewest=fewest)
+    def __init__(self, context: StorageContext) -> None:
+        self._directory = context.directory
+        self._storage = open_ring(context.directory, context.template, context.rows, fewest=context.fewest)
         self.max_size = self._storage.max_size
         self.fields: Mapping[str, Tensor] = views_of(self._storage)
 

@@ -51,7 +51,7 @@ class RunConfig(Spec):
         eval_max_steps: steps after which an episode of an evaluation or a film is cut off, whatever the environment
             says.
         log_every: frames between rows of metrics.
-        save_every: frames between checkpoints; each restarts the environments.
+        save_every: frames between checkpoints; where a run can be repeated exactly, each restarts the environments.
         keep_checkpoints: how many of the newest checkpoints stay.
         stop_at_score: mean greedy return at or above which the run ends early; null means never.
         stop_at_episodes: training episodes after which the run ends, with the batch in which the last one ends; null

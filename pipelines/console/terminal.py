@@ -13,7 +13,7 @@ from torchrl.envs import Transform
 
 from modules import keys
 from modules.envs.base import EnvContext, EnvSpec
-from modules.episode_tracker import tracker_of
+from modules.envs.episode_tracker import tracker_of
 from pipelines.console.signals import ENDING, handled_by
 
 END_OF_TRANSMISSION = "\x04"  # what Ctrl-D sends when single keys are read

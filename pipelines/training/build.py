@@ -37,14 +37,21 @@ log = logging.getLogger("recall")
 logging.getLogger("torchrl").setLevel(logging.WARNING)
 
 
+@dataclass(frozen=True)
+class RunIdentity:
+    """Which run it is: its settings, its folder, and the id by which its files are recognised."""
+
+    settings: RunConfig
+    folder: Path
+    id: str
+
+
 @dataclass(frozen=True, kw_only=True)
 class Parts:
     """Everything the loop works with.
 
     Attributes:
-        run: its settings.
-        run_dir: its folder.
-        run_id: what its files are recognised by.
+        identity: of the run.
         actor: of this process, to whose network the loop pushes the newest weights: it acts, or stands for those that
             act in other processes.
         collection: what the actors yield.
@@ -57,9 +64,7 @@ class Parts:
         callbacks: what watches.
     """
 
-    run: RunConfig
-    run_dir: Path
-    run_id: str
+    identity: RunIdentity
     actor: TrainingActor
     collection: Collection
     exploration: Exploration
@@ -71,6 +76,16 @@ class Parts:
     callbacks: Callbacks
 
     @property
+    def run(self) -> RunConfig:
+        """Settings of the run."""
+        return self.identity.settings
+
+    @property
+    def run_dir(self) -> Path:
+        """Folder of the run."""
+        return self.identity.folder
+
+    @property
     def stateful(self) -> dict[str, Any]:
         """What a checkpoint must hold of the parts."""
         return stateful(self.learner, self.replay, self.auxiliary, self.collection, self.evaluator, self.callbacks)
@@ -78,7 +93,7 @@ class Parts:
     def policy_state(self, frames: int) -> dict[str, Any]:
         """What the policy can be evaluated by later: a part of each checkpoint, and all of best.pt."""
         return {
-            "run_id": self.run_id,
+            "run_id": self.identity.id,
             "frames": frames,
             "network": self.learner.average.state_dict(),
             "intrinsic_model": self.auxiliary.state_dict(),
@@ -138,9 +153,7 @@ def build(
     alone = run.collector.total_envs == run.collector.num_envs
     everywhere = ExplorationContext.all_of(run.collector.total_envs)
     return Parts(
-        run=run,
-        run_dir=run_dir,
-        run_id=run_id,
+        identity=RunIdentity(run, run_dir, run_id),
         actor=actor,
         collection=collection_of(run, actor, evaluator.env),
         exploration=actor.exploration if alone else run.exploration.build(everywhere),

@@ -173,11 +173,10 @@ class Loop(RunInProgress):
 
     def _measures(self) -> dict[str, float]:  # before an evaluation, whose interruption ends the running episodes
         parts = self.parts
-        return self._means.take() | {
-            **parts.learner.measures(),
-            **parts.replay.measures(),
-            **parts.callbacks.ask("measures", self),
-        }
+        learned, kept = parts.learner.measures(), parts.replay.measures()
+        self._refuse_undeclared(parts.learner, learned)
+        self._refuse_undeclared(parts.replay, kept)
+        return self._means.take() | learned | kept | parts.callbacks.ask("measures", self)
 
     def _finish_row(self) -> None:
         """Evaluate if that is due, and log; what is interrupted here is done when the run is resumed."""
@@ -190,5 +189,8 @@ class Loop(RunInProgress):
         self.progress.show(metrics)
 
     def _add(self, sender: object, measures: Mapping[str, Any]) -> None:
-        refuse_undeclared(type(sender).__name__, measures, self.run.declared)
+        self._refuse_undeclared(sender, measures)
         self._means.add(measures)
+
+    def _refuse_undeclared(self, sender: object, measures: Mapping[str, Any]) -> None:
+        refuse_undeclared(type(sender).__name__, measures, self.run.declared)

@@ -9,7 +9,6 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, with_config
 
 from modules import checkpoint
-from modules.losses.torchrl_dqn import TorchrlDqnSpec
 from modules.seeding import random_state, set_random_state
 from modules.spec import UsageError
 from pipelines.agent.trained_agent import POLICY, impossible, refuse_another_runs
@@ -32,7 +31,7 @@ def goes_on_from(run: RunConfig, run_dir: Path) -> dict[str, Any]:
     """
     folder = run_dir / "checkpoints"
     path, state = checkpoint.newest_whole(folder)
-    state = as_now(state, torchrl_loss=isinstance(run.loss, TorchrlDqnSpec))
+    state = as_now(state, torchrl_loss=run.loss.names_of_torchrl)
     where = f"{path}: not a checkpoint that {run_dir} can continue from"
     if wrong := next(impossible(state, ALL, run), "") or next(uncountable(state, path, run), ""):
         others = [other for other in checkpoint.list_checkpoints(folder) if other < path]

@@ -262,5 +262,5 @@ def report(loop: Loop) -> None:
 def write_summary(loop: Loop, status: str) -> dict[str, Any]:
     """Write summary.json, atomically, and return what it says."""
     parts, wall_s = loop.parts, loop.wall_s
-    counts = {"updates": parts.learner.updates, "wall_s": wall_s, "run_id": parts.run_id}
+    counts = {"updates": parts.learner.updates, "wall_s": wall_s, "run_id": parts.identity.id}
     return put_summary(loop.run, parts.run_dir, loop.counters, status, **counts)

@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from modules.callbacks import TrainingCallback
+from modules.learner.learner import Learner
 from modules.metrics import Metric
+from modules.replay.sequence import SequenceReplay
 from modules.spec import UsageError
 from pipelines.api import RunFailed, compose, train
 from tests.extending.recipe import die, go, rows, trains_and_all
@@ -172,6 +174,13 @@ def test_one_that_raises_ends_the_run_with_its_name_and_everything_saved(hook, t
 def test_a_metric_that_nobody_declares_ends_the_run_with_the_senders_name(tmp_path):
     with pytest.raises(RunFailed, match=r"callbacks.Measuring measured mine/bathces, which no part of this run"):
         train(compose(*SMALL[:-2]), run_dir=tmp_path / "run", bar=False, callbacks=[Measuring("mine/bathces")])
+
+
+@pytest.mark.parametrize("part", [SequenceReplay, Learner])
+def test_so_does_one_of_a_replay_or_a_learner(part, monkeypatch, tmp_path):
+    monkeypatch.setattr(part, "measures", lambda _: {"replay/rws": 1.0})
+    with pytest.raises(RunFailed, match=rf"{part.__name__} measured replay/rws, which no part of this run"):
+        train(compose(*SMALL[:-2]), run_dir=tmp_path / "run", bar=False)
 
 
 def test_a_wrong_setting_is_one_sentence(here):

@@ -8,7 +8,9 @@ from typing import Literal
 import torch
 from torch import nn
 
-from modules.losses.q import QLoss, QLossSpec
+from modules import keys
+from modules.losses.ops import masked_mean
+from modules.losses.q import BEFORE, QLoss, QLossSpec
 from modules.metrics import Metric
 from modules.networks.heads import HeadSpec
 from modules.spec import spec
@@ -66,7 +68,9 @@ class AgreeingSpec(QLossSpec):
 class Agreeing(QLoss):
     def forward(self, rows):
         out = super().forward(rows)
-        disagreement = self.unroll(rows, "online")["members"].var(-1).mean()
+        (mask,) = self.learned_steps(rows, keys.MASK)
+        members = self.unroll(rows, "online", BEFORE)["members"]
+        disagreement = masked_mean(members.var(-1).mean(-1), mask)  # padding counts for nothing
         out["loss"] = out["loss"] + self.settings.penalty * disagreement
         return out.set("disagreement", disagreement.detach())
 '''

@@ -12,7 +12,7 @@ from modules.networks.heads import QSpec
 from modules.networks.network import Policy
 from modules.networks.recurrent import NoMemorySpec
 from modules.networks.spec import NetworkSpec
-from modules.networks.table import Rows, TableFullError, TableHeadSpec, TableSpec
+from modules.networks.table import Numbering, TableFullError, TableHeadSpec, TableSpec
 from modules.networks.torsos import MlpSpec
 from tests.modules.builders import MEMORIES, NO_INPUTS, q_settings
 
@@ -50,7 +50,7 @@ def test_each_different_observation_has_its_own_values():
 
 
 def test_minus_zero_is_zero():
-    assert Rows(4)(torch.tensor([[0.0, 1.0], [-0.0, 1.0], [0.0, -1.0]])).tolist() == [[0], [0], [1]]
+    assert Numbering(4)(torch.tensor([[0.0, 1.0], [-0.0, 1.0], [0.0, -1.0]])).tolist() == [[0], [0], [1]]
 
 
 def test_a_gradient_step_is_the_tabular_rule():
