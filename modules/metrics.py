@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Mapping
 from dataclasses import KW_ONLY, dataclass
+from difflib import get_close_matches
 from typing import Any
 
 GROUPS = ("train", "loss", "intrinsic", "meta", "replay", "eval", "perf")  # as the tables have them; others follow
@@ -25,9 +26,11 @@ class UndeclaredMetricError(LookupError):
 def refuse_undeclared(sender: str, measures: Mapping[str, Any], declared: Collection[str]) -> None:
     """Raise `UndeclaredMetricError` if `sender` measured what is not `declared`: a typo must not lose a curve."""
     if unknown := [name for name in measures if name not in declared]:
+        near = get_close_matches(unknown[0], declared, 1)
+        hint = f"did you mean {near[0]}? If not, " if near else ""
         raise UndeclaredMetricError(
-            f"{sender} measured {', '.join(unknown)}, which no part of this run declares: add it to the `metrics` of "
-            f"its spec"
+            f"{sender} measured {', '.join(unknown)}, which no part of this run declares: {hint}add it to the "
+            "`metrics` of its spec, or of its class if it was given from Python"
         )
 
 

@@ -63,19 +63,20 @@ def evaluate(settings: Evaluation, agent: TrainedAgent, say: Callable[[dict[str,
                 missing = "episodes.csv"
             if settings.video:
                 missing = "the film"
-                film_episodes(settings, agent)
+                log.info("film: %s", film_episodes(settings, agent))
             missing = "the result on standard output"
     except Stop as stop:
         stop.missing = missing
         raise
 
 
-def film_episodes(settings: Evaluation, agent: TrainedAgent) -> None:
-    """Film episodes into the folder of the run."""
+def film_episodes(settings: Evaluation, agent: TrainedAgent) -> Path:
+    """Film episodes into the folder of the run; return where."""
     kind = "" if settings.policy == "greedy" else f"_{settings.policy}"
     path = settings.run / "videos" / f"evaluation_{settings.checkpoint}{kind}.mp4"
     policy, watch = agent.acting(settings.policy, 1), partial(Waiting(), "filming")
     film(policy, agent.agent_env(1), seed=settings.seed, path=path, watch=watch)
+    return path
 
 
 def run_evaluation(settings: Evaluation, agent: TrainedAgent, callbacks: Sequence[Callback]) -> dict[str, Any]:

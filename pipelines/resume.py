@@ -16,6 +16,7 @@ from pipelines.config.plugins import Plugins
 from pipelines.config.schema import read
 from pipelines.config.settings import check_settings, parse_words
 from pipelines.console.command import command
+from pipelines.training.begin import LINE
 from pipelines.training.counters import reached_goal
 from pipelines.training.pictures import missing_pictures
 from pipelines.training.resumable import goes_on_from
@@ -94,7 +95,7 @@ def settings_of(arguments: Sequence[str]) -> Resume:
 
 def main(arguments: Sequence[str]) -> int:
     """Resume and train to the end."""
-    logging.basicConfig(level=logging.INFO, format="[%(asctime)s][%(name)s][%(levelname)s] - %(message)s")
+    logging.basicConfig(level=logging.INFO, format=LINE)
     with command():
         resume(settings_of(arguments), bar=True)
     return 0

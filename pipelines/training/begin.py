@@ -2,6 +2,7 @@
 
 import contextlib
 import faulthandler
+import logging
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -16,6 +17,8 @@ from pipelines.config.schema import RunConfig
 from pipelines.training.build import build
 from pipelines.training.loop import Loop
 from pipelines.training.run_folder import clear, refuse_links
+
+LINE = "[%(asctime)s][%(name)s][%(levelname)s] - %(message)s"  # of a log, as Hydra writes it
 
 
 def begun(
@@ -48,23 +51,30 @@ def begun(
 
 
 @contextlib.contextmanager
-def crashes_told(run_dir: Path) -> Iterator[None]:
-    """Should native code of an environment end the process, let train.log say where; nothing can be saved then.
+def train_log(run_dir: Path, *, continued: bool) -> Iterator[None]:
+    """Have train.log say where native code of an environment ended the process, if it does; nothing can be saved then.
+
+    Of a run that is `continued` it gets all that is said; Hydra sees to one that begins.
 
     Raises:
         UsageError: it is a link.
     """
-    before = faulthandler.is_enabled()
+    before, root = faulthandler.is_enabled(), logging.getLogger()
     try:
-        file = open_itself(run_dir / "train.log", "a")
+        file = open_itself(run_dir / "train.log", "a", encoding="utf-8", errors="backslashreplace")
     except OSError:
         yield
         return
     with file:
         faulthandler.enable(file)
+        handler = logging.StreamHandler(file)
+        handler.setFormatter(logging.Formatter(LINE))
+        if continued:
+            root.addHandler(handler)
         try:
             yield
         finally:
+            root.removeHandler(handler)
             faulthandler.disable()
             if before and sys.__stderr__ is not None:
                 with contextlib.suppress(Exception):  # it may be no file of the system, and the run has ended well

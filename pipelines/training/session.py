@@ -23,7 +23,7 @@ from pipelines.config.schema import RunConfig, read
 from pipelines.console.command import RunFailed
 from pipelines.console.output import log_to_files, quote_path
 from pipelines.console.signals import Asked, Stop, handled_by
-from pipelines.training.begin import begun, crashes_told
+from pipelines.training.begin import begun, train_log
 from pipelines.training.counters import Counters
 from pipelines.training.lock import lock
 from pipelines.training.loop import Loop
@@ -90,18 +90,19 @@ def execute(
         SystemExit: 128 + signal number after a signal.
     """
     asked = Asked()
-    with lock_folder(run_dir), crashes_told(run_dir), handled_by(asked):
+    with lock_folder(run_dir), train_log(run_dir, continued=checkpoint is not None), handled_by(asked):
         try:
             loop = begun(run, run_dir, config, checkpoint, callbacks, bar=bar)
         except BaseException as error:
             raise not_begun(error, run, run_dir, checkpoint) from None
         asked.loop = loop
         code, sentence = run_training(loop)
+        if not code:
+            report(loop)
     if code == 1:
         raise RunFailed(sentence)
     if code:
         raise SystemExit(code)
-    report(loop)
     return loop.counters.score["eval/return_mean"]
 
 
@@ -114,7 +115,7 @@ def not_begun(
     """
     if isinstance(error, UsageError) and checkpoint is not None:
         return error
-    go_on = f"; continue by `python -m pipelines.resume run={quote_path(run_dir)}`" if checkpoint else ""
+    go_on = f"; continue by `{resume_command(run_dir, run)}`" if checkpoint else ""
     match error:
         case Stop():
             status, end = "interrupted", SystemExit(128 + error.signum)
@@ -221,7 +222,13 @@ def way_on(loop: Loop, *, last: bool) -> str:
     if loop.counters.frames == 0 or not checkpoints.list_checkpoints(run_dir / "checkpoints"):
         return f"nothing was learned yet: delete {quote_path(run_dir)} and start again"
     where = " from the last checkpoint" if last else ""
-    return f"continue by `python -m pipelines.resume run={quote_path(run_dir)}`{where}"
+    return f"continue by `{resume_command(run_dir, loop.run)}`{where}"
+
+
+def resume_command(run_dir: Path, run: RunConfig | None) -> str:
+    """The words that continue a run."""
+    plugins = f" plugins=[{','.join(run.plugins)}]" if run is not None and run.plugins else ""
+    return f"python -m pipelines.resume run={quote_path(run_dir)}{plugins}"
 
 
 def finish(loop: Loop, status: str) -> None:
@@ -239,6 +246,9 @@ def finish(loop: Loop, status: str) -> None:
             except (Exception, SystemExit, Stop) as error:  # a picture is not worth a run
                 log.warning("no picture: %s", told(error))
         summary = try_summary(loop, status)
+        if status == "finished":
+            with contextlib.suppress(OSError):
+                (parts.run_dir / "error.txt").unlink(missing_ok=True)  # of a sitting before this one
 
 
 def try_summary(loop: Loop, status: str) -> dict[str, Any]:

@@ -81,6 +81,22 @@ def test_one_that_prunes_is_killed_resumes_bit_for_bit_and_the_run_is_used_as_an
     assert (here / "run" / "metrics.csv").read_bytes() == expected
 
 
+def test_a_run_that_failed_says_how_it_is_resumed_and_what_failed_is_forgotten_once_it_has_finished(here):
+    """Its command names the plugins; what is said after the resume goes to train.log too."""
+    typo = PRUNER.replace('"pruner/evaluations_since_best": ', '"pruner/evaluation_since_best": ')
+    assert typo != PRUNER
+    (here / "pruner.py").write_text(typo)
+    ended = go(here, "train", *SMALL, *PRUNES)
+    assert ended.code == 1
+    assert "did you mean pruner/evaluations_since_best?" in ended.out + ended.err
+    assert re.search(r"continue by `python -m pipelines\.resume run=\S+ plugins=\[pruner\]`", ended.out + ended.err)
+    assert (here / "run" / "error.txt").exists()
+    (here / "pruner.py").write_text(PRUNER)
+    assert go(here, "resume", "run=run", "plugins=[pruner]").code == 0
+    assert not (here / "run" / "error.txt").exists()
+    assert "finished: greedy return" in (here / "run" / "train.log").read_text().splitlines()[-1]
+
+
 @pytest.mark.slow
 def test_one_that_uploads_is_killed_and_resumes_and_the_run_is_used_as_any(here):
     (here / "cloud").mkdir()

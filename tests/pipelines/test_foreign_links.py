@@ -17,7 +17,7 @@ from modules import checkpoint
 from modules.plots.video import Writer
 from modules.spec import UsageError
 from pipelines.api import evaluate
-from pipelines.training.begin import crashes_told
+from pipelines.training.begin import train_log
 from pipelines.training.jobs import FAILED_JOBS, note_failed
 from pipelines.training.lock import _lock_file
 from pipelines.training.run_folder import refuse_existing
@@ -175,11 +175,11 @@ def test_a_crash_handler_of_before_that_cannot_come_back_is_no_failure(tmp_path,
     before = faulthandler.is_enabled()
     faulthandler.enable(2)  # the system's stderr
     try:
-        with contextlib.redirect_stderr(io.StringIO()), crashes_told(tmp_path):
+        with contextlib.redirect_stderr(io.StringIO()), train_log(tmp_path, continued=False):
             pass
         assert faulthandler.is_enabled()
         monkeypatch.setattr(sys, "__stderr__", io.StringIO())
-        with crashes_told(tmp_path):
+        with train_log(tmp_path, continued=False):
             pass
         assert not faulthandler.is_enabled()
     finally:
