@@ -10,6 +10,7 @@ from typing import NoReturn
 import torch
 
 from benchmarks.acting import acting
+from benchmarks.actors import actors
 from benchmarks.compression import compression
 from benchmarks.dqn import dqn
 from benchmarks.learning import dqnloss, learner, scaling, tutorial
@@ -30,7 +31,7 @@ Section = Callable[[Pace], Iterable[Table | Missing]]
 SECTIONS: Mapping[str, Section] = {
     section.__name__: section
     for section in (
-        *(learner, acting, dqnloss, dqn, replay, compression),
+        *(learner, acting, dqnloss, dqn, replay, compression, actors),
         *(r2d2, novelty, memories, scaling, tour, tutorial),
     )
 }

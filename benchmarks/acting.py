@@ -11,9 +11,9 @@ from torch import Tensor
 from torchrl.envs import EnvBase, TransformedEnv
 from torchrl.envs.utils import ExplorationType, set_exploration_type
 
-from benchmarks.bare_actor import BareActor
 from benchmarks.measure import Pace, Table, Times, interleave, number, target
 from benchmarks.subjects import PIXELS, STATE, process_of, run_of
+from benchmarks.yardsticks.bare_actor import BareActor
 from modules import keys
 from modules.envs.base import EnvContext
 from modules.envs.pixels import Pixels

@@ -82,7 +82,7 @@ def played(run: RunConfig, frames: int) -> Iterator[TensorDictBase]:
         parts = build(run, Path(directory), {}, None)
         try:
             parts.collection.restart(run.seed)
-            for _, batch in islice(parts.collection, -(-frames // run.collector.frames_per_batch)):
+            for _, batch, _ in islice(parts.collection, -(-frames // run.collector.frames_per_batch)):
                 yield batch
         finally:
             close_quietly("the benchmark's environments", parts.close)

@@ -4,11 +4,11 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from importlib.util import find_spec
 
-from benchmarks import single
 from benchmarks.acting import building
 from benchmarks.dqn_solving import solving
 from benchmarks.measure import Missing, Pace, Table, Times, interleave, number, target
 from benchmarks.subjects import process_of, run_of
+from benchmarks.yardsticks import single
 from modules.collect.weights import push_weights
 from pipelines.config.schema import RunConfig
 from pipelines.training.build import Parts
@@ -79,7 +79,7 @@ def training(parts: Parts) -> Call:
     batches, updates_due = iter(parts.collection), [0.0]
 
     def call() -> None:
-        stream, batch = next(batches)
+        stream, batch, _ = next(batches)
         parts.replay.extend(batch, stream)
         updates_due[0] += parts.replay.updates_due(batch.numel())
         while updates_due[0] >= 1:

@@ -9,9 +9,9 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from benchmarks import single
 from benchmarks.measure import Pace, Table, Times, number, target
 from benchmarks.subjects import process_of, run_of
+from benchmarks.yardsticks import single
 from modules.plots.runs import Table as Columns
 from modules.plots.runs import read_table
 from modules.seeding import seed_for

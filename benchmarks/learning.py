@@ -12,7 +12,6 @@ from torchrl.data import Categorical, LazyMemmapStorage, SliceSampler, TensorDic
 from torchrl.modules import QValueModule
 from torchrl.objectives import DQNLoss, SoftUpdate, ValueEstimators
 
-from benchmarks.bare import BareLearner, refuse_other_maths
 from benchmarks.measure import Missing, Pace, Table, interleave, number, target
 from benchmarks.subjects import (
     PIXELS,
@@ -27,6 +26,7 @@ from benchmarks.subjects import (
     run_of,
     set_apart,
 )
+from benchmarks.yardsticks.bare import BareLearner, refuse_other_maths
 from modules import keys
 from modules.losses.q import QLossSpec
 from modules.networks.network import RecurrentNetwork

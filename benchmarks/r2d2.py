@@ -6,14 +6,12 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 
-from tensordict import TensorDictBase
-
 from benchmarks.acting import building
 from benchmarks.learning import learner_row, learning, shape
 from benchmarks.measure import Missing, Pace, Table, Times, interleave, number, target
 from benchmarks.subjects import PIXELS, R2D2, fill, open_replay, process_of, run_of
 from modules import keys
-from modules.collect import MultiAsyncSpec
+from modules.collect import Collected, MultiAsyncSpec
 from modules.collect.divided import AHEAD
 from pipelines.config.schema import RunConfig
 from pipelines.training.build import Parts
@@ -133,7 +131,7 @@ def processes(pace: Pace) -> Table | Missing:
 class Collecting:
     """Collection by `workers` processes (0: by this one)."""
 
-    batches: Iterator[tuple[int, TensorDictBase]]
+    batches: Iterator[Collected]
     workers: int
 
     @classmethod

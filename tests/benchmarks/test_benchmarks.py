@@ -5,9 +5,7 @@ import pytest
 import torch
 
 from benchmarks import __main__ as benchmark
-from benchmarks import acting, compression, learning, measure, memories, replay
-from benchmarks.bare import BareLearner, refuse_other_maths
-from benchmarks.bare_actor import BareActor
+from benchmarks import acting, actors, compression, learning, measure, memories, replay
 from benchmarks.measure import Pace, Ratio, Table, Times, interleave, number, target
 from benchmarks.subjects import (
     PIXELS,
@@ -19,6 +17,8 @@ from benchmarks.subjects import (
     run_of,
     set_apart,
 )
+from benchmarks.yardsticks.bare import BareLearner, refuse_other_maths
+from benchmarks.yardsticks.bare_actor import BareActor
 from modules import keys
 from modules.envs.base import UNCHANGED, EnvContext
 from modules.spec import UsageError
@@ -195,6 +195,7 @@ SMOKE = {
     "memories": (memories, ["2 of 40 steps", "2 of 500 steps", "mingru against lstm"]),
     "replay": (replay, ["ours/copy", "10 000", "100 000"]),
     "compression": (compression, ["Pong", "time / memmap's"]),
+    "actors": (actors, ["the actors", "highest so far", "first draws"]),
     "scaling": (learning, ["L, steps of a row", "B, rows of a batch", "H, hidden size", "512"]),
 }
 
@@ -208,6 +209,10 @@ def test_each_section_measures(name, monkeypatch):
     if name == "compression":
         pytest.importorskip("ale_py", reason="the games of Atari are an extra")
         monkeypatch.setattr(module, "run_of", small("replay.capacity=240"))
+    if name == "actors":
+        pytest.importorskip("ale_py", reason="the games of Atari are an extra")
+        monkeypatch.setattr(actors, "ROWS", 60)
+        monkeypatch.setattr(actors, "run_of", lambda exp, *words: run_of(exp, *words, "replay.batch_rows=16"))
     text = "".join(item.markdown() for item in benchmark.SECTIONS[name](ONCE))
     assert all(part in text for part in expected)
     assert "nan" not in text

@@ -5,13 +5,14 @@ import pytest
 import torch
 from gymnasium.envs.classic_control import CartPoleEnv
 
-from benchmarks import dqn, single
+from benchmarks import dqn
 from benchmarks.acting import building
-from benchmarks.bare import refuse_other_maths
 from benchmarks.learning import learning
 from benchmarks.measure import Missing, Pace, Table
-from benchmarks.single import SingleEnvironment
 from benchmarks.subjects import process_of, random_rows, run_of
+from benchmarks.yardsticks import single
+from benchmarks.yardsticks.bare import refuse_other_maths
+from benchmarks.yardsticks.single import SingleEnvironment
 from modules import keys
 from modules.losses.q import QLossSpec
 from modules.spec import UsageError

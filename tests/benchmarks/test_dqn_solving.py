@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks import dqn, dqn_solving, single
+from benchmarks import dqn, dqn_solving
 from benchmarks.dqn_solving import Outcome, Referee, row, solve_ours, solve_single
 from benchmarks.measure import Pace, Table
 from benchmarks.subjects import run_of
+from benchmarks.yardsticks import single
 from pipelines.agent.evaluator import Evaluator
 from pipelines.config.schema import RunConfig
 

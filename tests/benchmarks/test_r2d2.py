@@ -8,10 +8,10 @@ from tensordict import TensorDict
 
 from benchmarks import __main__ as benchmark
 from benchmarks import learning, r2d2
-from benchmarks.bare import BareLearner, refuse_other_maths
-from benchmarks.bare_actor import BareActor
 from benchmarks.measure import Pace, Table, Times
 from benchmarks.subjects import PIXELS, R2D2, STATE, fill, open_replay, random_rows, run_of, set_apart
+from benchmarks.yardsticks.bare import BareLearner, refuse_other_maths
+from benchmarks.yardsticks.bare_actor import BareActor
 from modules import keys
 from modules.networks.recurrent import LSTM_STATE
 from modules.previous_step import NO_ACTION

@@ -6,7 +6,7 @@ import gymnasium
 import numpy as np
 import torch
 
-from benchmarks.bare import BareLearner, BareNetwork
+from benchmarks.yardsticks.bare import BareLearner, BareNetwork
 from modules import keys
 from modules.envs.gym import GymSpec
 from modules.exploration import EpsGreedySpec, ExplorationContext

@@ -9,7 +9,7 @@ import torch
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from torch import nn
 
-from benchmarks.bare import BareNetwork, State
+from benchmarks.yardsticks.bare import BareNetwork, State
 from modules import keys
 from modules.envs.gym import GymSpec
 from modules.envs.pixels import PixelsSpec

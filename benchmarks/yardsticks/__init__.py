@@ -1,0 +1,1 @@
+"""What our speed is compared with: the same maths without Recall."""
