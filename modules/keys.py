@@ -35,9 +35,14 @@ PREVIOUS_INTRINSIC = "previous_intrinsic"
 INTRINSIC = "intrinsic_reward"
 INTRINSIC_RETURN = "intrinsic_return"
 BEHAVIOUR = "behaviour"
+ACTED_VALUE = "acted_value"
+GREEDY_VALUE = "greedy_value"
 ARM = "arm"
 ROW = "row"
 PREVIOUS_ROW_ID = "before"  # as replays on disk have it
+ENVIRONMENT = "environment"
+FOLLOWS = "follows"
+PRIORITY = "priority"
 WEIGHT = "weight"
 
 
@@ -70,12 +75,17 @@ KEYS = (
     Key(INTRINSIC, "[N, 1]; row: [T]", "float32", "IntrinsicRewardTransform (in next)", "replay, losses, PreviousStep"),
     Key(INTRINSIC_RETURN, "[N, 1]", "float64", "IntrinsicRewardTransform", "loop"),
     Key(BEHAVIOUR, "[N]; row: [T]", "float32", "Policy: probability of the action taken", "replay, losses"),
+    Key(ACTED_VALUE, "[N]; row: [T]", "float32", "Policy: value of the action taken", "replay.actor_rows"),
+    Key(GREEDY_VALUE, "[N]; row: [T]", "float32", "Policy: highest value", "replay.actor_rows"),
     Key(ARM, "[N]; row: []; sampled row: [T+1]", "int64", "ArmPerEpisode", "Policy, networks.inputs, replay, losses"),
     Key(EMBED, "[N, features]", "float32", "networks.torsos", "networks.recurrent"),
     Key(MEMORY, "[N, H]", "float32", "networks.recurrent", "networks.heads"),
     Key(MASK, "row: [T]", "bool", "replay: True on real steps, False on padding", "losses"),
     Key(ROW, "sampled row: []", "int64", "replay, prioritised: number of the row", "replay"),
     Key(PREVIOUS_ROW_ID, "row: []", "int64", "replay: number of the episode's row before, or -1", "staleness"),
+    Key(ENVIRONMENT, "row: []", "int64", "SequenceBuilder: number of the environment", "replay"),
+    Key(FOLLOWS, "row: []", "bool", "SequenceBuilder: whether the episode has a row before", "replay"),
+    Key(PRIORITY, "row: []", "float32", "replay.actor_rows: NaN where not known", "replay, prioritised"),
     Key(WEIGHT, "sampled row: []", "float32", "replay, prioritised: importance weight", "losses"),
 )
 

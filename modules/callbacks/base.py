@@ -142,9 +142,13 @@ class TrainingCallback:
 
 
 class CallbackSpec(Spec):
-    """Settings of a callback; its `metrics` are what it may measure, `pictures` the files that it draws at the end."""
+    """Settings of a callback; its `metrics` are what it may measure, `pictures` the files that it draws at the end.
+
+    `reads_observations` says whether it needs those of each batch, which actors that cut rows do not send otherwise.
+    """
 
     pictures: ClassVar[tuple[str, ...]] = ()
+    reads_observations: ClassVar[bool] = False
 
     def applies(self, run: RunConfig) -> bool:
         """Tell whether there is anything to see in this `run`; if not, there is no callback and no column."""

@@ -20,6 +20,7 @@ class VisitsSpec(CallbackSpec):
     """Settings of the map of visits, of environments that have a map."""
 
     pictures = ("visits.png",)
+    reads_observations = True
 
     def applies(self, run: RunConfig) -> bool:
         return run.env.grid_map() is not None

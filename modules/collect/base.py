@@ -2,9 +2,9 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
-from tensordict import TensorDictBase
+from tensordict import TensorDict, TensorDictBase
 from tensordict.nn import TensorDictModuleBase
 from torch import nn
 from torchrl.envs import EnvBase
@@ -29,6 +29,29 @@ class Told(Protocol):
         ...
 
 
+class Cutter(Protocol):
+    """What turns an actor's batches into rows of the replay."""
+
+    def push(self, batch: TensorDictBase) -> TensorDict:
+        """Take in a batch [N, T]; return the rows that it completed, [R], with a first priority if rows have any."""
+        ...
+
+
+class Collected(NamedTuple):
+    """A batch of steps.
+
+    Attributes:
+        stream: whose batches follow each other without a gap; its environments are those of no other.
+        batch: [N, T]. Where the actor has cut rows, only those entries of it that are a number, and what else is asked
+            for.
+        rows: that it completes, [R], if the actor has cut them.
+    """
+
+    stream: int
+    batch: TensorDictBase
+    rows: TensorDict | None = None
+
+
 @dataclass(frozen=True, kw_only=True)
 class Actor(Stateful):
     """Everything that acts together, wherever it runs: environments and what is around them.
@@ -41,6 +64,7 @@ class Actor(Stateful):
         kept: what of it a checkpoint keeps.
         moments: running statistics that acting takes steps into; those of all actors are merged, and sent to each.
         told: what else is merged in the main process.
+        cutter: makes what cuts its batches into rows, if the learner is not to.
     """
 
     env: Callable[[], EnvBase]
@@ -50,6 +74,7 @@ class Actor(Stateful):
     kept: Mapping[str, HasState] = field(default_factory=dict)
     moments: Mapping[str, Any] = field(default_factory=dict)
     told: Mapping[str, Told] = field(default_factory=dict)
+    cutter: Callable[[], Cutter] | None = None
 
     def parts(self) -> Mapping[str, HasState]:
         return self.kept
@@ -67,7 +92,7 @@ class CollectorContext:
     Attributes:
         actor: of the main process. It acts there, or hears what the others report and stands for the first of them.
         make: makes the actor of worker process w, given w; it is called there, so it must be picklable.
-        template: makes one step [M] of M such environments, whatever M is.
+        template: makes one step [M] of M such environments, whatever M is, with what batches are to have.
     """
 
     actor: Actor
@@ -95,6 +120,11 @@ class CollectorSpec(Spec):
         """Raise `UsageError` if machines that it needs beside this one are not there."""
 
     @property
+    def actors_cut(self) -> bool:
+        """Whether actors cut rows, and the learner does not."""
+        return False
+
+    @property
     def frames_per_batch(self) -> int:
         """Env frames in one batch."""
         return self.num_envs * self.steps
@@ -111,7 +141,7 @@ class CollectorSpec(Spec):
 
 
 class Collection:
-    """Endless batches; whatever the order, those of one stream follow each other without a gap until a restart.
+    """Endless batches; whatever the order, those of a stream follow each other without a gap until a restart.
 
     Attributes:
         exact: whether the same run always collects the same. Then each save starts the environments afresh, so that
@@ -120,15 +150,15 @@ class Collection:
 
     exact = True
 
-    def batches(self, ends: Callable[[], bool]) -> Iterator[tuple[int, TensorDictBase]]:
-        """Yield (stream, batch [N, T]); the environments of one stream are never those of another.
+    def batches(self, ends: Callable[[], bool]) -> Iterator[Collected]:
+        """Yield what was collected.
 
         Where there is anything to wait for, `ends` is asked every now and then whether to stop waiting: then there is
         no further batch.
         """
         raise NotImplementedError
 
-    def __iter__(self) -> Iterator[tuple[int, TensorDictBase]]:
+    def __iter__(self) -> Iterator[Collected]:
         """Yield batches without end."""
         return self.batches(lambda: False)
 

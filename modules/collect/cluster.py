@@ -10,11 +10,12 @@ from importlib.util import find_spec
 from typing import Any
 
 import torch
-from tensordict import TensorDict, TensorDictBase
+from tensordict import TensorDict
 from torch import Tensor
 
-from modules.collect.base import Actor, CollectorContext, WorkerFailed
+from modules.collect.base import Actor, Collected, CollectorContext, WorkerFailed
 from modules.collect.divided import AHEAD, PULSE_S, SILENCE_S, DividedCollection, DividedSpec
+from modules.collect.packing import unpack
 from modules.collect.ray_session import connect, disconnect, free_cpus
 from modules.collect.worker import Fill, Restart
 from modules.spec import Count, Positive, PositiveFloat, RunConfig, spec
@@ -126,7 +127,7 @@ class RayCollection(DividedCollection):
         words = pickle.dumps((restart, Fill(self._epoch, 0, newest)))
         worker.orders.append(worker.handle.work.remote(words, self._weights))
 
-    def _next(self, ends: Callable[[], bool]) -> tuple[int, TensorDictBase] | None:
+    def _next(self, ends: Callable[[], bool]) -> Collected | None:
         if not self._epoch:
             raise RuntimeError("restart(seed) must come before the first batch")
         while True:
@@ -137,8 +138,8 @@ class RayCollection(DividedCollection):
                 return None
             if (worker := self._first_done()) is None:
                 self._mind_silence()
-            elif (batch := self._receive(worker)) is not None:
-                return worker.stream, batch
+            elif (collected := self._receive(worker)) is not None:
+                return collected
 
     def _first_done(self) -> Worker | None:
         """Of the workers that are done the one that was heard longest ago, waited for `PULSE_S` seconds at most."""
@@ -150,7 +151,7 @@ class RayCollection(DividedCollection):
             done, _ = ray.wait(list(first), num_returns=1, timeout=PULSE_S, fetch_local=False)
         return min((first[order] for order in done), key=lambda worker: worker.heard, default=None)
 
-    def _receive(self, worker: Worker) -> TensorDict | None:
+    def _receive(self, worker: Worker) -> Collected | None:
         """Take in a batch and what comes with it; None if the worker is lost, which another one replaces then."""
         import ray  # pyright: ignore[reportMissingImports] - an extra
         from ray.exceptions import RayError, RayTaskError  # pyright: ignore[reportMissingImports]
@@ -167,11 +168,13 @@ class RayCollection(DividedCollection):
         worker.heard = time.monotonic()
         if epoch != self._epoch:
             return None
-        self._hear(worker.place, *pickle.loads(words))
-        return TensorDict(
+        kept, report, rows = pickle.loads(words)
+        self._hear(worker.place, kept, report)
+        batch = TensorDict(
             {key: torch.from_numpy(array.copy()) for key, array in arrays.items()},  # theirs are read-only
             batch_size=(self._settings.num_envs, self._settings.steps),
         )
+        return Collected(worker.stream, batch, unpack(rows))
 
     def _replace(self, worker: Worker, error: Exception) -> None:
         self._losses += 1

@@ -1,13 +1,12 @@
 """What collectors of several workers have in common: how weights go to them, and what comes back."""
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, Literal
 
-from tensordict import TensorDictBase
 from torch import Tensor
 from torch.nn.utils import parameters_to_vector
 
-from modules.collect.base import Actor, Collection, CollectorSpec
+from modules.collect.base import Actor, Collected, Collection, CollectorSpec
 from modules.collect.weights import floats_of
 from modules.collect.worker import Newest
 from modules.spec import Positive, RunConfig, spec
@@ -23,9 +22,16 @@ class DividedSpec(CollectorSpec):
 
     Attributes:
         push_every: env frames, of all workers together, between two pushes of the newest weights.
+        rows: who cuts rows and gives them their first priority: the learner, from whole batches, or each actor, by the
+            values that it had while acting. Then the learner has less to do, and what it is sent is smaller.
     """
 
     push_every: Positive
+    rows: Literal["learner", "actor"]
+
+    @property
+    def actors_cut(self) -> bool:
+        return self.rows == "actor"
 
     @property
     def workers(self) -> int:
@@ -63,8 +69,8 @@ class DividedCollection(Collection):
         self._epoch = self._version = 0  # restarts and pushes so far
         self._frames = self._pushed_at = 0
 
-    def batches(self, ends: Callable[[], bool]) -> Iterator[tuple[int, TensorDictBase]]:
-        """Yield (stream, batch [N, T]) in the order in which workers are done; `ends` is asked every `PULSE_S`.
+    def batches(self, ends: Callable[[], bool]) -> Iterator[Collected]:
+        """Yield batches in the order in which workers are done; `ends` is asked every `PULSE_S`.
 
         Raises:
             WorkerFailed: names the worker that was lost, or what went wrong in it.
@@ -112,6 +118,6 @@ class DividedCollection(Collection):
         """Make the weights, in one vector, readable for all workers; return the number of their block."""
         raise NotImplementedError
 
-    def _next(self, ends: Callable[[], bool]) -> tuple[int, TensorDictBase] | None:
+    def _next(self, ends: Callable[[], bool]) -> Collected | None:
         """Wait for the next batch; None if asked to end."""
         raise NotImplementedError

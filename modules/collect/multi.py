@@ -13,8 +13,9 @@ import torch
 from tensordict import TensorDictBase
 from torch import Tensor
 
-from modules.collect.base import Actor, CollectorContext, WorkerFailed
+from modules.collect.base import Actor, Collected, CollectorContext, WorkerFailed
 from modules.collect.divided import AHEAD, PULSE_S, SILENCE_S, DividedCollection, DividedSpec
+from modules.collect.packing import unpack
 from modules.collect.processes import allocate_shared, kill, refuse_small_shared_memory, start
 from modules.collect.weights import floats_of
 from modules.collect.worker import (
@@ -74,7 +75,7 @@ class MultiCollection(DividedCollection):
     ) -> None:
         super().__init__(settings, actor)
         p = settings.processes
-        self.exact = p == 1
+        self.exact = p == 1 and not settings.actors_cut  # rows of running episodes are out of a save's reach
         entries = entries_of(template, settings)
         size = sum(value.numel() for value in floats_of(*actor.networks))
         needed = p * AHEAD * entries[-1].end + (p * AHEAD + 1) * size * 4
@@ -122,7 +123,7 @@ class MultiCollection(DividedCollection):
         self._weights[block] = weights
         return block
 
-    def _next(self, ends: Callable[[], bool]) -> tuple[int, TensorDictBase] | None:
+    def _next(self, ends: Callable[[], bool]) -> Collected | None:
         if not self._epoch:
             raise RuntimeError("restart(seed) must come before the first batch")
         for w, orders in enumerate(self._orders):
@@ -138,7 +139,7 @@ class MultiCollection(DividedCollection):
         w, filled = self._arrived.popleft()
         self._orders[w].popleft()
         self._hear(w, filled.kept, filled.report)
-        return w, self._slots[w][filled.slot].clone()
+        return Collected(w, self._slots[w][filled.slot].clone(), unpack(filled.rows))
 
     def _listen(self, timeout: float) -> None:
         """Take in what the workers say within `timeout` seconds, and whether they live.

@@ -22,7 +22,7 @@ class RayWorker:
         self._collection: Any = None
 
     def work(self, words: bytes, weights: NDArray[np.float32]) -> tuple[int, bytes, dict[Any, NDArray[Any]]]:
-        """Perhaps restart, then collect one batch; return the epoch, what the actor keeps and tells, and the batch."""
+        """Perhaps restart, then collect a batch; return the epoch, what the actor keeps, tells, cut, and the batch."""
         from modules.collect.worker import ActorInWorker
         from modules.process import tune
 
@@ -37,7 +37,8 @@ class RayWorker:
         collection.renew(fill.newest, torch.from_numpy(weights.copy()).unsqueeze(0))
         if restart is not None:
             collection.start(restart)
-        batch = collection.batch().select(*self._keys)
+        batch, rows = collection.collect()
+        batch = batch.select(*self._keys)
         arrays = {key: value.numpy() for key, value in batch.items(include_nested=True, leaves_only=True)}
-        kept = pickle.dumps((collection.actor.state_dict(), collection.report()))
+        kept = pickle.dumps((collection.actor.state_dict(), collection.report(), rows))
         return fill.epoch, kept, arrays

@@ -3,9 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from tensordict import TensorDictBase
-
-from modules.collect.base import Actor, Collection, CollectorContext, CollectorSpec
+from modules.collect.base import Actor, Collected, Collection, CollectorContext, CollectorSpec
 from modules.spec import spec
 from modules.torchrl_internals import Waiting
 
@@ -37,15 +35,15 @@ class SyncCollection(Collection):
         self._batches = self._endless()
         self._begun = False
 
-    def batches(self, ends: Callable[[], bool]) -> Iterator[tuple[int, TensorDictBase]]:
-        """Yield (0, batch [N, T]); there is nothing to wait for."""
+    def batches(self, ends: Callable[[], bool]) -> Iterator[Collected]:
+        """Yield batches; there is nothing to wait for."""
         return self._batches
 
-    def _endless(self) -> Iterator[tuple[int, TensorDictBase]]:
+    def _endless(self) -> Iterator[Collected]:
         if not self._begun:
             raise RuntimeError("restart(seed) must come before the first batch")
         for batch in self._collector:
-            yield 0, batch
+            yield Collected(0, batch)
 
     def push(self, frames: int) -> None:
         """The policy acts on the very network that has the new weights."""

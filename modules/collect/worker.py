@@ -19,7 +19,8 @@ import torch
 from tensordict import TensorDict, TensorDictBase
 from torch import Tensor
 
-from modules.collect.base import Actor, CollectorSpec
+from modules.collect.base import Actor, CollectorSpec, Cutter
+from modules.collect.packing import pack
 from modules.collect.sync import SyncCollection
 from modules.collect.weights import floats_of
 from modules.process import tune
@@ -71,12 +72,16 @@ class Close:
 
 @dataclass(frozen=True)
 class Filled:
-    """From a worker: that slot is full; with what its actor keeps now, and what it tells of that batch."""
+    """From a worker: that slot is full; with what its actor keeps now, and what it tells of that batch.
+
+    `rows` are those that the batch completed, packed, if the actor cuts them.
+    """
 
     epoch: int
     slot: int
     kept: Mapping[str, Any]
     report: Mapping[str, Any]
+    rows: bytes | None
 
 
 @dataclass(frozen=True)
@@ -186,8 +191,9 @@ def serve(task: Assignment, pipe: Connection) -> None:
         if isinstance(message, Restart):
             collection.start(message)
             continue
-        slots[message.slot].update_(collection.batch().select(*keys))
-        send(pipe, Filled(message.epoch, message.slot, collection.actor.state_dict(), collection.report()))
+        batch, rows = collection.collect()
+        slots[message.slot].update_(batch.select(*keys))
+        send(pipe, Filled(message.epoch, message.slot, collection.actor.state_dict(), collection.report(), rows))
     collection.close()
 
 
@@ -202,6 +208,7 @@ class ActorInWorker(SyncCollection):
         self._reports: deque[tuple[int, Mapping[str, Any]]] = deque()  # that the statistics may not have heard of
         self._reported = 0  # since the restart
         self._version = -1
+        self._cutter: Cutter | None = None
         for moments in actor.moments.values():
             moments.tell()
 
@@ -217,6 +224,7 @@ class ActorInWorker(SyncCollection):
         self.actor.load_state_dict(copy.deepcopy(self._anew) if message.kept is None else message.kept)
         seed_everything(seed_for(message.seed, "worker", self._number))
         self.restart(seed_for(message.seed, "worker environments", self._number))
+        self._cutter = None if self.actor.cutter is None else self.actor.cutter()
 
     def renew(self, newest: Newest, weights: Tensor) -> None:
         """Take over weights and statistics, if they are new; the latter with what was reported since."""
@@ -232,8 +240,10 @@ class ActorInWorker(SyncCollection):
             for _, report in self._reports:
                 moments.merge(report[f"moments/{name}"])
 
-    def batch(self) -> TensorDictBase:
-        return next(self._batches)[1]
+    def collect(self) -> tuple[TensorDictBase, bytes | None]:
+        """Return a batch, and the rows that it completes, packed, if this actor cuts them."""
+        batch = next(self._batches).batch
+        return batch, None if self._cutter is None else pack(self._cutter.push(batch))
 
     def report(self) -> dict[str, Any]:
         """What there is to tell since the last report."""

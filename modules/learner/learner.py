@@ -58,7 +58,8 @@ class Learner:
 
     def observe(self, batch: TensorDictBase, frames: int) -> None:
         """Take what was collected, [N, T] until frame `frames`, into the statistics that observations are seen by."""
-        self._statistics.observe(batch[keys.OBSERVATION], frames)
+        if self._statistics.counts:
+            self._statistics.observe(batch[keys.OBSERVATION], frames)
 
     def anneal(self, frames: int) -> float:
         """Set the learning rate for frame `frames` and return it."""

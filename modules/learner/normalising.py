@@ -28,6 +28,11 @@ class ObservationStatistics:
         self._stds = [value for name, value in named if name.endswith(STD)]
         self._moments = RunningMoments(tuple(self._means[0].shape)) if self._means else None
 
+    @property
+    def counts(self) -> bool:
+        """Whether there is anything to count for."""
+        return self._moments is not None
+
     def observe(self, observation: Tensor, frames: int) -> None:
         """Count observations [..., *shape], collected before frame `frames`."""
         moments = self._moments

@@ -53,6 +53,11 @@ class LossSpec(Spec):
         """ε of the h by which the values that it learns are rescaled; 0 means none."""
         return 0.0
 
+    @property
+    def horizon(self) -> int:
+        """Steps of reward before the bootstrap in the error by which a new row gets its first priority."""
+        return 1
+
     def build(self, context: LossContext) -> LossModule:
         """Make the loss, which owns the target's parameters."""
         raise NotImplementedError

@@ -251,6 +251,17 @@ def fill_padding(x: Tensor, real: Tensor, first: Tensor) -> Tensor:
     return torch.where(real.reshape(*real.shape, *[1] * (x.ndim - 2)), x, ahead)
 
 
+def of_action(values: Tensor, action: Tensor) -> Tensor:
+    """Values [B, T, A, …] of the actions [B, T] → [B, T, …]."""
+    index = action.view(*action.shape, 1, *[1] * (values.ndim - 3)).expand(*action.shape, 1, *values.shape[3:])
+    return values.gather(2, index).squeeze(2)
+
+
+def only_real(values: Tensor, mask: Tensor) -> Tensor:
+    """Values [B, T, …], 0 where there is no step."""
+    return torch.where(mask.view(*mask.shape, *[1] * (values.ndim - 2)), values, 0)
+
+
 def masked_mean(x: Tensor, mask: Tensor) -> Tensor:
     """Mean of `x` [..., B, T] over the real steps, [...]; no gradient reaches a padded entry of `x`, NaN or not."""
     return torch.where(mask, x, 0).sum((-2, -1)) / mask.sum()

@@ -45,6 +45,10 @@ class QLossSpec(ValueLossSpec):
     huber_delta: NonNegative
     rescale_eps: NonNegative
 
+    @property
+    def horizon(self) -> int:
+        return self.n_step
+
     def needs(self, run: RunConfig) -> Iterator[str]:
         yield from beyond_a_row(self.n_step, run)
 
@@ -194,7 +198,7 @@ class ValueLoss(LossModule):
         raise NotImplementedError
 
     def target_inputs(self, rows: Rows, selector: Tensor) -> TargetInputs:
-        """What the targets need beside rewards and values."""
+        """What the targets need beside rewards and values; a truncated step keeps its discount, and so bootstraps."""
         action, mask, terminated = self.learned_steps(rows, keys.ACTION, keys.MASK, keys.TERMINATED)
         behaviour = rows.get(keys.BEHAVIOUR, None)
         _, gamma = self.arms(rows)
@@ -244,8 +248,8 @@ class ValueLoss(LossModule):
     def weighted_mean(self, rows: Rows, q: Outputs, target: Outputs) -> TensorDict:
         """The loss over the real steps, weighted, with what `forward` returns beside it."""
         action, mask = self.learned_steps(rows, keys.ACTION, keys.MASK)
-        q_tm1 = {key: only_real(of_action(q[key], action), mask) for key in target}
-        target = {key: only_real(value, mask) for key, value in target.items()}
+        q_tm1 = {key: ops.only_real(ops.of_action(q[key], action), mask) for key in target}
+        target = {key: ops.only_real(value, mask) for key, value in target.items()}
         errors = reduce(torch.add, [self.loss_terms(q_tm1[key], target[key]) for key in target])
         weight = rows.get(keys.WEIGHT, None)
         errors = errors if weight is None else errors * weight.unsqueeze(-1)
@@ -263,17 +267,6 @@ class ValueLoss(LossModule):
             return next(iter(values.values()))
         one_action = {key: value.unsqueeze(-1) for key, value in values.items()}
         return self._nets["online"].combine(one_action, self.inputs(rows, BEFORE)).squeeze(-1)
-
-
-def of_action(values: Tensor, action: Tensor) -> Tensor:
-    """Values [B, T, A, …] of the actions [B, T] → [B, T, …]."""
-    index = action.view(*action.shape, 1, *[1] * (values.ndim - 3)).expand(*action.shape, 1, *values.shape[3:])
-    return values.gather(2, index).squeeze(2)
-
-
-def only_real(values: Tensor, mask: Tensor) -> Tensor:
-    """Values [B, T, …], 0 where there is no step."""
-    return torch.where(mask.view(*mask.shape, *[1] * (values.ndim - 2)), values, 0)
 
 
 # 7. Priorities: the replay makes them of the |δ| of each step, see `ops.sequence_priority`.

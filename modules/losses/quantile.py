@@ -12,7 +12,7 @@ from modules.keys import Rows
 from modules.losses import ops
 from modules.losses.base import LossContext, LossSpec, beyond_a_row
 from modules.losses.measures import VALUE_METRICS
-from modules.losses.q import QLoss, TargetInputs, of_action
+from modules.losses.q import QLoss, TargetInputs
 from modules.metrics import Metric
 from modules.spec import NonNegative, RunConfig, Share, spec
 
@@ -43,6 +43,10 @@ class QuantileLossSpec(LossSpec):
     double: bool
     kappa: NonNegative
 
+    @property
+    def horizon(self) -> int:
+        return self.n_step
+
     def needs(self, run: RunConfig) -> Iterator[str]:
         yield from beyond_a_row(self.n_step, run)
 
@@ -55,7 +59,7 @@ class QuantileLoss(QLoss):
 
     def stream_targets(self, reward: Tensor, q_target: Tensor, inputs: TargetInputs) -> Tensor:
         """N rewards, then the target network's quantiles of the action whose mean is greatest, [B, T, N]."""
-        theta_t = of_action(q_target, inputs.selector.argmax(-1))
+        theta_t = ops.of_action(q_target, inputs.selector.argmax(-1))
         reward, discount, continues = (x.unsqueeze(-1) for x in (reward, inputs.discount, inputs.continues))
         return ops.n_step_return(reward, discount, theta_t, continues, self.settings.n_step)
 

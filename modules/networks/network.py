@@ -167,16 +167,25 @@ class Policy(TensorDictModuleBase):
         network: gives the values.
         choose: decides among the actions; by default the best one is taken.
         probability: with which `choose` takes an action, if it is to be written too.
+        tell_values: write the values of the action taken and of the best one too.
     """
 
-    def __init__(self, network: ValueNetwork, choose: Choose = greedy, probability: Probability | None = None) -> None:
+    def __init__(
+        self,
+        network: ValueNetwork,
+        choose: Choose = greedy,
+        probability: Probability | None = None,
+        *,
+        tell_values: bool = False,
+    ) -> None:
         super().__init__()
         self.network = network
-        self._choose, self._probability = choose, probability
+        self._choose, self._probability, self._tell_values = choose, probability, tell_values
         self._reads, self._states, self._allowed = network.reads, network.states, network.allowed
         self.in_keys = [*network.reads, keys.IS_INIT, *network.states]
-        written = [keys.ACTION] if probability is None else [keys.ACTION, keys.BEHAVIOUR]
-        self.out_keys = [*written, *(("next", key) for key in network.states)]  # pyright: ignore[reportAttributeAccessIssue] - nested
+        probabilities = [] if probability is None else [keys.BEHAVIOUR]
+        values = [keys.ACTED_VALUE, keys.GREEDY_VALUE] if tell_values else []
+        self.out_keys = [keys.ACTION, *probabilities, *values, *(("next", key) for key in network.states)]  # pyright: ignore[reportAttributeAccessIssue] - nested
 
     def forward(  # pyright: ignore[reportIncompatibleVariableOverride]
         self, tensordict: TensorDictBase
@@ -193,6 +202,9 @@ class Policy(TensorDictModuleBase):
         tensordict.set(keys.ACTION, action)
         if self._probability is not None:
             tensordict.set(keys.BEHAVIOUR, self._probability_of(values, action))
+        if self._tell_values:
+            tensordict.set(keys.ACTED_VALUE, values.gather(-1, action.unsqueeze(-1)).squeeze(-1))
+            tensordict.set(keys.GREEDY_VALUE, values.amax(-1))
         for key, value in zip(self._states, state, strict=True):
             tensordict.set(("next", key), value)
         return tensordict

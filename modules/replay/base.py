@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 import torch
-from tensordict import TensorDictBase
+from tensordict import TensorDict, TensorDictBase
 from torch import Tensor
 
 from modules.keys import Spaces, StateSchema, Symmetry
 from modules.metrics import Metric
+from modules.replay.actor_rows import ActorRows, FirstErrors
 from modules.replay.rows import FIRST_STEP_KEYS, SequenceSchema
 from modules.spec import Spec
 from modules.stateful import HasState
@@ -91,6 +92,10 @@ class ReplaySpec(Spec):
             burn_in=self.burn_in, length=self.length, states=states, first_step_keys=first, step_keys=step_keys
         )
 
+    def cutter(self, schema: SequenceSchema, errors: FirstErrors) -> ActorRows:
+        """Make what cuts an actor's batches into rows, given how large their |δ| are."""
+        return ActorRows(schema, errors, None)
+
     @property
     def capacity_rows(self) -> int:
         """Rows that it is full with."""
@@ -131,8 +136,11 @@ class Replay(HasState, Protocol):
     def anneal(self, frames: int) -> None:
         """Set what changes with the count of frames."""
 
-    def extend(self, batch: TensorDictBase, stream: int = 0) -> None:
-        """Take in a batch [N, T] of the collector's `stream`, which follows the one before it without a gap."""
+    def extend(self, batch: TensorDictBase, stream: int = 0, rows: TensorDict | None = None) -> None:
+        """Take in a batch [N, T] of the collector's `stream`, which follows the one before it without a gap.
+
+        `rows` are those that it completes, [R], where the actor has cut them itself (`collector.rows=actor`).
+        """
         raise NotImplementedError
 
     def truncate(self) -> None:

@@ -9,7 +9,7 @@ from tensordict import TensorDict, TensorDictBase
 
 from modules import keys
 from modules.replay.base import Replay, ReplayContext, ReplaySpec
-from modules.replay.rows import NONE, SequenceBuilder, SequenceSchema
+from modules.replay.rows import SequenceBuilder, SequenceSchema
 from modules.replay.sequence import previous_steps
 from modules.spec import Count, Positive, RunConfig, UsageError, spec
 
@@ -78,10 +78,11 @@ class OnPolicyReplay(Replay):
     def __len__(self) -> int:
         return sum(len(rows) for rows in self._rows)
 
-    def extend(self, batch: TensorDictBase, stream: int = 0) -> None:
+    def extend(self, batch: TensorDictBase, stream: int = 0, rows: TensorDict | None = None) -> None:
         """Keep the episodes that end in a batch [N, T]; raises `EpisodeTooLongError` if one is longer than a row."""
-        rows = self._cutters.setdefault(stream, SequenceBuilder(self._schema)).push(batch)
-        if (rows[keys.PREVIOUS_ROW_ID] != NONE).any():
+        if rows is None:
+            rows = self._cutters.setdefault(stream, SequenceBuilder(self._schema)).push(batch)
+        if rows[keys.FOLLOWS].any():
             raise EpisodeTooLongError(
                 f"replay.length={self.settings.length}: an episode is longer, so its return is not known; give the "
                 "steps of the longest"

@@ -10,7 +10,7 @@ from modules import keys
 from modules.keys import Entry, Spaces, StateSchema
 from modules.previous_step import ENTRIES
 
-Cut = tuple[int, int, int, int, int]  # environment, first column, burn-in steps, steps to learn from, row before
+Cut = tuple[int, int, int, int, bool]  # environment, first column, burn-in steps, steps to learn from, has a row before
 NONE = -1  # the number of no row
 # Stored of a row's first step; the others follow from it. The arm is the same in a whole episode.
 FIRST_STEP_KEYS = (keys.PREVIOUS_ACTION, keys.PREVIOUS_REWARD, keys.PREVIOUS_INTRINSIC, keys.ARM)
@@ -93,15 +93,10 @@ class SequenceBuilder:
         self._step_keys = {key: ("next", key) if key in NEXT_KEYS else key for key in schema.step_keys}
         self._stream: TensorDictBase | None = None  # [N, S] steps that a future row may need
         self._start = np.zeros(0, int)  # column where each environment's next learned part starts
-        self._before = np.zeros(0, int)  # number of the episode's row before that, `NONE` where it starts the episode
-        self._number = 0
+        self._follows = np.zeros(0, bool)  # whether the episode has a row before that
 
-    def push(self, batch: TensorDictBase, number: int = 0) -> TensorDict:
-        """Add a batch [N, T] as the collector yields it; return the rows that it completed, [R].
-
-        The first of them is number `number` of all rows, which only serves to say which row comes before which.
-        """
-        self._number = number
+    def push(self, batch: TensorDictBase) -> TensorDict:
+        """Add a batch [N, T] as the collector yields it; return the rows that it completed, [R]."""
         seen = 0 if self._stream is None else self._stream.shape[1]
         stream = self._extend(batch)
         done = np.asarray(stream["next", keys.DONE].squeeze(-1).cpu())
@@ -111,15 +106,14 @@ class SequenceBuilder:
                 self._cut(cuts, env, int(end), closed=True)
             self._cut(cuts, env, done.shape[1], closed=False)
         rows = self._gather(stream, cuts)
-        needed = self._start - np.where(self._before == NONE, 0, self._schema.burn_in)
+        needed = self._start - np.where(self._follows, self._schema.burn_in, 0)
         keep = min(int(needed.min()), done.shape[1])
         self._stream = stream[:, keep:].clone()
         self._start -= keep
         return rows
 
-    def flush(self, number: int = 0) -> TensorDict | None:
+    def flush(self) -> TensorDict | None:
         """End all running episodes here (they count as truncated) and return their tails; then forget them."""
-        self._number = number
         stream, self._stream = self._stream, None
         if stream is None:
             return None
@@ -134,32 +128,31 @@ class SequenceBuilder:
         new = batch.select(*fields, *self._step_keys.values())
         if self._stream is None:
             self._start = np.zeros(batch.shape[0], int)
-            self._before = np.full(batch.shape[0], NONE)
+            self._follows = np.zeros(batch.shape[0], bool)
             return new
         return torch.cat([self._stream, new], 1)  # pyright: ignore[reportArgumentType, reportCallIssue, reportReturnType]
 
     def _cut(self, cuts: list[Cut], env: int, end: int, *, closed: bool) -> None:
         """Cut environment `env` up to column `end`; `closed` means that its episode ends there."""
-        schema, start, before = self._schema, int(self._start[env]), int(self._before[env])
+        schema, start, follows = self._schema, int(self._start[env]), bool(self._follows[env])
 
-        def add(steps: int) -> int:
-            burn_in = 0 if before == NONE else schema.burn_in
-            cuts.append((env, start - burn_in, burn_in, steps, before))
-            return self._number + len(cuts) - 1
+        def add(steps: int) -> None:
+            burn_in = schema.burn_in if follows else 0
+            cuts.append((env, start - burn_in, burn_in, steps, follows))
 
         while start + schema.length <= end:
-            before = add(schema.length)
-            start += schema.stride
+            add(schema.length)
+            start, follows = start + schema.stride, True
         if closed:
-            learned = start + (0 if before == NONE else schema.overlap)
+            learned = start + (schema.overlap if follows else 0)
             if end > learned:
                 add(end - start)
-            start, before = end, NONE
-        self._start[env], self._before[env] = start, before
+            start, follows = end, False
+        self._start[env], self._follows[env] = start, follows
 
     def _gather(self, stream: TensorDictBase, cuts: list[Cut]) -> TensorDict:
         schema = self._schema
-        env, start, burn_in, steps, row_before = torch.as_tensor(np.asarray(cuts, int).reshape(-1, 5)).unbind(1)
+        env, start, burn_in, steps, follows = torch.as_tensor(np.asarray(cuts, int).reshape(-1, 5)).unbind(1)
         offset = torch.arange(schema.slots) - (schema.burn_in - burn_in)[:, None]
         mask = (offset >= 0) & (offset < (burn_in + steps)[:, None])
         last = start + burn_in + steps - 1
@@ -175,9 +168,27 @@ class SequenceBuilder:
                 keys.REWARD: stream["next", keys.REWARD][where].squeeze(-1),
                 keys.TERMINATED: stream["next", keys.TERMINATED][where].squeeze(-1),
                 keys.MASK: mask,
-                keys.PREVIOUS_ROW_ID: row_before,
+                keys.ENVIRONMENT: env,
+                keys.FOLLOWS: follows.bool(),
                 **{key: stream[key][env, start] for key in (*schema.states, *schema.first_step_keys)},
                 **{key: stream[place][where].reshape(mask.shape) for key, place in self._step_keys.items()},
             },
             batch_size=[len(cuts)],
         )
+
+
+class Links:
+    """Says of the rows of one stream, in the order in which they were cut, which row each of them follows."""
+
+    def __init__(self) -> None:
+        self._newest: dict[int, int] = {}  # number of each environment's newest row
+
+    def link(self, rows: TensorDict, first: int) -> TensorDict:
+        """Number `rows` [R] from `first` on, and put the number of the row before in place of the environment's."""
+        before: list[int] = []
+        environments, follows = rows[keys.ENVIRONMENT].tolist(), rows[keys.FOLLOWS].tolist()
+        for number, (environment, follow) in enumerate(zip(environments, follows, strict=True), first):
+            before.append(self._newest[environment] if follow else NONE)
+            self._newest[environment] = number
+        linked = rows.exclude(keys.ENVIRONMENT, keys.FOLLOWS)
+        return linked.set(keys.PREVIOUS_ROW_ID, torch.tensor(before, dtype=torch.int64))

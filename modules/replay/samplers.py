@@ -33,8 +33,9 @@ class Sampler:
         """Number of the window's first row."""
         return self._written - len(self)
 
-    def extend(self, count: int) -> None:
-        """Take note of `count` new rows."""
+    def extend(self, count: int, priorities: Tensor | None = None) -> None:
+        """Take note of `count` new rows, with their priorities [count] if those are known."""
+        del priorities
         self._written += count
 
     def draw(self, batch: int, importance: float) -> tuple[Tensor, Tensor]:
@@ -65,7 +66,8 @@ class Sampler:
 class Prioritised(Sampler):
     """Proportional prioritisation: P(i) ∝ p_i^exponent, w_i = (N · P(i))^(−β) / max_j w_j over the batch.
 
-    New rows get the highest priority seen so far, at first 1, so that each is drawn soon. Row r lies in slot
+    New rows get the priority that their actor gave them. Those that have none, or NaN, get the highest seen so far, at
+    first 1, so that each is drawn soon. Row r lies in slot
     r mod capacity of a sum tree in float64, whose sums depend on its leaves only and not on the order of writing.
     Source: Schaul et al. (2016), section 3.3, proportional variant, with a floor instead of an added constant and
     independent instead of stratified draws.
@@ -77,11 +79,14 @@ class Prioritised(Sampler):
         self._highest = 1.0
         self._tree = SumTree(capacity)  # of the masses p^exponent
 
-    def extend(self, count: int) -> None:
-        """Take note of `count` new rows at the highest priority seen so far."""
-        slots = torch.arange(self._written, self._written + count) % self._capacity
+    def extend(self, count: int, priorities: Tensor | None = None) -> None:
+        first = self._written
+        slots = torch.arange(first, first + count) % self._capacity
         self._tree[slots] = self._highest**self._exponent
         super().extend(count)
+        if priorities is not None:
+            known = ~priorities.isnan()
+            self.update(torch.arange(first, first + count)[known], priorities[known])
 
     def draw(self, batch: int, importance: float) -> tuple[Tensor, Tensor]:
         count, oldest = len(self), self.oldest

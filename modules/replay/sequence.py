@@ -1,5 +1,6 @@
 """Replay of fixed-length rows in one memory-mapped ring on disk, sampled uniformly or by priority."""
 
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -12,7 +13,7 @@ from modules.keys import Symmetry
 from modules.previous_step import SOURCES, unfold
 from modules.replay.base import Replay, ReplayContext
 from modules.replay.intact import Mark, chain, refuse_impossible_rows, refuse_lost_rows
-from modules.replay.rows import SequenceBuilder, SequenceSchema
+from modules.replay.rows import Links, SequenceBuilder, SequenceSchema
 from modules.replay.specs import SequenceSpec
 from modules.replay.storage import StorageContext
 
@@ -31,6 +32,7 @@ class SequenceReplay(Replay):
         self.settings = settings
         self._schema = c.schema
         self._cutters: dict[int, SequenceBuilder] = {}
+        self._links: defaultdict[int, Links] = defaultdict(Links)  # of each stream
         self._mirror = Mirror(c.symmetry) if settings.mirror and c.symmetry is not None else None
         self._directory, self._spaces = c.directory, c.spaces
         self._sampler = settings.sampler(c.seed)
@@ -60,19 +62,20 @@ class SequenceReplay(Replay):
         """Set the exponent of the importance weights for frame `frames`."""
         self._importance = self.settings.importance_at(frames)
 
-    def extend(self, batch: TensorDictBase, stream: int = 0) -> None:
+    def extend(self, batch: TensorDictBase, stream: int = 0, rows: TensorDict | None = None) -> None:
         """Cut a batch [N, T] into rows and store those that it completes; each `stream` has environments of its own."""
         self._write_what_was_cut()
-        cutter = self._cutters.setdefault(stream, SequenceBuilder(self._schema))
-        self._write(cutter.push(batch, self._written))
+        if rows is None:
+            rows = self._cutters.setdefault(stream, SequenceBuilder(self._schema)).push(batch)
+        self._write(rows, stream)
 
     def truncate(self) -> None:
         """End all running episodes here and store their tails."""
         self._write_what_was_cut()
         for stream in sorted(self._cutters):
-            rows = self._cutters[stream].flush(self._written)
+            rows = self._cutters[stream].flush()
             if rows is not None:
-                self._write(rows)
+                self._write(rows, stream)
 
     def updates_due(self, frames: int) -> float:
         """Optimiser steps that `frames` collected steps call for; 0 while there are too few rows for a batch."""
@@ -163,8 +166,8 @@ class SequenceReplay(Replay):
         rows[keys.ACTION] = rows[keys.ACTION].long()
         return rows | {key: entry.zeros(len(number)) for key, entry in self._schema.zeros.items()}
 
-    def _write(self, rows: TensorDict) -> None:
-        self._cut = rows
+    def _write(self, rows: TensorDict, stream: int) -> None:
+        self._cut = self._links[stream].link(rows, self._written)
         self._write_what_was_cut()
 
     def _write_what_was_cut(self) -> None:
@@ -173,9 +176,9 @@ class SequenceReplay(Replay):
         if rows is not None and count:
             rows[keys.ACTION] = rows[keys.ACTION].to(self._storage.fields[keys.ACTION].dtype)
             self._mark.advance(self._written + count)  # first: what it does not know of must not be there
-            self._storage.write(torch.arange(self._written, self._written + count), rows)
+            self._storage.write(torch.arange(self._written, self._written + count), rows.exclude(keys.PRIORITY))
             self._written += count
-            self._sampler.extend(count)
+            self._sampler.extend(count, rows.get(keys.PRIORITY, None))
         self._cut = None
 
 

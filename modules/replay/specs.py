@@ -10,6 +10,7 @@ from torch import Tensor
 
 from modules.keys import Spaces, StateSchema
 from modules.losses import ops
+from modules.replay.actor_rows import ActorRows, FirstErrors
 from modules.replay.base import Replay, ReplayContext, ReplaySpec
 from modules.replay.rows import SequenceSchema
 from modules.replay.samplers import Prioritised, Sampler
@@ -171,6 +172,9 @@ class PrioritisedSpec(SequenceSpec):
     def memory(self, rows: int) -> int:
         """Bytes of the sum tree, whose leaves and inner sums are float64."""
         return 2 * 8 * rows
+
+    def cutter(self, schema: SequenceSchema, errors: FirstErrors) -> ActorRows:
+        return ActorRows(schema, errors, self.priority)
 
     def sampler(self, seed: int) -> Sampler:
         return Prioritised(seed=seed, capacity=self.capacity_rows, exponent=self.exponent)

@@ -44,13 +44,19 @@ def make_actor(
     agent_env = AgentEnv(run=run, intrinsic_reward=intrinsic_reward, meta=meta, max_steps=None)
     return TrainingActor(
         env=partial(agent_env.build, num_envs),
-        policy=Policy(network, exploration.choose, exploration.probability if run.loss.reads_behaviour else None),
+        policy=Policy(
+            network,
+            exploration.choose,
+            exploration.probability if run.loss.reads_behaviour else None,
+            tell_values=run.collector.actors_cut and run.replay.by_priority,
+        ),
         network=network,
         networks=[network, *intrinsic_model.networks()],
         anneal=exploration.anneal,
         kept={"exploration": exploration, "intrinsic_reward": intrinsic_reward, "meta_controller": meta},
         moments=intrinsic_model.moments(),
         told=intrinsic_reward.told(),
+        cutter=run.cutter if run.collector.actors_cut else None,
         exploration=exploration,
         intrinsic_reward=intrinsic_reward,
         meta=meta,

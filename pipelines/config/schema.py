@@ -14,6 +14,7 @@ from pydantic import Field, InstanceOf, TypeAdapter, ValidationError
 from modules import keys
 from modules.callbacks import CallbackSpec
 from modules.collect import CollectorSpec
+from modules.collect.base import Cutter
 from modules.envs.base import EnvSpec
 from modules.evaluation import METRICS
 from modules.exploration import ExplorationSpec
@@ -26,6 +27,7 @@ from modules.meta_controller import Arms, MetaControllerSpec
 from modules.metrics import Metric
 from modules.networks.spec import NetworkSpec
 from modules.optim import AdamSpec
+from modules.replay.actor_rows import FirstErrors
 from modules.replay.base import ReplaySpec
 from modules.replay.rows import SequenceSchema
 from modules.spec import Count, Positive, PositiveFloat, Spec, UsageError, collect_metrics, sentences, spec
@@ -135,6 +137,17 @@ class RunConfig(Spec):
         behaviour = (keys.BEHAVIOUR,) if self.loss.reads_behaviour else ()
         novelty = (keys.INTRINSIC,) if self.intrinsic.rewards else ()
         return self.replay.schema(self.network.state(), (*self.network.reads, *arm), (*novelty, *behaviour))
+
+    def cutter(self) -> Cutter:
+        """Make what cuts an actor's batches into rows."""
+        errors = FirstErrors(
+            n_step=self.loss.horizon,
+            rescale_eps=self.loss.rescaling,
+            beta=self.arms.beta,
+            gamma=self.arms.gamma,
+            burn_in=self.replay.burn_in,
+        )
+        return self.replay.cutter(self.sequence_schema, errors)
 
     @property
     def replay_bytes(self) -> int:

@@ -13,6 +13,7 @@ import torch
 from tensordict import TensorDictBase
 from torchrl.envs import EnvBase
 
+from modules import keys
 from modules.callbacks import Callbacks, Context, TrainingCallback
 from modules.callbacks.base import named_by_class, with_metrics_of
 from modules.checkpoint import list_checkpoints, path_of
@@ -34,6 +35,7 @@ from pipelines.agent.evaluator import Evaluator
 from pipelines.config.schema import RunConfig
 
 log = logging.getLogger("recall")
+OBSERVATIONS = (keys.OBSERVATION, ("next", keys.OBSERVATION))  # of a step
 logging.getLogger("torchrl").setLevel(logging.WARNING)
 
 
@@ -268,8 +270,12 @@ def collection_of(run: RunConfig, actor: TrainingActor, like: EnvBase) -> Collec
     def template() -> TensorDictBase:
         step = like.fake_tensordict()
         for key in set(actor.policy.out_keys) - set(step.keys(include_nested=True)):
-            step.set(key, torch.zeros(step.batch_size))  # the probability of the action, which no environment knows
-        return step
+            step.set(key, torch.zeros(step.batch_size))  # what the policy tells of its choice
+        if not run.collector.actors_cut:
+            return step
+        numbers = [key for key, value in step.items(True, True) if value[0].numel() == 1]
+        observes = run.spaces.normalised or any(spec.reads_observations for spec in run.watching.values())
+        return step.select(*numbers, *OBSERVATIONS) if observes else step.select(*numbers)
 
     context = CollectorContext(actor=actor, make=partial(worker_actor, run), template=template)
     return run.collector.build(context)

@@ -54,10 +54,10 @@ class Loop(RunInProgress):
             self._start_afresh()
             if (found := next(batches, None)) is None:  # asked to end while it waited for workers
                 continue
-            stream, batch = found
+            stream, batch, rows = found
             c.frames += batch.numel()
             c.episodes += int(batch["next", keys.DONE].sum())
-            parts.replay.extend(batch, stream)
+            parts.replay.extend(batch, stream, rows)
             parts.learner.observe(batch, c.frames)
             parts.callbacks.tell("on_batch", self, batch)
             if c.frames > run.warmup_frames:

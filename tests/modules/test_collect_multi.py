@@ -26,7 +26,7 @@ from tests.cases import later
 from tests.modules.builders import gym_spec
 
 ENVS, STEPS, PUSH_EVERY = 2, 5, 100
-SETTINGS = {"num_envs": ENVS, "steps": STEPS, "push_every": PUSH_EVERY}
+SETTINGS = {"num_envs": ENVS, "steps": STEPS, "push_every": PUSH_EVERY, "rows": "learner"}
 ID = "tests.modules.test_collect_multi:Told-v0"
 SOON_S = 10  # a worker's death is noticed in milliseconds; the machine may be busy
 
@@ -117,7 +117,7 @@ def after_restart(collection: MultiCollection, seed: int, each: int) -> list[tor
     """Restart, then collect until every stream has `each` batches; per stream its first ones, one after the other."""
     collection.restart(seed)
     found: list[list] = [[], []]
-    for stream, batch in collection:
+    for stream, batch, _ in collection:
         assert batch.shape == (ENVS, STEPS)
         found[stream].append(batch)
         if min(map(len, found)) >= each:
@@ -156,7 +156,7 @@ def test_after_a_restart_nothing_older_arrives_and_every_worker_draws_from_its_o
 
 def told(found) -> tuple[int, int]:
     """Weight and frames with which all of a batch was acted."""
-    _, batch = found
+    _, batch, _ = found
     [weight] = (batch[keys.ACTION] // 1000).unique().tolist()
     [frames] = (batch[keys.ACTION] % 1000 // 10).unique().tolist()
     return weight, frames
@@ -192,7 +192,7 @@ def test_with_one_worker_everything_is_reproducible(started):
         collection.push(0)
         collection.restart(3)
         found = []
-        for number, (_, batch) in zip(range(1, 13), collection, strict=False):
+        for number, (_, batch, _) in zip(range(1, 13), collection, strict=False):
             found.append(batch)
             network.weight.fill_(number)
             collection.push(frames=number * ENVS * STEPS * 5)

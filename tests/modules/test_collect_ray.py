@@ -39,7 +39,7 @@ def test_a_lost_worker_is_replaced_by_a_stream_of_its_own_and_the_others_go_on(c
     """Observations tell the worker, a number that its seed draws, and the steps since then: no stream has a gap."""
     collection, ages, marks, lost = collect(most_losses=1), {}, {}, False
     with caplog.at_level(logging.WARNING):
-        for stream, batch in collection:
+        for stream, batch, _ in collection:
             seen = batch[keys.OBSERVATION][0]
             age = ages.setdefault(stream, 1)
             assert set(seen[:, 0].tolist()) == {min(stream, 1)}  # stream 2 took the place of 1

@@ -116,7 +116,7 @@ def play(memory, directory, *, overlap, burn_in, previous, env_spec=PLAIN, chang
         running = [(0, 0)] * ENVS
         for _ in range(BATCHES):
             values.clear()
-            _, batch = next(iter(collection))
+            _, batch, _ = next(iter(collection))
             assert len(values) == STEPS
             diary.write(sitting, batch, values, running)
             replay.extend(batch)

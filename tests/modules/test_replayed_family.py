@@ -80,7 +80,7 @@ def play(memory, directory, cross_mixture=0.0, combine="sum"):
     collection.restart(0)
     for _ in range(BATCHES):
         seen.clear()
-        _, batch = next(iter(collection))
+        _, batch, _ = next(iter(collection))
         values = torch.stack(seen, 1)
         for env in range(ENVS):
             for t in range(STEPS):

@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
+import torch
+from tensordict import TensorDict
 
 from benchmarks.subjects import run_of
 from modules import checkpoint
@@ -50,6 +52,25 @@ def test_with_one_worker_a_resumed_run_equals_one_that_was_not_interrupted_byte_
     assert metrics[0] == metrics[1]
     assert metrics[0].count("\n") > 6
     assert summary(whole)["updates"] > 10
+
+
+@pytest.mark.parametrize("words", [ALONE, FAMILY], ids=["R2D2", "Agent57"])
+def test_rows_that_actors_cut_are_the_learners(words, tmp_path):
+    """All that is on disk, the row before included. Nothing is learned: first priorities would change the draws."""
+    found: list[tuple[int, TensorDict, str]] = []
+    for rows in ("learner", "actor"):
+        (tmp_path / rows).mkdir()
+        further = ("replay.ratio=1e-6", "save_every=10_000", "eval_every=0", f"total_frames={2 * N}", "log_every=80")
+        ended = run("pipelines.train", *words, *further, f"collector.rows={rows}", cwd=tmp_path / rows)
+        assert ended.code == 0, ended.err
+        folder = tmp_path / rows / "run"
+        written = checkpoint.load(checkpoint.latest(folder / "checkpoints"))["replay"]["written"]
+        found.append((written, TensorDict.load_memmap(folder / "replay"), (folder / "metrics.csv").read_text()))
+    (most, own, expected), (written, ready, metrics) = found
+    assert metrics == expected
+    assert most > written > 30  # the learner's own has the tails of running episodes
+    for key, value in own.items():
+        assert torch.equal(value[:written], ready[key][:written]), key
 
 
 def test_with_several_workers_episodes_go_on_over_saves_and_each_sitting_has_seeds_of_its_own(tmp_path):

@@ -117,8 +117,8 @@ def recorded(folder: Any, *words: str) -> Recording:
     heard: list[tuple[int, float]] = []
     annealed = [-1]
 
-    def extended(batch, stream=0):
-        extend(batch, stream)
+    def extended(batch, stream=0, rows=None):
+        extend(batch, stream, rows)
         now = {"frames": loop.counters.frames - batch.numel(), "weights": vector(parts.actor.network)}
         kept.events.append(Batch(**now, data=batch.clone(), rows=len(parts.replay)))
 

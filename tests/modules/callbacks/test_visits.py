@@ -35,7 +35,7 @@ def collected(spec, *, envs=3, steps=7, batches=4):
     )
     collection = SyncCollection(SyncSpec(num_envs=envs, steps=steps), actor_in(spec.build(EnvContext(envs)), policy))
     collection.restart(1)
-    return [batch.clone() for _, (_, batch) in zip(range(batches), collection, strict=False)]
+    return [batch.clone() for _, (_, batch, _) in zip(range(batches), collection, strict=False)]
 
 
 @pytest.mark.parametrize("name", WORLDS)

@@ -49,7 +49,7 @@ def play(intrinsic_reward, after_each=lambda: None):
     collection = SyncCollection(SyncSpec(num_envs=ENVS, steps=STEPS), actor_in(env, always(0)))
     collection.restart(0)
     batches = []
-    for _, (_, batch) in zip(range(BATCHES), collection, strict=False):
+    for _, (_, batch, _) in zip(range(BATCHES), collection, strict=False):
         batches.append(batch.clone())
         after_each()
     collection.close()

@@ -41,7 +41,7 @@ def played():
     collection = SyncCollection(SyncSpec(num_envs=ENVS, steps=STEPS), actor_in(env, always(0)))
     diary.chosen.clear()
     collection.restart(0)
-    batches = [batch.clone() for _, (_, batch) in zip(range(5), collection, strict=False)]
+    batches = [batch.clone() for _, (_, batch, _) in zip(range(5), collection, strict=False)]
     collection.close()
     return diary, torch.cat(batches, 1)
 
@@ -87,7 +87,7 @@ def test_an_arm_for_life_acts_in_every_episode_of_its_environment_and_after_rest
     collection = SyncCollection(SyncSpec(num_envs=ENVS, steps=STEPS), actor_in(env, always(0)))
     for restart in range(2):
         collection.restart(restart)
-        for _, (_, batch) in zip(range(2), collection, strict=False):
+        for _, (_, batch, _) in zip(range(2), collection, strict=False):
             for step in (batch, batch["next"]):
                 assert step[keys.ARM].tolist() == [[arm] * STEPS for arm in (0, 1, 2, 0)]
     collection.close()

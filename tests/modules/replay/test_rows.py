@@ -6,7 +6,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from modules import keys
-from modules.replay.rows import NONE, SequenceBuilder, SequenceSchema, narrow
+from modules.replay.rows import NONE, Links, SequenceBuilder, SequenceSchema, narrow
 from tests.modules.builders import STATE, STREAM_SPACES, STREAM_STATES, stream
 
 EPISODES = st.lists(st.lists(st.integers(1, 9), min_size=1, max_size=8), min_size=1, max_size=3)
@@ -15,13 +15,13 @@ EPISODES = st.lists(st.lists(st.integers(1, 9), min_size=1, max_size=8), min_siz
 def cut(data, widths, *, length, overlap, burn_in=0):
     """Push `data` in batches of the given widths, the last of which takes the rest; then flush."""
     cutter = SequenceBuilder(SequenceSchema(length=length, overlap=overlap, burn_in=burn_in, states=STREAM_STATES))
-    rows = []
+    links, rows = Links(), []
     start = 0
     for width in [*widths, data.shape[1]]:
         if start < data.shape[1]:
-            rows.append(cutter.push(data[:, start : start + width], sum(map(len, rows))))
+            rows.append(links.link(cutter.push(data[:, start : start + width]), sum(map(len, rows))))
             start += width
-    return torch.cat([*rows, cutter.flush(sum(map(len, rows)))])
+    return torch.cat([*rows, links.link(cutter.flush(), sum(map(len, rows)))])
 
 
 def steps_of(row):
