@@ -16,6 +16,7 @@ LATER = {
     "eval_max_steps": 200_000,
     "plugins": [],
     "stop_at_episodes": None,
+    "collector.rows": "learner",
     "env.action_mask": "none",
     "env.channels": None,
     "env.flicker": 0.0,
