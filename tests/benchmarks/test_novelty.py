@@ -27,7 +27,7 @@ def test_memories_are_full_and_stay_so_while_they_are_measured(preset):
         assert memory._written.tolist() == [1 + run.collector.steps] * 3  # the first batch
         full = novelty.always_full(memory, step)
         for _ in range(2 + 300 // run.collector.steps):  # longer than the preset's episodes
-            _, batch = full()
+            _, batch, _ = full()
             assert (memory._written >= 70).all()
     assert not batch["next", keys.DONE].any()
     assert (batch["next", keys.INTRINSIC] > 0).all()
@@ -36,7 +36,7 @@ def test_memories_are_full_and_stay_so_while_they_are_measured(preset):
 def test_without_means_without():
     run = run_of(AGENT57, "collector.num_envs=2", *NO_END[AGENT57])
     with ExitStack() as stack:
-        _, batch = novelty.collecting(run, run.network.build(run.spaces).requires_grad_(False), Nothing(2), stack)()
+        _, batch, _ = novelty.collecting(run, run.network.build(run.spaces).requires_grad_(False), Nothing(2), stack)()
     assert not batch["next", keys.INTRINSIC].any()
     assert {keys.ARM, keys.PREVIOUS_INTRINSIC, *run.network.state()} <= set(batch.keys())
 
