@@ -24,7 +24,7 @@ def pack(rows: TensorDict) -> bytes:
 
 
 def unpack(packed: bytes | None) -> TensorDict | None:
-    """Undo `pack`."""
+    """Rows [R] as `pack` took them; None where the actor has cut none."""
     if packed is None:
         return None
     arrays, blocks = pickle.loads(packed)

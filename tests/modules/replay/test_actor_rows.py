@@ -37,11 +37,17 @@ def test_rows_are_those_that_the_learner_cuts(tmp_path_factory, episodes, widths
         start += width
         if part.shape[1]:
             for number, cutter in enumerate(cutters):
+                part = part.clone()
+                part[keys.OBSERVATION] += 1e5 * number  # tells the streams apart
                 own.extend(part, number)
                 ready.extend(part[..., :0], number, unpack(pack(cutter.push(part))))
     assert ready._written == own._written
     for key, value in own._storage.fields.items():
         assert torch.equal(ready._storage.fields[key][: own._written], value[: own._written]), key
+    first = own._storage.fields[keys.OBSERVATION][: own._written, burn_in, 0]
+    before = own._storage.fields[keys.PREVIOUS_ROW_ID][: own._written]
+    linked = before >= 0
+    assert (first[linked] - first[before[linked]] == length - overlap).all()
 
 
 def test_pixels_are_packed_as_they_are():
