@@ -4,10 +4,9 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Literal
 
 from torch import Tensor
-from torch.nn.utils import parameters_to_vector
 
 from modules.collect.base import Actor, Collected, Collection, CollectorSpec
-from modules.collect.weights import floats_of
+from modules.collect.weights import as_vector, floats_of
 from modules.collect.worker import Newest
 from modules.spec import Positive, RunConfig, spec
 
@@ -99,7 +98,7 @@ class DividedCollection(Collection):
 
     def _publish(self) -> None:
         """Put the newest weights and statistics where the orders to come refer to."""
-        block = self._put(parameters_to_vector(floats_of(*self._actor.networks)))
+        block = self._put(as_vector(floats_of(*self._actor.networks)))
         self._version += 1
         self._pushed_at = self._frames
         moments = {name: part.state_dict() for name, part in self._actor.moments.items()}

@@ -22,7 +22,7 @@ from torch import Tensor
 from modules.collect.base import Actor, CollectorSpec, Cutter
 from modules.collect.packing import pack
 from modules.collect.sync import SyncCollection
-from modules.collect.weights import floats_of
+from modules.collect.weights import floats_of, load
 from modules.process import tune
 from modules.seeding import seed_everything, seed_for
 
@@ -276,9 +276,3 @@ def send(pipe: Connection, message: object) -> None:
 def receive(pipe: Connection) -> Any:
     """Receive what `send` sent."""
     return pickle.loads(pipe.recv_bytes())
-
-
-def load(block: Tensor, weights: list[Tensor]) -> None:
-    """Copy a block of weights into those of a network."""
-    for weight, part in zip(weights, block.split([w.numel() for w in weights]), strict=True):
-        weight.copy_(part.view_as(weight))

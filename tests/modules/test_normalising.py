@@ -9,8 +9,7 @@ from tensordict import TensorDict
 from torch import nn
 
 from modules import keys
-from modules.collect.weights import floats_of, push_weights
-from modules.collect.worker import load
+from modules.collect.weights import as_vector, floats_of, load, push_weights
 from modules.learner.learner import Learner
 from modules.learner.normalising import ObservationStatistics
 from modules.networks.normalise import MOST, Normalised
@@ -60,7 +59,7 @@ def test_every_copy_sees_by_the_same_statistics():
     push_weights(network, actor)
     assert all(torch.equal(*pair) for pair in zip(floats_of(network), floats_of(actor), strict=True))
     worker = network_spec("lstm").build(SPACES)
-    load(nn.utils.parameters_to_vector(floats_of(network)), floats_of(worker))
+    load(as_vector(floats_of(network)), floats_of(worker))
     assert torch.equal(layer_of(worker).observation_std, online.observation_std)
 
 

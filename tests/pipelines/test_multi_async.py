@@ -28,6 +28,7 @@ WORDS = ("+exp=drqn_cartpole_masked", "+debug=smoke", "video=false", "collector=
 R2D2 = ("+exp=r2d2_memory_len", *WORDS[1:], "env.length=10", "replay.length=5", "replay.burn_in=5")
 ALONE = (*R2D2, "replay.ratio=2", "collector.processes=1")
 FAMILY = ("+exp=agent57_corridor", *ALONE[1:2], *WORDS[2:], "collector.processes=1", "env.length=6", "meta.arms.n=4")
+PIXELS = ("+exp=drqn_cartpole", *WORDS[1:], "collector.processes=1")
 ENDLESS = (*WORDS, "total_frames=10_000_000", "save_every=10_000", "replay.capacity=20_000")
 
 
@@ -35,9 +36,9 @@ def summary(cwd: Path) -> dict:
     return json.loads((cwd / "run" / "summary.json").read_text())
 
 
-@pytest.mark.parametrize("words", [ALONE, FAMILY], ids=["R2D2", "Agent57"])
+@pytest.mark.parametrize("words", [ALONE, FAMILY, PIXELS], ids=["R2D2", "Agent57", "pixels"])
 def test_with_one_worker_a_resumed_run_equals_one_that_was_not_interrupted_byte_for_byte(words, tmp_path):
-    """With priorities and burn-in, or novelty and bandits; the other one is killed in the middle."""
+    """With priorities and burn-in, or novelty and bandits, or convolutions; the other one is killed in the middle."""
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     whole.mkdir()
     ended = run("pipelines.train", *words, f"total_frames={2 * N}", cwd=whole)
