@@ -17,6 +17,7 @@ from benchmarks.learning import dqnloss, learner, scaling, tutorial
 from benchmarks.measure import Missing, Pace, Table
 from benchmarks.memories import memories
 from benchmarks.novelty import novelty
+from benchmarks.processes import processes
 from benchmarks.r2d2 import r2d2
 from benchmarks.replay import replay
 from benchmarks.tour import tour
@@ -31,7 +32,7 @@ Section = Callable[[Pace], Iterable[Table | Missing]]
 SECTIONS: Mapping[str, Section] = {
     section.__name__: section
     for section in (
-        *(learner, acting, dqnloss, dqn, replay, compression, actors),
+        *(learner, acting, dqnloss, dqn, replay, compression, actors, processes),
         *(r2d2, novelty, memories, scaling, tour, tutorial),
     )
 }

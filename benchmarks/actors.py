@@ -9,16 +9,16 @@ from importlib.util import find_spec
 from typing import NamedTuple
 
 import torch
-from tensordict import TensorDict, TensorDictBase
+from tensordict import TensorDictBase
 
 from benchmarks.measure import Missing, Pace, Table, number
 from benchmarks.subjects import learning, open_replay, process_of, run_of
 from modules import keys
 from modules.collect.divided import AHEAD
-from modules.collect.packing import pack, unpack
 from modules.collect.sync import SyncCollection
 from modules.learner.learner import Learner
 from modules.replay.base import Replay
+from modules.replay.cut_rows import CutRows
 from modules.seeding import seed_for
 from pipelines.agent.actor import worker_actor
 from pipelines.config.schema import RunConfig
@@ -70,7 +70,7 @@ def record(run: RunConfig, count: int) -> list[Recorded]:
         for collected in collection:
             rows = cutter.push(collected.batch)
             if len(rows) or found:
-                found.append(Recorded(collected.batch.clone(), pack(rows)))
+                found.append(Recorded(collected.batch.clone(), CutRows(rows).pack()))
             if len(found) == count:
                 return found
     raise AssertionError
@@ -99,7 +99,8 @@ def ingest(recorded: list[Recorded]) -> Table:
         rows,
         notes=[
             f"{EXP} on Pong, one frame of 84 × 84 per step, rows of 120 steps, 40 of them new; an untrained policy.",
-            "A frame is a step of the agent. Ready rows come packed: to unpack them is in the time.",
+            "A frame is a step of the agent. Ready rows come packed, and to unpack them is in the time; the compressed "
+            "replay writes their blocks as they came.",
         ],
         names=2,
     )
@@ -108,7 +109,7 @@ def ingest(recorded: list[Recorded]) -> Table:
 def take(replay: Replay, recorded: list[Recorded], *, whole: bool) -> None:
     """Give a replay what was recorded."""
     for batch, rows in recorded:
-        replay.extend(batch, 0, None if whole else unpack(rows))
+        replay.extend(batch, 0, None if whole else CutRows.unpack(rows))
 
 
 def cpu_of(replay: Replay, recorded: list[Recorded], *, whole: bool) -> float:
@@ -204,12 +205,11 @@ def replayed(run: RunConfig, recorded: list[Recorded], rounds: int, *, told: boo
     return spent
 
 
-def as_new(packed: bytes, *, told: bool) -> TensorDict:
+def as_new(packed: bytes, *, told: bool) -> CutRows:
     """Unpack recorded rows, which follow no row of the stream that they are said to be of."""
-    rows = unpack(packed)
-    assert rows is not None
-    rows = rows if told else rows.exclude(keys.PRIORITY)
-    return rows.set(keys.FOLLOWS, torch.zeros_like(rows[keys.FOLLOWS]))
+    rows = CutRows.unpack(packed)
+    entries = rows.entries if told else rows.entries.exclude(keys.PRIORITY)
+    return rows._replace(entries=entries.set(keys.FOLLOWS, torch.zeros_like(entries[keys.FOLLOWS])))
 
 
 def learn(replay: Replay, learner: Learner, spent: Spent, seen: set[int]) -> None:

@@ -11,6 +11,7 @@ COMMANDS = {
     "train": "train a run, or several with -m",
     "resume": "continue a run from its newest checkpoint",
     "evaluate": "play held-out episodes with what a run has learned, or at random",
+    "estimate": "say how many workers a run can use, and what limits it",
     "play": "play a task yourself, in a terminal",
     "report": "compare runs over seeds, in tables and pictures",
     "export": "write the greedy policy for torch.export or ONNX",

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-LEAVES = {"spec", "keys", "files", "schedule", "seeding", "losses.ops", "optim", "process"}
+LEAVES = {"spec", "keys", "replay.cut_rows", "files", "schedule", "seeding", "losses.ops", "optim", "process"}
 LEAVES |= {
     "errors",
     "stateful",

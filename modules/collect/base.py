@@ -2,13 +2,14 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 from tensordict import TensorDict, TensorDictBase
 from tensordict.nn import TensorDictModuleBase
 from torch import nn
 from torchrl.envs import EnvBase
 
+from modules.replay.cut_rows import CutRows
 from modules.spec import Positive, Spec, spec
 from modules.stateful import HasState, Stateful
 
@@ -49,7 +50,7 @@ class Collected(NamedTuple):
 
     stream: int
     batch: TensorDictBase
-    rows: TensorDict | None = None
+    rows: CutRows | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,6 +109,8 @@ class CollectorSpec(Spec):
         num_envs: environments that step together, N.
         steps: steps of each environment in a batch, T.
     """
+
+    on_cluster: ClassVar[bool] = False  # of Ray, to which `refuse_unreachable` connects
 
     num_envs: Positive
     steps: Positive

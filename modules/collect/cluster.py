@@ -14,10 +14,10 @@ from tensordict import TensorDict
 from torch import Tensor
 
 from modules.collect.base import Actor, Collected, CollectorContext, WorkerFailed
-from modules.collect.divided import AHEAD, PULSE_S, SILENCE_S, DividedCollection, DividedSpec
-from modules.collect.packing import unpack
-from modules.collect.ray_session import connect, disconnect, free_cpus
+from modules.collect.divided import AHEAD, PULSE_S, SILENCE_S, DividedCollection, DividedSpec, unpacked
+from modules.collect.ray_session import connect, disconnect, free_cpus, versions
 from modules.collect.worker import Fill, Restart
+from modules.errors import told
 from modules.spec import Count, Positive, PositiveFloat, RunConfig, spec
 
 log = logging.getLogger("recall")
@@ -37,6 +37,8 @@ class RaySpec(DividedSpec):
         cpus_per_worker: that Ray sets aside for a worker.
         most_losses: workers that may be lost in a run before it ends with an error.
     """
+
+    on_cluster = True
 
     num_workers: Positive
     address: str
@@ -88,7 +90,7 @@ class RayCollection(DividedCollection):
     def __init__(self, settings: RaySpec, make: Callable[[int], Actor], actor: Actor, keys: list[Any]) -> None:
         super().__init__(settings, actor)
         self._ray_settings = settings
-        self._task = pickle.dumps((make, settings, keys))
+        self._task = pickle.dumps((versions(), pickle.dumps((make, settings, keys))))
         self._seed = self._streams = self._losses = 0
         self._weights: Any = None  # where Ray keeps the newest
         self._workers = [self._hire(place) for place in range(settings.workers)]
@@ -159,7 +161,7 @@ class RayCollection(DividedCollection):
         try:
             epoch, words, arrays = ray.get(worker.orders.popleft())
         except RayTaskError as error:
-            failed = WorkerFailed(f"{self._name(worker)}: {type(error.cause).__name__}: {error.cause}")
+            failed = WorkerFailed(f"{self._name(worker)}: {told(error.cause)}")
             failed.add_note(f"In the worker:\n{error}")
             raise failed from None
         except RayError as error:
@@ -174,7 +176,7 @@ class RayCollection(DividedCollection):
             {key: torch.from_numpy(array.copy()) for key, array in arrays.items()},  # theirs are read-only
             batch_size=(self._settings.num_envs, self._settings.steps),
         )
-        return Collected(worker.stream, batch, unpack(rows))
+        return Collected(worker.stream, batch, unpacked(rows))
 
     def _replace(self, worker: Worker, error: Exception) -> None:
         self._losses += 1

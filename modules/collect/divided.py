@@ -8,6 +8,7 @@ from torch import Tensor
 from modules.collect.base import Actor, Collected, Collection, CollectorSpec
 from modules.collect.weights import as_vector, floats_of
 from modules.collect.worker import Newest
+from modules.replay.cut_rows import CutRows
 from modules.spec import Positive, RunConfig, spec
 
 AHEAD = 2  # batches that a worker may be ahead of the learner: one is filled while the other waits to be learned from
@@ -55,6 +56,11 @@ class DividedSpec(CollectorSpec):
                 "several processes act with weights that are behind the newest, and replay=on_policy is for those "
                 "alone: use collector=sync with more num_envs"
             )
+
+
+def unpacked(rows: bytes | None) -> CutRows | None:
+    """Rows that an actor has cut; None where it cuts none."""
+    return None if rows is None else CutRows.unpack(rows)
 
 
 class DividedCollection(Collection):

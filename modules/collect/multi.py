@@ -14,8 +14,7 @@ from tensordict import TensorDictBase
 from torch import Tensor
 
 from modules.collect.base import Actor, Collected, CollectorContext, WorkerFailed
-from modules.collect.divided import AHEAD, PULSE_S, SILENCE_S, DividedCollection, DividedSpec
-from modules.collect.packing import unpack
+from modules.collect.divided import AHEAD, PULSE_S, SILENCE_S, DividedCollection, DividedSpec, unpacked
 from modules.collect.processes import allocate_shared, kill, refuse_small_shared_memory, start
 from modules.collect.weights import floats_of
 from modules.collect.worker import (
@@ -139,7 +138,7 @@ class MultiCollection(DividedCollection):
         w, filled = self._arrived.popleft()
         self._orders[w].popleft()
         self._hear(w, filled.kept, filled.report)
-        return Collected(w, self._slots[w][filled.slot].clone(), unpack(filled.rows))
+        return Collected(w, self._slots[w][filled.slot].clone(), unpacked(filled.rows))
 
     def _listen(self, timeout: float) -> None:
         """Take in what the workers say within `timeout` seconds, and whether they live.

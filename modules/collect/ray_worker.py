@@ -12,7 +12,8 @@ class RayWorker:
     """Acts on orders. What went wrong in making what acts is the error of the first order, not of the constructor.
 
     Args:
-        task: the pickled function that makes the actor of a place, the settings and the keys of a batch.
+        task: pickled, the learner's `versions`, and, pickled again since only the same can read it, the function that
+            makes the actor of a place, the settings and the keys of a batch.
         place: of the worker among all.
         stream: number of its random streams.
     """
@@ -23,12 +24,15 @@ class RayWorker:
 
     def work(self, words: bytes, weights: NDArray[np.float32]) -> tuple[int, bytes, dict[Any, NDArray[Any]]]:
         """Perhaps restart, then collect a batch; return the epoch, what the actor keeps, tells, cut, and the batch."""
+        from modules.collect.ray_session import refuse_other_versions
         from modules.collect.worker import ActorInWorker
         from modules.process import tune
 
         if self._collection is None:
             tune(threads=1)
-            make, settings, self._keys = pickle.loads(self._task)
+            learners, task = pickle.loads(self._task)
+            refuse_other_versions(learners)
+            make, settings, self._keys = pickle.loads(task)
             self._collection = ActorInWorker(make(self._place), settings, self._stream)
         collection = self._collection
         restart, fill = pickle.loads(words)

@@ -20,10 +20,10 @@ from tensordict import TensorDict, TensorDictBase
 from torch import Tensor
 
 from modules.collect.base import Actor, CollectorSpec, Cutter
-from modules.collect.packing import pack
 from modules.collect.sync import SyncCollection
 from modules.collect.weights import floats_of, load
 from modules.process import tune
+from modules.replay.cut_rows import CutRows
 from modules.seeding import seed_everything, seed_for
 
 ALIGN = 64  # bytes; every entry starts at a multiple
@@ -243,7 +243,7 @@ class ActorInWorker(SyncCollection):
     def collect(self) -> tuple[TensorDictBase, bytes | None]:
         """Return a batch, and the rows that it completes, packed, if this actor cuts them."""
         batch = next(self._batches).batch
-        return batch, None if self._cutter is None else pack(self._cutter.push(batch))
+        return batch, None if self._cutter is None else CutRows(self._cutter.push(batch)).pack()
 
     def report(self) -> dict[str, Any]:
         """What there is to tell since the last report."""

@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 import torch
-from tensordict import TensorDict, TensorDictBase
+from tensordict import TensorDictBase
 from torch import Tensor
 
 from modules.keys import Spaces, StateSchema, Symmetry
 from modules.metrics import Metric
 from modules.replay.actor_rows import ActorRows, FirstErrors
+from modules.replay.cut_rows import CutRows
 from modules.replay.rows import FIRST_STEP_KEYS, SequenceSchema
 from modules.spec import Spec
 from modules.stateful import HasState
@@ -101,6 +102,10 @@ class ReplaySpec(Spec):
         """Rows that it is full with."""
         raise NotImplementedError
 
+    def with_room_for(self, rows: int) -> "ReplaySpec":
+        """The same on this machine, with room for that many rows at least, to see what they cost."""
+        raise NotImplementedError
+
     def ring_rows(self, save_every: int, batch_frames: int) -> int:
         """Rows on disk."""
         return 0
@@ -136,7 +141,7 @@ class Replay(HasState, Protocol):
     def anneal(self, frames: int) -> None:
         """Set what changes with the count of frames."""
 
-    def extend(self, batch: TensorDictBase, stream: int = 0, rows: TensorDict | None = None) -> None:
+    def extend(self, batch: TensorDictBase, stream: int = 0, rows: CutRows | None = None) -> None:
         """Take in a batch [N, T] of the collector's `stream`, which follows the one before it without a gap.
 
         `rows` are those that it completes, [R], where the actor has cut them itself (`collector.rows=actor`).

@@ -6,16 +6,14 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-import lz4.block
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from tensordict import TensorDict
 from torch import Tensor
 
 from modules import keys
 from modules.files import naming_file, open_itself
 from modules.keys import Entry
+from modules.replay.cut_rows import CutRows, bytes_of, decompress
 from modules.replay.ring import EVALUATE, claim
 from modules.replay.storage import MemmapRows, StorageContext
 from modules.spec import UsageError
@@ -42,16 +40,15 @@ class CompressedRows:
         size, count = sizes_of(self._observation.nbytes, self.max_size, expected_ratio)
         self._segments = Segments(context.directory, size=size, count=count)
 
-    def write(self, numbers: Tensor, rows: TensorDict) -> None:
-        observations = rows[keys.OBSERVATION].contiguous().numpy()
-        blocks = [lz4.block.compress(observation, store_size=False) for observation in observations]
+    def write(self, numbers: Tensor, rows: CutRows) -> None:
+        rest, (blocks, _) = rows.in_blocks()
         oldest = int(numbers[-1]) + 1 - self.max_size
         places = [
             self._segments.append(block, number, oldest) for block, number in zip(blocks, numbers.tolist(), strict=True)
         ]
         segment, offset = torch.tensor(places).unbind(1)
         place = {SEGMENT: segment.int(), OFFSET: offset, SIZE: torch.tensor([len(b) for b in blocks]).int()}
-        self._rows.write(numbers, rows.exclude(keys.OBSERVATION).update(place))
+        self._rows.write(numbers, CutRows(rest.update(place)))
 
     def read(self, numbers: Tensor) -> dict[str, Tensor]:
         rows = self._rows.read(numbers)
@@ -84,15 +81,14 @@ class CompressedRows:
         """Decompress the blocks at these segments, offsets and sizes, [R] each, of the rows `numbers` [R]."""
         like = self._observation
         found = torch.empty((len(numbers), *like.shape), dtype=like.dtype)
-        into: NDArray[np.uint8] = found.view(-1).view(torch.uint8).numpy().reshape(len(numbers), like.nbytes)
         self._segments.refuse_lost(*places)
-        for row, (segment, offset, size) in enumerate(zip(*(place.tolist() for place in places), strict=True)):
+        wanted = zip(numbers.tolist(), bytes_of(found), *(place.tolist() for place in places), strict=True)
+        for number, into, segment, offset, size in wanted:
             try:
-                block = lz4.block.decompress(self._segments.block(segment, offset, size), uncompressed_size=like.nbytes)
-                into[row] = np.frombuffer(block, np.uint8)
-            except (lz4.block.LZ4BlockError, ValueError) as error:
+                decompress(self._segments.block(segment, offset, size), into)
+            except ValueError as error:
                 where = self._segments.path(segment)
-                raise UsageError(f"{where}: damaged, row {int(numbers[row])} cannot be read, {EVALUATE}") from error
+                raise UsageError(f"{where}: damaged, row {number} cannot be read, {EVALUATE}") from error
         return found
 
 

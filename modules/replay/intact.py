@@ -13,7 +13,7 @@ from modules.files import open_itself
 from modules.keys import Entry, Spaces
 from modules.previous_step import NO_ACTION
 from modules.replay.ring import EVALUATE
-from modules.replay.rows import NONE
+from modules.replay.rows import LOST, NONE
 from modules.replay.storage import RowStorage
 from modules.spec import UsageError
 
@@ -95,7 +95,7 @@ def possible(key: str, values: Tensor, numbers: Tensor, entry: Entry, spaces: Sp
     }
     found = values.reshape(len(numbers), prod(entry.shape))
     if key == keys.PREVIOUS_ROW_ID:
-        right = (found >= NONE) & (found < numbers[:, None])
+        right = (found >= LOST) & (found < numbers[:, None])
     elif entry.dtype == torch.bool:
         right = found <= 1
     elif key in bounds:

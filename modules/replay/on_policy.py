@@ -9,6 +9,7 @@ from tensordict import TensorDict, TensorDictBase
 
 from modules import keys
 from modules.replay.base import Replay, ReplayContext, ReplaySpec
+from modules.replay.cut_rows import CutRows
 from modules.replay.rows import SequenceBuilder, SequenceSchema
 from modules.replay.sequence import previous_steps
 from modules.spec import Count, Positive, RunConfig, UsageError, spec
@@ -32,6 +33,9 @@ class OnPolicySpec(ReplaySpec):
 
     length: Count
     batch_rows: Positive
+
+    def with_room_for(self, rows: int) -> "OnPolicySpec":
+        return self
 
     @property
     def capacity_rows(self) -> int:
@@ -78,17 +82,20 @@ class OnPolicyReplay(Replay):
     def __len__(self) -> int:
         return sum(len(rows) for rows in self._rows)
 
-    def extend(self, batch: TensorDictBase, stream: int = 0, rows: TensorDict | None = None) -> None:
+    def extend(self, batch: TensorDictBase, stream: int = 0, rows: CutRows | None = None) -> None:
         """Keep the episodes that end in a batch [N, T]; raises `EpisodeTooLongError` if one is longer than a row."""
-        if rows is None:
-            rows = self._cutters.setdefault(stream, SequenceBuilder(self._schema)).push(batch)
-        if rows[keys.FOLLOWS].any():
+        whole = (
+            self._cutters.setdefault(stream, SequenceBuilder(self._schema)).push(batch)
+            if rows is None
+            else rows.whole()
+        )
+        if whole[keys.FOLLOWS].any():
             raise EpisodeTooLongError(
                 f"replay.length={self.settings.length}: an episode is longer, so its return is not known; give the "
                 "steps of the longest"
             )
-        if len(rows):
-            self._rows.append(rows)
+        if len(whole):
+            self._rows.append(whole)
 
     def truncate(self) -> None:
         """Forget the running episodes."""

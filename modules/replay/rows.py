@@ -11,7 +11,7 @@ from modules.keys import Entry, Spaces, StateSchema
 from modules.previous_step import ENTRIES
 
 Cut = tuple[int, int, int, int, bool]  # environment, first column, burn-in steps, steps to learn from, has a row before
-NONE = -1  # the number of no row
+NONE, LOST = -1, -2  # in place of a row's number: there is no such row; it was lost, with where it lay
 # Stored of a row's first step; the others follow from it. The arm is the same in a whole episode.
 FIRST_STEP_KEYS = (keys.PREVIOUS_ACTION, keys.PREVIOUS_REWARD, keys.PREVIOUS_INTRINSIC, keys.ARM)
 NEXT_KEYS = (keys.INTRINSIC,)  # of `step_keys`: what a step led to
@@ -188,7 +188,7 @@ class Links:
         before: list[int] = []
         environments, follows = rows[keys.ENVIRONMENT].tolist(), rows[keys.FOLLOWS].tolist()
         for number, (environment, follow) in enumerate(zip(environments, follows, strict=True), first):
-            before.append(self._newest[environment] if follow else NONE)
+            before.append(self._newest.get(environment, LOST) if follow else NONE)
             self._newest[environment] = number
         linked = rows.exclude(keys.ENVIRONMENT, keys.FOLLOWS)
         return linked.set(keys.PREVIOUS_ROW_ID, torch.tensor(before, dtype=torch.int64))

@@ -53,6 +53,10 @@ class Sampler:
     def update(self, rows: Tensor, priorities: Tensor) -> None:
         """Write back the priorities [B] of `rows` [B] that were drawn, if they have any."""
 
+    def masses(self, rows: Tensor) -> tuple[Tensor, float]:
+        """What `rows` [B] of the window are drawn in proportion to, [B] of float64, and the sum over the window."""
+        return torch.ones(len(rows), dtype=torch.float64), float(len(self))
+
     def state_dict(self) -> dict[str, Any]:
         """What the next draws depend on."""
         return {"written": self._written, "generator": self.generator.get_state()}
@@ -121,6 +125,9 @@ class Prioritised(Sampler):
         if len(rows):
             self._tree[rows % self._capacity] = priorities**self._exponent
             self._highest = max(self._highest, priorities.max().item())
+
+    def masses(self, rows: Tensor) -> tuple[Tensor, float]:
+        return self._masses(rows % self._capacity), float(self._tree.query(0, self._capacity))
 
     def state_dict(self) -> dict[str, Any]:
         """What the next draws depend on; the window's masses p^exponent, oldest row first, 8 bytes each."""

@@ -12,6 +12,7 @@ from modules import keys
 from modules.keys import Symmetry
 from modules.previous_step import SOURCES, unfold
 from modules.replay.base import Replay, ReplayContext
+from modules.replay.cut_rows import CutRows
 from modules.replay.intact import Mark, chain, refuse_impossible_rows, refuse_lost_rows
 from modules.replay.rows import Links, SequenceBuilder, SequenceSchema
 from modules.replay.specs import SequenceSpec
@@ -37,7 +38,7 @@ class SequenceReplay(Replay):
         self._directory, self._spaces = c.directory, c.spaces
         self._sampler = settings.sampler(c.seed)
         self._importance = settings.importance_at(0)
-        self._cut: TensorDict | None = None  # rows that were cut and are not written yet
+        self._cut: CutRows | None = None  # rows that were cut and are not written yet
         self._written = 0
         self._saved = 0
         template, rows = self._schema.template(c.spaces), settings.ring_rows(c.save_every, c.batch_frames)
@@ -62,11 +63,11 @@ class SequenceReplay(Replay):
         """Set the exponent of the importance weights for frame `frames`."""
         self._importance = self.settings.importance_at(frames)
 
-    def extend(self, batch: TensorDictBase, stream: int = 0, rows: TensorDict | None = None) -> None:
+    def extend(self, batch: TensorDictBase, stream: int = 0, rows: CutRows | None = None) -> None:
         """Cut a batch [N, T] into rows and store those that it completes; each `stream` has environments of its own."""
         self._write_what_was_cut()
         if rows is None:
-            rows = self._cutters.setdefault(stream, SequenceBuilder(self._schema)).push(batch)
+            rows = CutRows(self._cutters.setdefault(stream, SequenceBuilder(self._schema)).push(batch))
         self._write(rows, stream)
 
     def truncate(self) -> None:
@@ -75,7 +76,7 @@ class SequenceReplay(Replay):
         for stream in sorted(self._cutters):
             rows = self._cutters[stream].flush()
             if rows is not None:
-                self._write(rows, stream)
+                self._write(CutRows(rows), stream)
 
     def updates_due(self, frames: int) -> float:
         """Optimiser steps that `frames` collected steps call for; 0 while there are too few rows for a batch."""
@@ -84,7 +85,11 @@ class SequenceReplay(Replay):
 
     def sample(self) -> TensorDict:
         """Draw a batch of rows [B] with replacement; by priority, they come with their number and weight."""
-        number, weight = self._sampler.draw(self.settings.batch_rows, self._importance)
+        return self.draw(self.settings.batch_rows)
+
+    def draw(self, count: int) -> TensorDict:
+        """The same, `count` rows."""
+        number, weight = self._sampler.draw(count, self._importance)
         rows = self._read(number)
         if self._mirror is not None:
             self._mirror(rows, torch.rand(len(number), generator=self._sampler.generator) < 0.5)
@@ -99,8 +104,15 @@ class SequenceReplay(Replay):
     def update(self, rows: TensorDictBase, errors: Tensor) -> None:
         """Give sampled `rows` [B] the priorities that follow from their |δ| [B, T], if rows have priorities."""
         if self.settings.by_priority:
-            mask = rows[keys.MASK][:, self.settings.burn_in :]
-            self._sampler.update(rows[keys.ROW], self.settings.priority(errors.cpu(), mask))
+            self.set_priorities(rows[keys.ROW], self.settings.priorities(rows, errors))
+
+    def set_priorities(self, numbers: Tensor, priorities: Tensor) -> None:
+        """Give the rows `numbers` [B] other priorities [B]; those that have left the replay are ignored."""
+        self._sampler.update(numbers, priorities)
+
+    def masses(self, numbers: Tensor) -> tuple[Tensor, float]:
+        """What the rows `numbers` [B] are drawn in proportion to, [B], and the sum of it over all rows."""
+        return self._sampler.masses(numbers)
 
     def sample_with_prefix(self, count: int, generator: torch.Generator) -> Iterator[TensorDict]:
         """Draw rows that do not start their episode, and look up all that came before them in it.
@@ -166,19 +178,21 @@ class SequenceReplay(Replay):
         rows[keys.ACTION] = rows[keys.ACTION].long()
         return rows | {key: entry.zeros(len(number)) for key, entry in self._schema.zeros.items()}
 
-    def _write(self, rows: TensorDict, stream: int) -> None:
-        self._cut = self._links[stream].link(rows, self._written)
+    def _write(self, rows: CutRows, stream: int) -> None:
+        self._cut = rows._replace(entries=self._links[stream].link(rows.entries, self._written))
         self._write_what_was_cut()
 
     def _write_what_was_cut(self) -> None:
         """Write the rows that were cut last, also those of a write that failed: the next are numbered after them."""
-        rows, count = self._cut, 0 if self._cut is None else self._cut.shape[0]
-        if rows is not None and count:
-            rows[keys.ACTION] = rows[keys.ACTION].to(self._storage.fields[keys.ACTION].dtype)
+        count = 0 if self._cut is None else self._cut.entries.shape[0]
+        if self._cut is not None and count:
+            entries = self._cut.entries
+            entries[keys.ACTION] = entries[keys.ACTION].to(self._storage.fields[keys.ACTION].dtype)
             self._mark.advance(self._written + count)  # first: what it does not know of must not be there
-            self._storage.write(torch.arange(self._written, self._written + count), rows.exclude(keys.PRIORITY))
+            rows = self._cut._replace(entries=entries.exclude(keys.PRIORITY))
+            self._storage.write(torch.arange(self._written, self._written + count), rows)
             self._written += count
-            self._sampler.extend(count, rows.get(keys.PRIORITY, None))
+            self._sampler.extend(count, entries.get(keys.PRIORITY, None))
         self._cut = None
 
 

@@ -1,13 +1,15 @@
 """Settings of the sequence replay, sampled uniformly or by priority."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import InstanceOf
+from tensordict import TensorDictBase
 from torch import Tensor
 
+from modules import keys
 from modules.keys import Spaces, StateSchema
 from modules.losses import ops
 from modules.replay.actor_rows import ActorRows, FirstErrors
@@ -96,6 +98,9 @@ class SequenceSpec(ReplaySpec):
     def capacity_rows(self) -> int:
         return self.capacity // (self.length - self.overlap)
 
+    def with_room_for(self, rows: int) -> "SequenceSpec":
+        return replace(self, capacity=rows * (self.length - self.overlap))
+
     def needs(self, run: RunConfig) -> Iterator[str]:
         if self.overlap >= self.length:
             yield f"replay.overlap={self.overlap} must be smaller than replay.length={self.length}"
@@ -143,6 +148,10 @@ class SequenceSpec(ReplaySpec):
         """Priority [B] of rows with these |δ| [B, T]."""
         raise NotImplementedError
 
+    def priorities(self, rows: TensorDictBase, errors: Tensor) -> Tensor:
+        """Priorities [B] of sampled `rows` that follow from their |δ| [B, T]."""
+        return self.priority(errors.cpu(), rows[keys.MASK][:, self.burn_in :])
+
 
 @spec
 class PrioritisedSpec(SequenceSpec):
@@ -185,3 +194,54 @@ class PrioritisedSpec(SequenceSpec):
     def priority(self, errors: Tensor, mask: Tensor) -> Tensor:
         """η · max + (1 − η) · mean over the learned steps."""
         return ops.sequence_priority(errors, mask, self.eta)
+
+
+@spec
+class ShardedSpec(PrioritisedSpec):
+    """Settings of the prioritised replay in shards, actors of Ray, which take rows that actors have cut.
+
+    Attributes:
+        shards: how many; each holds an equal part of the capacity, on the disk of the machine that Ray puts it on.
+        most_losses: shards that may be lost in a run before it ends with an error.
+    """
+
+    shards: Positive
+    most_losses: Count
+
+    def needs(self, run: RunConfig) -> Iterator[str]:
+        yield from super().needs(run)
+        if not (run.collector.on_cluster and run.collector.actors_cut):
+            yield "replay=ray takes rows that actors of a Ray cluster have cut: use collector=ray collector.rows=actor"
+        elif not self.of_a_shard.capacity_rows:
+            yield f"replay.shards={self.shards} are more than the rows that replay.capacity={self.capacity} steps hold"
+
+    @property
+    def of_a_shard(self) -> PrioritisedSpec:
+        """Settings of each."""
+        values = {field.name: getattr(self, field.name) for field in fields(PrioritisedSpec)}
+        return PrioritisedSpec(**{**values, "capacity": self.capacity // self.shards})
+
+    def with_room_for(self, rows: int) -> SequenceSpec:
+        return self.of_a_shard.with_room_for(rows)
+
+    def build(self, context: ReplayContext) -> Replay:
+        from modules.replay.ray_shards import RayShards
+        from modules.replay.sharded import ShardedReplay  # which imports this file
+
+        return ShardedReplay(self, context, RayShards())
+
+    def wrong_state(self, state: Mapping[str, Any]) -> str:
+        found = state.get("shards")
+        right = isinstance(found, list) and len(found) == self.shards
+        return "" if right else f"its replay has not {self.shards} shards"
+
+    def refuse_missing(self, directory: Path, state: Mapping[str, Any]) -> None:
+        """A shard that is gone begins empty."""
+
+    def ring_rows(self, save_every: int, batch_frames: int) -> int:
+        """Rows on the disk of each shard."""
+        return self.of_a_shard.ring_rows(save_every, batch_frames)
+
+    @property
+    def assumption(self) -> str:
+        return f"for each of {self.shards} shards, {super().assumption}"

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from modules.keys import Spaces
 from modules.metrics import Metric
+from modules.replay.cut_rows import CutRows
 from modules.replay.ring import open_ring, views_of
 from modules.replay.rows import SequenceSchema
 from modules.spec import AtLeastOne, Spec, spec
@@ -26,7 +27,7 @@ class RowStorage(Protocol):
         """The entries that lie in one file each as they are, [max_size, …]; row r is at r mod `max_size`."""
         ...
 
-    def write(self, numbers: Tensor, rows: TensorDict) -> None:
+    def write(self, numbers: Tensor, rows: CutRows) -> None:
         """Write `rows` [R] over the oldest ones; their `numbers` [R] go on from the newest."""
         ...
 
@@ -146,8 +147,8 @@ class MemmapRows:
         self.max_size = self._storage.max_size
         self.fields: Mapping[str, Tensor] = views_of(self._storage)
 
-    def write(self, numbers: Tensor, rows: TensorDict) -> None:
-        self._storage.set(numbers % self.max_size, rows)  # pyright: ignore[reportArgumentType]
+    def write(self, numbers: Tensor, rows: CutRows) -> None:
+        self._storage.set(numbers % self.max_size, rows.whole())  # pyright: ignore[reportArgumentType]
 
     def read(self, numbers: Tensor) -> dict[str, Tensor]:
         index = numbers % self.max_size

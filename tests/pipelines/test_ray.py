@@ -1,12 +1,14 @@
 """Runs whose batches come from a Ray cluster of one node."""
 
 import importlib.util
+import signal
 
 import psutil
 import pytest
 
 from modules import checkpoint
-from tests.pipelines.launch import run
+from tests.pipelines.launch import launch, run
+from tests.pipelines.test_resume import frames
 
 pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("ray") is None, reason="needs ray: pip install -c constraints.txt -e '.[ray]'"
@@ -16,9 +18,13 @@ SMALL = ("+debug=smoke", "video=false", "collector=ray", "collector.num_envs=2",
 FAMILY = ("+exp=agent57_corridor", *SMALL, "env.length=6", "meta.arms.n=4", "eval_every=0", "hydra.run.dir=run")
 
 
-def test_agent57_trains_is_saved_and_resumes_and_leaves_no_process_behind(tmp_path):
+SHARDED = ("collector.rows=actor", "replay=ray")
+
+
+@pytest.mark.parametrize("further", [(), pytest.param(SHARDED, marks=pytest.mark.cluster)])
+def test_agent57_trains_is_saved_and_resumes_and_leaves_no_process_behind(tmp_path, further):
     before = {process.pid for process in psutil.process_iter()}
-    words = (*FAMILY, "intrinsic.lifelong.error_horizon=0", "collector.push_every=20", "warmup_frames=40")
+    words = (*FAMILY, "intrinsic.lifelong.error_horizon=0", "collector.push_every=20", "warmup_frames=40", *further)
     ended = run("pipelines.train", *words, "total_frames=200", "save_every=100", cwd=tmp_path)
     assert ended.code == 0, ended.err
     again = run("pipelines.resume", "run=run", "total_frames=400", cwd=tmp_path)
@@ -32,10 +38,14 @@ def test_agent57_trains_is_saved_and_resumes_and_leaves_no_process_behind(tmp_pa
 
 
 def is_rays(process: psutil.Process) -> bool:
+    return any(name in name_of(process) for name in RAYS)
+
+
+def name_of(process: psutil.Process) -> str:
     try:
-        return any(name in " ".join(process.cmdline()) for name in RAYS)
+        return " ".join(process.cmdline())
     except psutil.NoSuchProcess:  # it has just ended, though perhaps nobody has heard of it yet
-        return False
+        return ""
 
 
 @pytest.mark.cluster
@@ -64,3 +74,26 @@ def test_what_cannot_be_placed_is_one_sentence_before_anything_starts(words, sen
     assert sentence in ended.out + ended.err
     assert "Traceback" not in ended.out + ended.err
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.cluster
+def test_a_run_outlives_a_shard_of_its_replay_and_resumes(tmp_path):
+    log = tmp_path / "run" / "train.log"
+    words = (*FAMILY, *SHARDED, "collector.push_every=20", "warmup_frames=40", "save_every=200")
+    started = launch("pipelines.train", *words, "total_frames=1_000_000", cwd=tmp_path)
+
+    def further(count):
+        until = frames(tmp_path / "run") + count
+        return lambda: frames(tmp_path / "run") >= until
+
+    started.until(further(200))
+    shards = [p for p in psutil.Process(started.process.pid).children(recursive=True) if "ray::Shard" in name_of(p)]
+    assert len(shards) == 2
+    shards[0].kill()
+    started.until(lambda: "of the replay was lost with its" in log.read_text()).until(further(400))
+    ended = started.signal(signal.SIGTERM).wait()
+    assert ended.code == 128 + signal.SIGTERM, ended.err
+    assert log.read_text().count("of the replay was lost with its") == 1
+    saved = checkpoint.load(checkpoint.latest(tmp_path / "run" / "checkpoints"))
+    again = run("pipelines.resume", "run=run", f"total_frames={saved['frames'] + 400}", cwd=tmp_path)
+    assert again.code == 0, again.err

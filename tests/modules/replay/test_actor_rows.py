@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from tensordict import TensorDict
 
 from modules import keys
-from modules.collect.packing import pack, unpack
 from modules.keys import Entry, Spaces
 from modules.losses.ops import signed_hyperbolic, signed_parabolic
 from modules.replay.actor_rows import ActorRows, FirstErrors
+from modules.replay.cut_rows import CutRows
 from modules.replay.rows import SequenceSchema
 from modules.replay.samplers import Prioritised
 from tests.modules.builders import STREAM_STATES, stream
@@ -20,6 +20,10 @@ from tests.modules.replay.test_sequence import make
 
 EPISODES = st.lists(st.lists(st.integers(1, 9), min_size=1, max_size=8), min_size=1, max_size=3)
 NO_ERRORS = FirstErrors(n_step=1, rescale_eps=0.0, beta=torch.zeros(1), gamma=torch.ones(1), burn_in=0)
+
+
+def repacked(rows):
+    return CutRows.unpack(CutRows(rows).pack())
 
 
 @given(EPISODES, st.lists(st.integers(1, 7), min_size=1, max_size=6), st.integers(1, 5), st.data())
@@ -40,7 +44,7 @@ def test_rows_are_those_that_the_learner_cuts(tmp_path_factory, episodes, widths
                 part = part.clone()
                 part[keys.OBSERVATION] += 1e5 * number  # tells the streams apart
                 own.extend(part, number)
-                ready.extend(part[..., :0], number, unpack(pack(cutter.push(part))))
+                ready.extend(part[..., :0], number, repacked(cutter.push(part)))
     assert ready._written == own._written
     for key, value in own._storage.fields.items():
         assert torch.equal(ready._storage.fields[key][: own._written], value[: own._written]), key
@@ -54,10 +58,10 @@ def test_pixels_are_packed_as_they_are():
     seen = torch.randint(0, 255, (3, 5, 1, 4, 4), dtype=torch.uint8)
     rows = TensorDict({keys.OBSERVATION: seen, keys.MASK: torch.ones(3, 4, dtype=torch.bool)}, batch_size=[3])
     for part in (rows, rows[:0]):
-        back = unpack(pack(part))
-        assert back is not None
-        assert back.shape == part.shape
-        assert torch.equal(back[keys.OBSERVATION], part[keys.OBSERVATION])
+        back = repacked(part)
+        assert keys.OBSERVATION not in list(back.entries.keys())
+        assert back.whole().shape == part.shape
+        assert torch.equal(back.whole()[keys.OBSERVATION], part[keys.OBSERVATION])
 
 
 def row(*, acted, greedy, reward, terminated=False, mask=None):
@@ -180,8 +184,7 @@ def test_states_and_planes_travel_too():
     spaces = Spaces(observation_shape=(1,), observation_dtype=torch.float32, n_actions=3)
     schema = SequenceSchema(length=2, states={"state": Entry((2, 3), torch.complex64)})
     rows = TensorDict({key: entry.zeros(4) for key, entry in schema.fields(spaces).items()}, batch_size=[4])
-    back = unpack(pack(rows))
-    assert back is not None
+    back = repacked(rows)
     for key, value in rows.items():
-        assert back[key].dtype == value.dtype
-        assert torch.equal(back[key], value)
+        assert back.entries[key].dtype == value.dtype
+        assert torch.equal(back.entries[key], value)

@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 from modules import keys
 from modules.keys import Spaces
 from modules.replay.compressed import footprint
+from modules.replay.cut_rows import CutRows
+from modules.replay.rows import SequenceBuilder
 from modules.replay.storage import CompressedSpec
 from modules.spec import UsageError
 from tests.modules.builders import STREAM_STATES
@@ -72,6 +74,26 @@ def test_draws_and_rows_are_those_of_the_memory_map(tmp_path_factory, data, rati
             number += 1
             for twin in twins:
                 twin.extend(batch.clone())
+
+
+def test_rows_that_actors_packed_are_written_as_they_came(tmp_path, monkeypatch):
+    """Compressed rows without being compressed again, the others unpacked; both as the learner's own."""
+    own, packed = (compressed(tmp_path / name, spaces=PIXELS) for name in ("own", "packed"))
+    plain = make(tmp_path / "plain", spaces=PIXELS)
+    cutter = SequenceBuilder(own.settings.schema(STREAM_STATES, ()))
+    batches = [of_pixels(number, 4, noise=number % 2 == 0) for number in range(10)]
+    ready = [CutRows(cutter.push(batch)).pack() for batch in batches]
+    for batch in batches:
+        own.extend(batch)
+    monkeypatch.setattr("modules.replay.cut_rows.lz4.block.compress", None)
+    for batch, rows in zip(batches, ready, strict=True):
+        for replay in (packed, plain):
+            replay.extend(batch[..., :0], 0, CutRows.unpack(rows))
+    drawn = own.sample()
+    for replay in (packed, plain):
+        assert (replay.sample() == drawn).all()
+    written = [[file.read_bytes() for file in segments(tmp_path / name)] for name in ("own", "packed")]
+    assert written[0] == written[1]
 
 
 def test_vectors_come_back_bit_for_bit(tmp_path):
