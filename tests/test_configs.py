@@ -60,6 +60,7 @@ DISTINCT = (  # experiments that differ in what trains; those on Atari are in te
     *("ngu_deep_sea", "qr_dqn_cartpole_masked", "r2d2_memory_len", "r2d2_minigrid_memory", "reinforce_cartpole"),
     *("tour", "tour_q"),
 )
+BESIDE = {"replay=ray": ["collector=ray", "collector.rows=actor"]}  # what an option is only for
 NEEDS = {  # options that need a package which may not be there
     "minigrid": "minigrid",
     "r2d2_minigrid_memory": "minigrid",
@@ -131,7 +132,7 @@ def test_every_option_reads_and_fits_some_experiment(group, option, tmp_path):
     for exp in [option] if group == "exp" else likely(option):
         words = [word] if group == "exp" else [f"+exp={exp}", word]
         try:
-            check(read_run(*words), tmp_path)
+            check(read_run(*words, *BESIDE.get(word, [])), tmp_path)
             return
         except UsageError as error:
             said.append(f"+exp={exp}: {error}")
