@@ -216,6 +216,7 @@ def learn(replay: Replay, learner: Learner, spent: Spent, seen: set[int]) -> Non
     """Sample and learn once; note which rows were not drawn before."""
     times = [time.process_time()]
     rows = replay.sample()
+    assert rows is not None  # no shards here
     times.append(time.process_time())
     _, errors = learner.step(rows)
     assert errors is not None

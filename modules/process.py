@@ -1,12 +1,19 @@
-"""Settings of the process that make small networks fast on a CPU."""
+"""Settings of the process that make small networks fast on a CPU, and the versions in it."""
 
 import ctypes
+import platform
+import socket
 import sys
+from collections.abc import Mapping
+from importlib.metadata import version
 
 import torch
 
+from modules.spec import UsageError
+
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # glibc, malloc.h
 LARGE = 2**30  # bytes
+SAME = ("torch", "torchrl", "tensordict", "numpy", "gymnasium")  # on all machines of a run
 THREADS = torch.get_num_threads()  # PyTorch's default, before the first of several jobs changes it
 
 
@@ -22,3 +29,18 @@ def tune(threads: int) -> None:
         if hasattr(libc, "mallopt"):  # absent from musl
             libc.mallopt(M_MMAP_THRESHOLD, LARGE)
             libc.mallopt(M_TRIM_THRESHOLD, LARGE)
+
+
+def versions() -> dict[str, str]:
+    """Of what machines send each other pickles of, and what results depend on; builds for CPU and GPU are alike."""
+    return {"Python": platform.python_version(), **{name: version(name).partition("+")[0] for name in SAME}}
+
+
+def refuse_other_versions(learners: Mapping[str, str]) -> None:
+    """Raise `UsageError` if what is installed here differs from what is on the learner's machine."""
+    here = versions()
+    if others := [name for name in learners if here.get(name) != learners[name]]:
+        words = ", ".join(f"{name} {here.get(name)} instead of {learners[name]}" for name in others)
+        raise UsageError(
+            f"collector=ray: the machine {socket.gethostname()} has {words}; install the same on all of them"
+        )

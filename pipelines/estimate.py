@@ -1,32 +1,36 @@
 """Estimate what actors and the learner can do: `python -m pipelines.estimate +exp=r2d2_atari collector=ray`."""
 
+import pickle
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from time import process_time
-from typing import Any
+from time import perf_counter, process_time
 
-from modules.collect.sync import SyncCollection
+from modules.collect.base import Actor
+from modules.collect.divided import unpacked
+from modules.collect.worker import ActorInWorker, Newest, Restart
+from modules.intrinsic import IntrinsicContext
 from modules.learner.learner import Learner
 from modules.process import tune
-from modules.replay.cut_rows import CutRows
-from modules.seeding import seed_for
+from modules.replay.base import Replay
 from modules.spec import UsageError
 from pipelines.agent.actor import worker_actor
+from pipelines.agent.agent_env import CPU
 from pipelines.config.check import refuse_misfits
 from pipelines.config.composing import compose_settings
 from pipelines.config.schema import RunConfig, read
 from pipelines.console.command import command
 from pipelines.console.output import write
-from pipelines.training.build import replay_of
+from pipelines.training.build import replay_of, step_of
 
 USAGE = """python -m pipelines.estimate +exp=NAME [setting=value ...]
 Acts, stores, draws and learns for some seconds, on one core. Says how many environment frames per second workers and
-learner can do, what goes over the network, and what limits a run. Settings are those of pipelines.train."""
+learner can do, what goes over the network, and whether acting or learning limits a run. Settings: those of train."""
 BATCHES = 10  # that are timed
+LONG_S = 5.0  # of learning, which then is timed long enough
 PATIENCE = 300  # batches in which the replay must come to hold a batch of rows
 WORKERS = (1, 2, 4, 8, 16, 64)
 MB = 1e6
@@ -61,76 +65,89 @@ class Costs:
 
 
 def measure(run: RunConfig) -> Costs:
-    """Time the parts of a run with an untrained network; raises `UsageError` if no batch of rows comes together."""
+    """Time the parts of a run with an untrained network.
+
+    Raises:
+        UsageError: it is not known how often it learns, or no batch of rows comes together.
+    """
+    planned = run.replay.planned_updates(10**6)
+    if planned is None:
+        raise UsageError("pipelines.estimate needs a replay with a ratio of learned to collected steps (replay.ratio)")
     tune(threads=1)
     small = replace(run, replay=run.replay.with_room_for(4 * run.replay.batch_rows))
     with TemporaryDirectory(prefix="recall_estimate_") as folder:
         replay = replay_of(small, Path(folder), "", None)
         actor = worker_actor(small, 0)
-        cutter = None if actor.cutter is None else actor.cutter()
-        sent, act, store, frames = 0, 0.0, 0.0, 0
-        with closing(SyncCollection(small.collector, actor)) as collection:
-            actor.anneal(run.total_frames)
-            collection.restart(seed_for(run.seed, "env"))
-            batches = collection.batches(lambda: False)
-            for number in range(PATIENCE):
-                begin = process_time()
-                _, batch, _ = next(batches)
-                packed = None if cutter is None else CutRows(cutter.push(batch)).pack()
-                middle = process_time()
-                replay.extend(batch, 0, None if packed is None else CutRows.unpack(packed))
-                if number >= 2:  # after what is only done once
-                    act, store = act + middle - begin, store + process_time() - middle
-                    sent += batch.bytes() if packed is None else len(packed)
-                    frames += batch.numel()
-                if number >= BATCHES and len(replay) >= run.replay.batch_rows:
-                    break
-            else:
-                rows = f"{len(replay)} rows, fewer than replay.batch_rows={run.replay.batch_rows}"
-                raise UsageError(f"replay.length={run.replay.length}: {PATIENCE} batches gave {rows}")
+        act, store, sent = acting(small, actor, replay)
         draw, learn = learning(small, replay)
-    planned = run.replay.planned_updates(10**6)
-    weights = sum(parameter.numel() * 4 for network in actor.networks for parameter in network.parameters())
-    return Costs(act / frames, store / frames, draw, learn, (planned or 0) / 10**6, sent / frames, weights)
+    weights = sum(parameter.nbytes for network in actor.networks for parameter in network.parameters())
+    return Costs(act, store, draw, learn, planned / 10**6, sent, weights)
 
 
-def learning(run: RunConfig, replay: Any) -> tuple[float, float]:
-    """Seconds to draw a batch of rows, and to learn from it."""
-    network = run.network.build(run.spaces)
+def acting(run: RunConfig, actor: Actor, replay: Replay) -> tuple[float, float, float]:
+    """Seconds to act and to store, and bytes sent, per frame."""
+    with closing(actor.env()) as like:
+        keys = list(step_of(run, actor, like).keys(include_nested=True, leaves_only=True))
+    act, store, sent, frames = 0.0, 0.0, 0, 0
+    actor.anneal(run.total_frames)
+    with closing(ActorInWorker(actor, run.collector, 0)) as worker:
+        worker.start(Restart(run.seed, None, Newest(0, 0, 0, {}, 0)))
+        for number in range(PATIENCE):
+            begin = process_time()
+            batch, packed = worker.collect()
+            message = pickle.dumps((actor.state_dict(), worker.report(), packed))
+            middle = process_time()
+            replay.extend(batch, 0, unpacked(packed))
+            if number >= 2:  # after what is only done once
+                act, store = act + middle - begin, store + process_time() - middle
+                sent, frames = sent + len(message) + batch.select(*keys).bytes(), frames + batch.numel()
+            if number >= BATCHES and len(replay) >= run.replay.batch_rows:
+                return act / frames, store / frames, sent / frames
+    rows = f"{len(replay)} rows, fewer than replay.batch_rows={run.replay.batch_rows}"
+    raise UsageError(f"replay.length={run.replay.length}: {PATIENCE} batches gave {rows}")
+
+
+def learning(run: RunConfig, replay: Replay) -> tuple[float, float]:
+    """Seconds to draw a batch of rows, and to learn from it on the run's device."""
+    clock = process_time if run.torch_device.type == "cpu" else perf_counter
+    network = run.network.build(run.spaces).to(run.torch_device)
     learner = Learner(network, run.loss.build(run.loss_context(network)), run.optim, run.target, metric=run.loss.metric)
-    spent = [0.0, 0.0]
-    for number in range(BATCHES + 2):
-        begin = process_time()
+    auxiliary = run.intrinsic.build(IntrinsicContext(spaces=run.spaces, device=CPU))
+    draw, learn, updates = 0.0, 0.0, 0
+    while updates < BATCHES and draw + learn < LONG_S:
+        begin = clock()
         rows = replay.sample()
-        middle = process_time()
-        learner.step(rows)
-        if number >= 2:
-            spent[0] += middle - begin
-            spent[1] += process_time() - middle
-    return spent[0] / BATCHES, spent[1] / BATCHES
+        assert rows is not None  # no shards here
+        middle = clock()
+        _, errors = learner.step(rows.to(run.torch_device))
+        auxiliary.step(rows)
+        if errors is not None:
+            replay.update(rows, errors)
+        if learner.updates > 1:  # after what is only done once
+            draw, learn, updates = draw + middle - begin, learn + clock() - middle, updates + 1
+    return draw / updates, learn / updates
 
 
 def lines(run: RunConfig, costs: Costs) -> Iterator[str]:
     """Say it."""
     c, n = costs, run.collector.num_envs
-    yield f"{run.name}: one core does"
-    yield f"  {1 / c.act:12,.0f} frames/s of acting in {n} environments"
-    yield f"  {1 / c.store:12,.0f} frames/s of storing"
-    yield f"  {1 / c.draw:12,.1f} batches/s of drawing rows"
-    yield f"  {1 / c.learn:12,.1f} updates/s of learning; one every {1 / c.updates:,.0f} frames" if c.updates else ""
-    yield f"  {1 / c.learner:12,.0f} frames/s of all but acting"
-    yield f"  {1 / (c.act + c.learner):12,.0f} frames/s of everything in turn (collector=sync)"
-    yield f"an actor sends {c.sent:,.0f} bytes per frame; a push of weights is {c.weights / MB:,.1f} MB"
+    yield f"{run.name}, per core:"
+    yield f"  {1 / c.act:12,.0f} frames/s   act, in {n} environments"
+    yield f"  {1 / c.store:12,.0f} frames/s   store"
+    yield f"  {1 / c.draw:12,.1f} batches/s  draw rows"
+    yield f"  {1 / c.learn:12,.1f} updates/s  learn from them, once every {1 / c.updates:,.0f} frames"
+    yield f"  {1 / c.learner:12,.0f} frames/s   store, draw and learn: the learner"
+    yield f"  {1 / (c.act + c.learner):12,.0f} frames/s   act and learn in turn: collector=sync"
+    yield f"An actor sends {c.sent:,.0f} bytes per frame; a push of weights is {c.weights / MB:,.1f} MB."
     yield ""
     yield "workers   environments   frames/s   to the learner [MB/s]   limit"
     for workers in WORKERS:
-        acting = workers / c.act
-        rate = min(acting, 1 / c.learner)
-        limit = "acting" if acting < 1 / c.learner else "the learner"
+        rate = min(workers / c.act, 1 / c.learner)
+        limit = "acting" if workers / c.act < 1 / c.learner else "the learner"
         yield f"{workers:7}   {workers * n:12}   {rate:8,.0f}   {rate * c.sent / MB:21,.2f}   {limit}"
     yield ""
     yield "Each worker has a core of its own, and the learner another; with more threads or a GPU it learns faster."
-    yield "What Ray and the network take comes on top: see docs/cluster.md."
+    yield "What Ray and the network take comes on top (docs/cluster.md); the rows of replay=ray are taken to lie here."
 
 
 def main(arguments: Sequence[str]) -> int:

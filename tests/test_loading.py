@@ -35,6 +35,7 @@ ALLOWED = {
     ("modules.collect.worker", "pickle.loads"): "as above",
     ("modules.replay.cut_rows", "pickle"): "rows that such a process sends",
     ("modules.replay.cut_rows", "pickle.loads"): "as above",
+    ("pipelines.estimate", "pickle"): "only to see how long it is",
     ("modules.replay.shard", "pickle"): "settings and context that the main process sends",
     ("modules.replay.shard", "pickle.loads"): "as above",
     ("modules.replay.sharded", "pickle"): "as above",

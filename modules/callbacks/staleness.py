@@ -6,6 +6,7 @@ import torch
 
 from modules.callbacks.base import CallbackSpec, Context, Training, TrainingCallback
 from modules.metrics import Metric
+from modules.replay.base import RowsLost
 from modules.seeding import seed_for
 from modules.spec import Positive, RunConfig, spec
 
@@ -49,4 +50,7 @@ class Staleness(TrainingCallback):
         if not len(context.replay):
             return {}
         generator = torch.Generator().manual_seed(seed_for(context.seed, "staleness", training.frames))
-        return context.learner.staleness(context.replay.sample_with_prefix(self._rows, generator), context.stride)
+        try:
+            return context.learner.staleness(context.replay.sample_with_prefix(self._rows, generator), context.stride)
+        except RowsLost:  # with a part of the replay
+            return {}

@@ -15,9 +15,10 @@ from torch import Tensor
 
 from modules.collect.base import Actor, Collected, CollectorContext, WorkerFailed
 from modules.collect.divided import AHEAD, PULSE_S, SILENCE_S, DividedCollection, DividedSpec, unpacked
-from modules.collect.ray_session import connect, disconnect, free_cpus, versions
+from modules.collect.ray_session import connect, disconnect, free_cpus
 from modules.collect.worker import Fill, Restart
 from modules.errors import told
+from modules.process import versions
 from modules.spec import Count, Positive, PositiveFloat, RunConfig, spec
 
 log = logging.getLogger("recall")

@@ -2,19 +2,16 @@
 
 import logging
 import os
-import platform
 import socket
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from modules.spec import UsageError
 
 PATIENCE_S = 5  # for an answer
-SAME = ("torch", "torchrl", "tensordict", "numpy", "gymnasium")  # on all machines
 QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
 
 
@@ -47,21 +44,6 @@ def connect(address: str, *, cpus: float) -> None:
         raise UsageError(
             f"collector.num_workers x collector.cpus_per_worker are {cpus:g} CPUs, and the cluster at "
             f"collector.address={address} has {there:g}: lower one of them, or add machines"
-        )
-
-
-def versions() -> dict[str, str]:
-    """Of what machines send each other pickles of, and what results depend on."""
-    return {"Python": platform.python_version(), **{name: version(name) for name in SAME}}
-
-
-def refuse_other_versions(learners: Mapping[str, str]) -> None:
-    """Raise `UsageError` if what is installed here differs from what is on the learner's machine."""
-    here = versions()
-    if others := [name for name in learners if here.get(name) != learners[name]]:
-        words = ", ".join(f"{name} {here.get(name)} instead of {learners[name]}" for name in others)
-        raise UsageError(
-            f"collector=ray: the machine {socket.gethostname()} has {words}; install the same on all of them"
         )
 
 

@@ -24,9 +24,8 @@ class RayWorker:
 
     def work(self, words: bytes, weights: NDArray[np.float32]) -> tuple[int, bytes, dict[Any, NDArray[Any]]]:
         """Perhaps restart, then collect a batch; return the epoch, what the actor keeps, tells, cut, and the batch."""
-        from modules.collect.ray_session import refuse_other_versions
         from modules.collect.worker import ActorInWorker
-        from modules.process import tune
+        from modules.process import refuse_other_versions, tune
 
         if self._collection is None:
             tune(threads=1)

@@ -31,6 +31,7 @@ class ReplayContext:
         seed: of its random stream.
         symmetry: of the environment, if it has one.
         run_id: what its files are recognised by.
+        joins_streams: whether it may be given a stream whose first rows another one had.
         saved: its state in the checkpoint that the run continues from, or None.
         newer: checkpoints that were written after that one.
     """
@@ -43,8 +44,13 @@ class ReplayContext:
     seed: int
     symmetry: Symmetry | None = None
     run_id: str = ""
+    joins_streams: bool = False
     saved: Mapping[str, Any] | None = None
     newer: int = 0
+
+
+class RowsLost(LookupError):  # noqa: N818 - it is rows that are lost
+    """Rows are not there any more of which a part was handed out."""
 
 
 class ReplaySpec(Spec):
@@ -156,8 +162,8 @@ class Replay(HasState, Protocol):
         """Optimiser steps that `frames` collected steps call for."""
         raise NotImplementedError
 
-    def sample(self) -> TensorDictBase:
-        """Hand out rows [B] to learn from."""
+    def sample(self) -> TensorDictBase | None:
+        """Hand out rows [B] to learn from; None if there are none any more."""
         raise NotImplementedError
 
     def update(self, rows: TensorDictBase, errors: Tensor) -> None:

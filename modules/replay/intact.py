@@ -73,20 +73,25 @@ def refuse_lost_rows(directory: Path, mark: Mark, *, written: int, window: int, 
         )
 
 
-def refuse_impossible_rows(storage: RowStorage, entries: Mapping[str, Entry], numbers: Tensor, spaces: Spaces) -> None:
-    """Raise `UsageError` if one of the rows `numbers` [R], made of these `entries`, holds what no run writes."""
+def refuse_impossible_rows(
+    storage: RowStorage, entries: Mapping[str, Entry], numbers: Tensor, spaces: Spaces, *, lost: bool
+) -> None:
+    """Raise `UsageError` if one of the rows `numbers` [R], made of these `entries`, holds what no run writes.
+
+    `lost`: the row before one may be.
+    """
     storage.refuse_lost(numbers)
     for key, entry in entries.items():
         if key == keys.OBSERVATION and entry.dtype == torch.uint8:
             continue  # all pixels are possible
         for part in numbers.split(max(1, CHUNK // max(1, prod(entry.shape)))):
-            right = possible(key, storage.column(key, part), part, entry, spaces)
+            right = possible(key, storage.column(key, part), part, entry, spaces, lost=lost)
             if not right.all():
                 wrong = int(part[~right][0])
                 raise UsageError(f"{storage.path(key)}: damaged, for row {wrong} holds what no run writes, {EVALUATE}")
 
 
-def possible(key: str, values: Tensor, numbers: Tensor, entry: Entry, spaces: Spaces) -> Tensor:
+def possible(key: str, values: Tensor, numbers: Tensor, entry: Entry, spaces: Spaces, *, lost: bool) -> Tensor:
     """Tell of which of the rows `numbers` [R] an entry's `values` [R, …] are within its bounds, [R]."""
     bounds = {
         keys.ACTION: (0, spaces.n_actions),
@@ -95,7 +100,7 @@ def possible(key: str, values: Tensor, numbers: Tensor, entry: Entry, spaces: Sp
     }
     found = values.reshape(len(numbers), prod(entry.shape))
     if key == keys.PREVIOUS_ROW_ID:
-        right = (found >= LOST) & (found < numbers[:, None])
+        right = (found >= (LOST if lost else NONE)) & (found < numbers[:, None])
     elif entry.dtype == torch.bool:
         right = found <= 1
     elif key in bounds:

@@ -5,6 +5,8 @@ from typing import Any, Protocol
 
 from modules.replay.shard import Shard
 
+AHEAD = 2  # batches of a history that a shard may be ahead of who reads it
+
 
 class ShardLost(RuntimeError):  # noqa: N818 - it is the shard that is lost
     """The process of a shard, or its machine, is gone."""
@@ -13,8 +15,8 @@ class ShardLost(RuntimeError):  # noqa: N818 - it is the shard that is lost
 class Shards(Protocol):
     """Where shards are, and how they are asked; each answers in the order of the questions."""
 
-    def hire(self, task: bytes) -> Any:
-        """Make a `Shard`."""
+    def start(self, task: bytes, number: int, machine: str) -> tuple[Any, str]:
+        """Make shard `number` of all, on the `machine` where it was if that is there; return it and its machine."""
         ...
 
     def ask(self, shard: Any, method: str, *args: Any) -> Any:
@@ -35,13 +37,20 @@ class Shards(Protocol):
 
 
 class RayShards:
-    """Shards as actors of Ray, one on each machine as far as there are as many."""
+    """Shards as actors of Ray, on one machine after the other."""
 
-    def hire(self, task: bytes) -> Any:
+    def start(self, task: bytes, number: int, machine: str) -> tuple[Any, str]:
         import ray  # pyright: ignore[reportMissingImports] - an extra
+        from ray.util.scheduling_strategies import (  # pyright: ignore[reportMissingImports]
+            NodeAffinitySchedulingStrategy,
+        )
 
-        # They wait most of the time, so they take no CPU from the workers.
-        return ray.remote(Shard).options(num_cpus=0, max_restarts=0, scheduling_strategy="SPREAD").remote(task)
+        nodes = sorted((node["NodeManagerAddress"], node["NodeID"]) for node in ray.nodes() if node["Alive"])
+        known = [node for node in nodes if node[0] == machine]
+        machine, node_id = (known or nodes)[number % len(known or nodes)]
+        # They wait most of the time, so they take no CPU from the workers. Ray spreads only what takes something.
+        where = NodeAffinitySchedulingStrategy(node_id, soft=False)
+        return ray.remote(Shard).options(num_cpus=0, max_restarts=0, scheduling_strategy=where).remote(task), machine
 
     def ask(self, shard: Any, method: str, *args: Any) -> Any:
         return getattr(shard, method).remote(*args)
@@ -53,15 +62,21 @@ class RayShards:
 
     def answer(self, question: Any) -> Any:
         import ray  # pyright: ignore[reportMissingImports] - an extra
-        from ray.exceptions import RayError, RayTaskError  # pyright: ignore[reportMissingImports]
+        from ray.exceptions import (  # pyright: ignore[reportMissingImports]
+            NodeDiedError,
+            ObjectLostError,
+            RayActorError,
+            RayTaskError,
+        )
 
         try:
             return ray.get(question)
         except RayTaskError as error:
             raise error.cause from error
-        except RayError as error:
+        except (RayActorError, NodeDiedError, ObjectLostError) as error:
             raise ShardLost(" ".join(str(error).split())[:200]) from error
 
     def history(self, shard: Any, count: int, seed: int) -> Iterator[Any]:
-        for part in shard.history.options(num_returns="streaming").remote(count, seed):
+        how = {"num_returns": "streaming", "_generator_backpressure_num_objects": AHEAD}
+        for part in shard.history.options(**how).remote(count, seed):
             yield self.answer(part)

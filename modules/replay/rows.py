@@ -11,7 +11,7 @@ from modules.keys import Entry, Spaces, StateSchema
 from modules.previous_step import ENTRIES
 
 Cut = tuple[int, int, int, int, bool]  # environment, first column, burn-in steps, steps to learn from, has a row before
-NONE, LOST = -1, -2  # in place of a row's number: there is no such row; it was lost, with where it lay
+NONE, LOST = -1, -2  # in place of the number of the row before: there is none; it lies somewhere else, or is lost
 # Stored of a row's first step; the others follow from it. The arm is the same in a whole episode.
 FIRST_STEP_KEYS = (keys.PREVIOUS_ACTION, keys.PREVIOUS_REWARD, keys.PREVIOUS_INTRINSIC, keys.ARM)
 NEXT_KEYS = (keys.INTRINSIC,)  # of `step_keys`: what a step led to
@@ -178,9 +178,14 @@ class SequenceBuilder:
 
 
 class Links:
-    """Says of the rows of one stream, in the order in which they were cut, which row each of them follows."""
+    """Says of the rows of one stream, in the order in which they were cut, which row each of them follows.
 
-    def __init__(self) -> None:
+    Args:
+        joins: whether the first rows of the stream may have been somewhere else.
+    """
+
+    def __init__(self, *, joins: bool = False) -> None:
+        self._joins = joins
         self._newest: dict[int, int] = {}  # number of each environment's newest row
 
     def link(self, rows: TensorDict, first: int) -> TensorDict:
@@ -188,7 +193,8 @@ class Links:
         before: list[int] = []
         environments, follows = rows[keys.ENVIRONMENT].tolist(), rows[keys.FOLLOWS].tolist()
         for number, (environment, follow) in enumerate(zip(environments, follows, strict=True), first):
-            before.append(self._newest.get(environment, LOST) if follow else NONE)
+            lost = self._joins and environment not in self._newest
+            before.append(NONE if not follow else LOST if lost else self._newest[environment])
             self._newest[environment] = number
         linked = rows.exclude(keys.ENVIRONMENT, keys.FOLLOWS)
         return linked.set(keys.PREVIOUS_ROW_ID, torch.tensor(before, dtype=torch.int64))

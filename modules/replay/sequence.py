@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Any
 
 import torch
@@ -33,9 +34,9 @@ class SequenceReplay(Replay):
         self.settings = settings
         self._schema = c.schema
         self._cutters: dict[int, SequenceBuilder] = {}
-        self._links: defaultdict[int, Links] = defaultdict(Links)  # of each stream
+        self._links: defaultdict[int, Links] = defaultdict(partial(Links, joins=c.joins_streams))  # of each stream
         self._mirror = Mirror(c.symmetry) if settings.mirror and c.symmetry is not None else None
-        self._directory, self._spaces = c.directory, c.spaces
+        self._directory, self._spaces, self._joins_streams = c.directory, c.spaces, c.joins_streams
         self._sampler = settings.sampler(c.seed)
         self._importance = settings.importance_at(0)
         self._cut: CutRows | None = None  # rows that were cut and are not written yet
@@ -158,7 +159,7 @@ class SequenceReplay(Replay):
         window = min(written, self.settings.capacity_rows)
         refuse_lost_rows(self._directory, self._mark, written=written, window=window, ring=self._ring)
         numbers, entries = torch.arange(written - window, written), self._schema.fields(self._spaces)
-        refuse_impossible_rows(self._storage, entries, numbers, self._spaces)
+        refuse_impossible_rows(self._storage, entries, numbers, self._spaces, lost=self._joins_streams)
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Move the cursor back to where the checkpoint saw it."""

@@ -9,45 +9,48 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from tensordict import TensorDict, TensorDictBase
 from torch import Tensor
 
 from modules import keys
-from modules.replay.base import Replay, ReplayContext
+from modules.process import versions
+from modules.replay.base import Replay, ReplayContext, RowsLost
 from modules.replay.cut_rows import CutRows
 from modules.replay.ray_shards import ShardLost, Shards
-from modules.replay.shard import Told
+from modules.replay.shard import ShardStatus
 from modules.replay.specs import ShardedSpec
 
 log = logging.getLogger("recall")
 IN_FLIGHT = 2  # batches that are drawn while the learner is busy with another
 UNANSWERED = 64  # questions to a shard that it may be behind
-SHARDS = 2**20  # more than a run ever has: a row's number is that within its shard times this, and its shard's
+ROW_ID_STRIDE = 2**20  # more shards than a run ever has: a row's number is that in its shard times this + its shard's
 
 
 @dataclass(eq=False)
-class Place:
+class ShardHandle:
     """A shard as the learner sees it.
 
-    `serial` is its number among all that there were, `told` what it told last; `questions` are those not answered yet,
-    `numbers` and `priorities` those of rows that it is to hear of.
+    `serial` is its number among all that there were; `questions` are those not answered yet; `numbers` and `priorities`
+    are those of rows that it is still to be told.
     """
 
     serial: int
     folder: str
-    handle: Any
-    told: Told = field(default_factory=Told)
+    machine: str
+    actor: Any
+    status: ShardStatus = field(default_factory=ShardStatus)
     questions: deque[Any] = field(default_factory=deque)
     numbers: list[Tensor] = field(default_factory=list)
     priorities: list[Tensor] = field(default_factory=list)
 
-    def hear(self, told: Told) -> None:
-        """Take note of what it tells, unless it has told something newer."""
-        if told.answers > self.told.answers:
-            self.told = told
+    def note(self, status: ShardStatus) -> None:
+        """Take note of its status, unless a newer one has come."""
+        if status.answers > self.status.answers:
+            self.status = status
 
-    def news(self) -> tuple[np.ndarray, np.ndarray]:
-        """Numbers and priorities that it is to hear of, once."""
+    def take_priorities(self) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Numbers and priorities that it is to be told, once."""
         numbers = torch.cat([torch.zeros(0, dtype=torch.int64), *self.numbers])
         priorities = torch.cat([torch.zeros(0), *self.priorities])
         self.numbers, self.priorities = [], []
@@ -57,7 +60,7 @@ class Place:
 class Order(NamedTuple):
     """Draws that a shard was asked for: with which share of all, and the question."""
 
-    place: Place
+    shard: ShardHandle
     share: float
     question: Any
 
@@ -65,9 +68,9 @@ class Order(NamedTuple):
 class Part(NamedTuple):
     """Rows [B] of one shard, and the probability with which each was drawn, [B]."""
 
-    place: Place
-    rows: Mapping[str, np.ndarray]
-    probability: np.ndarray
+    shard: ShardHandle
+    rows: dict[str, Tensor]
+    probability: Tensor
 
 
 class ShardedReplay(Replay):
@@ -89,36 +92,38 @@ class ShardedReplay(Replay):
 
     def __init__(self, settings: ShardedSpec, context: ReplayContext, shards: Shards) -> None:
         self.settings = settings
-        self._context, self._shards = context, shards
+        self._context = replace(context, directory=context.directory.absolute(), joins_streams=True)
+        self._ray = shards
         self._generator = torch.Generator().manual_seed(context.seed)
         self._importance = settings.importance_at(0)
         self._losses = 0
-        self._flying: deque[list[Order]] = deque()
+        self._prefetched: deque[list[Order]] = deque()
+        self._shard_of: dict[int, int] = {}  # of each stream the place in `_shards`
+        self._fed = [0] * settings.shards  # rows so far
         saved = context.saved or {"shards": [None] * settings.shards, "serials": 0}
         self._serials: int = saved["serials"]
-        self._places = [self._open(number, state) for number, state in enumerate(saved["shards"])]
-        self._hear(wait=True)
-        for place, state in zip(self._places, saved["shards"], strict=True):
-            if state and not place.told.rows:
-                log.warning("%s of the replay is not where it was, and begins empty", place.folder)
+        self._shards = [self._open(number, state) for number, state in enumerate(saved["shards"])]
+        self._poll(wait=True)
 
     def __len__(self) -> int:
-        return sum(place.told.rows for place in self._places)
+        return sum(shard.status.rows for shard in self._shards)
 
     @property
     def must_save(self) -> bool:
-        return any(place.told.must_save for place in self._places)
+        return any(shard.status.must_save for shard in self._shards)
 
     def anneal(self, frames: int) -> None:
         self._importance = self.settings.importance_at(frames)
 
     def extend(self, batch: TensorDictBase, stream: int = 0, rows: CutRows | None = None) -> None:
-        """Hand the rows on to the shard of their stream."""
+        """Hand the rows on to the shard of their stream; a new stream has the one that was given fewest."""
         assert rows is not None  # see `ShardedSpec.needs`
-        if rows.entries.shape[0]:
-            place = self._places[stream % len(self._places)]
-            place.questions.append(self._shards.ask(place.handle, "extend", stream, rows.pack()))
-        self._hear()
+        if count := rows.entries.shape[0]:
+            number = self._shard_of.setdefault(stream, int(np.argmin(self._fed)))
+            self._fed[number] += count
+            shard = self._shards[number]
+            shard.questions.append(self._ray.ask(shard.actor, "extend", stream, rows.pack()))
+        self._poll()
 
     def truncate(self) -> None:
         """The actors have the running episodes."""
@@ -127,143 +132,152 @@ class ShardedReplay(Replay):
         planned = self.settings.planned_updates(frames)
         return planned if planned is not None and len(self) >= self.settings.batch_rows else 0.0
 
-    def sample(self) -> TensorDict:
-        """Hand out a batch [B] that was ordered two batches ago, and order another."""
-        self._hear()
-        while len(self._flying) <= IN_FLIGHT:
-            self._flying.append(self._order(self.settings.batch_rows))
-        found = self._take(self._flying.popleft())
+    def sample(self) -> TensorDict | None:
+        """Hand out a batch [B] that was ordered two batches ago, and order another; None if no row is left."""
+        self._poll()
+        while len(self._prefetched) <= IN_FLIGHT and (order := self._order(self.settings.batch_rows)):
+            self._prefetched.append(order)
+        found = self._take(self._prefetched.popleft()) if self._prefetched else []
         while missing := self.settings.batch_rows - sum(len(part.probability) for part in found):  # of a lost shard
-            found += self._take(self._order(missing))
+            if not (order := self._order(missing)):
+                return None
+            found += self._take(order)
         return self._join(found)
 
     def update(self, rows: TensorDictBase, errors: Tensor) -> None:
         """Take note of the priorities that follow, for the next questions to the shards of the rows."""
         priorities = self.settings.priorities(rows, errors)
-        serials, numbers = rows[keys.ROW] % SHARDS, rows[keys.ROW] // SHARDS
-        for place in self._places:
-            mine = serials == place.serial
+        serials, numbers = rows[keys.ROW] % ROW_ID_STRIDE, rows[keys.ROW] // ROW_ID_STRIDE
+        for shard in self._shards:
+            mine = serials == shard.serial
             if mine.any():
-                place.numbers.append(numbers[mine])
-                place.priorities.append(priorities[mine])
+                shard.numbers.append(numbers[mine])
+                shard.priorities.append(priorities[mine])
 
     def sample_with_prefix(self, count: int, generator: torch.Generator) -> Iterator[TensorDict]:
         """As `SequenceReplay` does, from one shard, each as likely as its share of the rows."""
-        rows = torch.tensor([float(place.told.rows) for place in self._places])
+        rows = torch.tensor([float(shard.status.rows) for shard in self._shards])
         if not rows.any():
             return
-        place = self._places[int(torch.multinomial(rows, 1, generator=generator))]
+        shard = self._shards[int(torch.multinomial(rows, 1, generator=generator))]
         seed = int(torch.randint(2**31, (1,), generator=generator))
         try:
-            for arrays in self._shards.history(place.handle, count, seed):
-                part = {key: torch.tensor(array) for key, array in arrays.items()}
-                yield TensorDict(part, batch_size=[len(part[keys.MASK])])
+            for packed in self._ray.history(shard.actor, count, seed):
+                yield CutRows.unpack(packed).whole()
         except ShardLost as error:
-            self._replace(place, error)
+            self._replace(shard, error)
+            raise RowsLost(str(error)) from error
 
     def measures(self) -> dict[str, float]:
         """Of the shards the means; how full they are together."""
         found: defaultdict[str, list[float]] = defaultdict(list)
-        for answer in self._ask_all("measures"):
-            for name, value in (answer or {}).items():
+        for _, answer in self._ask_all("measures"):
+            for name, value in answer.items():
                 found[name].append(value)
-        self._hear(wait=True)
+        self._poll(wait=True)
         return {**{name: sum(values) / len(values) for name, values in found.items()}, **super().measures()}
 
     def state_dict(self) -> dict[str, Any]:
         """What a checkpoint needs of each shard; None of one that was just lost."""
-        for place in self._places:
-            place.questions.append(self._shards.ask(place.handle, "set_priorities", *place.news()))
-        states = self._ask_all("state_dict")
-        for place in self._places:
-            place.questions.append(self._shards.ask(place.handle, "tell"))
-        self._hear(wait=True)
-        shards = [
-            None if state is None else {"folder": place.folder, "replay": state}
-            for place, state in zip(self._places, states, strict=True)
-        ]
-        return {"shards": shards, "serials": self._serials, "generator": self._generator.get_state()}
+        for shard in self._shards:
+            shard.questions.append(self._ray.ask(shard.actor, "set_priorities", *shard.take_priorities()))
+        numbers = {shard.serial: number for number, shard in enumerate(self._shards)}
+        states: list[Any] = [None] * len(self._shards)
+        for shard, state in self._ask_all("state_dict"):
+            states[numbers[shard.serial]] = {"folder": shard.folder, "machine": shard.machine, "replay": state}
+        for shard in self._shards:
+            self._asked_for_status(shard)
+        self._poll(wait=True)
+        return {"shards": states, "serials": self._serials, "generator": self._generator.get_state()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on drawing as after the save; the shards went back to it when they were opened."""
         self._generator.set_state(state["generator"])
 
-    def _open(self, number: int, state: Mapping[str, Any] | None) -> Place:
+    def _open(self, number: int, state: Mapping[str, Any] | None) -> ShardHandle:
+        """Start the shard at place `number`, with the rows that were saved if they are still there."""
+        if state:
+            shard = self._start(number, state["folder"], state["machine"], state["replay"])
+            if self._ray.answer(self._ray.ask(shard.actor, "is_there")):
+                return self._asked_for_status(shard)
+            log.warning("%s of the replay is not on %s; an empty one takes its place", shard.folder, shard.machine)
+        return self._asked_for_status(self._start(number, f"shard_{number}_{self._serials}", "", None))
+
+    def _asked_for_status(self, shard: ShardHandle) -> ShardHandle:
+        shard.questions.append(self._ray.ask(shard.actor, "status"))
+        return shard
+
+    def _start(self, number: int, folder: str, machine: str, saved: Mapping[str, Any] | None) -> ShardHandle:
         serial, self._serials = self._serials, self._serials + 1
-        folder = state["folder"] if state else f"shard_{number}_{serial}"
-        context = replace(
-            self._context,
-            directory=self._context.directory / folder,
-            seed=self._context.seed + serial,
-            saved=state["replay"] if state else None,
-        )
-        place = Place(serial, folder, self._shards.hire(pickle.dumps((self.settings.of_a_shard, context))))
-        place.questions.append(self._shards.ask(place.handle, "tell"))
-        return place
+        directory, seed = self._context.directory / folder, self._context.seed + serial
+        context = replace(self._context, directory=directory, seed=seed, saved=saved)
+        task = pickle.dumps((versions(), pickle.dumps((self.settings.of_a_shard, context))))
+        actor, machine = self._ray.start(task, number, machine)
+        return ShardHandle(serial, folder, machine, actor)
 
-    def _hear(self, *, wait: bool = False) -> None:
+    def _poll(self, *, wait: bool = False) -> None:
         """Take in the answers that are there; `wait`: all."""
-        for place in tuple(self._places):
+        for shard in tuple(self._shards):
             try:
-                while place.questions and (
-                    wait or len(place.questions) > UNANSWERED or self._shards.answered(place.questions[0])
+                while shard.questions and (
+                    wait or len(shard.questions) > UNANSWERED or self._ray.answered(shard.questions[0])
                 ):
-                    place.hear(self._shards.answer(place.questions.popleft()))
+                    shard.note(self._ray.answer(shard.questions.popleft()))
             except ShardLost as error:
-                self._replace(place, error)
+                self._replace(shard, error)
 
-    def _ask_all(self, method: str) -> list[Any]:
-        """The answers of all shards; None of one that is lost."""
-        questions = [(place, self._shards.ask(place.handle, method)) for place in self._places]
+    def _ask_all(self, method: str) -> list[tuple[ShardHandle, Any]]:
+        """The answers of all shards but those that are lost."""
+        questions = [(shard, self._ray.ask(shard.actor, method)) for shard in self._shards]
         answers = []
-        for place, question in questions:
+        for shard, question in questions:
             try:
-                answers.append(self._shards.answer(question))
+                answers.append((shard, self._ray.answer(question)))
             except ShardLost as error:
-                self._replace(place, error)
-                answers.append(None)
+                self._replace(shard, error)
         return answers
 
     def _order(self, count: int) -> list[Order]:
-        """Ask for `count` rows, and tell the shards that are asked what was learned of theirs."""
-        masses = torch.tensor([place.told.mass for place in self._places], dtype=torch.float64)
+        """Ask for `count` rows, and tell the shards that are asked what was learned of theirs; [] if there are none."""
+        masses = torch.tensor([shard.status.mass for shard in self._shards], dtype=torch.float64)
         if not masses.sum():
-            raise ShardLost("no shard of the replay has rows any more")
+            return []
         shares = masses / masses.sum()
         drawn = torch.multinomial(shares, count, replacement=True, generator=self._generator)
-        counts = torch.bincount(drawn, minlength=len(self._places))
+        counts = torch.bincount(drawn, minlength=len(self._shards))
         return [
-            Order(place, share, self._shards.ask(place.handle, "exchange", *place.news(), wanted))
-            for place, share, wanted in zip(self._places, shares.tolist(), counts.tolist(), strict=True)
+            Order(shard, share, self._ray.ask(shard.actor, "exchange", *shard.take_priorities(), wanted))
+            for shard, share, wanted in zip(self._shards, shares.tolist(), counts.tolist(), strict=True)
             if wanted
         ]
 
     def _take(self, orders: Sequence[Order]) -> list[Part]:
         """Wait for what was ordered; nothing comes from a shard that is lost."""
         found = []
-        for place, share, question in orders:
+        for shard, share, question in orders:
             try:
-                drawn, told = self._shards.answer(question)
+                drawn, status = self._ray.answer(question)
             except ShardLost as error:
-                self._replace(place, error)
+                self._replace(shard, error)
                 continue
-            place.hear(told)
+            shard.note(status)
             if drawn is not None:
-                found.append(Part(place, drawn.rows, share * drawn.masses / told.mass))
+                probability = share * torch.tensor(drawn.masses) / status.mass
+                found.append(Part(shard, dict(CutRows.unpack(drawn.rows).whole().items()), probability))
         return found
 
     def _join(self, parts: Sequence[Part]) -> TensorDict:
         """One batch of what came, with numbers and weights of its own."""
-        rows = {key: torch.from_numpy(np.concatenate([part.rows[key] for part in parts])) for key in parts[0].rows}
-        serials = torch.cat([torch.full((len(part.probability),), part.place.serial) for part in parts])
-        weights = torch.from_numpy(np.concatenate([part.probability for part in parts])) ** -self._importance
-        rows[keys.ROW] = rows[keys.ROW] * SHARDS + serials
+        rows = {key: torch.cat([part.rows[key] for part in parts]) for key in parts[0].rows}
+        serials = torch.cat([torch.full((len(part.probability),), part.shard.serial) for part in parts])
+        weights = torch.cat([part.probability for part in parts]) ** -self._importance
+        rows[keys.ROW] = rows[keys.ROW] * ROW_ID_STRIDE + serials
         rows[keys.WEIGHT] = (weights / weights.max()).float()
         return TensorDict(rows, batch_size=[len(serials)])
 
-    def _replace(self, lost: Place, error: ShardLost) -> None:
-        """Put an empty shard in the place of one that is lost, unless that was done."""
-        number = next((number for number, place in enumerate(self._places) if place is lost), None)
+    def _replace(self, lost: ShardHandle, error: ShardLost) -> None:
+        """Start an empty shard in the place of one that is lost, unless that was done."""
+        number = next((number for number, shard in enumerate(self._shards) if shard is lost), None)
         if number is None:
             return
         self._losses += 1
@@ -272,11 +286,8 @@ class ShardedReplay(Replay):
                 f"{lost.folder} of the replay was lost, as were {self._losses - 1} shards before it, and "
                 f"replay.most_losses={self.settings.most_losses}: {error}"
             ) from None
-        self._places[number] = new = self._open(number, None)
+        self._shards[number] = new = self._open(number, None)
         log.warning(
             "%s of the replay was lost with its %d rows: %s; %s takes its place",
-            lost.folder,
-            lost.told.rows,
-            error,
-            new.folder,
+            *(lost.folder, lost.status.rows, error, new.folder),
         )

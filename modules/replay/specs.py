@@ -212,8 +212,10 @@ class ShardedSpec(PrioritisedSpec):
         yield from super().needs(run)
         if not (run.collector.on_cluster and run.collector.actors_cut):
             yield "replay=ray takes rows that actors of a Ray cluster have cut: use collector=ray collector.rows=actor"
-        elif not self.of_a_shard.capacity_rows:
+        if self.capacity_rows < self.shards:
             yield f"replay.shards={self.shards} are more than the rows that replay.capacity={self.capacity} steps hold"
+        elif (workers := run.collector.total_envs // run.collector.num_envs) < self.shards:
+            yield f"replay.shards={self.shards} are more than the {workers} workers that give them rows"
 
     @property
     def of_a_shard(self) -> PrioritisedSpec:

@@ -17,7 +17,7 @@ from modules import keys
 from modules.callbacks import Callbacks, Context, TrainingCallback
 from modules.callbacks.base import named_by_class, with_metrics_of
 from modules.checkpoint import list_checkpoints, path_of
-from modules.collect import Collection, CollectorContext
+from modules.collect import Actor, Collection, CollectorContext
 from modules.errors import close_quietly
 from modules.exploration import Exploration, ExplorationContext
 from modules.intrinsic import IntrinsicContext, IntrinsicModel, IntrinsicReward
@@ -266,16 +266,17 @@ def announce(run: RunConfig) -> None:
 
 def collection_of(run: RunConfig, actor: TrainingActor, like: EnvBase) -> Collection:
     """Make the collector; `like` has steps like those of its environments."""
+    template = partial(step_of, run, actor, like)
+    return run.collector.build(CollectorContext(actor=actor, make=partial(worker_actor, run), template=template))
 
-    def template() -> TensorDictBase:
-        step = like.fake_tensordict()
-        for key in set(actor.policy.out_keys) - set(step.keys(include_nested=True)):
-            step.set(key, torch.zeros(step.batch_size))  # what the policy tells of its choice
-        if not run.collector.actors_cut:
-            return step
-        numbers = [key for key, value in step.items(True, True) if value[0].numel() == 1]
-        observes = run.spaces.normalised or any(spec.reads_observations for spec in run.watching.values())
-        return step.select(*numbers, *OBSERVATIONS) if observes else step.select(*numbers)
 
-    context = CollectorContext(actor=actor, make=partial(worker_actor, run), template=template)
-    return run.collector.build(context)
+def step_of(run: RunConfig, actor: Actor, like: EnvBase) -> TensorDictBase:
+    """Make a step with what batches have of it; `like` has steps like those of the actor's environments."""
+    step = like.fake_tensordict()
+    for key in set(actor.policy.out_keys) - set(step.keys(include_nested=True)):
+        step.set(key, torch.zeros(step.batch_size))  # what the policy tells of its choice
+    if not run.collector.actors_cut:
+        return step
+    numbers = [key for key, value in step.items(True, True) if value[0].numel() == 1]
+    observes = run.spaces.normalised or any(spec.reads_observations for spec in run.watching.values())
+    return step.select(*numbers, *OBSERVATIONS) if observes else step.select(*numbers)

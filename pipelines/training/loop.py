@@ -117,9 +117,8 @@ class Loop(RunInProgress):
     def _learn(self) -> None:
         parts, c = self.parts, self.counters
         self._add(parts.exploration, self._anneal())
-        while c.updates_due >= 1:
+        while c.updates_due >= 1 and (rows := parts.replay.sample()) is not None:
             c.updates_due -= 1
-            rows = parts.replay.sample()
             learned, errors = parts.learner.step(rows.to(self.run.torch_device))
             padding = {"replay/padding": 1 - rows[keys.MASK].float().mean()}
             further = parts.auxiliary.step(rows)

@@ -5,8 +5,8 @@ import pickle
 import numpy as np
 import pytest
 
-from modules.collect.ray_session import versions
 from modules.collect.ray_worker import RayWorker
+from modules.process import versions
 from modules.spec import UsageError
 
 
