@@ -34,9 +34,6 @@ class OnPolicySpec(ReplaySpec):
     length: Count
     batch_rows: Positive
 
-    def with_room_for(self, rows: int) -> "OnPolicySpec":
-        return self
-
     @property
     def capacity_rows(self) -> int:
         return self.batch_rows

@@ -63,6 +63,7 @@ class RayShards:
     def answer(self, question: Any) -> Any:
         import ray  # pyright: ignore[reportMissingImports] - an extra
         from ray.exceptions import (  # pyright: ignore[reportMissingImports]
+            ActorUnschedulableError,
             NodeDiedError,
             ObjectLostError,
             RayActorError,
@@ -73,7 +74,7 @@ class RayShards:
             return ray.get(question)
         except RayTaskError as error:
             raise error.cause from error
-        except (RayActorError, NodeDiedError, ObjectLostError) as error:
+        except (RayActorError, ActorUnschedulableError, NodeDiedError, ObjectLostError) as error:
             raise ShardLost(" ".join(str(error).split())[:200]) from error
 
     def history(self, shard: Any, count: int, seed: int) -> Iterator[Any]:
