@@ -32,7 +32,7 @@ def test_workers_act_until_the_learner_is_the_limit():
 def test_a_run_is_measured(words, capsys):
     assert main([*FAST, *words]) == 0
     told = capsys.readouterr().out
-    assert "of acting in 2 environments" in told or not words
+    assert "act, in 2 environments" in told or not words
     assert "limit\n      1 " in told
 
 

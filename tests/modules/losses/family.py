@@ -138,3 +138,8 @@ def naive_loss(online, target, rows, s, stream_target, burn_in=0, combine="sum")
 
 def huber(delta, limit):
     return limit * (delta.abs() - limit / 2) if limit and delta.abs() > limit else delta**2 / 2
+
+
+def rounding(gradients, usual):
+    """How far gradients may be apart: those of phases, in float32, sum up many terms that nearly cancel out."""
+    return 1e-4 if any(name.endswith("theta") for name in gradients) else usual

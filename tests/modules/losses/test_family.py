@@ -22,6 +22,7 @@ from tests.modules.losses.family import (
     n_step_target,
     naive_loss,
     retrace_target,
+    rounding,
     streams_of,
 )
 
@@ -66,7 +67,8 @@ def assert_equal_to_the_loop(loss, online, target, rows, stream_target, burn_in=
     found = {name: p.grad for name, p in loss.value_network_params.flatten_keys(".").items() if p.requires_grad}
     wanted = {name: p.grad for name, p in online.named_parameters()}
     assert found.keys() == wanted.keys()
-    torch.testing.assert_close(found, wanted, rtol=2e-5, atol=2e-5)
+    near = rounding(found, 2e-5)
+    torch.testing.assert_close(found, wanted, rtol=near, atol=near)
 
 
 @pytest.mark.parametrize("burn_in", [0, 3])
