@@ -7,9 +7,8 @@ from importlib.util import find_spec
 from benchmarks.acting import building
 from benchmarks.dqn_solving import solving
 from benchmarks.measure import Missing, Pace, Table, Times, interleave, number, target
-from benchmarks.subjects import process_of, run_of
+from benchmarks.subjects import Trainer, process_of, run_of
 from benchmarks.yardsticks import single
-from modules.collect.weights import push_weights
 from pipelines.config.schema import RunConfig
 from pipelines.training.build import Parts
 
@@ -76,15 +75,5 @@ def speed_row(side: str, run: RunConfig, times: Times) -> list[str]:
 def training(parts: Parts) -> Call:
     """Return: collect one batch, store it, learn as often as the replay's ratio asks, push the weights."""
     parts.exploration.anneal(parts.run.total_frames)
-    batches, updates_due = iter(parts.collection), [0.0]
-
-    def call() -> None:
-        stream, batch, _ = next(batches)
-        parts.replay.extend(batch, stream)
-        updates_due[0] += parts.replay.updates_due(batch.numel())
-        while updates_due[0] >= 1:
-            updates_due[0] -= 1
-            parts.learner.step(parts.replay.sample())
-        push_weights(parts.learner.network, parts.actor.network)
-
-    return call
+    batches, trainer = iter(parts.collection), Trainer(parts)
+    return lambda: trainer.take(next(batches))

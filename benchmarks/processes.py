@@ -10,9 +10,7 @@ import psutil
 
 from benchmarks.acting import building
 from benchmarks.measure import Missing, Pace, Ratio, Table, number
-from benchmarks.subjects import PIXELS, STATE, process_of, run_of
-from modules.collect.weights import push_weights
-from modules.replay.base import Replay
+from benchmarks.subjects import PIXELS, STATE, Trainer, process_of, run_of
 
 WORDS = ("collector.steps=20", "threads=1", "warmup_frames=0")
 SIDES = {
@@ -50,32 +48,23 @@ class Side:
         before = set(psutil.Process().children(recursive=True))
         run = run_of(exp, *WORDS, *words)
         stack.enter_context(process_of(run))
-        self.parts = stack.enter_context(building(run))
-        self._batches = iter(self.parts.collection)
+        parts = stack.enter_context(building(run))
+        self._batches = iter(parts.collection)
         next(self._batches)
         self._others = [p for p in psutil.Process().children(recursive=True) if p not in before]
-        self._due = 0.0
+        self._trainer = Trainer(parts)
 
     def spend(self, seconds: float, *, learns: bool) -> Spent:
         """Act, and learn as often as the replay's ratio asks, for so long."""
         frames, waited, cpu, begin = 0, 0.0, self._cpu(), time.perf_counter()
         while time.perf_counter() - begin < seconds:
             asked = time.perf_counter()
-            stream, batch, rows = next(self._batches)
+            collected = next(self._batches)
             waited += time.perf_counter() - asked
-            frames += batch.numel()
+            frames += collected.batch.numel()
             if learns:
-                self.parts.replay.extend(batch, stream, rows)
-                self._learn(self.parts.replay, batch.numel(), frames)
+                self._trainer.take(collected)
         return Spent(frames, time.perf_counter() - begin, self._cpu() - cpu, waited)
-
-    def _learn(self, replay: Replay, collected: int, frames: int) -> None:
-        self._due += replay.updates_due(collected)
-        while self._due >= 1:
-            self._due -= 1
-            self.parts.learner.step(replay.sample())
-        push_weights(self.parts.learner.network, self.parts.actor.network)
-        self.parts.collection.push(frames)
 
     def _cpu(self) -> float:
         found = sum(psutil.Process().cpu_times()[:2])

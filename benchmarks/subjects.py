@@ -13,6 +13,8 @@ from tensordict import TensorDict, TensorDictParams
 from torch import Tensor, nn
 
 from modules import keys
+from modules.collect import Collected
+from modules.collect.weights import push_weights
 from modules.learner.learner import Learner
 from modules.process import tune
 from modules.replay.ring import refuse_what_does_not_fit
@@ -21,7 +23,7 @@ from modules.seeding import seed_everything
 from pipelines.config.check import refuse_misfits
 from pipelines.config.hints import CONF
 from pipelines.config.schema import RunConfig, read
-from pipelines.training.build import replay_of
+from pipelines.training.build import Parts, replay_of
 
 PIXELS, STATE, TUTORIAL = "drqn_cartpole", "drqn_cartpole_masked", "drqn_cartpole_tutorial"
 R2D2 = "r2d2_cartpole_masked"
@@ -65,6 +67,25 @@ def learning(run: RunConfig) -> Learning:
     network = run.network.build(run.spaces).to(run.torch_device)
     loss = run.loss.build(run.loss_context(network))
     return Learning(network, Learner(network, loss, run.optim, run.target))
+
+
+class Trainer:
+    """Stores collected batches, and learns as often as the replay's ratio asks, as the training loop does."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts, self._frames, self._due = parts, 0, 0.0
+
+    def take(self, collected: Collected) -> None:
+        """Store a batch, learn, push the weights."""
+        (stream, batch, rows), parts = collected, self._parts
+        parts.replay.extend(batch, stream, rows)
+        self._frames += batch.numel()
+        self._due += parts.replay.updates_due(batch.numel())
+        while self._due >= 1 and (sampled := parts.replay.sample()) is not None:
+            self._due -= 1
+            parts.learner.step(sampled)
+        push_weights(parts.learner.network, parts.actor.network)
+        parts.collection.push(self._frames)
 
 
 def set_apart(ours: Learning) -> nn.Module:

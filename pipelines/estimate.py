@@ -129,7 +129,7 @@ def learning(run: RunConfig, replay: Replay) -> tuple[float, float]:
 
 
 def lines(run: RunConfig, costs: Costs) -> Iterator[str]:
-    """Say it."""
+    """Lay the costs out, and what follows for runs of some numbers of workers."""
     c, n = costs, run.collector.num_envs
     yield f"{run.name}, per core:"
     yield f"  {1 / c.act:12,.0f} frames/s   act, in {n} environments"

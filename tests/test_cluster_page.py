@@ -24,7 +24,9 @@ def files(kind: str) -> list[str]:
 def test_the_launchers_file_is_one_that_ray_takes():
     from ray.autoscaler._private.util import prepare_config, validate_config
 
-    validate_config(prepare_config(yaml.safe_load(files("yaml")[0])))
+    config = prepare_config(yaml.safe_load(files("yaml")[0]))
+    validate_config(config)
+    assert "--autoscaling-config" in " ".join(config["head_start_ray_commands"])  # else it starts no other machine
 
 
 def test_the_job_of_kubernetes_is_yaml():
@@ -41,7 +43,9 @@ def test_commands_name_settings_that_there_are_and_that_fit(words):
         pytest.importorskip("ray")
     given = [word for word in shlex.split(words) if word not in ("…", "\\")]
     preset = [] if any(word.startswith("+exp=") for word in given) else ["+exp=agent57_corridor"]
-    refuse_misfits(read(compose_settings([*preset, *given])[0]))
+    run = read(compose_settings([*preset, *given])[0])
+    refuse_misfits(run)
+    assert run.collector.on_cluster == any(word == "collector=ray" for word in given)
 
 
 def test_there_are_such_commands():

@@ -4,6 +4,7 @@ import logging
 import pickle
 from collections import defaultdict, deque
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
@@ -198,8 +199,9 @@ class ShardedReplay(Replay):
         """Start the shard at place `number`, with the rows that were saved if they are still there."""
         if state:
             shard = self._start(number, state["folder"], state["machine"], state["replay"])
-            if self._ray.answer(self._ray.ask(shard.actor, "is_there")):
-                return self._asked_for_status(shard)
+            with suppress(ShardLost):  # then it is not there either
+                if self._ray.answer(self._ray.ask(shard.actor, "is_there")):
+                    return self._asked_for_status(shard)
             log.warning("%s of the replay is not on %s; an empty one takes its place", shard.folder, shard.machine)
         return self._asked_for_status(self._start(number, f"shard_{number}_{self._serials}", "", None))
 

@@ -140,6 +140,21 @@ def test_a_shard_that_is_not_there_any_more_begins_empty_and_somewhere_else(tmp_
     assert len(make(tmp_path, saved=saved)) == 207
 
 
+def test_a_shard_whose_machine_goes_while_it_is_opened_begins_empty(tmp_path):
+    replay, _, _ = filled(tmp_path)
+    saved, shards = replay.state_dict(), Dying()
+    assert len(make(tmp_path, shards, saved=saved)) == 450
+
+
+class Dying(Here):
+    """The first shard dies before it answers anything."""
+
+    def start(self, task, number, machine):
+        started = super().start(task, number, machine)
+        self.lost[:] = self.shards[:1]
+        return started
+
+
 def test_an_empty_shard_is_no_lost_one(tmp_path, caplog):
     saved = make(tmp_path).state_dict()
     with caplog.at_level(logging.WARNING):
