@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from importlib.util import find_spec
+from statistics import median
 from typing import NamedTuple
 
 import psutil
@@ -114,13 +115,13 @@ def row(exp: str, name: str, acting: dict[str, list[Spent]], learning: dict[str,
     """Cells of one side."""
 
     def of(found: Sequence[Spent], value: Callable[[Spent], float]) -> float:
-        return sorted(map(value, found))[len(found) // 2]
+        return median(map(value, found))
 
     like = "multi_async, 2 processes"
     over, aim = "–", "–"
     if name.startswith("ray"):
         pairs = [(a.cpu / a.frames) / (b.cpu / b.frames) for a, b in zip(acting[name], acting[like], strict=True)]
-        ratio = Ratio(sorted(pairs)[len(pairs) // 2], min(pairs), max(pairs))
+        ratio = Ratio(median(pairs), min(pairs), max(pairs))
         over, aim = str(ratio), f"≤ {TARGETS[exp]:g}: {'met' if ratio.median <= TARGETS[exp] else 'missed'}"
     return [
         name,
