@@ -18,7 +18,7 @@ Call = Callable[[], object]
 
 
 def dqn(pace: Pace) -> Iterator[Table | Missing]:
-    """DQN with 64 environments against one at a time, as others do it: frames/s, and seconds until it is solved."""
+    """DQN with many environments against one at a time, as others do it: frames/s, and seconds until it is solved."""
     theirs = find_spec("stable_baselines3") is not None
     if not theirs:
         yield Missing(

@@ -114,7 +114,8 @@ def test_what_is_there_is_not():
     )
 
 
-LOSSES = {"reinforce": ["reinforce"], "ngu": ["q", "retrace"], "agent57": ["q", "retrace"], "qr_dqn": ["q", "quantile"]}
+LOSSES = {"reinforce": ["reinforce"], "ngu": ["q", "retrace"], "agent57": ["q", "retrace"], "qr_dqn": ["q", "quantile"],
+          "pqn": ["q", "q_lambda"]}  # fmt: skip
 
 
 @pytest.mark.parametrize("page", sorted((ROOT / "docs" / "algorithms").glob("*.md")), ids=lambda page: page.stem)

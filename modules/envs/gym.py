@@ -20,6 +20,7 @@ from torchrl.envs import EnvBase, GymWrapper, TransformedEnv
 import modules.envs.gymnasium_ids  # noqa: F401 - so that every process that builds one knows recall/… too
 from modules import keys
 from modules.envs.base import EnvContext, EnvSpec, add_transforms
+from modules.envs.cartpole import CartPoles
 from modules.envs.ends import MaxSteps, cut_after, let_close_fail, limit
 from modules.envs.fit import as_vector
 from modules.envs.frames import Order, film_problem, renders, rgb, speed
@@ -53,7 +54,9 @@ if TYPE_CHECKING:
 def make_vec(env_id: str, num_envs: int, kwargs: dict[str, Any], wrappers: Sequence[Adapter]) -> VectorEnv:
     """Make a synchronous vector environment whose episodes are reset one by one, by the caller."""
     makers = [partial(make_one, env_id, kwargs, wrappers, told_at=logging.WARNING)] * num_envs
-    return CheckedVectorEnv(makers, env_id)
+    with closing(make_one(env_id, kwargs, wrappers)) as env:
+        kind = CartPoles if CartPoles.fits(env) else CheckedVectorEnv
+    return kind(makers, env_id)
 
 
 def make_one(

@@ -32,13 +32,14 @@ class LossContext:
 class LossSpec(Spec):
     """Settings of a loss; `build` makes the `LossModule` over the network.
 
-    `learns` names what it learns of a head's outputs; `tells_errors` says whether its output has the |δ| of every step,
-    which priorities need; `splits` whether it can learn two streams of rewards; `reads_behaviour` whether rows must
-    have the probability of the action taken; `on_policy` whether it learns the policy that acts, and so only from what
-    the newest one has done; `names_of_torchrl` whether its weights have the names that TorchRL gives them. The loss
-    itself is measured as `metric`.
+    `has_target` says whether it has a target network; `learns` names what it learns of a head's outputs; `tells_errors`
+    says whether its output has the |δ| of every step, which priorities need; `splits` whether it can learn two streams
+    of rewards; `reads_behaviour` whether rows must have the probability of the action taken; `on_policy` whether it
+    learns the policy that acts, and so only from what the newest one has done; `names_of_torchrl` whether its weights
+    have the names that TorchRL gives them. The loss itself is measured as `metric`.
     """
 
+    has_target: ClassVar[bool] = True
     learns: ClassVar[str] = keys.ACTION_VALUE
     tells_errors: ClassVar[bool] = False
     splits: ClassVar[bool] = False

@@ -113,7 +113,7 @@ def eps_greedy_policy(q_online: Tensor, epsilon: float | Tensor) -> Tensor:
         [..., A]
     """
     epsilon = torch.as_tensor(epsilon, dtype=q_online.dtype, device=q_online.device).unsqueeze(-1)
-    best = torch.nn.functional.one_hot(q_online.argmax(-1), q_online.shape[-1])
+    best = q_online.argmax(-1, keepdim=True) == torch.arange(q_online.shape[-1], device=q_online.device)
     allowed = allowed_by(q_online)
     return best * (1 - epsilon) + allowed * epsilon / allowed.sum(-1, keepdim=True).clamp_min(1)
 
@@ -160,10 +160,22 @@ def retrace(q_tm1: Tensor, v_t: Tensor, r_t: Tensor, discount_t: Tensor, c_t: Te
     while summed < steps:
         # Behind a factor of 0 lies another episode or padding, which may hold anything, NaN too.
         ahead = torch.where(factor != 0, factor * error[:, summed:], 0)
-        error = error + torch.nn.functional.pad(ahead, (0, summed))
+        error = error + F.pad(ahead, (0, summed))
         factor = factor[:, :-summed] * factor[:, summed:]
         summed *= 2
     return q_tm1 + error
+
+
+def lambda_return(r_t: Tensor, discount_t: Tensor, v_t: Tensor, continues: Tensor, lam: float) -> Tensor:
+    """Q(λ) returns on rows: G_t = r_t + γ_t ((1 − λ) v_t + λ G_{t+1}), and r_t + γ_t v_t where the row ends.
+
+    It is Retrace with λ for every coefficient, and an observation's value for that of the action. Arguments as there.
+
+    Returns:
+        [B, T]. Source: Peng & Williams (1996); Gallici et al. (2024), section 4.
+    """
+    v_tm1 = F.pad(v_t[:, :-1], (1, 0))  # the first one's is not known, and drops out
+    return retrace(v_tm1, v_t, r_t, discount_t, torch.full_like(r_t, lam), continues)
 
 
 def reward_to_go(r_t: Tensor, gamma: float, mask: Tensor) -> Tensor:
@@ -181,7 +193,7 @@ def reward_to_go(r_t: Tensor, gamma: float, mask: Tensor) -> Tensor:
     """
     g_t, summed = torch.where(mask, r_t, 0), 1
     while summed < g_t.shape[1]:
-        ahead = torch.nn.functional.pad(g_t[:, summed:], (0, summed))
+        ahead = F.pad(g_t[:, summed:], (0, summed))
         g_t = g_t + gamma**summed * ahead
         summed *= 2
     return g_t

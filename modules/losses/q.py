@@ -90,23 +90,26 @@ class ValueLoss(LossModule):
     beta: Tensor
     gamma: Tensor
     read: slice  # the observations whose values `stream_targets` reads, R of the T+1
+    has_target = True
 
     def __init__(self, settings: Any, context: LossContext) -> None:
         super().__init__()
         network, self.burn_in = context.network, context.burn_in
-        self.convert_to_functional(network, "value_network", create_target_params=True)
+        self.convert_to_functional(network, "value_network", create_target_params=self.has_target)
         self.settings = settings
         self.states = network.states
         self.values = network.streams
         self.streams = self.values if settings.learns == keys.ACTION_VALUE else (settings.learns,)  # that it learns
         for name, value in (("beta", context.beta), ("gamma", context.gamma)):
             self.register_buffer(name, value.to(next(network.parameters()).device), persistent=False)
-        # The functional form swaps parameters in and out at each call; a module that keeps the target's need not.
-        target = copy.deepcopy(network).requires_grad_(False)
-        parameters = dict(self.named_children())["target_value_network_params"]
-        assert isinstance(parameters, TensorDictParams)
-        parameters.to_module(target)
-        self._nets: dict[str, Any] = {"online": network, "target": target}  # registered once, as parameters above
+        self._nets: dict[str, Any] = {"online": network}  # registered once, as parameters above
+        if self.has_target:
+            # The functional form swaps parameters in and out at each call; a module that keeps the target's need not.
+            target = copy.deepcopy(network).requires_grad_(False)
+            parameters = dict(self.named_children())["target_value_network_params"]
+            assert isinstance(parameters, TensorDictParams)
+            parameters.to_module(target)
+            self._nets["target"] = target
 
     def forward(self, rows: Rows) -> TensorDict:
         """Loss and measures of one batch of rows.
@@ -122,10 +125,8 @@ class ValueLoss(LossModule):
             stands in padding changes none of them, and no gradient.
         """
         rows = without_padding(rows, self._nets["online"].reads, self.states)
-        q, selector = self.online_values(rows)
+        q, q_target, selector = self.online_and_target(rows)
         with torch.no_grad():
-            q_target = self.unroll(rows, "target", self.read)
-            selector = q_target[keys.ACTION_VALUE] if selector is None else selector
             target = self.targets(rows, self.target_inputs(rows, selector), q_target)
         return self.weighted_mean(rows, q, target)
 
@@ -175,21 +176,21 @@ class ValueLoss(LossModule):
         """The `wanted` entries [B, burn_in + T] of the rows without their burn-in, [B, T]."""
         return [rows[key][:, self.burn_in :] for key in wanted]
 
-    def online_values(self, rows: Rows) -> tuple[Outputs, Tensor | None]:
-        """Outputs for the T steps' own observations, with gradient, and the selector's values if it is online.
+    def online_and_target(self, rows: Rows) -> tuple[Outputs, Outputs, Tensor]:
+        """Outputs for the T steps' own observations, with gradient; the target's; and the values of the selector.
 
-        A feed-forward network needs no gradient of the last observation, which in rows of one step is half of the work.
+        The latter two are of the observations that are `read`. A feed-forward network needs no gradient of the last
+        observation, which in rows of one step is half of the work.
         """
-        if self.states:
-            q = self.unroll(rows, "online")
-            selector = q[keys.ACTION_VALUE][:, self.read].detach() if self.selects_online() else None
-            return {key: value[:, BEFORE] for key, value in q.items()}, selector
-        q = self.unroll(rows, "online", BEFORE)
-        if not self.selects_online():
-            return q, None
+        every, online = bool(self.states), self.selects_online()
+        q = self.unroll(rows, "online", ALL if every else BEFORE)
         with torch.no_grad():
-            last = self.unroll(rows, "online", LAST)[keys.ACTION_VALUE]
-        return q, torch.cat((q[keys.ACTION_VALUE].detach(), last), 1)[:, self.read]
+            q_target = self.unroll(rows, "target", self.read)
+            selector = (q if online else q_target)[keys.ACTION_VALUE].detach()
+            if online and not every:
+                selector = torch.cat((selector, self.unroll(rows, "online", LAST)[keys.ACTION_VALUE]), 1)
+        q = {key: value[:, BEFORE] for key, value in q.items()} if every else q
+        return q, q_target, selector[:, self.read] if online else selector
 
     # 4. Greedy actions: by the online network's values (double Q) or the target's.
 

@@ -36,6 +36,7 @@ class ReinforceSpec(LossSpec):
         entropy: weight of the policy's mean entropy, a bonus for staying undecided; 0 = none.
     """
 
+    has_target = False
     on_policy = True
     metric = "loss/policy"
     metrics = (

@@ -1,9 +1,9 @@
 """Torsos: observation → embedding."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from math import prod
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -15,6 +15,7 @@ from modules.networks.parts import Beside, Taken, image_spaces
 from modules.spec import Positive, PositiveFloat, Spec, spec
 
 Init = Literal["default", "glorot"]
+Norm = Literal["none", "layer"]
 
 
 class LeakyReLU(nn.LeakyReLU):
@@ -72,6 +73,13 @@ Activation = Literal[
     "tanh",
     "tanhshrink",
 ]
+
+
+def layer_norm(norm: Norm, sizes: Sequence[int]) -> dict[str, Any]:
+    """What TorchRL's `MLP` needs for a norm behind each layer of these `sizes`."""
+    if norm == "none":
+        return {}
+    return {"norm_class": nn.LayerNorm, "norm_kwargs": [{"normalized_shape": size} for size in sizes]}
 
 
 @torch.no_grad()
@@ -146,7 +154,7 @@ class AsFloats(nn.Module):
 
     def forward(self, observation: Tensor) -> Tensor:
         """[..., *shape] of any number type → [..., out_features]."""
-        return self.network(observation.to(torch.float32).flatten(-self.axes))
+        return self.network(observation.to(torch.float32).flatten(-self.axes).contiguous())
 
 
 class Scaled(nn.Module):
@@ -170,6 +178,7 @@ class MlpSpec(TorsoSpec):
         out_features: size of the embedding.
         hidden: sizes of the layers before it.
         activation: behind every layer; leaky_relu has Keras' slope 0.3, prelu learns one slope per layer.
+        norm: layer: what each layer puts out is normalised before its activation (Ba et al. 2016); none: it is not.
         bias: whether the layers have biases.
         init: how weights begin: default (PyTorch's) or glorot (Keras').
     """
@@ -177,6 +186,7 @@ class MlpSpec(TorsoSpec):
     out_features: Positive
     hidden: tuple[Positive, ...]
     activation: Activation
+    norm: Norm
     bias: bool
     init: Init
 
@@ -195,6 +205,7 @@ class MlpSpec(TorsoSpec):
             activation_class=act,
             activate_last_layer=True,
             layer_kwargs={"bias": self.bias},
+            **layer_norm(self.norm, (*self.hidden, self.out_features)),
         )
         initialise_(mlp, self.init)
         axes = len(spaces.observation_shape)

@@ -59,18 +59,10 @@ class OnPolicySpec(ReplaySpec):
         return replace(self, length=max_steps)
 
 
-class OnPolicyReplay(Replay):
-    """The episodes that ended since the last update, in memory.
+class FreshRows(Replay):
+    """Rows in memory that nothing was learned from yet."""
 
-    Each episode is learned from exactly once, whole, in the first update after its end. With several environments an
-    update comes while other episodes run. These continue under the new weights, so their first steps were chosen by an
-    older policy than the one that learns from them, by as many updates as they span (about one where as many episodes
-    are waited for as there are environments). Nothing corrects that: to throw such episodes away would prefer short
-    ones. One environment and `replay.batch_rows=1` is the textbook's, except for the steps between the episode's end
-    and that of its batch. An episode that a save cuts off is dropped, for nobody knows its return.
-    """
-
-    def __init__(self, settings: OnPolicySpec, schema: SequenceSchema) -> None:
+    def __init__(self, settings: ReplaySpec, schema: SequenceSchema) -> None:
         self.settings = settings
         self._schema = schema
         self._cutters: dict[int, SequenceBuilder] = {}
@@ -80,30 +72,19 @@ class OnPolicyReplay(Replay):
         return sum(len(rows) for rows in self._rows)
 
     def extend(self, batch: TensorDictBase, stream: int = 0, rows: CutRows | None = None) -> None:
-        """Keep the episodes that end in a batch [N, T]; raises `EpisodeTooLongError` if one is longer than a row."""
         whole = (
             self._cutters.setdefault(stream, SequenceBuilder(self._schema)).push(batch)
             if rows is None
             else rows.whole()
         )
-        if whole[keys.FOLLOWS].any():
-            raise EpisodeTooLongError(
-                f"replay.length={self.settings.length}: an episode is longer, so its return is not known; give the "
-                "steps of the longest"
-            )
-        if len(whole):
-            self._rows.append(whole)
+        self._add(whole)
 
-    def truncate(self) -> None:
-        """Forget the running episodes."""
-        self._cutters.clear()
+    def _add(self, rows: TensorDict) -> None:
+        if len(rows):
+            self._rows.append(rows)
 
-    def updates_due(self, frames: int) -> float:
-        """1 if enough episodes wait, however many frames they took."""
-        return float(len(self) >= self.settings.batch_rows)
-
-    def sample(self) -> TensorDict:
-        """Hand out all episodes that wait, [B], in the order in which they ended; no longer than the longest."""
+    def _take(self) -> TensorDict:
+        """All rows that wait, [B], in the order in which they ended, no longer than the longest."""
         whole, self._rows = self._join_rows(), []
         steps = int(whole[keys.MASK].sum(1).max())
         per_step = (keys.ACTION, keys.REWARD, keys.TERMINATED, keys.MASK, *self._schema.step_keys)
@@ -123,3 +104,35 @@ class OnPolicyReplay(Replay):
 
     def _join_rows(self) -> TensorDict:
         return torch.cat(self._rows)  # pyright: ignore[reportArgumentType, reportCallIssue, reportReturnType]
+
+
+class OnPolicyReplay(FreshRows):
+    """The episodes that ended since the last update, in memory.
+
+    Each episode is learned from exactly once, whole, in the first update after its end. With several environments an
+    update comes while other episodes run. These continue under the new weights, so their first steps were chosen by an
+    older policy than the one that learns from them, by as many updates as they span (about one where as many episodes
+    are waited for as there are environments). Nothing corrects that: to throw such episodes away would prefer short
+    ones. One environment and `replay.batch_rows=1` is the textbook's, except for the steps between the episode's end
+    and that of its batch. An episode that a save cuts off is dropped, for nobody knows its return.
+    """
+
+    def _add(self, rows: TensorDict) -> None:
+        """Keep episodes; raises `EpisodeTooLongError` if one is longer than a row."""
+        if rows[keys.FOLLOWS].any():
+            raise EpisodeTooLongError(
+                f"replay.length={self.settings.length}: an episode is longer, so its return is not known; give the "
+                "steps of the longest"
+            )
+        super()._add(rows)
+
+    def truncate(self) -> None:
+        """Forget the running episodes."""
+        self._cutters.clear()
+
+    def updates_due(self, frames: int) -> float:
+        """1 if enough episodes wait, however many frames they took."""
+        return float(len(self) >= self.settings.batch_rows)
+
+    def sample(self) -> TensorDict:
+        return self._take()

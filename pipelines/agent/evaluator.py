@@ -40,7 +40,7 @@ class Evaluator:
         self.network = copy.deepcopy(network).requires_grad_(False).eval()
         self._policy = Policy(self.network)
         self._intrinsic_model = run.intrinsic.build(IntrinsicContext(spaces=run.spaces, device=CPU))
-        envs = min(run.eval_episodes, run.eval_envs)
+        envs = run.evaluation_envs
         self.bandit = run.meta.build_evaluation_bandit(MetaContext.all_of(envs, seed=seed_for(run.seed, "evaluator")))
         self._agent_env = evaluation_env(run, self._intrinsic_model, envs, like=acting, meta=self.bandit)
         self.env = self._agent_env.build(envs)

@@ -44,7 +44,7 @@ def check(run: RunConfig, run_dir: Path) -> None:
     refuse_unreadable_name(run_dir)
     refuse_full_disk(run, run_dir)
     # Those that live at once: for training, in all processes together, for evaluations, and for a film.
-    environments = run.collector.total_envs + min(run.eval_episodes, run.eval_envs) + run.video
+    environments = run.collector.total_envs + run.evaluation_envs + run.video
     run.env.try_together(environments, video=run.video, all_of_them=run.dry)
     run.collector.refuse_unreachable()
 

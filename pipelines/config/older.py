@@ -29,6 +29,9 @@ LATER = {
     "env.window_length": 1,
     "intrinsic.memory.horizon": None,
     "network.combine": "sum",
+    "network.torso.norm": "none",
+    "intrinsic.embedding.torso.norm": "none",
+    "intrinsic.lifelong.torso.norm": "none",
     "replay.storage": {"_target_": "modules.replay.storage.MemmapSpec"},
 }
 MOVED = {  # beginnings of `_target_`

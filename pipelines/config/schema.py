@@ -49,7 +49,7 @@ class RunConfig(Spec):
         eval_every: frames between greedy evaluations; 0 means only at the end.
         eval_episodes: episodes of an evaluation.
         eval_envs: environments of evaluations that step side by side, if there are as many episodes; 1 plays these one
-            after the other.
+            after the other; null: as many as episodes, at most 64, or 16 where images are seen or novelty is.
         eval_max_steps: steps after which an episode of an evaluation or a film is cut off, whatever the environment
             says.
         log_every: frames between rows of metrics.
@@ -75,7 +75,7 @@ class RunConfig(Spec):
     warmup_frames: Count
     eval_every: Count
     eval_episodes: Positive
-    eval_envs: Positive
+    eval_envs: Positive | None
     eval_max_steps: Positive
     log_every: Positive
     save_every: Positive
@@ -119,6 +119,12 @@ class RunConfig(Spec):
     def declared(self) -> dict[str, Metric]:
         """The metrics of all parts; raises `UsageError` if two declare one name in different words."""
         return collect_metrics(replace(self, callbacks=self.watching))
+
+    @property
+    def evaluation_envs(self) -> int:
+        """Environments of an evaluation: a step of many costs little more than one of few, unless each is costly."""
+        costly = self.spaces.is_image or bool(self.spaces.places("image")) or self.intrinsic.rewards
+        return min(self.eval_episodes, self.eval_envs or (16 if costly else 64))
 
     def loss_context(self, network: Any) -> LossContext:
         """What the loss of `network` needs."""

@@ -72,8 +72,8 @@ def stored_parts(run: RunConfig) -> dict[str, int]:
 
 def built_parts(run: RunConfig) -> dict[str, int]:
     """Bytes of what is made of tensors, counted in parts without memory."""
-    learner = 1 if run.torch_device.type == "cuda" else 1 + COPIES - run.loss.on_policy  # which has no target
-    envs, evaluated = run.collector.num_envs, min(run.eval_episodes, run.eval_envs)
+    learner = 1 if run.torch_device.type == "cuda" else COPIES + run.loss.has_target
+    envs, evaluated = run.collector.num_envs, run.evaluation_envs
     actors = run.collector.total_envs // envs
     acting = ACTING + actors - 1
     return {

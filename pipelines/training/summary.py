@@ -31,7 +31,7 @@ def put_summary(
         "score_std": c.score.get("eval/return_std"),
         "score_min": c.score.get("eval/return_min"),
         "episodes": c.score.get("eval/episodes"),
-        "eval_envs": min(run.eval_episodes, run.eval_envs),
+        "eval_envs": run.evaluation_envs,
         "best_score": c.best_score,
         "device": str(run.torch_device),
         "commit": commit(),

@@ -47,7 +47,7 @@ def network_spec(
     combine: Literal["sum", "rescaled"] = "sum",
 ) -> NetworkSpec:
     """`previous`: action and reward are inputs; `family`: those, the intrinsic reward and the arm."""
-    torso = MlpSpec(out_features=6, hidden=(), activation="tanh", bias=True, init="default")
+    torso = MlpSpec(out_features=6, hidden=(), activation="tanh", norm="none", bias=True, init="default")
     before = previous or family
     inputs = InputsSpec(previous_action=before, previous_reward=before, previous_intrinsic=family, arm=family)
     return NetworkSpec(

@@ -19,7 +19,9 @@ SPACES = Spaces(observation_shape=(4,), observation_dtype=torch.float32, n_actio
 
 
 def parts(*, bias, init):
-    torso = MlpSpec(out_features=150, hidden=(20,), activation="leaky_relu", bias=bias, init=init).build(SPACES)
+    torso = MlpSpec(out_features=150, hidden=(20,), activation="leaky_relu", norm="none", bias=bias, init=init).build(
+        SPACES
+    )
     return torso, QSpec(hidden=(30,), bias=bias, init=init).build(part(150, 2))
 
 
@@ -84,7 +86,7 @@ def test_every_activation_of_pytorch_that_is_one_is_an_option():
 
 @pytest.mark.parametrize("name", ACTIVATIONS)
 def test_an_activation_is_the_function_of_its_name(name):
-    torso = MlpSpec(out_features=9, hidden=(20,), activation=name, bias=True, init="default").build(SPACES)
+    torso = MlpSpec(out_features=9, hidden=(20,), activation=name, norm="none", bias=True, init="default").build(SPACES)
     further = {"leaky_relu": {"negative_slope": 0.3}, "prelu": {"weight": torch.tensor(0.25)}}.get(name, {})
     first, second = linear(torso)
     x = 3 * torch.randn(50, 4)
@@ -93,7 +95,9 @@ def test_an_activation_is_the_function_of_its_name(name):
 
 
 def test_prelu_learns_a_slope_for_each_layer():
-    torso = MlpSpec(out_features=9, hidden=(20,), activation="prelu", bias=True, init="glorot").build(SPACES)
+    torso = MlpSpec(out_features=9, hidden=(20,), activation="prelu", norm="none", bias=True, init="glorot").build(
+        SPACES
+    )
     torso(torch.randn(50, 4)).sum().backward()
     slopes = [layer.weight for layer in torso.modules() if isinstance(layer, nn.PReLU)]
     assert len(slopes) == 2

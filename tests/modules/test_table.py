@@ -126,7 +126,7 @@ def test_it_acts():
             "network/torso=table and network/head=table go together",
         ),
         (
-            MlpSpec(out_features=2, hidden=(), activation="relu", bias=True, init="default"),
+            MlpSpec(out_features=2, hidden=(), activation="relu", norm="none", bias=True, init="default"),
             "none",
             TableHeadSpec(),
             "go together",

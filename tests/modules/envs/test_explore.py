@@ -208,7 +208,7 @@ def test_spaces_keys_and_words():
 
 @pytest.mark.parametrize("spec", EVERY)
 def test_torsos_read_them(spec):
-    torsos = [MlpSpec(out_features=8, hidden=(), activation="relu", bias=True, init="default")]
+    torsos = [MlpSpec(out_features=8, hidden=(), activation="relu", norm="none", bias=True, init="default")]
     if isinstance(spec, DeepSeaSpec | RandomCoinSpec):
         torsos.append(GridSpec(channels=(4,), kernel=3, out_features=8, activation="relu"))
     for torso in torsos:

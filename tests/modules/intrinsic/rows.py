@@ -12,7 +12,7 @@ from modules.networks.torsos import ConvSpec, MlpSpec
 CPU = torch.device("cpu")
 VECTORS = Spaces((4,), torch.float32, 4)
 IMAGES = Spaces((1, 12, 12), torch.uint8, 3)
-MLP = MlpSpec(out_features=32, hidden=(32,), activation="relu", bias=True, init="default")
+MLP = MlpSpec(out_features=32, hidden=(32,), activation="relu", norm="none", bias=True, init="default")
 CONV = ConvSpec(
     channels=(4,),
     kernels=((4, 4),),

@@ -136,7 +136,7 @@ def test_no_activation_must_go_through_vmap(activation):
 @pytest.mark.parametrize(("hidden", "shape"), [((), (5,)), ((9,), (2, 3))])
 def test_layers_called_in_turn_give_what_vmap_gives(num_envs, hidden, shape):
     form = encoder(
-        MlpSpec(out_features=7, hidden=hidden, activation="relu", bias=True, init="default"),
+        MlpSpec(out_features=7, hidden=hidden, activation="relu", norm="none", bias=True, init="default"),
         Spaces(shape, torch.uint8, 2),
         8,
     )

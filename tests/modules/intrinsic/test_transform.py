@@ -21,7 +21,7 @@ from tests.modules.builders import actor_in, always, gym_spec
 ENVS, STEPS, BATCHES = 4, 7, 5
 CPU = torch.device("cpu")
 SPACES = Spaces(observation_shape=(2,), observation_dtype=torch.float32, n_actions=2)
-TORSO = MlpSpec(out_features=6, hidden=(), activation="tanh", bias=True, init="default")
+TORSO = MlpSpec(out_features=6, hidden=(), activation="tanh", norm="none", bias=True, init="default")
 MEMORY = EpisodicSpec(
     capacity=50, k=3, kernel_eps=1e-2, cluster_distance=0.008, pseudo_counts=1e-3, max_similarity=8.0, horizon=None
 )

@@ -99,6 +99,17 @@ def n_step_target(t, steps, reward, gamma, terminated, action, mu, q, choose, s)
     return value
 
 
+def q_lambda_target(t, steps, reward, gamma, terminated, action, mu, q, choose, s):
+    """Peng's recursion, from the row's end: λ of what came next, the rest of the shared policy's value."""
+    del action, mu
+    found = None
+    for k in range(steps - 1, t - 1, -1):
+        value = q[k + 1][best(choose[k + 1])]
+        ahead = value if found is None else (1 - s.lam) * value + s.lam * found
+        found = reward[k] + (0.0 if terminated[k] else gamma * ahead)
+    return found
+
+
 def mixed(extrinsic, intrinsic, beta, combine, eps):
     """What actions are chosen by, [A]."""
     if combine == "sum":

@@ -8,6 +8,7 @@ import torch
 
 from modules import keys
 from modules.learner.learner import Learner
+from modules.losses.q_lambda import QLambdaSpec
 from modules.losses.retrace import RetraceSpec
 from tests.modules.builders import MEMORIES, adam, followed, network_spec, q_settings, sharpen
 from tests.modules.losses.family import (
@@ -21,6 +22,7 @@ from tests.modules.losses.family import (
     mixed,
     n_step_target,
     naive_loss,
+    q_lambda_target,
     retrace_target,
     rounding,
     streams_of,
@@ -41,8 +43,11 @@ def make(memory, streams, settings, burn_in=0, combine="sum"):
         sharpen(network)
         if combine == "rescaled":
             disagree(network)
-    own, other = copy.deepcopy(online), copy.deepcopy(target)
+    own, other = copy.deepcopy(online), copy.deepcopy(target if settings.has_target else online)
     loss = settings.build(context_of(online, burn_in))
+    if not settings.has_target:
+        assert not [name for name, _ in loss.named_parameters() if "target" in name]
+        return loss, own, other
     held = dict(loss.target_value_network_params.flatten_keys(".").items())
     with torch.no_grad():
         for name, parameter in target.named_parameters():
@@ -79,6 +84,16 @@ def test_retrace_equals_a_stepwise_loop(memory, streams, rescale_eps, burn_in):
     """Each stream its own reward, the row's own discount, one policy for both, that of the combined online values."""
     loss, online, target = make(memory, streams, retrace(rescale_eps=rescale_eps), burn_in)
     assert_equal_to_the_loop(loss, online, target, family_rows(memory, burn_in=burn_in), retrace_target, burn_in)
+
+
+@pytest.mark.parametrize("lam", [0.0, 0.7, 1.0])
+@pytest.mark.parametrize("streams", ["one", "two"])
+@pytest.mark.parametrize("memory", MEMORIES)
+def test_q_lambda_equals_a_stepwise_loop(memory, streams, lam):
+    """It bootstraps from the very network that learns, without gradient."""
+    settings = QLambdaSpec(gamma=0.5, lam=lam, huber_delta=0.0, rescale_eps=1e-3)
+    loss, online, target = make(memory, streams, settings, 3)
+    assert_equal_to_the_loop(loss, online, target, family_rows(memory, burn_in=3), q_lambda_target, 3)
 
 
 @pytest.mark.parametrize("n_step", [1, 3])
@@ -143,7 +158,7 @@ def test_measures_and_priorities_are_those_of_the_combined_values(combine):
     rows = family_rows("gru")
     out = loss(rows)
     with torch.no_grad():
-        inputs = loss.target_inputs(rows, loss.online_values(rows)[1])
+        inputs = loss.target_inputs(rows, loss.online_and_target(rows)[2])
         targets = loss.targets(rows, inputs, loss.unroll(rows, "target"))
     taken, errors = [], []
     for b, row in enumerate(rows.unbind(0)):

@@ -1,0 +1,62 @@
+"""PQN in the same pipeline: what does not go together is said in one sentence, and a resumed run is the same."""
+
+import signal
+from functools import partial
+
+import pytest
+import torch
+
+from modules import checkpoint
+from modules.spec import UsageError
+from pipelines.config.check import refuse_misfits
+from tests.pipelines import deaths
+from tests.pipelines.test_reinforce import composed
+from tests.pipelines.test_resume import N, assert_same, flat, resume, summary, train
+
+PQN = "+exp=pqn_cartpole"
+# Of the 6 episodes of 3 steps in a batch, two rows each, those of every second one wait, also when one is saved.
+SMALL = ("+exp=pqn_memory_len", "+debug=smoke_on_policy", "env.length=2", "replay.length=2", "replay.batch_rows=5")
+SMALL += ("replay.rollout_rows=15", "video=false", "save_every=80", "eval_every=120", f"total_frames={2 * N}")
+SMALL += ("hydra.run.dir=run",)
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ((PQN, "replay.batch_rows=65"), "replay.batch_rows=65 must not exceed replay.rollout_rows=64"),
+        ((PQN, "loss=reinforce", "exploration=boltzmann", "exploration.end=1"), "use replay=on_policy"),
+        ((PQN, "collector=multi_async"), "use collector=sync"),
+    ],
+)
+def test_what_does_not_go_together_is_one_sentence(words, says):
+    with pytest.raises(UsageError, match=says):
+        refuse_misfits(composed(*words))
+
+
+@pytest.mark.parametrize("words", [("loss=q",), ("loss=retrace", "exploration=eps_greedy"), ("network/memory=gru",)])
+def test_its_parts_are_swapped_by_one_override(words):
+    refuse_misfits(composed("algo=pqn", "env=gym", "network/torso=mlp", *words))
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory):
+    """The directory of a run that nothing disturbed."""
+    cwd = tmp_path_factory.mktemp("uninterrupted")
+    assert train(cwd, *SMALL).code == 0
+    assert summary(cwd / "run")["updates"] > 8
+    return cwd / "run"
+
+
+def test_killed_and_resumed_is_the_same(uninterrupted, tmp_path):
+    moments = [partial(deaths.in_step, 110), partial(deaths.before_file, "frames_*.pt", 2), partial(deaths.in_step, 30)]
+    assert train(tmp_path, *SMALL, before=moments[0]).code == -signal.SIGKILL
+    for moment in moments[1:]:
+        assert resume(tmp_path, before=moment).code == -signal.SIGKILL
+    assert resume(tmp_path).code == 0
+    here = tmp_path / "run"
+    assert_same(here, uninterrupted)
+    ours, theirs = (
+        flat(checkpoint.load(checkpoint.latest(run / "checkpoints"))["replay"]) for run in (here, uninterrupted)
+    )
+    assert ours.keys() == theirs.keys() > {"rows/observation/", "rows/reward/", "generator/"}
+    assert all(torch.equal(value, theirs[name]) for name, value in ours.items())
