@@ -37,6 +37,24 @@ def test_agent57_trains_is_saved_and_resumes_and_leaves_no_process_behind(tmp_pa
     assert not alive
 
 
+@pytest.mark.cluster
+def test_a_run_that_is_killed_leaves_no_process_behind_and_resumes(tmp_path):
+    before = {process.pid for process in psutil.process_iter()}
+    words = (*FAMILY, *SHARDED, "collector.push_every=20", "warmup_frames=40", "save_every=200")
+    started = launch("pipelines.train", *words, "total_frames=1_000_000", cwd=tmp_path)
+    started.until(lambda: frames(tmp_path / "run") >= 400)
+    assert [p for p in psutil.process_iter() if p.pid not in before and "RayWorker" in name_of(p)]
+    assert started.signal(signal.SIGKILL).wait().code == -signal.SIGKILL
+    ours = [p for p in psutil.process_iter() if p.pid not in before and is_rays(p)]
+    acted = [p for p in ours if any(name in name_of(p) for name in ("RayWorker", "Shard"))]
+    assert len(acted) == 4
+    assert not psutil.wait_procs(acted, timeout=30)[1]
+    assert not psutil.wait_procs(ours, timeout=180)[1]  # two agents of Ray's own take a minute to notice
+    saved = checkpoint.load(checkpoint.latest(tmp_path / "run" / "checkpoints"))
+    again = run("pipelines.resume", "run=run", f"total_frames={saved['frames'] + 200}", cwd=tmp_path)
+    assert again.code == 0, again.err
+
+
 def is_rays(process: psutil.Process) -> bool:
     return any(name in name_of(process) for name in RAYS)
 
