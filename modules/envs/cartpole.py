@@ -5,15 +5,14 @@ from typing import Any
 import gymnasium
 import numpy as np
 from gymnasium.envs.classic_control import CartPoleEnv
+from gymnasium.vector import SyncVectorEnv, VectorWrapper
 from gymnasium.wrappers import OrderEnforcing, TimeLimit
-
-from modules.envs.vector import CheckedVectorEnv
 
 PLAIN = (OrderEnforcing, TimeLimit)  # wrappers that change nothing but the end
 START = 0.05  # an episode begins with four numbers from ±START
 
 
-class CartPoles(CheckedVectorEnv):
+class CartPoles(VectorWrapper):
     """The same numbers to the last bit, rewards and ends included, at a fraction of the time.
 
     Seeds are those of `SyncVectorEnv`: each environment keeps its own random stream. The environments themselves do not
@@ -31,13 +30,13 @@ class CartPoles(CheckedVectorEnv):
         plain = type(inner) is CartPoleEnv and inner.kinematics_integrator == "euler"
         return plain and env.render_mode is None and not inner._sutton_barto_reward
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self._carts: list[Any] = [env.unwrapped for env in self.envs]
-        one = self._carts[0]
+    def __init__(self, envs: SyncVectorEnv) -> None:
+        super().__init__(envs)
+        self._carts: list[Any] = [env.unwrapped for env in envs.envs]
+        one, registered = self._carts[0], envs.envs[0].spec
         self._forces = np.array([-one.force_mag, one.force_mag])  # by the action
         self._bounds = np.array([[one.x_threshold], [one.theta_threshold_radians]])
-        limit = self.envs[0].spec.max_episode_steps if self.envs[0].spec else None
+        limit = registered and registered.max_episode_steps
         self._limit = np.iinfo(np.int64).max if limit is None else limit
         self._state = np.zeros((4, self.num_envs))  # place, speed, angle and its speed of each
         self._steps = np.zeros(self.num_envs, np.int64)

@@ -54,9 +54,8 @@ if TYPE_CHECKING:
 def make_vec(env_id: str, num_envs: int, kwargs: dict[str, Any], wrappers: Sequence[Adapter]) -> VectorEnv:
     """Make a synchronous vector environment whose episodes are reset one by one, by the caller."""
     makers = [partial(make_one, env_id, kwargs, wrappers, told_at=logging.WARNING)] * num_envs
-    with closing(make_one(env_id, kwargs, wrappers)) as env:
-        kind = CartPoles if CartPoles.fits(env) else CheckedVectorEnv
-    return kind(makers, env_id)
+    envs = CheckedVectorEnv(makers, env_id)
+    return CartPoles(envs) if CartPoles.fits(envs.envs[0]) else envs
 
 
 def make_one(

@@ -90,12 +90,11 @@ class ValueLoss(LossModule):
     beta: Tensor
     gamma: Tensor
     read: slice  # the observations whose values `stream_targets` reads, R of the T+1
-    has_target = True
 
     def __init__(self, settings: Any, context: LossContext) -> None:
         super().__init__()
         network, self.burn_in = context.network, context.burn_in
-        self.convert_to_functional(network, "value_network", create_target_params=self.has_target)
+        self.convert_to_functional(network, "value_network", create_target_params=settings.has_target)
         self.settings = settings
         self.states = network.states
         self.values = network.streams
@@ -103,7 +102,7 @@ class ValueLoss(LossModule):
         for name, value in (("beta", context.beta), ("gamma", context.gamma)):
             self.register_buffer(name, value.to(next(network.parameters()).device), persistent=False)
         self._nets: dict[str, Any] = {"online": network}  # registered once, as parameters above
-        if self.has_target:
+        if settings.has_target:
             # The functional form swaps parameters in and out at each call; a module that keeps the target's need not.
             target = copy.deepcopy(network).requires_grad_(False)
             parameters = dict(self.named_children())["target_value_network_params"]

@@ -39,7 +39,6 @@ class QLambdaLoss(ValueLoss):
     """One unroll of one network gives what is learned and, without gradient, what it is learned from."""
 
     read = AFTER
-    has_target = False
 
     def online_and_target(self, rows: Rows) -> tuple[Outputs, Outputs, Tensor]:
         outputs = self.unroll(rows, "online")

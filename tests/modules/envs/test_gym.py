@@ -19,10 +19,10 @@ from torchrl.envs import (
 
 from modules import keys
 from modules.envs.base import EnvContext
-from modules.envs.gym import vector_env
 from modules.keys import Spaces
 from modules.networks.recurrent import GRU_STATE, LSTM_STATE
 from modules.spec import UsageError
+from modules.torchrl_internals import wrapped_by
 from tests.modules.builders import MEMORIES, gym_spec, network_spec
 
 
@@ -146,10 +146,10 @@ def test_one_environment_ends_and_the_others_go_on():
     env = MASKED.build(EnvContext(3, network_spec("lstm").transforms()))
     env.set_seed(0)
     td = env.reset()
-    singles = [single.unwrapped for single in vector_env(env).envs]
+    carts = wrapped_by(env.base_env).env
     for t in range(3):
         if t == 2:
-            singles[1].state = (3.0, 0.0, 0.0, 0.0)  # beyond the end of the track
+            carts._state[:, 1] = (3.0, 0.0, 0.0, 0.0)  # beyond the end of the track
         td[keys.ACTION] = torch.tensor([0, 1, 0])
         td["next"] = {key: td[key] + 1 for key in LSTM_STATE}
         step, td = env.step_and_maybe_reset(td)
