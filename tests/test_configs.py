@@ -221,3 +221,17 @@ def test_a_sweep_over_seeds_starts_one_job_per_seed(tmp_path):
     assert ended.code == 0, ended.err
     jobs = sorted(path.name for path in tmp_path.glob("outputs/drqn_cartpole_masked/*/*") if path.is_dir())
     assert jobs == [f"{seed}_seed{seed}" for seed in range(5)]
+
+
+@pytest.mark.parametrize(
+    ("words", "envs"),
+    [
+        (("+exp=dqn_cartpole",), 50),
+        (("+exp=r2d2_memory_len",), 64),  # of 500 episodes
+        (("+exp=drqn_cartpole",), 16),
+        (("+exp=ngu_corridor",), 16),
+        (("+exp=dqn_cartpole", "eval_envs=3"), 3),
+    ],
+)
+def test_evaluations_have_as_many_environments_side_by_side_as_are_cheap(words, envs):
+    assert read_run(*words).evaluation_envs == envs

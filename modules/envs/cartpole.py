@@ -8,7 +8,7 @@ from gymnasium.envs.classic_control import CartPoleEnv
 from gymnasium.vector import SyncVectorEnv, VectorWrapper
 from gymnasium.wrappers import OrderEnforcing, TimeLimit
 
-PLAIN = (OrderEnforcing, TimeLimit)  # wrappers that change nothing but the end
+REGISTERED = "gymnasium.envs.classic_control.cartpole:CartPoleEnv"  # as Gymnasium's own ids have it
 START = 0.05  # an episode begins with four numbers from ±START
 
 
@@ -22,13 +22,11 @@ class CartPoles(VectorWrapper):
     @staticmethod
     def fits(env: gymnasium.Env) -> bool:
         """Whether `env` is CartPole as Gymnasium registers it, and nobody is going to look at it."""
-        inner: Any = env
-        while isinstance(inner, gymnasium.Wrapper):
-            if type(inner) not in PLAIN:
-                return False
-            inner = inner.env
-        plain = type(inner) is CartPoleEnv and inner.kinematics_integrator == "euler"
-        return plain and env.render_mode is None and not inner._sutton_barto_reward
+        inner: Any = env.env if type(env) is TimeLimit else env
+        inner = inner.env if type(inner) is OrderEnforcing else inner
+        plain = type(inner) is CartPoleEnv and inner.kinematics_integrator == "euler" and not inner._sutton_barto_reward
+        registered = env.spec is not None and env.spec.entry_point == REGISTERED
+        return plain and registered and env.render_mode is None
 
     def __init__(self, envs: SyncVectorEnv) -> None:
         super().__init__(envs)
@@ -67,4 +65,4 @@ class CartPoles(VectorWrapper):
         return self._observation(), np.ones(self.num_envs), terminated, self._steps >= self._limit, {}
 
     def _observation(self) -> np.ndarray:
-        return self._state.T.astype(np.float32)
+        return np.ascontiguousarray(self._state.T, np.float32)

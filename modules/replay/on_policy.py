@@ -44,8 +44,8 @@ class OnPolicySpec(ReplaySpec):
             yield f"replay.length={self.length} must not be less than the environment's {limit} steps: set it to 0"
         if not run.loss.on_policy:
             yield (
-                "replay=on_policy forgets what was learned from once, and this loss learns from older experience: use "
-                "replay=sequence, or loss=reinforce"
+                "replay=on_policy has whole episodes, to be learned from once, and this loss is for rows that it sees "
+                "several times: use replay=sequence, or loss=reinforce"
             )
 
     def build(self, context: ReplayContext) -> "OnPolicyReplay":

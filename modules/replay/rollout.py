@@ -14,18 +14,19 @@ from modules.spec import Count, Positive, RunConfig, UsageError, spec
 
 @spec
 class RolloutSpec(ReplaySpec):
-    """Settings of rollouts: as many rows as there are environments are learned from together (PQN; PPO's are such).
+    """Settings of rollouts: the newest rows are learned from together, in several epochs, as those of PQN and PPO are.
 
     Attributes:
-        length: steps of a row, T; one is shorter where an episode ends. 0 stands for whole episodes (see `fit_to_env`).
+        length: steps of a row, T, at most those of the longest episode; a row is shorter where its episode ends. 0
+            stands for whole episodes.
         rollout_rows: rows of a rollout; those that end in the same batch of steps come along.
-        batch_rows: rows of an update; those of a rollout are shuffled, and what is left over at the end of an epoch
-            waits for the next one.
-        epochs: how often the rows of a rollout are learned from.
+        batch_rows: rows of an update. Each epoch shuffles the rows of the rollout, and those that are left over at its
+            end are not learned from in it.
+        epochs: how often a rollout is gone through.
     """
 
     on_policy = True
-    burn_in = 0  # the network has hardly changed since it acted, so its state at a row's start is nearly that of then
+    burn_in = 0  # the state that is stored with a row is nearly the one that the newest network would have
 
     length: Count
     rollout_rows: Positive
@@ -47,9 +48,6 @@ class RolloutSpec(ReplaySpec):
 
     def build(self, context: ReplayContext) -> "RolloutReplay":
         return RolloutReplay(self, context)
-
-    def planned_updates(self, frames: int) -> float | None:
-        return frames * self.epochs / (self.batch_rows * self.length)
 
     def fit_to_env(self, max_steps: int | None) -> "RolloutSpec":
         if max_steps is not None and (self.length > max_steps or not self.length):

@@ -49,7 +49,8 @@ class RunConfig(Spec):
         eval_every: frames between greedy evaluations; 0 means only at the end.
         eval_episodes: episodes of an evaluation.
         eval_envs: environments of evaluations that step side by side, if there are as many episodes; 1 plays these one
-            after the other; null: as many as episodes, at most 64, or 16 where images are seen or novelty is.
+            after the other; null: as many as episodes, at most 64, or 16 with images or an
+            intrinsic reward.
         eval_max_steps: steps after which an episode of an evaluation or a film is cut off, whatever the environment
             says.
         log_every: frames between rows of metrics.

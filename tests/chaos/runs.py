@@ -29,6 +29,7 @@ PRESETS = {
         "collector.push_every=60",
     ),
     "on_policy": ("+exp=reinforce_cartpole", "+debug=smoke_on_policy", *SMALL[1:]),
+    "rollout": ("+exp=pqn_cartpole", "+debug=smoke_on_policy", *SMALL[1:]),
 }
 NOT_BEGUN = ("no run is there", "no checkpoint", "nothing was learned yet")
 

@@ -116,3 +116,12 @@ def test_a_dueling_head_has_no_part_in_a_softmax():
     ).sum().backward()
     assert linear(module.advantage)[-1].weight.grad.abs().max() > 1e-3
     assert linear(module.value)[-1].weight.grad.abs().max() < 1e-6
+
+
+def test_a_norm_stands_behind_every_layer_and_before_its_activation():
+    torso = MlpSpec(out_features=9, hidden=(20,), activation="relu", norm="layer", bias=True, init="default").build(
+        SPACES
+    )
+    kinds = [type(layer) for layer in torso.modules() if isinstance(layer, nn.Linear | nn.LayerNorm | nn.ReLU)]
+    assert kinds == [nn.Linear, nn.LayerNorm, nn.ReLU] * 2
+    assert [layer.normalized_shape for layer in torso.modules() if isinstance(layer, nn.LayerNorm)] == [(20,), (9,)]

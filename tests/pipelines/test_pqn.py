@@ -23,7 +23,7 @@ SMALL += ("hydra.run.dir=run",)
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        ((PQN, "replay.batch_rows=65"), "replay.batch_rows=65 must not exceed replay.rollout_rows=64"),
+        ((PQN, "collector.num_envs=8", "replay.batch_rows=9"), "batch_rows=9 must not exceed replay.rollout_rows=8"),
         ((PQN, "loss=reinforce", "exploration=boltzmann", "exploration.end=1"), "use replay=on_policy"),
         ((PQN, "collector=multi_async"), "use collector=sync"),
     ],

@@ -6,9 +6,10 @@ import gymnasium
 import numpy as np
 import pytest
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
-from gymnasium.wrappers import TimeAwareObservation
+from gymnasium.wrappers import TimeAwareObservation, TimeLimit
 
 from modules.envs.cartpole import CartPoles
+from modules.envs.ends import cut_after
 from modules.envs.gym import make_one, make_vec
 
 
@@ -33,6 +34,7 @@ def test_every_number_is_that_of_gymnasium(count, steps):
             chance = random.random(count) < (0.5 if _ % 100 > 90 else 0.05)
             action = np.where(chance, random.integers(2, size=count), balanced)
             found, wanted = ours.step(action)[:4], theirs.step(action)[:4]
+            assert found[0].flags.c_contiguous
             for mine, its in zip(found, wanted, strict=True):
                 assert (mine.dtype, mine.tobytes()) == (its.dtype, its.tobytes())
             seen, _, terminated, truncated = found
@@ -50,12 +52,27 @@ def test_every_number_is_that_of_gymnasium(count, steps):
         ({"render_mode": "rgb_array"}, ()),  # somebody looks
         ({"sutton_barto_reward": True}, ()),
         ({}, (TimeAwareObservation,)),
+        ({}, (partial(TimeLimit, max_episode_steps=1000),)),  # two limits
     ],
 )
 def test_what_is_not_plain_is_stepped_by_gymnasium(kwargs, wrappers):
     envs = make_vec("CartPole-v1", 2, kwargs, wrappers)
     assert not isinstance(envs, CartPoles)
     envs.close()
+
+
+def test_a_limit_of_the_settings_ends_episodes():
+    envs = make_vec("CartPole-v1", 2, *cut_after(3, {}))
+    assert type(envs) is CartPoles
+    envs.reset(seed=0)
+    assert [envs.step(np.array([0, 1]))[3].tolist() for _ in range(3)] == [[False] * 2, [False] * 2, [True] * 2]
+
+
+def test_seeds_may_be_a_list():
+    ours, theirs = make_vec("CartPole-v1", 3, {}, ()), gymnasiums(3)
+    for seed in ([5, 3, 9], [4, None, 2], None):
+        seen, wanted = ours.reset(seed=seed)[0], theirs.reset(seed=seed)[0]
+        assert seen.tobytes() == wanted.tobytes()
 
 
 def test_another_environment_is_stepped_by_gymnasium():

@@ -3,12 +3,14 @@
 from collections import Counter
 from pathlib import Path
 
+import pytest
 import torch
 
 from modules import checkpoint, keys
 from modules.keys import Spaces
 from modules.replay.base import ReplayContext
 from modules.replay.rollout import RolloutReplay, RolloutSpec
+from modules.spec import UsageError
 from tests.modules.builders import STREAM_STATES, stream
 
 SPACES = Spaces(observation_shape=(1,), observation_dtype=torch.float32, n_actions=2)
@@ -81,6 +83,26 @@ def test_a_save_keeps_rows_that_wait_tails_and_the_order_to_come(tmp_path):
         one.extend(data[:, :9])  # the environments start afresh
         assert len(one) >= 9
     assert drawn(replay) == drawn(other)
+
+
+def test_streams_have_environments_of_their_own():
+    replay, data = make(rollout_rows=2, batch_rows=2, epochs=1), stream([[3, 5]])
+    replay.extend(data[:, :2], stream=0)
+    replay.extend(data[:, :3], stream=1)
+    assert len(replay) == 1
+    replay.extend(data[:, 2:3], stream=0)
+    assert drawn(replay) == [[(0, 1, 2)] * 2]
+
+
+@pytest.mark.parametrize(("length", "limit", "found"), [(32, 500, 32), (32, 10, 10), (0, 10, 10), (32, None, 32)])
+def test_rows_are_no_longer_than_episodes(length, limit, found):
+    settings = RolloutSpec(length=length, rollout_rows=1, batch_rows=1, epochs=1)
+    assert settings.fit_to_env(limit).length == found
+
+
+def test_whole_episodes_need_a_time_limit():
+    with pytest.raises(UsageError, match=r"replay\.length=0"):
+        RolloutSpec(length=0, rollout_rows=1, batch_rows=1, epochs=1).fit_to_env(None)
 
 
 def test_further_inputs_are_unfolded_from_the_step_before():
