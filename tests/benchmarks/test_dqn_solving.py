@@ -18,7 +18,8 @@ from pipelines.config.schema import RunConfig
 
 ONCE = Pace(rounds=1, section_s=0, quick=True)
 LITTLE = (
-    "collector.num_envs=8",  # batches of 160 frames
+    "collector.num_envs=8",
+    "collector.steps=20",  # batches of 160 frames
     "total_frames=800",
     "warmup_frames=100",
     "eval_every=400",

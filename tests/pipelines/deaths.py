@@ -8,6 +8,7 @@ from pathlib import Path
 
 from gymnasium.vector import SyncVectorEnv
 
+from modules.envs.cartpole import CartPoles
 from modules.envs.worlds.world import WorldEnv
 
 
@@ -57,5 +58,6 @@ def in_step(nth: int) -> None:
 
         return deadly
 
-    SyncVectorEnv.step = counted(SyncVectorEnv.step, lambda env: env.num_envs)
+    for kind in (SyncVectorEnv, CartPoles):
+        kind.step = counted(kind.step, lambda env: env.num_envs)
     WorldEnv._step = counted(WorldEnv._step, lambda env: env.batch_size[0])
