@@ -53,8 +53,8 @@ class DividedSpec(CollectorSpec):
             )
         if run.replay.on_policy:
             yield (
-                "several processes act with weights that are behind the newest, and this replay is for those alone "
-                "(on_policy, rollout): use collector=sync with more num_envs"
+                "several processes act with weights that are behind the newest, and this replay is for what the newest "
+                "did: use collector=sync with more num_envs"
             )
 
 

@@ -61,7 +61,8 @@ class RolloutReplay(FreshRows):
     """The rows that ended since the last rollout was full, in memory.
 
     Source: Gallici et al. (2024), algorithm 1. There a rollout is the same T steps of all environments; here a row ends
-    with its episode as elsewhere, so that rows of different environments end at different times.
+    with its episode as elsewhere, so that rows of different environments end at different times. A rollout that was
+    begun is learned from before the next batch, and so before a save.
     """
 
     def __init__(self, settings: RolloutSpec, context: ReplayContext) -> None:

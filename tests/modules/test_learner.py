@@ -6,7 +6,7 @@ import torch
 
 from modules import checkpoint, keys
 from modules.keys import Spaces
-from modules.learner.learner import Learner, NonFiniteError, clip_
+from modules.learner.learner import Learner, NonFiniteError
 from modules.optim import adam_share
 from tests.modules.builders import adam, followed, loss_context, network_spec, q_settings, random_rows
 
@@ -159,19 +159,3 @@ def test_the_share_of_the_learning_rate_that_eps_leaves():
     optimiser.step()
     assert adam_share(optimiser) == pytest.approx((0.5 + 0.75) / 2)
     assert w[:2].tolist() == pytest.approx([-0.5, -0.75])  # the steps themselves, of a learning rate of 1
-
-
-@pytest.mark.parametrize("max_norm", [0.1, 1e3])
-def test_gradients_are_clipped_as_pytorch_does(max_norm):
-    ours = [
-        torch.nn.Parameter(torch.randn(3, 4)),
-        torch.nn.Parameter(torch.randn(5)),
-        torch.nn.Parameter(torch.ones(2)),
-    ]
-    theirs = copy.deepcopy(ours)
-    for mine, its in zip(ours[:2], theirs[:2], strict=True):
-        mine.grad = torch.randn_like(mine)
-        its.grad = mine.grad.clone()
-    assert torch.equal(clip_(ours, max_norm), torch.nn.utils.clip_grad_norm_(theirs, max_norm))
-    assert all(torch.equal(mine.grad, its.grad) for mine, its in zip(ours[:2], theirs[:2], strict=True))
-    assert clip_(ours[2:], max_norm) == 0

@@ -1,17 +1,12 @@
 """PQN in the same pipeline: what does not go together is said in one sentence, and a resumed run is the same."""
 
-import signal
-from functools import partial
-
 import pytest
-import torch
 
-from modules import checkpoint
+from modules.replay.rollout import RolloutSpec
 from modules.spec import UsageError
 from pipelines.config.check import refuse_misfits
-from tests.pipelines import deaths
-from tests.pipelines.test_reinforce import composed
-from tests.pipelines.test_resume import N, assert_same, flat, resume, summary, train
+from tests.pipelines.test_reinforce import assert_survives_kills, composed
+from tests.pipelines.test_resume import N, summary, train
 
 PQN = "+exp=pqn_cartpole"
 # Of the 6 episodes of 3 steps in a batch, two rows each, those of every second one wait, also when one is saved.
@@ -33,9 +28,13 @@ def test_what_does_not_go_together_is_one_sentence(words, says):
         refuse_misfits(composed(*words))
 
 
-@pytest.mark.parametrize("words", [("loss=q",), ("loss=retrace", "exploration=eps_greedy"), ("network/memory=gru",)])
-def test_its_parts_are_swapped_by_one_override(words):
-    refuse_misfits(composed("algo=pqn", "env=gym", "network/torso=mlp", *words))
+@pytest.mark.parametrize(("words", "has_target"), [((), False), (("loss=q",), True), (("network/memory=gru",), False)])
+def test_its_parts_are_swapped_by_one_override(words, has_target):
+    run = composed("algo=pqn", "env=gym", "network/torso=mlp", *words)
+    refuse_misfits(run)
+    assert isinstance(run.replay, RolloutSpec)
+    assert run.loss.has_target == has_target
+    assert bool(run.network.state()) == ("network/memory=gru" in words)
 
 
 @pytest.fixture(scope="module")
@@ -48,15 +47,4 @@ def uninterrupted(tmp_path_factory):
 
 
 def test_killed_and_resumed_is_the_same(uninterrupted, tmp_path):
-    moments = [partial(deaths.in_step, 110), partial(deaths.before_file, "frames_*.pt", 2), partial(deaths.in_step, 30)]
-    assert train(tmp_path, *SMALL, before=moments[0]).code == -signal.SIGKILL
-    for moment in moments[1:]:
-        assert resume(tmp_path, before=moment).code == -signal.SIGKILL
-    assert resume(tmp_path).code == 0
-    here = tmp_path / "run"
-    assert_same(here, uninterrupted)
-    ours, theirs = (
-        flat(checkpoint.load(checkpoint.latest(run / "checkpoints"))["replay"]) for run in (here, uninterrupted)
-    )
-    assert ours.keys() == theirs.keys() > {"rows/observation/", "rows/reward/", "generator/"}
-    assert all(torch.equal(value, theirs[name]) for name, value in ours.items())
+    assert_survives_kills(SMALL, uninterrupted, tmp_path)

@@ -83,12 +83,17 @@ def uninterrupted(tmp_path_factory):
 
 
 def test_killed_and_resumed_is_the_same(uninterrupted, tmp_path):
+    assert_survives_kills(SMALL, uninterrupted, tmp_path)
+
+
+def assert_survives_kills(words, uninterrupted, cwd):
+    """A run that is killed three times leaves the same as one that was not, and rows that wait in its checkpoint."""
     moments = [partial(deaths.in_step, 110), partial(deaths.before_file, "frames_*.pt", 2), partial(deaths.in_step, 30)]
-    assert train(tmp_path, *SMALL, before=moments[0]).code == -signal.SIGKILL
+    assert train(cwd, *words, before=moments[0]).code == -signal.SIGKILL
     for moment in moments[1:]:
-        assert resume(tmp_path, before=moment).code == -signal.SIGKILL
-    assert resume(tmp_path).code == 0
-    here = tmp_path / "run"
+        assert resume(cwd, before=moment).code == -signal.SIGKILL
+    assert resume(cwd).code == 0
+    here = cwd / "run"
     assert_same(here, uninterrupted)
     ours, theirs = (
         flat(checkpoint.load(checkpoint.latest(run / "checkpoints"))["replay"]) for run in (here, uninterrupted)
