@@ -42,8 +42,8 @@ class QLambdaLoss(ValueLoss):
 
     def online_and_target(self, rows: Rows) -> tuple[Outputs, Outputs, Tensor]:
         outputs = self.unroll(rows, "online")
-        after = {key: value[:, AFTER].detach() for key, value in outputs.items()}
-        return {key: value[:, BEFORE] for key, value in outputs.items()}, after, after[keys.ACTION_VALUE]
+        before, after = ({key: value[:, part] for key, value in outputs.items()} for part in (BEFORE, AFTER))
+        return before, after, after[keys.ACTION_VALUE]
 
     def stream_targets(self, reward: Tensor, q_target: Tensor, inputs: TargetInputs) -> Tensor:
         """λ-returns of the greedy values."""
