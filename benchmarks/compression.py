@@ -4,12 +4,13 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from functools import partial
 from importlib.util import find_spec
-from itertools import islice
+from itertools import cycle, islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from tensordict import TensorDictBase
 
+from benchmarks.actors import as_new, record, run_with
 from benchmarks.measure import Missing, Pace, Table, interleave, number
 from benchmarks.subjects import open_replay, process_of, run_of
 from modules.errors import close_quietly
@@ -18,14 +19,16 @@ from pipelines.config.schema import RunConfig
 from pipelines.training.build import build
 
 TITLE = "Compressed rows against the memory map, r2d2_atari, a random policy"
+NEW = 40  # steps of each row that the row before has not
 GAMES, STACKS = ("Pong", "Breakout", "Seaquest"), (1, 4)
 ROWS = 200  # in the replay; of a quick look a third
 COSTS = ("write, time / memmap's (min–max)", "sample [ms]", "sample, time / memmap's (min–max)")
+FILLED = (("memmap", 200_000), ("compressed", 200_000), ("compressed", 4_000_000))  # steps
 SMALL = ("network.torso.out_features=16", "network.memory.hidden_size=16", "device=cpu", "warmup_frames=0")
 
 
 def compression(pace: Pace) -> Iterator[Table | Missing]:
-    """Compressed rows of Atari games against the memory map: bytes, and times of writing and sampling."""
+    """Compressed rows of Atari games against the memory map: bytes, times of writing and sampling, 4 M steps."""
     if find_spec("ale_py") is None:
         yield Missing(TITLE, "ale-py is not installed: pip install -c constraints.txt -e '.[atari]'.")
         return
@@ -39,6 +42,44 @@ def compression(pace: Pace) -> Iterator[Table | Missing]:
         notes=[
             "Rows of 120 steps, 40 of them new; batches of 64. A trained policy shows other frames.",
             "Write: cut and store a batch of 160 steps. Sample: the rows of an update.",
+        ],
+    )
+    yield full(pace)
+
+
+def full(pace: Pace) -> Table:
+    """Sample from as many compressed steps as R2D2's replay holds; a memory map of these would be 85 GB."""
+    fewer = 20 if pace.quick else 1
+    sizes = [(kind, steps // fewer) for kind, steps in FILLED]
+    run = run_with("memmap", sizes[0][1] // NEW)
+    with process_of(run), ExitStack() as stack:
+        recorded = record(run, 10 if pace.quick else 60)
+        replays = {}
+        for kind, steps in sizes:
+            replay = stack.enter_context(open_replay(run_with(kind, steps // NEW)))
+            messages = cycle(recorded)
+            while len(replay) < steps // NEW:
+                batch, packed = next(messages)
+                replay.extend(batch, 0, as_new(packed, told=True))
+            replays[f"{kind}, {steps}"] = replay
+        times = interleave({name: replay.sample for name, replay in replays.items()}, pace)
+    first, row_bytes = next(iter(replays)), run.sequence_schema.row_bytes(run.spaces)
+    return Table(
+        "Sampling 64 rows of 120 steps from a full replay, Pong",
+        ["replay/storage", "steps", "rows [GB]", "sample [ms]", "time over the first's (min–max)"],
+        [
+            [
+                kind,
+                number(steps),
+                number(len(replay) * row_bytes / replay.measures().get("replay/compression", 1) / 1e9),
+                number(1e3 * times.median(name)),
+                str(times.speed(first, name)),
+            ]
+            for (kind, steps), (name, replay) in zip(sizes, replays.items(), strict=True)
+        ],
+        notes=[
+            "Rows that an actor of a random policy cut, written again and again, one frame of 84 × 84 per step.",
+            "A memory map of 4 M steps would be 85 GB.",
         ],
     )
 

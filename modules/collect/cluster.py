@@ -2,6 +2,7 @@
 
 import logging
 import pickle
+import re
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -22,6 +23,8 @@ from modules.process import versions
 from modules.spec import Count, Positive, PositiveFloat, RunConfig, spec
 
 log = logging.getLogger("recall")
+
+ADDRESS = re.compile(r"auto|local|[\w.-]+:\d+")
 
 
 @spec
@@ -52,6 +55,8 @@ class RaySpec(DividedSpec):
 
     def needs(self, run: RunConfig) -> Iterator[str]:
         yield from super().needs(run)
+        if not ADDRESS.fullmatch(self.address):
+            yield f"collector.address must be HOST:PORT, auto or local, not {self.address!r}"
         if find_spec("ray") is None:
             yield "collector=ray needs Ray, which is not installed: pip install -c constraints.txt -e '.[ray]'"
 

@@ -36,8 +36,10 @@ def connect(address: str, *, cpus: float) -> None:
     try:
         ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False, **how)
     except Exception as error:  # Ray has many ways to say it
-        text = " ".join(str(error).split())[:300]
-        raise UsageError(f"collector.address={address}: {type(error).__name__}: {text}") from error
+        text = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+        if address == "auto" and isinstance(error, ConnectionError):
+            text = "this machine belongs to no cluster; `ray start --head` begins one (docs/cluster.md)"
+        raise UsageError(f"collector.address={address}: {text}") from error
     there = ray.cluster_resources().get("CPU", 0.0)
     if there < cpus:
         ray.shutdown()
@@ -49,12 +51,12 @@ def connect(address: str, *, cpus: float) -> None:
 
 def refuse_silence(address: str) -> None:
     """Raise `UsageError` if nothing listens at HOST:PORT: Ray would wait for minutes."""
-    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    host, colon, port = address.partition(":")
     if not colon:
         return
     try:
         socket.create_connection((host, int(port)), timeout=PATIENCE_S).close()
-    except (OSError, ValueError) as error:
+    except (OSError, OverflowError) as error:
         raise UsageError(f"collector.address={address}: nothing answers there ({error})") from error
 
 

@@ -8,6 +8,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 import torch
@@ -221,6 +222,8 @@ def markdown(found: list[Case]) -> str:
 
 
 def main() -> None:
+    if find_spec("ray") is None:
+        sys.exit("the page needs Ray: pip install -c constraints.txt -e '.[ray]'")
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder) / "place"
         place.mkdir()
