@@ -38,7 +38,7 @@ def actors(pace: Pace) -> Iterator[Table | Missing]:
     if find_spec("ale_py") is None:
         yield Missing(TITLE, "ale-py is not installed: pip install -c constraints.txt -e '.[atari]'.")
         return
-    batches, rounds = (3 * pace.rounds + 1, 2 * pace.rounds - 1) if pace.quick else (60, 60)
+    batches, rounds = (3 * pace.rounds + 1, 2 * pace.rounds - 1) if pace.quick else (60, 30)
     run = run_with("memmap", ROWS)
     with process_of(run):
         recorded = record(run, batches)

@@ -175,8 +175,8 @@ def notes(run: RunConfig, seeds: Sequence[int]) -> list[str]:
         f"Seeds: {', '.join(map(str, seeds))}. Until {run.eval_episodes} greedy episodes have a mean return of "
         f"{run.stop_at_score:g}, at most {number(run.total_frames)} frames; evaluated every {number(run.eval_every)}, "
         "ours at the end of the batch in which they are full.",
-        "Ours: Retrace over at most four steps of rescaled values, which the other sides do not have; one-step: ours "
-        "without it.",
+        f"Ours: Retrace over at most {single.settings_of(run).length} steps of rescaled values, which the other sides "
+        "do not have; one-step: ours without it.",
         "Seconds of acting and learning, without evaluations and building; ours with its checkpoints and logs.",
         "A side that did not get there has > before its seconds; the ratio is then at least (≥) what is shown.",
         "So few episodes let a policy pass now and then that is worse, on each side.",
