@@ -1,7 +1,8 @@
-"""Measure speed side by side: `python -m benchmarks [SECTION …] [--quick] [--out FILE]`."""
+"""Measure speed side by side: `python -m benchmarks [SECTION …] [--quick] [--write | --out FILE]`."""
 
 import argparse
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -39,6 +40,12 @@ SECTIONS: Mapping[str, Section] = {
 FULL = Pace(rounds=9, section_s=40, quick=False)
 QUICK = Pace(rounds=3, section_s=3, quick=True)
 PAGE = Path("docs/results/benchmark.md")
+INTRODUCTION = """# Benchmark
+
+Written by `python -m benchmarks`. All sides of a table are measured in turn (A B A B …)
+in one process with the process settings of a run. A ratio is the median over the pairs of a round,
+with minimum and maximum. Absolute speeds hold for one machine only.
+"""
 
 
 class _Parser(argparse.ArgumentParser):
@@ -59,7 +66,9 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("sections", nargs="*", metavar="SECTION", help="what to measure (default: all)")
     parser.add_argument("--quick", action="store_true", help="a few seconds per section, for a first look")
     where = parser.add_mutually_exclusive_group()
-    where.add_argument("--write", action="store_true", help=f"also write the tables to {PAGE}")
+    where.add_argument(
+        "--write", action="store_true", help=f"also put the sections into {PAGE}, which keeps its others"
+    )
     where.add_argument("--out", type=folder, metavar="FILE", help="also write the tables to FILE")
     options = parser.parse_args(argv)
     if unknown := [name for name in options.sections if name not in SECTIONS]:
@@ -68,31 +77,30 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 def conditions(pace: Pace) -> str:
-    """Describe what the figures depend on besides the code."""
+    """Describe what the figures of a section depend on besides its code."""
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
     busy = f", load {os.getloadavg()[0]:.1f} at the start" if hasattr(os, "getloadavg") else ""
     threads = torch.get_num_threads()
     packages = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
     return (
-        "# Benchmark\n\n"
-        "Written by `python -m benchmarks`. All sides of a table are measured in turn (A B A B …)\n"
-        "in one process with the process settings of a run. A ratio is the median over the pairs of a round,\n"
-        "with minimum and maximum. Absolute speeds hold for one machine only.\n\n"
-        f"- {os.cpu_count()} CPUs{busy}, {gpu}; {threads} PyTorch threads unless the experiment sets them.\n"
-        f"- Commit {commit() or 'unknown'}.\n"
-        f"- {packages}.\n"
-        f"- {'Quick look: ' if pace.quick else ''}{pace.rounds} rounds, {pace.section_s:g} s per section, "
-        "more where trainings are.\n"
+        f"Commit {commit() or 'unknown'}; {os.cpu_count()} CPUs{busy}, {gpu}; {threads} PyTorch threads unless the "
+        f"experiment sets them; {packages}; {'quick look: ' if pace.quick else ''}{pace.rounds} rounds, "
+        f"{pace.section_s:g} s, more where trainings are.\n"
     )
 
 
-def report(names: Sequence[str], pace: Pace) -> Iterator[str]:
-    """Yield the text of the report piece by piece, as it is measured."""
-    yield conditions(pace)
-    for name in names:
-        yield f"\n## {name}\n\n{SECTIONS[name].__doc__}\n"
-        for item in SECTIONS[name](pace):
-            yield f"\n{item.markdown()}"
+def report(name: str, pace: Pace) -> Iterator[str]:
+    """Yield the text of a section piece by piece, as it is measured."""
+    yield f"\n## {name}\n\n{SECTIONS[name].__doc__}\n\n{conditions(pace)}"
+    for item in SECTIONS[name](pace):
+        yield f"\n{item.markdown()}"
+
+
+def page(measured: Mapping[str, str], before: str = "") -> str:
+    """Text of all sections, those of the page `before` that are not `measured` among them."""
+    _, *parts = re.split(r"^(?=## )", before, flags=re.MULTILINE)
+    known = {part.split()[1]: f"\n{part.rstrip()}\n" for part in parts} | dict(measured)
+    return INTRODUCTION + "".join(known[name] for name in SECTIONS if name in known)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -107,12 +115,14 @@ def main(argv: Sequence[str] | None = None) -> None:
         refuse_unwritable(out.parent, "--out")
         if out.is_dir():
             raise UsageError(f"--out: {out} is a folder; name a file")
-    pieces = []
-    for piece in report(options.sections or list(SECTIONS), QUICK if options.quick else FULL):
-        pieces.append(piece)
-        write(piece)
+    measured = dict.fromkeys(options.sections or SECTIONS, "")
+    write(INTRODUCTION)
+    for name in measured:
+        for piece in report(name, QUICK if options.quick else FULL):
+            measured[name] += piece
+            write(piece)
     if out is not None:
-        write_text(out, "".join(pieces))
+        write_text(out, page(measured, PAGE.read_text() if options.write and PAGE.exists() else ""))
 
 
 if __name__ == "__main__":

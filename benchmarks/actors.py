@@ -27,6 +27,7 @@ TITLE = "What the learner takes in"
 AT_LEAST = 50_000  # frames per CPU second
 WORKERS, ENVS = 8, 32  # 256 actors
 ROWS = 2000  # in the replay
+FEW = 100  # in one that is soon full
 PAPER = 16_640  # agent steps per second of R2D2's 256 actors, at 260 frames of the emulator, four a step
 EXP = "r2d2_atari"
 WORDS = ("env.id=ALE/Pong-v5", "env.frame_stack=1", "device=cpu", "warmup_frames=0", "collector=multi_async")
@@ -80,7 +81,7 @@ def ingest(recorded: list[Recorded]) -> Table:
     """Write what an actor sent: whole batches, which the learner cuts, or ready rows."""
     rows = []
     for storage in ("memmap", "compressed"):
-        run = run_with(storage, ROWS // 20, "save_every=1000")  # a small ring, soon full
+        run = run_with(storage, FEW, "save_every=1000")
         with process_of(run), ExitStack() as stack:
             ring = run.replay.ring_rows(run.save_every, run.collector.frames_per_batch)
             frames, written = sum(one.batch.numel() for one in recorded), sum(map(rows_of, recorded))

@@ -267,6 +267,20 @@ def test_write_puts_the_page_among_the_results(stub, capsys):
     assert (stub / "docs/results/benchmark.md").read_text(encoding="utf-8") == capsys.readouterr().out
 
 
+def test_write_keeps_the_sections_that_were_not_measured(stub):
+    page = stub / "docs/results/benchmark.md"
+    benchmark.main(["second", "--write", "--quick"])
+    before = page.read_text(encoding="utf-8")
+    benchmark.main(["first", "--write"])
+    both = page.read_text(encoding="utf-8")
+    assert re.findall(r"^## (.*)$", both, re.M) == ["first", "second"]
+    assert both.endswith(before.removeprefix(benchmark.INTRODUCTION))
+    benchmark.main(["second", "--write"])
+    after = page.read_text(encoding="utf-8")
+    assert ("| quick |" in both, "| quick |" in after) == (True, False)
+    assert re.findall(r"^## (.*)$", after, re.M) == ["first", "second"]
+
+
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [

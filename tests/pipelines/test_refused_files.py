@@ -157,7 +157,8 @@ def test_a_benchmark_that_cannot_be_written_is_printed_and_leaves_the_page_as_it
     no_room("page.md")
     with pytest.raises(OSError, match=f"{FULL}.*page.md"):  # which `command` tells
         benchmark.main(["learner", "--out", str(tmp_path / "page.md")])
-    assert (capsys.readouterr().out, (tmp_path / "page.md").read_text()) == ("onetwo", "old")
+    assert capsys.readouterr().out.endswith("onetwo")
+    assert (tmp_path / "page.md").read_text() == "old"
 
 
 @pytest.mark.parametrize(
