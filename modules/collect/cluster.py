@@ -5,7 +5,7 @@ import pickle
 import re
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from typing import Any
@@ -144,9 +144,7 @@ class RayCollection(DividedCollection):
                     self._order(worker)
             if ends():
                 return None
-            if (worker := self._first_done()) is None:
-                self._mind_silence()
-            elif (collected := self._receive(worker)) is not None:
+            if (worker := self._first_done()) and (collected := self._receive(worker)) is not None:
                 return collected
 
     def _first_done(self) -> Worker | None:
@@ -154,7 +152,8 @@ class RayCollection(DividedCollection):
         import ray  # pyright: ignore[reportMissingImports] - an extra
 
         first = {worker.orders[0]: worker for worker in self._workers}
-        done, _ = ray.wait(list(first), num_returns=len(first), timeout=0, fetch_local=False)
+        done, others = ray.wait(list(first), num_returns=len(first), timeout=0, fetch_local=False)
+        self._mind_silence([first[order] for order in others])
         if not done:
             done, _ = ray.wait(list(first), num_returns=1, timeout=PULSE_S, fetch_local=False)
         return min((first[order] for order in done), key=lambda worker: worker.heard, default=None)
@@ -197,10 +196,10 @@ class RayCollection(DividedCollection):
         new = self._workers[worker.place] = self._hire(worker.place)
         log.warning("%s was lost: %s; stream %d takes its place", self._name(worker), reason, new.stream)
 
-    def _mind_silence(self) -> None:
-        """Say which workers have not been heard of for long; those that no machine has room for are such."""
+    def _mind_silence(self, working: Sequence[Worker]) -> None:
+        """Say which of those that are not done have not been heard of for long; no machine may have room for them."""
         now = time.monotonic()
-        for worker in self._workers:
+        for worker in working:
             if now - worker.heard > SILENCE_S:
                 log.warning(
                     "%s: nothing for %d s; it needs %g CPUs, and %g of the cluster are free",

@@ -56,7 +56,7 @@ def refuse_silence(address: str) -> None:
         return
     try:
         socket.create_connection((host, int(port)), timeout=PATIENCE_S).close()
-    except (OSError, OverflowError) as error:
+    except (OSError, OverflowError, ValueError) as error:  # of the socket, the port and the name
         raise UsageError(f"collector.address={address}: nothing answers there ({error})") from error
 
 
