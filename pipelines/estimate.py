@@ -11,6 +11,7 @@ from time import perf_counter, process_time
 
 from modules.collect.base import Actor
 from modules.collect.divided import unpacked
+from modules.collect.weights import as_vector, floats_of
 from modules.collect.worker import ActorInWorker, Newest, Restart
 from modules.intrinsic import IntrinsicContext
 from modules.learner.learner import Learner
@@ -47,7 +48,9 @@ class Costs:
         learn: of an update.
         updates: per frame.
         sent: bytes per frame from an actor to the learner.
-        weights: bytes of a push to an actor.
+        weights: bytes of a push to the actors of a machine.
+        push: of such a push, in the learner's process.
+        pushes: per frame.
     """
 
     act: float
@@ -57,11 +60,13 @@ class Costs:
     updates: float
     sent: float
     weights: float
+    push: float
+    pushes: float
 
     @property
     def learner(self) -> float:
         """Of a frame in the learner's process."""
-        return self.store + self.updates * (self.draw + self.learn)
+        return self.store + self.updates * (self.draw + self.learn) + self.pushes * self.push
 
 
 def measure(run: RunConfig) -> Costs:
@@ -80,8 +85,16 @@ def measure(run: RunConfig) -> Costs:
         actor = worker_actor(small, 0)
         act, store, sent = acting(small, actor, replay)
         draw, learn = learning(small, replay)
-    weights = sum(parameter.nbytes for network in actor.networks for parameter in network.parameters())
-    return Costs(act, store, draw, learn, planned / 10**6, sent, weights)
+    weights, push = pushing(actor)
+    return Costs(act, store, draw, learn, planned / 10**6, sent, weights, push, run.collector.pushes_per_frame)
+
+
+def pushing(actor: Actor) -> tuple[int, float]:
+    """Bytes of the weights, and seconds to write them where other processes read."""
+    size, begin = 0, process_time()
+    for _ in range(BATCHES):
+        size = len(as_vector(floats_of(*actor.networks)).numpy().tobytes())
+    return size, (process_time() - begin) / BATCHES
 
 
 def acting(run: RunConfig, actor: Actor, replay: Replay) -> tuple[float, float, float]:
@@ -136,15 +149,20 @@ def lines(run: RunConfig, costs: Costs) -> Iterator[str]:
     yield f"  {1 / c.store:12,.0f} frames/s   store"
     yield f"  {1 / c.draw:12,.1f} batches/s  draw rows"
     yield f"  {1 / c.learn:12,.1f} updates/s  learn from them, once every {1 / c.updates:,.0f} frames"
-    yield f"  {1 / c.learner:12,.0f} frames/s   store, draw and learn: the learner"
+    if c.pushes:
+        yield f"  {1 / c.push:12,.1f} pushes/s   of weights, once every {1 / c.pushes:,.0f} frames"
+    yield f"  {1 / c.learner:12,.0f} frames/s   all of it but acting: the learner"
     yield f"  {1 / (c.act + c.learner):12,.0f} frames/s   act and learn in turn: collector=sync"
     yield f"An actor sends {c.sent:,.0f} bytes per frame; a push of weights is {c.weights / MB:,.1f} MB."
     yield ""
-    yield "workers   environments   frames/s   to the learner [MB/s]   limit"
+    yield "workers   environments   frames/s   to the learner [MB/s]   to each machine [MB/s]   limit"
     for workers in WORKERS:
         rate = min(workers / c.act, 1 / c.learner)
         limit = "acting" if workers / c.act < 1 / c.learner else "the learner"
-        yield f"{workers:7}   {workers * n:12}   {rate:8,.0f}   {rate * c.sent / MB:21,.2f}   {limit}"
+        yield (
+            f"{workers:7}   {workers * n:12}   {rate:8,.0f}   {rate * c.sent / MB:21,.2f}   "
+            f"{rate * c.pushes * c.weights / MB:22,.2f}   {limit}"
+        )
     yield ""
     yield "Each worker has a core of its own, and the learner another; with more threads or a GPU it learns faster."
     yield "What Ray and the network take comes on top (docs/cluster.md); the rows of replay=ray are taken to lie here."

@@ -138,6 +138,16 @@ class CollectorSpec(Spec):
         return self.num_envs
 
     @property
+    def envs_here(self) -> int:
+        """Of these the ones that are on this machine, or may stand for those of others."""
+        return self.total_envs
+
+    @property
+    def pushes_per_frame(self) -> float:
+        """How often weights go to other processes."""
+        return 0.0
+
+    @property
     def burst(self) -> int:
         """Most rows that a batch may complete, or that the end of all running episodes may."""
         return max(self.frames_per_batch, self.total_envs)

@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
+from textwrap import shorten
 from typing import Any
 
 import torch
@@ -59,6 +60,10 @@ class RaySpec(DividedSpec):
             yield f"collector.address must be HOST:PORT, auto or local, not {self.address!r}"
         if find_spec("ray") is None:
             yield "collector=ray needs Ray, which is not installed: pip install -c constraints.txt -e '.[ray]'"
+
+    @property
+    def envs_here(self) -> int:
+        return self.total_envs if self.address == "local" else self.num_envs
 
     def refuse_unreachable(self) -> None:
         connect(self.address, cpus=self.num_workers * self.cpus_per_worker)
@@ -185,7 +190,7 @@ class RayCollection(DividedCollection):
 
     def _replace(self, worker: Worker, error: Exception) -> None:
         self._losses += 1
-        reason = " ".join(str(error).split())[:200]
+        reason = shorten(str(error), 200, placeholder=" …")
         if self._losses > self._ray_settings.most_losses:
             raise WorkerFailed(
                 f"{self._name(worker)} was lost, as were {self._losses - 1} before it, and "

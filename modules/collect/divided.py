@@ -34,6 +34,10 @@ class DividedSpec(CollectorSpec):
         return self.rows == "actor"
 
     @property
+    def pushes_per_frame(self) -> float:
+        return 1 / max(self.push_every, self.frames_per_batch)
+
+    @property
     def workers(self) -> int:
         """How many there are."""
         raise NotImplementedError

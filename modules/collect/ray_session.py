@@ -16,7 +16,7 @@ QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "
 
 
 def connect(address: str, *, cpus: float) -> None:
-    """Connect to a cluster, or start one here (`local`); nothing happens where that is done.
+    """Connect to a cluster, or start one here (`local`), unless that is done.
 
     Raises:
         UsageError: nothing answers there, its versions are others, or it has fewer CPUs.
@@ -24,9 +24,23 @@ def connect(address: str, *, cpus: float) -> None:
     os.environ.update(QUIET)
     import ray  # pyright: ignore[reportMissingImports] - an extra
 
-    if ray.is_initialized():
-        return
-    refuse_silence(address)
+    if not (before := ray.is_initialized()):
+        refuse_silence(address)
+        begin(address)
+    there = ray.cluster_resources().get("CPU", 0.0)
+    if there < cpus:
+        if not before:
+            ray.shutdown()
+        raise UsageError(
+            f"collector.num_workers x collector.cpus_per_worker are {cpus:g} CPUs, and the cluster at "
+            f"collector.address={address} has {there:g}: lower one of them, or add machines"
+        )
+
+
+def begin(address: str) -> None:
+    """Let Ray connect; raises `UsageError` with what it says."""
+    import ray  # pyright: ignore[reportMissingImports] - an extra
+
     # Modules are found where they are found here.
     here: dict[str, Any] = {"env_vars": {"PYTHONPATH": os.pathsep.join([str(Path.cwd()), *sys.path])}}
     away = {"working_dir": str(Path.cwd()), "excludes": ["outputs", ".git"]}
@@ -37,16 +51,11 @@ def connect(address: str, *, cpus: float) -> None:
         ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False, **how)
     except Exception as error:  # Ray has many ways to say it
         text = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
-        if address == "auto" and isinstance(error, ConnectionError):
+        if "Could not find any running Ray" in text:
             text = "this machine belongs to no cluster; `ray start --head` begins one (docs/cluster.md)"
+        elif isinstance(error, ConnectionError):
+            text += "; it may want a token that is not here (docs/cluster.md)"
         raise UsageError(f"collector.address={address}: {text}") from error
-    there = ray.cluster_resources().get("CPU", 0.0)
-    if there < cpus:
-        ray.shutdown()
-        raise UsageError(
-            f"collector.num_workers x collector.cpus_per_worker are {cpus:g} CPUs, and the cluster at "
-            f"collector.address={address} has {there:g}: lower one of them, or add machines"
-        )
 
 
 def refuse_silence(address: str) -> None:

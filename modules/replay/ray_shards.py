@@ -1,6 +1,7 @@
 """Shards of the replay as actors of Ray."""
 
 from collections.abc import Iterator
+from textwrap import shorten
 from typing import Any, Protocol
 
 from modules.replay.shard import Shard
@@ -75,7 +76,7 @@ class RayShards:
         except RayTaskError as error:
             raise error.cause from error
         except (RayActorError, ActorUnschedulableError, NodeDiedError, ObjectLostError) as error:
-            raise ShardLost(" ".join(str(error).split())[:200]) from error
+            raise ShardLost(shorten(str(error), 200, placeholder=" …")) from error
 
     def history(self, shard: Any, count: int, seed: int) -> Iterator[Any]:
         how = {"num_returns": "streaming", "_generator_backpressure_num_objects": AHEAD}

@@ -43,8 +43,8 @@ def check(run: RunConfig, run_dir: Path) -> None:
     refuse_misfits(run)
     refuse_unreadable_name(run_dir)
     refuse_full_disk(run, run_dir)
-    # Those that live at once: for training, in all processes together, for evaluations, and for a film.
-    environments = run.collector.total_envs + run.evaluation_envs + run.video
+    # Those that live at once: for training, in all processes here together, for evaluations, and for a film.
+    environments = run.collector.envs_here + run.evaluation_envs + run.video
     run.env.try_together(environments, video=run.video, all_of_them=run.dry)
     run.collector.refuse_unreachable()
 

@@ -74,7 +74,7 @@ def built_parts(run: RunConfig) -> dict[str, int]:
     """Bytes of what is made of tensors, counted in parts without memory."""
     learner = 1 if run.torch_device.type == "cuda" else COPIES + run.loss.has_target
     envs, evaluated = run.collector.num_envs, run.evaluation_envs
-    actors = run.collector.total_envs // envs
+    actors = run.collector.envs_here // envs
     acting = ACTING + actors - 1
     return {
         "the network with its copies, gradients and moments (network)": (learner + acting) * size_of_network(run),

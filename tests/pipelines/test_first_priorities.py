@@ -1,4 +1,4 @@
-"""The priorities that actors give their rows are those of the run's own loss, with the same weights in both networks."""
+"""The priorities that actors give their rows are those of the run's loss with the same weights in both networks."""
 
 from contextlib import closing
 from itertools import islice

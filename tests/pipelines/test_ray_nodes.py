@@ -79,7 +79,6 @@ def test_a_run_outlives_workers_and_nodes_and_resumes(cluster, tmp_path):
     assert len({stream for _, stream in lost()}) == len(lost()) == 2
 
     saved = checkpoint.load(checkpoint.latest(tmp_path / "run" / "checkpoints"))
-    assert saved["frames"] % BATCH == 0
     again = run("pipelines.resume", "run=run", f"total_frames={saved['frames'] + 400}", cwd=tmp_path)
     assert again.code == 0, again.err
     assert checkpoint.load(checkpoint.latest(tmp_path / "run" / "checkpoints"))["frames"] == saved["frames"] + 400
