@@ -83,3 +83,13 @@ def test_nothing_is_drawn_for_it():
     before = torch.get_rng_state()
     refuse_too_large(run)
     assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_actors_on_other_machines_take_none_of_this_ones():
+    """A cluster at `local` is this machine, one at another address is not."""
+
+    def total(address: str, workers: int) -> int:
+        words = ("+exp=agent57_corridor", "collector=ray", f"collector.address={address}")
+        return sum(built_parts(read(compose_settings([*words, f"collector.num_workers={workers}"])[0])).values())
+
+    assert total("local", 8) > total("local", 2) > total("auto", 2) == total("auto", 8)
