@@ -18,7 +18,7 @@ from modules.losses.q import QLossSpec
 from modules.spec import UsageError
 
 ONCE = Pace(rounds=1, section_s=0, quick=True)
-LITTLE = ("warmup_frames=0", "collector.num_envs=8", "replay.capacity=2000")
+LITTLE = ("warmup_frames=0", "collector.num_envs=8", "replay.capacity=4000")
 
 
 @pytest.fixture
@@ -123,7 +123,7 @@ def test_the_section_without_the_third_side_says_so(monkeypatch):
     assert "not installed" in missing.markdown()
     assert solved == "with it: False"
     assert [row[:3] for row in table.rows] == [
-        ["ours", "8", "1024 every 80.0 frames"],
+        ["ours", "8", "2048 every 160 frames"],
         ["ours, one-step", "8", "128 every 10.0 frames"],
         ["single environment", "1", "128 every 10.0 frames"],
     ]

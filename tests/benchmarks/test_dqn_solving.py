@@ -203,7 +203,7 @@ def test_sides_take_turns_within_a_seed(quick, seeds, frames, monkeypatch):
         (name, seed, *settings)
         for seed in seeds
         for name, *settings in (
-            ("ours", 1024, 5e-3, 0.2),
+            ("ours", 2048, 1e-2, 0.3),
             ("ours", 128, 2e-3, 0.044),
             ("single", 128, 2e-3, 0.044),
             ("single", 128, 1e-3, 1),

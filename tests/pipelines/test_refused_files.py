@@ -153,7 +153,7 @@ def test_a_benchmark_that_cannot_be_written_is_printed_and_leaves_the_page_as_it
     tmp_path, monkeypatch, capsys, no_room
 ):
     (tmp_path / "page.md").write_text("old")
-    monkeypatch.setattr(benchmark, "report", lambda names, pace: iter(["one", "two"]))
+    monkeypatch.setattr(benchmark, "report", lambda name, pace: iter(["one", "two"]))
     no_room("page.md")
     with pytest.raises(OSError, match=f"{FULL}.*page.md"):  # which `command` tells
         benchmark.main(["learner", "--out", str(tmp_path / "page.md")])
