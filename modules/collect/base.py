@@ -139,7 +139,7 @@ class CollectorSpec(Spec):
 
     @property
     def envs_here(self) -> int:
-        """Of these the ones that are on this machine, or may stand for those of others."""
+        """Environments on this machine; where all are on others, those of the actor that stands here for them."""
         return self.total_envs
 
     @property
