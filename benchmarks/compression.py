@@ -1,28 +1,43 @@
 """Section about compressed rows: how much smaller they are, and what they cost."""
 
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
+from dataclasses import replace
 from functools import partial
 from importlib.util import find_spec
-from itertools import cycle, islice
-from pathlib import Path
-from tempfile import TemporaryDirectory
+from itertools import cycle, islice, product
+from typing import ClassVar, cast
 
-from tensordict import TensorDictBase
+import torch
+from gymnasium import Env
+from gymnasium.vector import SyncVectorEnv
+from tensordict import TensorDict, TensorDictBase
+from tensordict.nn import TensorDictModuleBase
 
 from benchmarks.actors import as_new, record, run_with
 from benchmarks.measure import Missing, Pace, Table, interleave, number
 from benchmarks.subjects import open_replay, process_of, run_of
-from modules.errors import close_quietly
+from modules import keys
+from modules.collect.sync import SyncCollection
+from modules.envs.gym import vector_env
 from modules.replay.base import Replay
+from modules.replay.cut_rows import CutRows
+from pipelines.agent.actor import worker_actor
 from pipelines.config.schema import RunConfig
-from pipelines.training.build import build
 
-TITLE = "Compressed rows against the memory map, r2d2_atari, a random policy"
+TITLE = "Compressed rows against the memory map, r2d2_atari"
 NEW = 40  # steps of each row that the row before has not
-GAMES, STACKS = ("Pong", "Breakout", "Seaquest"), (1, 4)
+RANDOM, FOLLOWS = "at random", "follows the ball"
+PLAYS = (*product(("Pong", "Breakout", "Seaquest"), (RANDOM,)), ("Pong", FOLLOWS), ("Breakout", FOLLOWS))
+STACKS = (1, 4)
 ROWS = 200  # in the replay; of a quick look a third
-COSTS = ("write, time / memmap's (min–max)", "sample [ms]", "sample, time / memmap's (min–max)")
+COSTS = (
+    "compress [µs per row]",
+    "decompress [µs per row]",
+    "write, time / memmap's (min–max)",
+    "sample [ms]",
+    "sample, time / memmap's (min–max)",
+)
 FILLED = (("memmap", 200_000), ("compressed", 200_000), ("compressed", 4_000_000))  # steps
 SMALL = ("network.torso.out_features=16", "network.memory.hidden_size=16", "device=cpu", "warmup_frames=0")
 
@@ -32,17 +47,20 @@ def compression(pace: Pace) -> Iterator[Table | Missing]:
     if find_spec("ale_py") is None:
         yield Missing(TITLE, "ale-py is not installed: pip install -c constraints.txt -e '.[atari]'.")
         return
-    games, stacks = (GAMES[:1], STACKS[:1]) if pace.quick else (GAMES, STACKS)
-    part = pace.part(2 * len(games) * len(stacks))
-    rows = [game_row(game, stack, part) for game in games for stack in stacks]
+    plays, stacks = (PLAYS[::3], STACKS[:1]) if pace.quick else (PLAYS, STACKS)
+    part = pace.part(3 * len(plays) * len(stacks))
+    rows = [row_of(game, player, stack, part) for game, player in plays for stack in stacks]
     yield Table(
         TITLE,
-        ["game", "frames stacked", "rows", "ratio", "row [kB]", *COSTS],
+        ["game", "played", "frames stacked", "ratio", "row [kB]", *COSTS],
         rows,
         notes=[
-            "Rows of 120 steps, 40 of them new; batches of 64. A trained policy shows other frames.",
+            f"{ROWS} rows of 120 steps, 40 of them new; batches of 64.",
+            "Who follows the ball reads its place from the emulator and acts at random in one of twenty steps: rallies "
+            "are long and bricks go, as with a trained policy. There is no such player of Seaquest.",
             "Write: cut and store a batch of 160 steps. Sample: the rows of an update.",
         ],
+        names=2,
     )
     yield full(pace)
 
@@ -91,27 +109,33 @@ def stored_bytes(run: RunConfig, ratio: float) -> float:
     return schema.row_bytes(spaces) - observations + observations / ratio
 
 
-def game_row(game: str, stack: int, pace: Pace) -> list[str]:
-    """Measure one game."""
+def row_of(game: str, player: str, stack: int, pace: Pace) -> list[str]:
+    """Measure one game with one player."""
     count = ROWS // 3 if pace.quick else ROWS
-    words = (f"env.id=ALE/{game}-v5", f"env.frame_stack={stack}", f"replay.capacity={40 * count}", *SMALL)
+    words = (f"env.id=ALE/{game}-v5", f"env.frame_stack={stack}", f"replay.capacity={NEW * count}", *SMALL)
     runs = {kind: run_of("r2d2_atari", f"replay/storage={kind}", *words) for kind in ("memmap", "compressed")}
     run = runs["memmap"]
     with process_of(run), ExitStack() as stack_of:
         replays = {kind: stack_of.enter_context(open_replay(run)) for kind, run in runs.items()}
-        batches = list(played(run, 40 * (count + 8)))
+        batches = list(played(run, game if player == FOLLOWS else None, NEW * (count + 8)))
         for batch in batches:
             extend(replays, batch)
+        rows = replays["memmap"].sample()
+        assert rows is not None  # no shards here
+        plain = CutRows(TensorDict({keys.OBSERVATION: rows[keys.OBSERVATION]}, rows.batch_size))
+        packed = CutRows(*plain.in_blocks())
+        both_ways = interleave({"compress": plain.in_blocks, "decompress": packed.whole}, pace)
         writes = interleave(
             {kind: partial(extend, {kind: replay}, batches[0]) for kind, replay in replays.items()}, pace
         )
         samples = interleave({kind: replay.sample for kind, replay in replays.items()}, pace)
     return [
         game,
+        player,
         str(stack),
-        str(count),
         number(replays["compressed"].measures()["replay/compression"]),
         number(run.sequence_schema.row_bytes(run.spaces) / 1e3),
+        *(number(1e6 * both_ways.median(way) / len(rows)) for way in ("compress", "decompress")),
         str(writes.speed("memmap", "compressed")),
         number(1e3 * samples.median("compressed")),
         str(samples.speed("memmap", "compressed")),
@@ -124,13 +148,52 @@ def extend(replays: Mapping[str, Replay], batch: TensorDictBase) -> None:
         replay.extend(batch.clone())
 
 
-def played(run: RunConfig, frames: int) -> Iterator[TensorDictBase]:
-    """Yield batches of what the agent does before it has learned anything."""
-    with TemporaryDirectory(prefix="recall_benchmark_") as directory:
-        parts = build(run, Path(directory), {}, None)
-        try:
-            parts.collection.restart(run.seed)
-            for _, batch, _ in islice(parts.collection, -(-frames // run.collector.frames_per_batch)):
-                yield batch
-        finally:
-            close_quietly("the benchmark's environments", parts.close)
+def played(run: RunConfig, ball_of: str | None, frames: int) -> Iterator[TensorDictBase]:
+    """Yield batches of what the agent does before it has learned anything, or of a player who follows the ball."""
+    actor = worker_actor(run, 0)
+    if ball_of is not None:
+        env = actor.env()
+        actor = replace(actor, env=lambda: env, policy=FollowsBall(actor.policy, vector_env(env), ball_of))
+    with closing(SyncCollection(run.collector, actor)) as collection:
+        actor.anneal(0)
+        collection.restart(run.seed)
+        for _, batch, _ in islice(collection, -(-frames // run.collector.frames_per_batch)):
+            yield batch
+
+
+class FollowsBall(TensorDictModuleBase):
+    """Moves to where the ball is, and now and then does what `policy` does.
+
+    Args:
+        policy: acts before.
+        envs: the games.
+        game: which they are.
+    """
+
+    # bytes of the emulator's memory that hold the paddle's place and the ball's, pixels from the one to the other when
+    # they meet, and what to do when the ball is behind and ahead (RIGHT is up in Pong)
+    GAMES: ClassVar = {"Pong": (51, 54, -2, (4, 3)), "Breakout": (72, 99, 8, (3, 4))}
+    SERVES, OFTEN, RANDOM = 1, 0.1, 0.05  # FIRE; shares of the steps
+
+    def __init__(self, policy: TensorDictModuleBase, envs: SyncVectorEnv, game: str) -> None:
+        super().__init__()
+        self.in_keys, self.out_keys = cast("list[str]", policy.in_keys), cast("list[str]", policy.out_keys)
+        self._policy, self._envs, self._game = policy, envs, self.GAMES[game]
+
+    def forward(self, tensordict: TensorDictBase) -> TensorDictBase:
+        """Change the actions [N] of a step."""
+        tensordict = self._policy(tensordict)
+        action = tensordict[keys.ACTION]
+        moves = torch.tensor([self._move(env) for env in self._envs.envs])
+        drawn = torch.rand(len(moves))
+        moves = torch.where(drawn < self.OFTEN + self.RANDOM, self.SERVES, moves)
+        return tensordict.set(keys.ACTION, torch.where(drawn < self.RANDOM, action, moves))
+
+    def _move(self, env: Env) -> int:
+        """What brings the paddle of one game nearer; nothing where it is near."""
+        paddle, ball, apart, (on, back) = self._game
+        memory = env.unwrapped.ale.getRAM()  # pyright: ignore[reportAttributeAccessIssue]
+        if not memory[ball]:
+            return self.SERVES
+        distance = int(memory[ball]) - int(memory[paddle]) - apart
+        return 0 if abs(distance) <= 2 else on if distance > 0 else back

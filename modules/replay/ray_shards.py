@@ -1,12 +1,15 @@
 """Shards of the replay as actors of Ray."""
 
+import logging
 from collections.abc import Iterator
 from textwrap import shorten
 from typing import Any, Protocol
 
 from modules.replay.shard import Shard
 
+log = logging.getLogger("recall")
 AHEAD = 2  # batches of a history that a shard may be ahead of who reads it
+SILENCE_S = 60  # after which a wait for an answer is worth a word
 
 
 class ShardLost(RuntimeError):  # noqa: N818 - it is the shard that is lost
@@ -65,6 +68,7 @@ class RayShards:
         import ray  # pyright: ignore[reportMissingImports] - an extra
         from ray.exceptions import (  # pyright: ignore[reportMissingImports]
             ActorUnschedulableError,
+            GetTimeoutError,
             NodeDiedError,
             ObjectLostError,
             RayActorError,
@@ -72,7 +76,11 @@ class RayShards:
         )
 
         try:
-            return ray.get(question)
+            while True:
+                try:
+                    return ray.get(question, timeout=SILENCE_S)
+                except GetTimeoutError:
+                    log.warning("a shard of the replay has not answered for %d s; it is waited for", SILENCE_S)
         except RayTaskError as error:
             raise error.cause from error
         except (RayActorError, ActorUnschedulableError, NodeDiedError, ObjectLostError) as error:

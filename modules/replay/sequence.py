@@ -26,6 +26,9 @@ class SequenceReplay(Replay):
     The ring is longer than what the sampler draws from: what a save saw is still there until the next one, so a
     checkpoint stores only the count of rows written, the sampler's state and no rows (those of running episodes
     never cross a save).
+
+    Attributes:
+        save_at: rows after a save, of which one more means that the next must not wait.
     """
 
     def __init__(self, settings: SequenceSpec, context: ReplayContext) -> None:
@@ -48,7 +51,7 @@ class SequenceReplay(Replay):
         self._storage = settings.storage.build(place)
         self._ring = self._storage.max_size
         # One batch of one-step episodes, with the tails of those that run, must still fit the interval.
-        self._save_at = (self._ring - settings.capacity_rows) // 2 - 2 * c.batch_frames
+        self.save_at = (self._ring - settings.capacity_rows) // 2 - 2 * c.batch_frames
         written = c.saved["written"] + (1 + c.newer) * interval if c.saved else 0  # at most, if nothing else tells
         self._mark = Mark(c.directory, run=c.run_id, written=written)
 
@@ -58,7 +61,7 @@ class SequenceReplay(Replay):
     @property
     def must_save(self) -> bool:
         """Tell whether so many rows were written since the last save that the next one must not wait."""
-        return self._written - self._saved > self._save_at
+        return self._written - self._saved > self.save_at
 
     def anneal(self, frames: int) -> None:
         """Set the exponent of the importance weights for frame `frames`."""

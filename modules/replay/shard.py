@@ -17,13 +17,13 @@ class ShardStatus(NamedTuple):
         answers: that it gave so far.
         rows: in it.
         mass: of all of them; each is drawn in proportion to its own.
-        must_save: whether the next save must not wait.
+        save_at: rows after a save, of which one more means that the next must not wait.
     """
 
     answers: int = 0
     rows: int = 0
     mass: float = 0.0
-    must_save: bool = False
+    save_at: int = 0
 
 
 class Drawn(NamedTuple):
@@ -52,7 +52,7 @@ class Shard:
         """How much there is."""
         self._answers += 1
         _, mass = self._replay.masses(torch.zeros(0, dtype=torch.int64))
-        return ShardStatus(self._answers, len(self._replay), mass, self._replay.must_save)
+        return ShardStatus(self._answers, len(self._replay), mass, self._replay.save_at)
 
     def extend(self, stream: int, rows: bytes) -> ShardStatus:
         """Store rows that were packed."""

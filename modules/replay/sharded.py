@@ -32,8 +32,8 @@ ROW_ID_STRIDE = 2**20  # more shards than a run ever has: a row's number is that
 class ShardHandle:
     """A shard as the learner sees it.
 
-    `serial` is its number among all that there were; `questions` are those not answered yet; `numbers` and `priorities`
-    are those of rows that it is still to be told.
+    `serial` is its number among all that there were; `unsaved` counts the rows that it was given since the last save;
+    `questions` are those not answered yet; `numbers` and `priorities` are those of rows that it is still to be told.
     """
 
     serial: int
@@ -41,6 +41,7 @@ class ShardHandle:
     machine: str
     actor: Any
     status: ShardStatus = field(default_factory=ShardStatus)
+    unsaved: int = 0
     questions: deque[Any] = field(default_factory=deque)
     numbers: list[Tensor] = field(default_factory=list)
     priorities: list[Tensor] = field(default_factory=list)
@@ -111,7 +112,7 @@ class ShardedReplay(Replay):
 
     @property
     def must_save(self) -> bool:
-        return any(shard.status.must_save for shard in self._shards)
+        return any(shard.unsaved > shard.status.save_at for shard in self._shards)
 
     def anneal(self, frames: int) -> None:
         self._importance = self.settings.importance_at(frames)
@@ -123,6 +124,7 @@ class ShardedReplay(Replay):
             number = self._shard_of.setdefault(stream, int(np.argmin(self._fed)))
             self._fed[number] += count
             shard = self._shards[number]
+            shard.unsaved += count
             shard.questions.append(self._ray.ask(shard.actor, "extend", stream, rows.pack()))
         self._poll()
 
@@ -187,7 +189,7 @@ class ShardedReplay(Replay):
         for shard, state in self._ask_all("state_dict"):
             states[numbers[shard.serial]] = {"folder": shard.folder, "machine": shard.machine, "replay": state}
         for shard in self._shards:
-            self._asked_for_status(shard)
+            shard.unsaved = 0
         self._poll(wait=True)
         return {"shards": states, "serials": self._serials, "generator": self._generator.get_state()}
 

@@ -192,7 +192,7 @@ SMOKE = {
     "dqnloss": (learning, ["flat", "≥ 2", "rows"]),
     "memories": (memories, ["2 of 40 steps", "2 of 500 steps", "mingru against lstm"]),
     "replay": (replay, ["ours/copy", "10 000", "100 000"]),
-    "compression": (compression, ["Pong", "time / memmap's"]),
+    "compression": (compression, ["at random", "follows the ball", "µs per row", "time / memmap's"]),
     "actors": (actors, ["the actors", "highest so far", "first draws"]),
     "scaling": (learning, ["L, steps of a row", "B, rows of a batch", "H, hidden size", "512"]),
 }

@@ -7,7 +7,7 @@ from modules.intrinsic import IntrinsicContext
 from modules.keys import Spaces
 from modules.spec import UsageError
 from pipelines.api import compose
-from pipelines.config.check import check
+from pipelines.config.check import check, refuse_misfits
 from pipelines.config.composing import compose_settings
 from pipelines.config.schema import read
 from pipelines.config.sizes import built_parts, refuse_too_large, size_of_network, size_of_novelty, tensors_in
@@ -93,3 +93,13 @@ def test_actors_on_other_machines_take_none_of_this_ones():
         return sum(built_parts(read(compose_settings([*words, f"collector.num_workers={workers}"])[0])).values())
 
     assert total("local", 8) > total("local", 2) > total("auto", 2) == total("auto", 8)
+
+
+@pytest.mark.parametrize("where", ["multi_async collector.processes=64", "ray collector.num_workers=64"])
+@pytest.mark.parametrize("preset", [MASKED, FAMILY, "+exp=r2d2_memory_len"])
+def test_64_workers_of_20_steps_are_accepted_with_room_for_the_tails_of_all_episodes(preset, where):
+    run = run_of(preset, *f"collector={where}".split(), "collector.num_envs=4", "collector.steps=20")
+    refuse_misfits(run)
+    few = run_of(preset, "collector.num_envs=4", "collector.steps=20")
+    assert run.replay_bytes > few.replay_bytes
+    assert run.collector.burst == 64 * 4

@@ -68,10 +68,11 @@ class Naive:
         return bounds.index(max(bounds))
 
 
+@pytest.mark.parametrize("controllers", [3, 64])
 @pytest.mark.parametrize("normalise", ["none", "window"])
-def test_each_controller_plays_as_a_plain_list_of_its_last_episodes_does(normalise):
+def test_each_controller_plays_as_a_plain_list_of_its_last_episodes_does(controllers, normalise):
     """Whole returns, so that sums are exact in any order; controllers are asked and told in random company."""
-    n, window, controllers = 4, 7, 3
+    n, window = 4, 7
     mine = bandit(controllers, n=n, window=window, normalise=normalise)
     naive = [Naive(n, window, 1.0, normalise, first) for first in range(controllers)]
     g = torch.Generator().manual_seed(1)

@@ -14,6 +14,7 @@ from modules.replay.storage import MemmapSpec
 from tests.modules.builders import STREAM_SPACES, STREAM_STATES, stream
 
 LENGTH, BATCH_ROWS, EXPONENT, IMPORTANCE = 2, 64, 0.9, 0.6
+BATCH_FRAMES = 100
 
 
 class Here:
@@ -60,14 +61,14 @@ def settings(**changes):
     return ShardedSpec(**{**base, **changes})
 
 
-def make(directory, shards=None, *, saved=None, seed=0, **changes):
+def make(directory, shards=None, *, saved=None, seed=0, save_every=1000, **changes):
     spec = settings(**changes)
     context = ReplayContext(
         directory=directory,
         spaces=STREAM_SPACES,
         schema=spec.schema(STREAM_STATES, ()),
-        save_every=1000,
-        batch_frames=100,
+        save_every=save_every,
+        batch_frames=BATCH_FRAMES,
         seed=seed,
         saved=saved,
     )

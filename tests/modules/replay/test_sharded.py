@@ -1,10 +1,12 @@
 """A replay in shards draws as one does, and weighs as one does."""
 
+import pytest
 import torch
 
 from modules import keys
 from modules.replay.sharded import IN_FLIGHT, ROW_ID_STRIDE, UNANSWERED
 from tests.modules.replay.shards import (
+    BATCH_FRAMES,
     BATCH_ROWS,
     EXPONENT,
     IMPORTANCE,
@@ -92,6 +94,26 @@ def test_a_new_stream_has_the_shard_that_was_given_fewest_rows(tmp_path):
     assert [shard.status.rows for shard in replay._shards] == [50, 55, 65]
     streams.extend(1, [0.5])
     assert [shard.status.rows for shard in replay._shards] == [50, 56, 65]
+
+
+@pytest.mark.parametrize("save_every", [1, 200])
+@pytest.mark.parametrize("streams", [1, 64])
+def test_no_shard_overwrites_what_a_checkpoint_refers_to(tmp_path, save_every, streams):
+    """Even if shards answer late; the newest checkpoint is complete only after the next save begins."""
+    shards, generator = Here(), torch.Generator().manual_seed(1)
+    replay = make(tmp_path, shards, save_every=save_every, capacity=90 * LENGTH)
+    given, at_risk, shards.late = Streams(replay), 0, True
+    written = [[0] * 3] * 2
+    while len(written) < 8:
+        stream, count = (int(torch.randint(0, n, (), generator=generator)) for n in (streams, BATCH_FRAMES))
+        given.extend(stream, [0.5] * count)
+        if replay.must_save:
+            rows = [shard["replay"]["written"] for shard in replay.state_dict()["shards"]]
+            at_risk = max(at_risk, *(now - before for now, before in zip(rows, written[-2], strict=True)))
+            written.append(rows)
+            assert not replay.must_save
+    of_a_shard = replay.settings.of_a_shard
+    assert 0 < at_risk <= of_a_shard.ring_rows(save_every, BATCH_FRAMES) - of_a_shard.capacity_rows
 
 
 def test_a_shard_that_is_far_behind_is_waited_for(tmp_path):

@@ -10,7 +10,7 @@ import torch
 from modules import keys
 from modules.process import versions
 from modules.replay.base import RowsLost
-from modules.replay.ray_shards import ShardLost
+from modules.replay.ray_shards import RayShards, ShardLost
 from modules.replay.rows import LOST, NONE
 from modules.replay.shard import Shard
 from modules.replay.storage import CompressedSpec, MemmapSpec
@@ -162,7 +162,7 @@ def test_an_empty_shard_is_no_lost_one(tmp_path, caplog):
     assert said(caplog) == []
 
 
-@pytest.mark.parametrize(("dies", "rows"), [("", 450), ("set_priorities", 500), ("state_dict", 500), ("status", 500)])
+@pytest.mark.parametrize(("dies", "rows"), [("", 450), ("set_priorities", 500), ("state_dict", 500)])
 def test_a_shard_that_dies_at_a_save(tmp_path, dies, rows):
     """At once, or after it gave one of its answers: then what it told counts if its disk is still there."""
     shards = Here()
@@ -187,3 +187,18 @@ def test_a_machine_with_other_versions_opens_no_shard():
     shard = Shard(pickle.dumps(({**versions(), "numpy": "0.1"}, b"no pickle")))
     with pytest.raises(UsageError, match=r"has numpy \S+ instead of 0\.1"):
         shard.status()
+
+
+def test_a_shard_that_does_not_answer_is_said_and_waited_for(monkeypatch, caplog):
+    ray = pytest.importorskip("ray", reason="Ray is an extra")
+    answers = iter([ray.exceptions.GetTimeoutError(), ray.exceptions.GetTimeoutError(), 3])
+
+    def get(question, timeout):
+        if isinstance(answer := next(answers), Exception):
+            raise answer
+        return question, timeout, answer
+
+    monkeypatch.setattr(ray, "get", get)
+    with caplog.at_level(logging.WARNING):
+        assert RayShards().answer("question") == ("question", 60, 3)
+    assert said(caplog) == ["a shard of the replay has not answered for 60 s; it is waited for"] * 2
