@@ -25,6 +25,7 @@ from modules.replay.cut_rows import CutRows
 from pipelines.agent.actor import worker_actor
 from pipelines.config.schema import RunConfig
 
+Keys = list[str | tuple[str]]
 TITLE = "Compressed rows against the memory map, r2d2_atari"
 NEW = 40  # steps of each row that the row before has not
 RANDOM, FOLLOWS = "at random", "follows the ball"
@@ -177,7 +178,7 @@ class FollowsBall(TensorDictModuleBase):
 
     def __init__(self, policy: TensorDictModuleBase, envs: SyncVectorEnv, game: str) -> None:
         super().__init__()
-        self.in_keys, self.out_keys = cast("list[str]", policy.in_keys), cast("list[str]", policy.out_keys)
+        self.in_keys, self.out_keys = cast("Keys", policy.in_keys), cast("Keys", policy.out_keys)
         self._policy, self._envs, self._game = policy, envs, self.GAMES[game]
 
     def forward(self, tensordict: TensorDictBase) -> TensorDictBase:
