@@ -118,7 +118,7 @@ def row_of(game: str, player: str, stack: int, pace: Pace) -> list[str]:
     run = runs["memmap"]
     with process_of(run), ExitStack() as stack_of:
         replays = {kind: stack_of.enter_context(open_replay(run)) for kind, run in runs.items()}
-        batches = list(played(run, game if player == FOLLOWS else None, NEW * (count + 8)))
+        batches = list(played(run, game, player, NEW * (count + 8)))
         for batch in batches:
             extend(replays, batch)
         rows = replays["memmap"].sample()
@@ -149,26 +149,24 @@ def extend(replays: Mapping[str, Replay], batch: TensorDictBase) -> None:
         replay.extend(batch.clone())
 
 
-def played(run: RunConfig, ball_of: str | None, frames: int) -> Iterator[TensorDictBase]:
-    """Yield batches of what the agent does before it has learned anything, or of a player who follows the ball."""
+def played(run: RunConfig, game: str, player: str, frames: int) -> Iterator[TensorDictBase]:
+    """Yield batches of what a player does."""
     actor = worker_actor(run, 0)
-    if ball_of is not None:
-        env = actor.env()
-        actor = replace(actor, env=lambda: env, policy=FollowsBall(actor.policy, vector_env(env), ball_of))
-    with closing(SyncCollection(run.collector, actor)) as collection:
-        actor.anneal(0)
+    env = actor.env()
+    plays = Plays(actor.policy, vector_env(env), None if player == RANDOM else game)
+    with closing(SyncCollection(run.collector, replace(actor, env=lambda: env, policy=plays))) as collection:
         collection.restart(run.seed)
         for _, batch, _ in islice(collection, -(-frames // run.collector.frames_per_batch)):
             yield batch
 
 
-class FollowsBall(TensorDictModuleBase):
-    """Moves to where the ball is, and now and then does what `policy` does.
+class Plays(TensorDictModuleBase):
+    """Moves to where the ball is, and now and then at random; always, if that is not known.
 
     Args:
-        policy: acts before.
+        policy: of which the action is replaced.
         envs: the games.
-        game: which they are.
+        ball_of: which they are, if there is a ball to follow.
     """
 
     # bytes of the emulator's memory that hold the paddle's place and the ball's, pixels from the one to the other when
@@ -176,25 +174,27 @@ class FollowsBall(TensorDictModuleBase):
     GAMES: ClassVar = {"Pong": (51, 54, -2, (4, 3)), "Breakout": (72, 99, 8, (3, 4))}
     SERVES, OFTEN, RANDOM = 1, 0.1, 0.05  # FIRE; shares of the steps
 
-    def __init__(self, policy: TensorDictModuleBase, envs: SyncVectorEnv, game: str) -> None:
+    def __init__(self, policy: TensorDictModuleBase, envs: SyncVectorEnv, ball_of: str | None) -> None:
         super().__init__()
         self.in_keys, self.out_keys = cast("Keys", policy.in_keys), cast("Keys", policy.out_keys)
-        self._policy, self._envs, self._game = policy, envs, self.GAMES[game]
+        self._policy, self._envs, self._ball_of = policy, envs, ball_of
 
     def forward(self, tensordict: TensorDictBase) -> TensorDictBase:
         """Change the actions [N] of a step."""
         tensordict = self._policy(tensordict)
-        action = tensordict[keys.ACTION]
-        moves = torch.tensor([self._move(env) for env in self._envs.envs])
-        drawn = torch.rand(len(moves))
-        moves = torch.where(drawn < self.OFTEN + self.RANDOM, self.SERVES, moves)
-        return tensordict.set(keys.ACTION, torch.where(drawn < self.RANDOM, action, moves))
+        count = self._envs.num_envs
+        actions = torch.randint(int(self._envs.single_action_space.n), (count,))  # pyright: ignore[reportAttributeAccessIssue]
+        if self._ball_of is not None:
+            moves = torch.tensor([self._move(env, *self.GAMES[self._ball_of]) for env in self._envs.envs])
+            drawn = torch.rand(count)
+            moves = torch.where(drawn < self.OFTEN + self.RANDOM, self.SERVES, moves)
+            actions = torch.where(drawn < self.RANDOM, actions, moves)
+        return tensordict.set(keys.ACTION, actions)
 
-    def _move(self, env: Env) -> int:
+    def _move(self, env: Env, paddle: int, ball: int, apart: int, moves: tuple[int, int]) -> int:
         """What brings the paddle of one game nearer; nothing where it is near."""
-        paddle, ball, apart, (on, back) = self._game
         memory = env.unwrapped.ale.getRAM()  # pyright: ignore[reportAttributeAccessIssue]
         if not memory[ball]:
             return self.SERVES
         distance = int(memory[ball]) - int(memory[paddle]) - apart
-        return 0 if abs(distance) <= 2 else on if distance > 0 else back
+        return 0 if abs(distance) <= 2 else moves[0] if distance > 0 else moves[1]
