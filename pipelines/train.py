@@ -16,6 +16,7 @@ from modules.errors import told
 from modules.spec import UsageError
 from pipelines.config.flags import SWEEP, arrange_flags
 from pipelines.config.hints import CONF, to_hydra
+from pipelines.config.sweep_names import leave_out_fixed
 from pipelines.console.command import RunFailed, command, passed_by_hydra
 from pipelines.console.output import escape_unprintable
 from pipelines.training.jobs import is_abandoned, is_worker, note_failed, preflight
@@ -51,6 +52,8 @@ def main(cfg: DictConfig) -> float | None:
 if __name__ == "__main__":
     with command():
         sys.argv[1:] = to_hydra(arrange_flags(sys.argv[1:]))
+        if SWEEP in sys.argv:
+            sys.argv[1:] = leave_out_fixed(sys.argv[1:])
         preflight(sys.argv[1:])
         if SWEEP in sys.argv:
             os.environ.pop("WANDB_RUN_ID", None)  # it names one run, and here are several

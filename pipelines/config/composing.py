@@ -11,7 +11,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import ConfigCompositionException, HydraException
 from hydra.types import RunMode
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from modules.spec import UsageError
@@ -24,6 +24,9 @@ from pipelines.config.hints import (
     unknown_setting,
 )
 from pipelines.config.settings import folder
+from pipelines.config.sweep_names import folder_of_job
+
+OmegaConf.register_new_resolver("folder_of_job", folder_of_job, replace=True)
 
 
 @contextmanager

@@ -84,6 +84,8 @@ def preflight(words: Sequence[str]) -> None:
         )
     if flags & COMPOSING:
         return
-    for cfg, run_dir in jobs:
+    for number, (cfg, run_dir) in enumerate(jobs):
+        if (first := next(i for i, (_, other) in enumerate(jobs) if other == run_dir)) < number:
+            raise UsageError(f"{run_dir}: jobs {first} and {number} of the sweep would both be there; let them differ")
         refuse_existing(run_dir)
         check(read(cfg), run_dir)

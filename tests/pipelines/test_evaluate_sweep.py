@@ -17,14 +17,14 @@ def sweep(tmp_path_factory):
     place = tmp_path_factory.mktemp("sweep")
     ended = run("pipelines.train", "-m", *TINY, "seed=0,1", "hydra.sweep.dir=all", cwd=place)
     assert ended.code == 0, ended.err
-    shutil.copytree(place / "all" / "1_seed1", place / "all" / "10_seed1")
-    shutil.copytree(place / "all" / "1_seed1", place / "all" / "2_lost")
-    shutil.rmtree(place / "all" / "2_lost" / "checkpoints")
+    shutil.copytree(place / "all" / "seed=1", place / "all" / "seed=10")
+    shutil.copytree(place / "all" / "seed=1", place / "all" / "seed=2")
+    shutil.rmtree(place / "all" / "seed=2" / "checkpoints")
     return place / "all"
 
 
 def test_every_run_is_evaluated_as_if_alone_and_a_bad_one_does_not_stop_the_others(sweep, capsys):
-    names = ["0_seed0", "1_seed1", "10_seed1"]
+    names = ["seed=0", "seed=1", "seed=10"]
     alone = {}
     for name in names:
         assert main([f"run={sweep / name}", "episodes=3", "seed=4"]) == 0
@@ -36,12 +36,12 @@ def test_every_run_is_evaluated_as_if_alone_and_a_bad_one_does_not_stop_the_othe
     assert {name: (sweep / name / "evaluation.json").read_text() for name in names} == alone
     lines = output.out.splitlines()
     assert [line.split(": ")[0] for line in lines] == [str(sweep / name) for name in names]
-    found = json.loads(alone["0_seed0"])
+    found = json.loads(alone["seed=0"])
     assert f"return {found['mean']:.4g} ± " in lines[0]
     assert f"3 episodes of {found['length_mean']:.4g} steps, best checkpoint at frame {found['frames']}" in lines[0]
-    assert output.err.startswith(f"error: {sweep / '2_lost'}")
+    assert output.err.startswith(f"error: {sweep / 'seed=2'}")
     assert output.err.count("\n") == 1
-    assert output.err.count("2_lost") == 1
+    assert output.err.count("seed=2") == 1
 
 
 def test_what_is_no_usage_error_does_not_stop_the_others_either(sweep, capsys, monkeypatch):
@@ -56,13 +56,13 @@ def test_what_is_no_usage_error_does_not_stop_the_others_either(sweep, capsys, m
 
 
 def test_a_sweep_without_a_bad_run_succeeds(sweep, capsys, tmp_path):
-    shutil.copytree(sweep / "0_seed0", tmp_path / "deep" / "er" / "0_seed0")
+    shutil.copytree(sweep / "seed=0", tmp_path / "deep" / "er" / "seed=0")
     assert main([f"run={tmp_path}", "episodes=1"]) == 0
     assert capsys.readouterr().err == ""
 
 
 def test_a_run_is_no_sweep_and_a_folder_without_runs_has_none(sweep, tmp_path):
-    assert runs_beneath(sweep / "0_seed0") == runs_beneath(tmp_path) == runs_beneath(tmp_path / "nowhere") == []
+    assert runs_beneath(sweep / "seed=0") == runs_beneath(tmp_path) == runs_beneath(tmp_path / "nowhere") == []
 
 
 def test_a_text_view_is_of_one_run(sweep, capsys):

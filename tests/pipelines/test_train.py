@@ -142,7 +142,7 @@ JOBS = ("-m", *TINY, "total_frames=80", "seed=0,1", "logger=wandb", "hydra.sweep
 
 
 def assert_two_jobs(sweep: Path) -> None:
-    jobs = [sweep / name for name in ("0_seed0", "1_seed1")]
+    jobs = [sweep / name for name in ("seed=0", "seed=1")]
     assert [read_json(job / "summary.json")["seed"] for job in jobs] == [0, 1]
     assert [read_json(job / "summary.json")["status"] for job in jobs] == ["finished"] * 2
     assert (jobs[0] / "metrics.csv").read_bytes() != (jobs[1] / "metrics.csv").read_bytes()

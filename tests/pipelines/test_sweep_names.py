@@ -1,0 +1,52 @@
+"""Jobs of a sweep are in folders that say what varies."""
+
+import pytest
+
+from modules.spec import UsageError
+from pipelines.config.composing import compose_run, composing, sweep
+from pipelines.config.sweep_names import LONGEST, folder_of_job, leave_out_fixed
+from pipelines.training.jobs import preflight
+
+TINY = ("+exp=drqn_cartpole_masked", "+debug=smoke", "hydra.sweep.dir=sweep")
+
+
+def folders(*words):
+    with composing():
+        return [str(compose_run(job, number)[1]) for number, job in sweep(leave_out_fixed([*TINY, *words]))]
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["seed=0,1"], ["seed=0", "seed=1"]),
+        (["seed=3"], ["0"]),
+        (["seed=0", "network/memory=none,lstm"], ["network.memory=none", "network.memory=lstm"]),
+        (["optim.lr=1e-3,1e-4", "name=x", "seed=1"], ["optim.lr=0.001", "optim.lr=0.0001"]),
+        (["network.torso.hidden=[8],[8,16]"], ["network.torso.hidden=[8]", "network.torso.hidden=[8,16]"]),
+        (["+sweep=seeds", "seed=5,6"], ["seed=5", "seed=6"]),
+        (["seed=range(0,2)", "eval_episodes=4,8"],
+         ["eval_episodes=4,seed=0", "eval_episodes=8,seed=0", "eval_episodes=4,seed=1", "eval_episodes=8,seed=1"]),
+    ],
+)  # fmt: skip
+def test_a_folder_has_what_varies_and_nothing_else(words, expected):
+    assert sorted(folders(*words)) == sorted(f"sweep/{name}" for name in expected)
+
+
+def test_a_name_is_one_folder_whatever_the_values():
+    assert folder_of_job("+exp=a,env.id=ALE/Pong-v5,name='a b:c'", 3) == "exp=a,env.id=ALE.Pong-v5,name=_a_b_c_"
+    assert folder_of_job("", 3) == folder_of_job("..", 3) == "3"
+    long = folder_of_job("a=" + "b" * 300, 12)
+    assert long.endswith("b,12")
+    assert len(long) == LONGEST + len(",12")
+
+
+def test_names_that_the_user_chose_stay():
+    words = [*TINY, "seed=0,1", "hydra.job.config.override_dirname.exclude_keys=[seed]"]
+    assert leave_out_fixed(words) == words
+    assert leave_out_fixed(["--multirun", "a==b,["]) == ["--multirun", "a==b,["]
+
+
+def test_two_jobs_of_one_folder_are_refused(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageError, match="sweep/seed=1: jobs 0 and 2 of the sweep would both be there"):
+        preflight(["--multirun", *leave_out_fixed([*TINY, "seed=1,2,1"])])
