@@ -1,107 +1,26 @@
 """Compare runs over seeds: `python -m pipelines.report RUN_DIRS… [--against RUN_DIRS… | --table]`."""
 
 import argparse
-import math
 import re
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import NoReturn
 
 from modules.files import refuse_unwritable, write_bytes, write_text
 from modules.plots.compare import Difference, GroupCurve, Panel, draw_report
+from modules.plots.profiles import draw_profiles
 from modules.plots.runs import RANDOM_PLAY, SCORE_METRIC, find_runs, load_run
 from modules.spec import UsageError
 from pipelines.config.metrics_page import known
-from pipelines.config.settings import folder
 from pipelines.console.command import command
-from pipelines.console.output import one_line, write
+from pipelines.console.output import write
+from pipelines.reporting.aggregates import aggregates, latex
 from pipelines.reporting.caveats import notes
-from pipelines.reporting.comparison import Group, compare, group_curve, group_runs, newest
+from pipelines.reporting.comparison import HELD_OUT, Group, compare, group_curve, group_runs, newest
+from pipelines.reporting.options import Line, parse
+from pipelines.reporting.profiles import OverTasks, over_all_tasks
 from pipelines.reporting.tables import difference_table, group_table, result_table, run_table
 
 Curves = Mapping[str, GroupCurve]  # of one group, by metric
-
-
-@dataclass(frozen=True, kw_only=True)
-class Line:
-    """A named value of `metric`, for one `exp` or, if that is empty, for all."""
-
-    exp: str
-    metric: str
-    name: str
-    value: float
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise UsageError(f"{message}; see --help.")
-
-
-def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = _Parser(prog="python -m pipelines.report", description=__doc__, allow_abbrev=False)
-    add = parser.add_argument
-    add("runs", nargs="+", type=folder, help="run directories, or folders above several")
-    add("--against", nargs="+", type=folder, default=[], help="the runs to compare with: side B")
-    add("--table", action="store_true", help="one line per experiment, one column per memory; a picture of each")
-    add("--target", nargs="+", default=[], metavar="[EXP=]RETURN", help="return to be reached, of all or one exp")
-    add("--metric", default=SCORE_METRIC, help="column of metrics.csv or timing.csv (%(default)s)")
-    add(
-        "--panels",
-        nargs="+",
-        default=[],
-        metavar="METRIC",
-        help="curves to draw side by side, e.g. with eval/length_mean",
-    )
-    add("--lines", nargs="+", default=[], metavar="[EXP:][METRIC:]NAME=VALUE", help="lines across the curves")
-    add("--out", type=folder, default=Path("outputs/report"), help="folder to write to (%(default)s)")
-    add("--labels", nargs="+", type=one_line, default=[], help="names of the sides: one, or two with --against")
-    options = parser.parse_args(argv)
-    if options.labels and len(options.labels) != (sides := 1 + bool(options.against)):
-        raise UsageError(f"--labels takes one name per side: {sides} here, not {len(options.labels)}.")
-    if options.table and (options.against or options.metric != SCORE_METRIC):
-        raise UsageError(f"--table shows the {SCORE_METRIC} of one side; leave out --against and --metric.")
-    if options.target and not options.table:
-        raise UsageError("--target counts seeds in the table of --table; for a line alone take --lines.")
-    options.panels = _words(options.panels) or [options.metric]
-    if len(set(options.panels)) < len(options.panels):
-        raise UsageError("--panels names a metric more than once.")
-    options.lines = [_line(word, options) for word in _words(options.lines)]
-    options.target = [_target(word, options) for word in _words(options.target)]
-    return options
-
-
-def _words(given: Sequence[str]) -> list[str]:
-    """Split at commas, which do the same as spaces between arguments."""
-    return [word.strip() for argument in given for word in argument.split(",") if word.strip()]
-
-
-def _line(word: str, options: argparse.Namespace) -> Line:
-    scope, _, value = word.rpartition("=")
-    *where, name = scope.split(":")
-    metrics, exps = [part for part in where if "/" in part], [part for part in where if "/" not in part]
-    if not name or len(metrics) > 1 or len(exps) > 1:
-        raise UsageError(f"--lines: '{word}' is not of the form [EXP:][METRIC:]NAME=VALUE.")
-    metric = "".join(metrics) or options.metric
-    if metric not in options.panels:
-        raise UsageError(f"--lines: no panel shows '{metric}', where '{word}' belongs; --panels names them.")
-    return Line(exp="".join(exps), metric=metric, name=name, value=_finite("--lines", word, value))
-
-
-def _target(word: str, options: argparse.Namespace) -> Line:
-    exp, _, value = word.rpartition("=")
-    return Line(exp=exp, metric=options.metric, name="target", value=_finite("--target", word, value))
-
-
-def _finite(option: str, word: str, text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not math.isfinite(value):
-        raise UsageError(f"{option}: '{text}' in '{word}' must be a number.")
-    return value
 
 
 def _load_sides(options: argparse.Namespace, quantity: str) -> list[list[Group]]:
@@ -112,7 +31,10 @@ def _load_sides(options: argparse.Namespace, quantity: str) -> list[list[Group]]
     letters = ["A", "B"] if len(places) == 2 else [""]
     sides = [
         group_runs(
-            [load_run(path, options.metric, options.panels) for path in paths], quantity, side=letter, label=name
+            [load_run(path, options.metric, options.panels) for path in paths],
+            *(quantity, options.by),
+            side=letter,
+            label=name,
         )
         for paths, letter, name in zip(places, letters, names, strict=True)
     ]
@@ -149,7 +71,7 @@ def _axis_label(metric: str) -> str:
 
 def _picture(
     options: argparse.Namespace, shown: Mapping[str, Sequence[Curves]], differences: Sequence[Difference], quantity: str
-) -> bytes:
+) -> dict[str, bytes]:
     """Draw the groups `shown`, by exp, with the lines that belong to them."""
     groups = [curves for same in shown.values() for curves in same]
     # Below four runs the IQM is the mean: a second panel would repeat the first.
@@ -165,7 +87,8 @@ def _picture(
         for statistic in (("mean", "iqm") if twice else ("mean",))
     ]
     pairs = [item for item in differences if item.quantity == quantity]
-    return draw_report(panels, [curves[options.metric] for curves in groups], pairs, quantity=quantity)
+    final = [curves[options.metric] for curves in groups]
+    return draw_report(panels, final, pairs, quantity=quantity, formats=options.formats)
 
 
 def _lines_across(options: argparse.Namespace, exps: Sequence[str], metric: str) -> dict[str, float]:
@@ -178,17 +101,34 @@ def _lines_across(options: argparse.Namespace, exps: Sequence[str], metric: str)
 def _pictures(
     options: argparse.Namespace, groups: Sequence[Group], differences: Sequence[Difference], quantity: str
 ) -> dict[str, bytes]:
-    """Draw one picture of everything; with --table one per experiment, each memory in the same colour everywhere."""
-    memories = sorted({group.memory for group in groups})
+    """Draw one picture of everything; with --table one per experiment, each variant in the same colour everywhere."""
+    variants = sorted({group.variant for group in groups})
     shown: dict[str, list[Curves]] = {}
     for i, group in enumerate(groups):
-        colour = memories.index(group.memory) if options.table else i
+        colour = variants.index(group.variant) if options.table else i
         curves = {metric: group_curve(group, metric, quantity, colour=colour) for metric in group.runs[0].curves}
         shown.setdefault(group.exp, []).append(curves)
     if not options.table:
-        return {"report.png": _picture(options, shown, differences, quantity)}
-    names = {exp: re.sub(r"[^\w.-]", "_", exp) for exp in shown}
-    return {f"report_{names[exp]}.png": _picture(options, {exp: shown[exp]}, [], quantity) for exp in shown}
+        return _named("report", _picture(options, shown, differences, quantity))
+    drawn: dict[str, bytes] = {}
+    for exp, curves in shown.items():
+        name = "report_" + re.sub(r"[^\w.-]", "_", exp)
+        drawn |= _named(name, _picture(options, {exp: curves}, [], quantity))
+    return drawn
+
+
+def _named(name: str, drawn: Mapping[str, bytes]) -> dict[str, bytes]:
+    return {f"{name}.{kind}": content for kind, content in drawn.items()}
+
+
+def _over_tasks(options: argparse.Namespace, sides: Sequence[Sequence[Group]], quantity: str) -> OverTasks | None:
+    """Compare the variants of a single side over all tasks, by their held-out evaluations if all have one."""
+    if len(sides) > 1:
+        return None
+    (groups,) = sides
+    held_out = quantity == "score" and all(HELD_OUT in group.samples for group in groups)
+    random_play = {line.exp: line.value for line in options.lines if line.name == RANDOM_PLAY and line.exp}
+    return over_all_tasks(groups, HELD_OUT if held_out else quantity, random_play, targets(options, groups))
 
 
 def targets(options: argparse.Namespace, groups: Sequence[Group]) -> dict[str, float]:
@@ -198,7 +138,7 @@ def targets(options: argparse.Namespace, groups: Sequence[Group]) -> dict[str, f
 
 
 def report(options: argparse.Namespace) -> None:
-    """Read the runs, write report.md and its pictures into `options.out`, and the text to standard output.
+    """Read the runs, write report.md, its pictures and tables into `options.out`, and the text to standard output.
 
     Raises:
         UsageError: if the runs cannot be compared or the folder cannot be written; nothing is written then.
@@ -216,25 +156,33 @@ def report(options: argparse.Namespace) -> None:
         parts.append(difference_table(differences))
     options.lines += _random_play(options, groups)
     parts.append("".join(f"- {note}\n" for note in notes(groups, quantity)))
-    text = "\n".join(parts)
     pictures = _pictures(options, groups, differences, quantity)
-    links = "\n".join(f"![Curves and final values]({name})\n" for name in pictures)
+    if found := _over_tasks(options, sides, quantity):
+        parts.append(found.text())
+        levels, profiles = found.profiles()
+        of_tasks = {"tasks": len(found.exps), "formats": options.formats}
+        pictures |= _named("report_profiles", draw_profiles(levels, profiles, found.improvements(), **of_tasks))
+    text = "\n".join(parts)
+    links = "\n".join(f"![Curves and final values]({name})\n" for name in pictures if name.endswith(".png"))
+    tables = {"report.csv": aggregates(groups), "report.tex": latex(groups, quantity)}
     page = options.out / "report.md"
     done = "Replaced" if page.exists() else "Written"
     try:
         for name, picture in pictures.items():
             write_bytes(options.out / name, picture)
+        for name, content in tables.items():
+            write_text(options.out / name, content)
         write_text(page, f"# Report: {options.metric}\n\n{links}\n{text}")
     except OSError:
         write(text)
         raise
-    write(f"{text}\n{done}: {', '.join(str(options.out / name) for name in (page.name, *pictures))}\n")
+    write(f"{text}\n{done}: {', '.join(str(options.out / name) for name in (page.name, *pictures, *tables))}\n")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; input that cannot be reported ends in `SystemExit` with code 2."""
     with command():
-        report(_parse(argv))
+        report(parse(argv, __doc__))
     return 0
 
 

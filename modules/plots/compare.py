@@ -5,16 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from modules.plots.figure import BLACK, COLOURS, GREY, LINES, figure_of, frames_axis, png
+from modules.plots.figure import BLACK, COLOURS, GREY, LINES, drawn_as, figure_of, frames_axis
 from modules.plots.runs import SeedCurve
 from modules.plots.statistics import Estimate
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+CARRIED: Mapping[str, Any] = {"linewidth": 0.9, "linestyle": (0, (1, 2)), "marker": "|", "markevery": [0], "alpha": 0.8}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,9 +55,14 @@ class Difference:
 
 
 def draw_report(
-    curves: Sequence[Panel], groups: Sequence[GroupCurve], differences: Sequence[Difference], *, quantity: str
-) -> bytes:
-    """Draw the `curves`, the final values of `groups` and the `differences` of `quantity`; return the PNG."""
+    curves: Sequence[Panel],
+    groups: Sequence[GroupCurve],
+    differences: Sequence[Difference],
+    *,
+    quantity: str,
+    formats: Sequence[str],
+) -> dict[str, bytes]:
+    """Draw the `curves`, the final values of `groups` and the `differences` of `quantity`, in each of the `formats`."""
     rows = [len(groups)] + [len(differences)] * bool(differences)
     heights = (3.9, sum(0.9 + 0.42 * n for n in rows))
     with figure_of((11.0, sum(heights))) as figure:
@@ -72,12 +79,13 @@ def draw_report(
         _draw_final(below[0], groups, quantity)
         if differences:
             _draw_differences(below[1], differences, quantity)
-        return png(figure)
+        return {kind: drawn_as(figure, kind) for kind in formats}
 
 
 def _draw_curves(axes: Axes, groups: Sequence[GroupCurve], statistic: str) -> None:
     name = {"mean": "Mean", "iqm": "Interquartile mean"}[statistic]
-    axes.set_title(f"{name} with 95 % band (thin lines: single runs)")
+    band = " with 95 % band" if any(len(group.seeds) > 1 for group in groups) else ""
+    axes.set_title(f"{name}{band} (thin lines: single runs)")
     frames_axis(axes)
     for group in groups:
         colour = COLOURS[group.colour % len(COLOURS)]
@@ -86,13 +94,22 @@ def _draw_curves(axes: Axes, groups: Sequence[GroupCurve], statistic: str) -> No
             style = {"linestyle": "-", "alpha": 0.35} if seed.finished else unfinished
             if seed.frames.size:
                 axes.plot(seed.frames, seed.values, color=colour, linewidth=0.7, **style)
+            if _is_carried(seed, group):
+                ends = [seed.frames[-1], group.grid[-1]]
+                axes.plot(ends, [seed.values[-1]] * 2, color=colour, **CARRIED)
         value, low, high = (group.mean if statistic == "mean" else group.iqm).T
         style = {"linewidth": 1.9, "linestyle": LINES[group.colour % len(LINES)], "markersize": 3.5}
         style["marker"] = "o" if group.grid.size < 30 else ""  # a single measurement makes no line
         axes.plot(group.grid, value, color=colour, label=f"{group.label} (n = {len(group.seeds)})", **style)
         axes.fill_between(group.grid, low, high, color=colour, alpha=0.18, linewidth=0)
+    if any(_is_carried(seed, group) for group in groups for seed in group.seeds):
+        axes.plot([], [], color=GREY, label="stopped early, last value carried on", **CARRIED)
     if _any_unfinished(groups):
         axes.plot([], [], color=GREY, linewidth=0.7, linestyle=":", marker="x", label="unfinished run")
+
+
+def _is_carried(seed: SeedCurve, group: GroupCurve) -> bool:
+    return bool(seed.stopped_early and seed.frames.size and group.grid.size and seed.frames[-1] < group.grid[-1])
 
 
 def _draw_lines(axes: Axes, lines: Mapping[str, float]) -> None:

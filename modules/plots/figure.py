@@ -38,6 +38,8 @@ STYLE: dict[Any, Any] = {
     "legend.frameon": False,
     "legend.fontsize": 9,
 }
+FORMATS = {"png": ["Software"], "pdf": ["Creator", "Producer", "CreationDate"], "svg": ["Date", "Creator"]}
+"""Kinds of files that a figure may be, and what such a file would say of its making: a version or the time."""
 EMPTY = "#EEEEEE"  # cells of a map that have no value
 
 
@@ -60,11 +62,16 @@ def figure_of(size_inch: tuple[float, float]) -> Iterator[Figure]:
 
 def png(figure: Figure) -> bytes:
     """Draw the figure; equal numbers give equal bytes."""
+    return drawn_as(figure, "png")
+
+
+def drawn_as(figure: Figure, kind: str) -> bytes:
+    """Draw the figure as one of `FORMATS`; equal numbers give equal bytes."""
     import matplotlib
 
     buffer = io.BytesIO()
-    with matplotlib.rc_context(STYLE):
-        figure.savefig(buffer, format="png", dpi=130, metadata={"Software": None})  # which has a version
+    with matplotlib.rc_context({**STYLE, "svg.hashsalt": "recall", "pdf.fonttype": 42}):
+        figure.savefig(buffer, format=kind, dpi=130, metadata=dict.fromkeys(FORMATS[kind]))
     return buffer.getvalue()
 
 

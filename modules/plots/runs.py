@@ -4,6 +4,7 @@ import csv
 import json
 import math
 import os
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,12 +26,16 @@ Table = Mapping[str, np.ndarray]
 
 @dataclass(frozen=True, kw_only=True)
 class SeedCurve:
-    """One run's measurements `values` [M] at `frames` [M], and its final value (NaN if it has none)."""
+    """One run's measurements `values` [M] at `frames` [M], and its final value (NaN if it has none).
+
+    `stopped_early` says that the run finished before all the frames that it was given.
+    """
 
     frames: np.ndarray
     values: np.ndarray
     final: float
     finished: bool
+    stopped_early: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,6 +145,7 @@ def load_run(path: Path, metric: str, others: Iterable[str]) -> RunRecord:
         raise UsageError(f"'{path / SUMMARY}': unknown status '{status}'; allowed: {', '.join(STATUSES)}.")
     wanted = ("frames", "updates", "wall_s", "score", "best_score")
     numbers = {key: _number(summary, key, path / SUMMARY) for key in wanted}
+    numbers["total_frames"] = total_frames(path)
     finished = status == "finished"
     tables: list[Table] = []
     if finished or (path / "metrics.csv").exists():  # else it ended before its first log line
@@ -163,6 +169,15 @@ def load_run(path: Path, metric: str, others: Iterable[str]) -> RunRecord:
         curves=curves,
         **{key: summary[key] for key in kinds},
     )
+
+
+def total_frames(path: Path) -> float:
+    """Frames that a run was given, by its config.yaml; NaN if nothing says it."""
+    try:
+        found = re.search(r"^total_frames: (\d+)$", (path / "config.yaml").read_text(encoding="utf-8"), re.MULTILINE)
+    except (OSError, UnicodeDecodeError):
+        return math.nan
+    return float(found[1]) if found else math.nan
 
 
 def evaluation_file(policy: str) -> str:
@@ -200,7 +215,8 @@ def _curve(
     final = float(values[-1]) if values.size else math.nan
     if metric == SCORE_METRIC and math.isfinite(numbers["score"]):
         final = numbers["score"]
-    return SeedCurve(frames=frames, values=values, final=final, finished=finished)
+    early = finished and numbers["frames"] < numbers["total_frames"]
+    return SeedCurve(frames=frames, values=values, final=final, finished=finished, stopped_early=early)
 
 
 def _best_at(tables: Sequence[Table]) -> float:

@@ -11,6 +11,7 @@ import numpy as np
 
 SEED = 0  # of the bootstrap: equal numbers give equal intervals
 RESAMPLES = 10_000
+TASK_RESAMPLES = 2_000  # of many runs at once
 GRID_POINTS = 200
 
 Statistic = Callable[[np.ndarray], np.ndarray]
@@ -68,15 +69,46 @@ def improvement(a: np.ndarray, b: np.ndarray) -> Estimate:
     return _interval(wins.mean(), draws, min(len(a), len(b)))
 
 
-def common_curve(curves: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
+def over_tasks(tasks: Sequence[np.ndarray], statistic: Callable[[Sequence[np.ndarray]], np.ndarray]) -> np.ndarray:
+    """Return `statistic` of the runs [n] of each task, [...], with its 95 % interval, as [..., 3] (value, low, high).
+
+    The bootstrap is stratified: the runs of each task are resampled by themselves.
+    """
+    tasks = [np.sort(values) for values in tasks]
+    rng = np.random.default_rng(SEED)
+    draws = [statistic([_resample(v, 1, rng)[:, 0] for v in tasks]) for _ in range(TASK_RESAMPLES)]
+    return np.stack((statistic(tasks), *np.percentile(draws, (2.5, 97.5), axis=0)), axis=-1)
+
+
+def profile(tasks: Sequence[np.ndarray], levels: np.ndarray) -> np.ndarray:
+    """Return the share of runs above each of the `levels` [L], mean over the tasks, [L]: a performance profile."""
+    return np.mean([(values[:, None] > levels).mean(0) for values in tasks], axis=0)
+
+
+def improvement_over_tasks(pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> Estimate:
+    """Return the mean over tasks of P(A > B) of a run of A [n] and one of B [m], with its interval."""
+
+    def statistic(runs: Sequence[np.ndarray]) -> np.ndarray:
+        sides = zip(runs[::2], runs[1::2], strict=True)
+        return np.array([((a[:, None] > b) + 0.5 * (a[:, None] == b)).mean() for a, b in sides]).mean(axis=0)
+
+    return Estimate(*over_tasks([side for pair in pairs for side in pair], statistic).tolist())
+
+
+def common_curve(
+    curves: Sequence[tuple[np.ndarray, np.ndarray]], carried: Sequence[bool] | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """Interpolate n curves (frames [M], values [M]) where all have data; return grid [G] and values [n, G].
 
-    The grid is made of the measured frames themselves, or of evenly spaced ones where these are too many.
-    Empty curves do not count; curves that share no frames give an empty grid.
+    Those that are `carried` keep their last value for as long as any other has data. The grid is made of the measured
+    frames themselves, or of evenly spaced ones where these are too many. Empty curves do not count; curves that share
+    no frames give an empty grid.
     """
+    kept = carried or [False] * len(curves)
+    limits = [frames[-1] for (frames, _), on in zip(curves, kept, strict=True) if frames.size and not on]
     curves = [(frames, values) for frames, values in curves if frames.size]
     start = max((frames[0] for frames, _ in curves), default=math.inf)
-    end = min((frames[-1] for frames, _ in curves), default=-math.inf)
+    end = min(limits, default=max((frames[-1] for frames, _ in curves), default=-math.inf))
     grid = np.unique(np.concatenate([np.empty(0), *(frames for frames, _ in curves)]))
     grid = grid[(grid >= start) & (grid <= end)]
     if grid.size > GRID_POINTS:

@@ -2,14 +2,11 @@
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from pathlib import Path
-from typing import Any
 
 from modules.plots.runs import HOW
 from modules.plots.statistics import common_curve
-from modules.spec import UsageError
-from pipelines.config.plugins import read_yaml, values_of
 from pipelines.reporting.comparison import HELD_OUT, Group
+from pipelines.reporting.variants import MISSING, differing, settings
 
 METHOD = (
     "Intervals: 95 %, percentile bootstrap over runs. IQM: mean of the middle 50 % of the runs (Agarwal et al. 2021)."
@@ -19,9 +16,6 @@ WORDS = (
     f"{HELD_OUT.capitalize()}: mean return on held-out episodes, by default of the checkpoint with the best score."
 )
 OUTDATED = "†"
-# What may differ between runs of one kind: the seed, where they ran, and what they leave behind.
-INCIDENTAL = ("name", "seed", "device", "threads", "logger", "log_every", "keep_checkpoints", "video", "dry")
-MISSING = "–"  # in the place of a setting that one of the runs does not have
 
 
 def notes(groups: Sequence[Group], quantity: str) -> list[str]:
@@ -51,9 +45,11 @@ def _limits(group: Group, quantity: str) -> Iterator[str]:
     if again := [str(seed) for seed, count in seeds.items() if count > 1]:
         named = f"seed {again[0]} occurs" if len(again) == 1 else f"seeds {', '.join(again)} occur"
         yield f"{named} more than once, and equal seeds are not independent; the cells of --table take the newest run"
-    curves = [(run.curve.frames, run.curve.values) for run in group.runs]
-    grid, reached = common_curve(curves)[0], max((frames[-1] for frames, _ in curves if frames.size), default=0.0)
-    if not grid.size or grid[-1] < reached:
+    curves = [run.curve for run in group.runs]
+    if early := sum(curve.stopped_early for curve in curves):
+        yield f"{early} of its {len(curves)} runs stopped early; its curve carries their last values on"
+    grid = common_curve([(c.frames, c.values) for c in curves], [c.stopped_early for c in curves])[0]
+    if not grid.size or grid[-1] < max(curve.frames[-1] for curve in curves if curve.frames.size):
         yield "its curve covers only the frames at which all its runs have data"
 
 
@@ -74,36 +70,3 @@ def _differences(group: Group) -> Iterator[str]:
     outdated = sum(run.outdated for run in group.runs)
     if outdated and HELD_OUT in group.samples:
         yield f"its {HELD_OUT} includes {outdated} outdated evaluation{'s' * (outdated > 1)} ({OUTDATED})"
-
-
-def settings(run_dir: Path) -> dict[str, Any] | None:
-    """Read a run's configuration without what is incidental; None if it has none.
-
-    Raises:
-        UsageError: if it is there and cannot be read.
-    """
-    path = run_dir / "config.yaml"
-    if not path.exists():
-        return None
-    try:
-        content = values_of(read_yaml(path))
-    except UsageError as error:
-        raise UsageError(f"cannot read '{path}': {str(error).removeprefix(f'{path}: ')}.") from error
-    return {str(name): value for name, value in content.items() if name not in INCIDENTAL}
-
-
-def differing(nodes: Sequence[Any], path: str = "") -> list[str]:
-    """Name the settings in which configurations differ, dotted.
-
-    Of parts of different kinds (`_target_`) only what all of them have is compared.
-    """
-    if not all(isinstance(node, dict) for node in nodes):
-        return [] if all(node == nodes[0] for node in nodes) else [path]
-    names = dict.fromkeys(name for node in nodes for name in node)
-    if any(node.get("_target_") != nodes[0].get("_target_") for node in nodes):
-        names = [name for name in names if all(name in node for node in nodes)]
-    return [
-        found
-        for name in names
-        for found in differing([node.get(name, MISSING) for node in nodes], f"{path}.{name}".lstrip("."))
-    ]

@@ -8,8 +8,9 @@ import numpy as np
 from modules.plots.compare import Difference
 from modules.plots.runs import EVALUATED, RANDOM_PLAY
 from modules.plots.statistics import Estimate, estimate, iqm, mean
-from pipelines.reporting.caveats import OUTDATED, settings
+from pipelines.reporting.caveats import OUTDATED
 from pipelines.reporting.comparison import HELD_OUT, Group
+from pipelines.reporting.variants import settings
 
 TOLERANCE = 1e-6  # returns are sums in single precision: 1 - 0.1 - 0.1 - 0.1 < 0.7
 TRAINING = "‡"
@@ -21,17 +22,17 @@ def run_table(groups: Sequence[Group], quantity: str) -> str:
     columns = {"frames": "frames", "updates": "updates", "wall_s": "wall [s]"}
     columns |= {"score": "score", "best_score": "best score"}
     columns |= {name: name for name in (*(f"evaluation {key}" for key in EVALUATED), RANDOM_PLAY) if name in measured}
-    header, rows = ["side", "exp", "memory", "seed", "status", *columns.values(), quantity], []
+    header, rows = ["side", "exp", "variant", "seed", "status", *columns.values(), quantity], []
     for group in groups:
         for run in group.runs:
             status = run.status if run.curve.finished else f"**{run.status}**"
             numbers = {key: run.numbers.get(key, math.nan) for key in columns} | {quantity: run.curve.final}
             marks = {HELD_OUT: OUTDATED * run.outdated}
-            names = [group.side, run.exp, run.memory, str(run.seed), status]
+            names = [group.side, run.exp, group.variant, str(run.seed), status]
             rows.append(names + [_text(numbers[key]) + marks.get(key, "") for key in [*columns, quantity]])
     start = 0 if groups[0].side else 1  # a side is a column only if there are sides
     end = -1 if quantity == "score" else None  # which is there already
-    return _table(header[start:end], [row[start:end] for row in rows], names=5 - start)
+    return table(header[start:end], [row[start:end] for row in rows], names=5 - start)
 
 
 def group_table(groups: Sequence[Group]) -> str:
@@ -41,10 +42,10 @@ def group_table(groups: Sequence[Group]) -> str:
         for quantity, values in group.samples.items():
             if not values.size:
                 continue
-            middle = _with_interval(estimate(values, iqm)) if values.size >= 4 else "= mean (n < 4)"
-            average = _with_interval(estimate(values, mean))
+            middle = with_interval(estimate(values, iqm)) if values.size >= 4 else "= mean (n < 4)"
+            average = with_interval(estimate(values, mean))
             rows.append([group.label, quantity, str(values.size), average, middle, _text(values.min())])
-    return _table(["group", "quantity", "n", "mean [95 % CI]", "IQM [95 % CI]", "min"], rows, names=2)
+    return table(["group", "quantity", "n", "mean [95 % CI]", "IQM [95 % CI]", "min"], rows, names=2)
 
 
 def difference_table(differences: Sequence[Difference]) -> str:
@@ -54,28 +55,28 @@ def difference_table(differences: Sequence[Difference]) -> str:
         [
             d.label,
             d.quantity,
-            _with_interval(d.mean),
-            _with_interval(d.iqm),
-            _with_interval(d.improvement, "{:.2f}".format),
+            with_interval(d.mean),
+            with_interval(d.iqm),
+            with_interval(d.improvement, "{:.2f}".format),
         ]
         for d in differences
     ]
-    return _table(header, rows, names=2)
+    return table(header, rows, names=2)
 
 
 def result_table(groups: Sequence[Group], targets: Mapping[str, float]) -> str:
-    """Lay out one line per exp and one column per memory; `targets` of the exps are returns to be reached.
+    """Lay out one line per exp and one column per variant; `targets` of the exps are returns to be reached.
 
     A cell has the held-out evaluation, as mean over the seeds; where not all runs have one, the score. Each seed of a
     group is to be there once.
     """
-    memories = sorted({group.memory for group in groups})
+    variants = sorted({group.variant for group in groups})
     rows = []
     for exp in dict.fromkeys(group.exp for group in groups):
-        here = {group.memory: _cell(group, targets.get(exp)) for group in groups if group.exp == exp}
+        here = {group.variant: _cell(group, targets.get(exp)) for group in groups if group.exp == exp}
         target = [_text(targets.get(exp, math.nan))] * bool(targets)
-        rows.append([exp, *target, *(here.get(memory, "–") for memory in memories)])
-    text = _table(["exp", *["target"] * bool(targets), *memories], rows, names=1)
+        rows.append([exp, *target, *(here.get(variant, "–") for variant in variants)])
+    text = table(["exp", *["target"] * bool(targets), *variants], rows, names=1)
     said = "lowest; seeds that reach the target, of all" if targets else "lowest; seeds"
     text += f"\nMean return of the held-out evaluation, mean over the seeds ({said})."
     if TRAINING in text:
@@ -109,12 +110,13 @@ def _text(value: float) -> str:
     return f"{value:.0f}" if abs(value) >= 1000 or value == int(value) else f"{value:#.4g}"
 
 
-def _with_interval(item: Estimate, text: Callable[[float], str] = _text) -> str:
+def with_interval(item: Estimate, text: Callable[[float], str] = _text) -> str:
+    """Write a value, and its interval if it has one."""
     interval = f" [{text(item.low)}, {text(item.high)}]" if math.isfinite(item.low) else ""
     return text(item.value) + interval
 
 
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]], *, names: int) -> str:
+def table(header: Sequence[str], rows: Sequence[Sequence[str]], *, names: int) -> str:
     """Lay out a Markdown table whose first `names` columns are text and the rest numbers."""
     widths = [max(3, *map(len, column)) for column in zip(header, *rows, strict=True)]
 

@@ -12,8 +12,8 @@ from omegaconf import OmegaConf
 from modules.envs.worlds.tour_tasks import TaskName
 from pipelines import report as pipeline
 from pipelines.config.hints import CONF
-from pipelines.reporting.caveats import differing
 from pipelines.reporting.tables import reaching
+from pipelines.reporting.variants import differing
 from tests.pipelines.launch import run
 from tests.pipelines.test_report import rows
 
@@ -26,9 +26,9 @@ def drawn(monkeypatch):
     """Collect what is handed to the drawing of each picture."""
     found = []
 
-    def draw_report(panels, groups, differences, *, quantity):
+    def draw_report(panels, *rest, **more):
         found.append(panels)
-        return real(panels, groups, differences, quantity=quantity)
+        return real(panels, *rest, **more)
 
     real = pipeline.draw_report
     monkeypatch.setattr(pipeline, "draw_report", draw_report)
@@ -64,8 +64,8 @@ def test_a_group_of_unlike_runs_names_what_differs(make_run, report):
     make_run("a", 1.0, config={"optim": {"lr": 0.1}})
     unlike = {"loss": {"_target_": "Dqn"}, "optim": {"lr": 0.2}, "total_frames": 600}
     first = make_run("b", 1.0, seed=1, config=unlike)
-    text = report(first.parent)
-    assert "cartpole, lstm: its runs differ in total_frames, loss._target_, optim.lr.\n" in text
+    text = report(first.parent, "--by", "memory")
+    assert "cartpole, memory=lstm: its runs differ in total_frames, loss._target_, optim.lr.\n" in text
 
 
 def test_seed_place_and_traces_of_a_run_are_no_difference(make_run, report):
@@ -135,7 +135,7 @@ def test_the_table_has_a_line_per_experiment_and_a_column_per_memory(make_run, r
     assert field == ["field", "0.7000 (0.7000; n = 1)", "–"]
     assert maze == ["maze", "0.8667 (0.4000; n = 3)", "0.3750 (0.2500; n = 2)"]
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
-        "report.md", "report_field.png", "report_maze.png",
+        "report.csv", "report.md", "report.tex", "report_field.png", "report_maze.png",
     ]  # fmt: skip
     page = (tmp_path / "out" / "report.md").read_text()
     assert page.count("](report_field.png)") == page.count("](report_maze.png)") == 1
@@ -265,4 +265,4 @@ def test_the_sweep_trains_every_agent_on_every_tour_in_folders_of_their_own(tmp_
     ended = run("pipelines.train", "-m", *words, cwd=tmp_path)
     assert ended.code == 0, ended.err
     jobs = sorted(path.name for path in tmp_path.glob("outputs/tour_table/*/*") if path.is_dir())
-    assert jobs == [f"{i}_ruin_2swamp_{memory}_seed3" for i, memory in enumerate(("gru", "lstm", "none"))]
+    assert jobs == [f"network.memory={memory}" for memory in ("gru", "lstm", "none")]
