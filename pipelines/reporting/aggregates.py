@@ -10,7 +10,7 @@ from pipelines.reporting.tables import with_interval
 
 HEADER = ("side", "exp", "variant", "quantity", "n", "mean", "mean_low", "mean_high", "iqm", "iqm_low", "iqm_high")
 SPECIAL = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
-SPECIAL |= {sign: f"\\{sign}" for sign in "&%$#_{}"}
+ESCAPED = "&%$#_{}"  # by a backslash
 
 
 def aggregates(groups: Sequence[Group]) -> str:
@@ -51,4 +51,4 @@ def _cell(found: Estimate) -> str:
 
 def escaped(text: str) -> str:
     """Write a text so that LaTeX sets it as it stands."""
-    return "".join(SPECIAL.get(sign, sign) for sign in text)
+    return "".join(SPECIAL.get(sign, f"\\{sign}" if sign in ESCAPED else sign) for sign in text)

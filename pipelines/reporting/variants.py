@@ -92,8 +92,8 @@ def _told(nodes: Sequence[Any], key: str) -> list[str]:
     values = [value_at(node, key) for node in nodes]
     if all(value == MISSING for value in values):
         near = difflib.get_close_matches(key, sorted({name for node in nodes for name in _names(node)}), n=3)
-        hint = f"; did you mean {' or '.join(near)}?" if near else "."
-        raise UsageError(f"--by: no run has a setting '{key}'{hint}")
+        hint = f"; near are {', '.join(near)}" if near else ""
+        raise UsageError(f"--by: no run has a setting '{key}'{hint}.")
     if any(isinstance(value, dict) for value in values):
         parts = [value if isinstance(value, dict) else {KIND: value} for value in values]
         keys = differing(parts, key) or [f"{key}.{KIND}"]
