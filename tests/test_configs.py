@@ -220,7 +220,7 @@ def test_a_sweep_over_seeds_starts_one_job_per_seed(tmp_path):
     ended = run("pipelines.train", "-m", "+exp=drqn_cartpole_masked", "+sweep=seeds", "dry=true", cwd=tmp_path)
     assert ended.code == 0, ended.err
     jobs = sorted(path.name for path in tmp_path.glob("outputs/drqn_cartpole_masked/*/*") if path.is_dir())
-    assert jobs == [f"{seed}_seed{seed}" for seed in range(5)]
+    assert jobs == [f"seed={seed}" for seed in range(5)]
 
 
 @pytest.mark.parametrize(
