@@ -28,8 +28,10 @@ class LoggerContext:
 
     Attributes:
         run_dir: the run's folder, which exists.
-        config: the composed settings, for W&B.
+        config: the composed settings, as a reader is shown them.
         name: of the W&B run where `LoggerSpec.name` is null.
+        group: of the W&B run where `LoggerSpec.group` is null.
+        shared: the folder of `wandb/`, which the jobs of a sweep share; None: the run's own.
         frames: those of the checkpoint that the run resumes from; 0 for a new run.
         state: what `Logger.state()` gave at that checkpoint; None for a new run.
         metrics: that the run declares, in the order of their columns.
@@ -38,6 +40,8 @@ class LoggerContext:
     run_dir: Path
     config: Mapping[str, object]
     name: str
+    group: str | None = None
+    shared: Path | None = None
     frames: int = 0
     state: Mapping[str, str | int] | None = None
     metrics: Iterable[Metric] = ()
@@ -49,10 +53,10 @@ class LoggerSpec(Spec):
 
     Attributes:
         to: the destinations; empty: nowhere.
-        mode: of W&B; offline writes into the run directory, disabled leaves W&B out.
+        mode: of W&B; offline writes into `wandb/` of the run directory or of the sweep, disabled leaves W&B out.
         project: of W&B, which forbids some characters.
-        group: of W&B; null: none.
-        name: of W&B; null: the experiment and the seed.
+        group: of W&B; null: in a sweep what varies beside the seed, or the sweep's folder; else none.
+        name: of W&B; null: the experiment, in a sweep what varies, and the seed.
         tags: of W&B.
     """
 
@@ -114,8 +118,7 @@ class LoggerSpec(Spec):
             return Logger()
         from modules.loggers.wandb import WandbLogger  # slow import
 
-        name = self.name or context.name
-        return WandbLogger(context.run_dir, self, name=name, config=context.config, state=context.state)
+        return WandbLogger(context, self)
 
 
 def csv(context: LoggerContext) -> Logger:

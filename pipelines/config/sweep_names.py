@@ -2,11 +2,14 @@
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 
 EXCLUDE = "hydra.job.config.override_dirname.exclude_keys"
+MULTIRUN = "multirun.yaml"  # Hydra writes it into the folder of a sweep before its first job
 LONGEST = 160  # characters, with room for what is written beside a folder
 
 
@@ -33,3 +36,30 @@ def folder_of_job(overrides: str, number: int) -> str:
     if not name.strip("."):
         return str(number)
     return name if len(name) <= LONGEST else f"{name[:LONGEST]},{number}"
+
+
+@dataclass(frozen=True)
+class Job:
+    """What the folder of a run says of the sweep that it belongs to.
+
+    Attributes:
+        variant: what varies beside the seed, as `network.memory=none`; nothing if that is all.
+        sweep: the folder of the sweep.
+        shared: the folder for what all jobs write together: that of the sweep, or the run's own where nothing says
+            that the folder above it is one.
+    """
+
+    variant: str
+    sweep: Path
+    shared: Path
+
+
+def job_in(run_dir: Path) -> Job | None:
+    """Tell which job of a sweep a run is; None for a run of its own."""
+    folder = run_dir.resolve()
+    known = (folder.parent / MULTIRUN).is_file()
+    if not known and "=" not in folder.name:
+        return None
+    parts = re.split(r",(?![^\[(]*[\])])", folder.name)  # at commas outside of brackets
+    varies = [part for part in parts if "=" in part and not part.startswith("seed=")]
+    return Job(",".join(varies), folder.parent, folder.parent if known else run_dir)

@@ -32,7 +32,9 @@ from modules.stateful import HasState, Stateful, put_back
 from pipelines.agent.actor import TrainingActor, make_actor, worker_actor
 from pipelines.agent.agent_env import CPU
 from pipelines.agent.evaluator import Evaluator
+from pipelines.config.kinds import without_targets
 from pipelines.config.schema import RunConfig
+from pipelines.config.sweep_names import job_in
 
 log = logging.getLogger("recall")
 OBSERVATIONS = (keys.OBSERVATION, ("next", keys.OBSERVATION))  # of a step
@@ -242,10 +244,13 @@ def logger_of(
     declared: Mapping[str, Metric],
 ) -> Logger:
     """Open the logger where the checkpoint, if there is one, left it."""
+    job = job_in(run_dir)
     context = LoggerContext(
         run_dir=run_dir,
-        config=config,
-        name=f"{run.name}-seed{run.seed}",
+        shared=job.shared if job else run_dir,
+        config=without_targets(config, type(run)),
+        name="-".join(filter(None, (run.name, job and job.variant, f"seed{run.seed}"))),
+        group=(job.variant or job.sweep.name) if job else None,
         frames=checkpoint["frames"] if checkpoint else 0,
         state=checkpoint["logger"] if checkpoint else None,
         metrics=declared.values(),

@@ -8,10 +8,10 @@ from pipelines.training.loop import Loop
 
 
 def draw_pictures(loop: Loop) -> None:
-    """Draw what there is to draw, and show what metrics.csv does not say."""
+    """Draw what there is to draw, and show it."""
     parts, frames = loop.parts, loop.counters.frames
-    learning_curve(parts.run_dir)
-    for picture in parts.callbacks.draw(loop):
+    curve = learning_curve(parts.run_dir)
+    for picture in filter(None, [curve, *parts.callbacks.draw(loop)]):
         parts.logger.image(frames, picture)
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from modules.spec import UsageError
 from pipelines.config.composing import compose_run, composing, sweep
-from pipelines.config.sweep_names import LONGEST, folder_of_job, leave_out_fixed
+from pipelines.config.sweep_names import LONGEST, folder_of_job, job_in, leave_out_fixed
 from pipelines.training.jobs import preflight
 
 TINY = ("+exp=drqn_cartpole_masked", "+debug=smoke", "hydra.sweep.dir=sweep")
@@ -50,3 +50,27 @@ def test_two_jobs_of_one_folder_are_refused(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UsageError, match="sweep/seed=1: jobs 0 and 2 of the sweep would both be there"):
         preflight(["--multirun", *leave_out_fixed([*TINY, "seed=1,2,1"])])
+
+
+@pytest.mark.parametrize(
+    ("name", "variant"),
+    [
+        ("seed=0", ""),
+        ("network.memory=none,seed=0", "network.memory=none"),
+        ("seed=1,network.torso.hidden=[8,16],optim.lr=0.1", "network.torso.hidden=[8,16],optim.lr=0.1"),
+        ("a=" + "b" * 20 + ",12", "a=" + "b" * 20),  # a name that was cut has the job's number behind it
+        ("3", ""),
+    ],
+)
+def test_the_folder_of_a_job_says_its_variant(name, variant, tmp_path):
+    (tmp_path / "multirun.yaml").touch()
+    job = job_in(tmp_path / name)
+    assert job is not None
+    assert (job.variant, job.sweep, job.shared) == (variant, tmp_path, tmp_path)
+
+
+def test_a_job_that_was_taken_out_of_its_sweep_keeps_to_its_folder(tmp_path):
+    job = job_in(tmp_path / "seed=0,x=1")
+    assert job is not None
+    assert (job.variant, job.shared) == ("x=1", tmp_path / "seed=0,x=1")
+    assert job_in(tmp_path / "2026-01-01_00-00-00_seed0") is None

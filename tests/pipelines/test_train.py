@@ -146,7 +146,7 @@ def assert_two_jobs(sweep: Path) -> None:
     assert [read_json(job / "summary.json")["seed"] for job in jobs] == [0, 1]
     assert [read_json(job / "summary.json")["status"] for job in jobs] == ["finished"] * 2
     assert (jobs[0] / "metrics.csv").read_bytes() != (jobs[1] / "metrics.csv").read_bytes()
-    runs = [path.name for job in jobs for path in job.glob("wandb/offline-run-*")]
+    runs = [path.name for path in sweep.glob("wandb/offline-run-*")]
     assert len({name.rpartition("-")[2] for name in runs}) == len(runs) == 2
 
 

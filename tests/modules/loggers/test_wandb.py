@@ -55,7 +55,9 @@ def test_offline_run_has_config_frames_as_its_x_axis_video_and_summary(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     hooks = sys.excepthook, sys.exit
-    log = _spec("offline").build(LoggerContext(run_dir=tmp_path, config={"seed": 3}, name="n", frames=0, state=None))
+    log = _spec("offline").build(
+        LoggerContext(run_dir=tmp_path, config={"seed": 3}, name="n", group="not this one", frames=0, state=None)
+    )
     assert (sys.excepthook, sys.exit) == hooks
     log.log(64, {"loss/q": 0.5})
     (tmp_path / "v.mp4").write_bytes(b"video")
@@ -78,6 +80,7 @@ def test_offline_run_has_config_frames_as_its_x_axis_video_and_summary(
     run = next(r["run"] for r in records if r["type"] == "run")
     assert run["config"]["update"]["seed"] == 3
     assert (run["project"], run["run_group"], run["display_name"], run["tags"]) == ("recall", "g", "n", ["t"])
+    assert run["job_type"] == "train"
     axes = [
         (r["metric"]["glob_name"], r["metric"]["step_metric"]) for r in records if "glob_name" in r.get("metric", {})
     ]
@@ -115,3 +118,53 @@ def test_the_id_of_one_run_is_not_inherited_by_the_next(tmp_path: Path, monkeypa
     )
     assert log.state()["wandb_id"] == "mine"
     log.finish({"status": "finished"})
+
+
+def test_the_jobs_of_a_sweep_share_a_folder_and_keep_their_best_score_and_policy(tmp_path: Path) -> None:
+    spec = LoggerSpec(to=("wandb",), mode="offline", project="recall", group=None, name=None, tags=())
+    ids = {}
+    for job in ("seed=0", "seed=1"):
+        (tmp_path / job / "checkpoints").mkdir(parents=True)
+        (tmp_path / job / "checkpoints" / "best.pt").write_bytes(job.encode())
+        (tmp_path / job / "config.yaml").write_text("seed: 0")
+        log = spec.build(
+            LoggerContext(run_dir=tmp_path / job, shared=tmp_path, config={}, name=job, group="x" * 200 + job)
+        )
+        for frames, score in ((64, 5.0), (128, 2.0)):
+            log.log(frames, {"eval/return_mean": score, "loss/q": score})
+        ids[job] = str(log.state()["wandb_id"])
+        log.finish({"status": "finished", "score": 2.0, "best_score": 9.0})  # 9 before this sitting
+        (tmp_path / job / "checkpoints" / "best.pt").write_bytes(b"of the run continued")
+    assert not list(tmp_path.glob("seed=*/wandb"))
+
+    groups = []
+    for job, run_id in ids.items():
+        (file,) = (tmp_path / "wandb").glob(f"offline-run-*-{run_id}/*.wandb")
+        records = _records(file)
+        groups += [r["run"]["run_group"] for r in records if r["type"] == "run"]
+        kept: dict[str, Any] = {}
+        for record in records:
+            if record["type"] == "summary":
+                kept |= record["summary"].get("update", {})
+        assert kept["eval/return_mean"] == {"max": 9.0}
+        assert kept["loss/q"] == 2.0
+        seen = [r["summary"].get("update", {}).get("eval/return_mean") for r in records if r["type"] == "summary"]
+        assert {"max": 5.0} in seen  # while it runs
+        (artifact,) = [r["artifact"] for r in records if r["type"] == "artifact"]
+        assert set(artifact["aliases"]) == {"best", "latest"}
+        assert (artifact["name"], artifact["type"]) == (f"policy-{run_id}", "model")
+        files = {entry["path"]: Path(entry["local_path"]) for entry in artifact["manifest"]["contents"]}
+        assert set(files) == {"checkpoints/best.pt", "config.yaml"}
+        assert files["checkpoints/best.pt"].read_bytes() == job.encode()
+        assert all(path.is_relative_to(file.parent) for path in files.values())
+    assert len(set(groups)) == 2
+    assert all(len(group) == 128 for group in groups)
+
+
+def test_a_link_in_place_of_the_shared_folder_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "wandb").symlink_to(tmp_path / "elsewhere")
+    spec = LoggerSpec(to=("wandb",), mode="offline", project="recall", group=None, name=None, tags=())
+    with pytest.raises(UsageError, match="wandb: a link"):
+        spec.build(LoggerContext(run_dir=tmp_path / "seed=0", shared=tmp_path, config={}, name="n"))
+    assert not list((tmp_path / "elsewhere").iterdir())
