@@ -30,7 +30,7 @@ from pipelines.config.settings import check_settings, folder
 from pipelines.console.command import RunFailed
 from pipelines.console.output import quote_path
 from pipelines.evaluate import load_evaluated, run_evaluation
-from pipelines.training.session import start
+from pipelines.training.resuming import start_or_resume
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -143,7 +143,7 @@ def train(
     place = (usual if run_dir is None else folder(run_dir, "run_dir")).absolute()
     with fork_rngs(), told():
         try:
-            start(config, place, bar=bar, callbacks=callbacks)
+            start_or_resume(config, place, bar=bar, callbacks=callbacks)
         except SystemExit as ended:
             if ended.code != 128 + signal.SIGINT:
                 raise

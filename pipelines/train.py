@@ -19,8 +19,9 @@ from pipelines.config.hints import CONF, to_hydra
 from pipelines.config.sweep_names import leave_out_fixed
 from pipelines.console.command import RunFailed, command, passed_by_hydra
 from pipelines.console.output import escape_unprintable
-from pipelines.training.jobs import is_abandoned, is_worker, note_failed, preflight
-from pipelines.training.session import start
+from pipelines.training.jobs import is_abandoned, is_worker, note_failed
+from pipelines.training.preflight import preflight
+from pipelines.training.resuming import start_or_resume
 
 
 @hydra.main(version_base="1.3", config_path=CONF, config_name="config")
@@ -33,12 +34,12 @@ def main(cfg: DictConfig) -> float | None:
     run_dir = Path(hydra_cfg.runtime.output_dir)
     if alone:
         with command():
-            return start(cfg, run_dir, bar=True)
+            return start_or_resume(cfg, run_dir, bar=True)
     if is_abandoned():
         os._exit(128 + signal.SIGTERM)  # a job that was waiting here when its multirun ended
     failed = partial(note_failed, Path(hydra_cfg.sweep.dir), run_dir, hydra_cfg.overrides.task)
     try:
-        return start(cfg, run_dir, bar=False)
+        return start_or_resume(cfg, run_dir, bar=False)
     except Exception as error:  # Hydra lets the other jobs continue, and shows this at the end
         raise failed(str(error) if isinstance(error, UsageError | RunFailed) else told(error)) from error
     except SystemExit as error:  # a signal; alone in a process, it ends the whole multirun

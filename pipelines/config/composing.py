@@ -9,6 +9,7 @@ from hydra import compose, initialize_config_dir
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
 from hydra.errors import ConfigCompositionException, HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
@@ -58,16 +59,32 @@ def compose_settings(words: Sequence[str]) -> tuple[DictConfig, Path]:
 
 
 def sweep(overrides: Sequence[str]) -> Iterator[tuple[int, list[str]]]:
-    """Yield number and overrides of each job that Hydra's own sweeper would start; other sweepers choose as they go."""
+    """Yield number and overrides of each job that Hydra's own sweeper would start."""
+    parsed = parse_overrides(overrides, sweeper_settings(overrides))
+    yield from enumerate(job for batch in BasicSweeper.split_arguments(parsed, None) for job in batch)
+
+
+def sweeper_space(overrides: Sequence[str]) -> list[Override] | None:
+    """What a sweeper that chooses as it goes may choose from; None for Hydra's own, which starts every job."""
+    settings = sweeper_settings(overrides)
+    if settings._target_.endswith(f".{BasicSweeper.__name__}"):
+        return None
+    return parse_overrides(overrides, settings)
+
+
+def sweeper_settings(overrides: Sequence[str]) -> DictConfig:
+    """Compose the settings of the sweeper."""
     hydra = GlobalHydra.instance().hydra
     assert hydra is not None
     with complaints(overrides):
         cfg = hydra.compose_config("config", list(overrides), RunMode.MULTIRUN, with_log_configuration=False)
-    settings = cfg.hydra.sweeper
-    if settings._target_.endswith(f".{BasicSweeper.__name__}"):
-        words = [f"{name}={values}" for name, values in (settings.params or {}).items()] + list(overrides)
-        parsed = OverridesParser.create().parse_overrides(words)
-        yield from enumerate(job for batch in BasicSweeper.split_arguments(parsed, None) for job in batch)
+    return cfg.hydra.sweeper
+
+
+def parse_overrides(overrides: Sequence[str], settings: DictConfig) -> list[Override]:
+    """Parse the words of a sweep: those of the sweeper's `params`, and then those of the command line."""
+    words = [f"{name}={values}" for name, values in (settings.get("params") or {}).items()]
+    return OverridesParser.create(GlobalHydra.instance().config_loader()).parse_overrides([*words, *overrides])
 
 
 def compose_run(overrides: Sequence[str], job: int | None = None) -> tuple[DictConfig, Path]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from hydra._internal.utils import get_args_parser
 
 from modules.spec import UsageError
-from pipelines.config.hints import word
+from pipelines.config.hints import OVER_ALL, word
 
 SWEEP, RUN, SHOW = "--multirun", "--run", "--cfg"
 COMPOSING = {SHOW, "--info", "--help"}  # flags with which Hydra reads the settings, and trains nothing
@@ -31,7 +31,9 @@ def arrange_flags(words: Sequence[str]) -> list[str]:
     settings, rest = [], list(words)
     while rest:
         given = rest.pop(0)
-        if given.startswith("-"):
+        if is_setting(given):
+            settings.append(given.lstrip("-"))
+        elif given.startswith("-"):
             name, value = read_flag(given, rest)
             flags[name] = value
         else:
@@ -39,6 +41,13 @@ def arrange_flags(words: Sequence[str]) -> list[str]:
     refuse_lonely(flags, settings)
     flags.pop(RUN, None)  # what is done without it as well
     return [*(f"{name}={value}" if value else name for name, value in flags.items()), *settings]
+
+
+def is_setting(given: str) -> bool:
+    """Tell whether a word is a setting as the agent of `wandb sweep` writes it, `--optim.lr=0.1`, and no flag."""
+    name, equals, _ = given.partition("=")
+    known = name in get_args_parser()._option_string_actions
+    return given.startswith("--") and bool(equals) and not known and name.lstrip("-") not in OVER_ALL
 
 
 def read_flag(given: str, rest: list[str]) -> tuple[str, str]:

@@ -15,6 +15,7 @@ LATER = {
     "eval_envs": 16,
     "eval_max_steps": 200_000,
     "plugins": [],
+    "resume": "never",
     "stop_at_episodes": None,
     "collector.rows": "learner",
     "env.action_mask": "none",

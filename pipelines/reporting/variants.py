@@ -10,7 +10,7 @@ from modules.spec import UsageError
 from pipelines.config.plugins import read_yaml, values_of
 
 # What may differ between runs of one kind: the seed, where they ran, and what they leave behind.
-INCIDENTAL = ("name", "seed", "device", "threads", "logger", "log_every", "keep_checkpoints", "video", "dry")
+INCIDENTAL = ("name", "seed", "device", "threads", "logger", "log_every", "keep_checkpoints", "video", "dry", "resume")
 # What makes no other kind by itself, but is said: for how long runs train, and how they are measured.
 MEASURING = ("total_frames", "save_every", "stop_at_", "eval_")
 MISSING = "–"  # in the place of a setting that one of the runs does not have

@@ -54,7 +54,7 @@ def begun(
 def train_log(run_dir: Path, *, continued: bool) -> Iterator[None]:
     """Have train.log say where native code of an environment ended the process, if it does; nothing can be saved then.
 
-    Of a run that is `continued` it gets all that is said; Hydra sees to one that begins.
+    Of a run that is `continued` it gets all that is said, unless Hydra sees to that, as it does for `train`.
 
     Raises:
         UsageError: it is a link.
@@ -69,7 +69,7 @@ def train_log(run_dir: Path, *, continued: bool) -> Iterator[None]:
         faulthandler.enable(file)
         handler = logging.StreamHandler(file)
         handler.setFormatter(logging.Formatter(LINE))
-        if continued:
+        if continued and not any(is_file_of(other, run_dir / "train.log") for other in root.handlers):
             root.addHandler(handler)
         try:
             yield
@@ -79,3 +79,8 @@ def train_log(run_dir: Path, *, continued: bool) -> Iterator[None]:
             if before and sys.__stderr__ is not None:
                 with contextlib.suppress(Exception):  # it may be no file of the system, and the run has ended well
                     faulthandler.enable(sys.__stderr__)  # not the one that a notebook or a test has put in its place
+
+
+def is_file_of(handler: logging.Handler, path: Path) -> bool:
+    """Tell whether a handler of logs writes into the file `path`."""
+    return isinstance(handler, logging.FileHandler) and Path(handler.baseFilename) == path.absolute()

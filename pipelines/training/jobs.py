@@ -1,4 +1,4 @@
-"""Jobs of a multirun: all are checked before one begins, and what failed is named at the end."""
+"""Jobs of a multirun: what failed is named at the end."""
 
 import json
 import multiprocessing
@@ -12,13 +12,6 @@ from hydra.errors import CompactHydraException
 
 from modules.files import open_itself
 from modules.spec import UsageError
-from pipelines.config.check import check
-from pipelines.config.composing import compose_run, composing, sweep
-from pipelines.config.flags import COMPOSING, SWEEP
-from pipelines.config.hints import refuse_bare_words
-from pipelines.config.plugins import refuse_endless
-from pipelines.config.schema import read
-from pipelines.training.run_folder import refuse_existing
 
 FAILED_JOBS = "failed_jobs.jsonl"  # in the folder of a multirun
 
@@ -66,26 +59,3 @@ def is_abandoned() -> bool:
     """Tell whether this is a worker whose multirun is gone: nobody waits for its results any more."""
     parent = multiprocessing.parent_process()
     return is_worker() and parent is not None and os.getppid() != parent.pid
-
-
-def preflight(words: Sequence[str]) -> None:
-    """Read and check a run, or every job of a sweep, before Hydra makes a folder; other flags are left to Hydra."""
-    refuse_endless(words)
-    flags = {word.partition("=")[0] for word in words if word.startswith("-")}
-    overrides = [word for word in words if not word.startswith("-")]
-    if "--config-dir" in flags or flags - {SWEEP} - COMPOSING:
-        return
-    refuse_bare_words(overrides)
-    with composing():
-        jobs = (
-            [compose_run(job, number) for number, job in sweep(overrides)]
-            if SWEEP in flags
-            else [compose_run(overrides)]
-        )
-    if flags & COMPOSING:
-        return
-    for number, (cfg, run_dir) in enumerate(jobs):
-        if (first := next(i for i, (_, other) in enumerate(jobs) if other == run_dir)) < number:
-            raise UsageError(f"{run_dir}: jobs {first} and {number} of the sweep would both be there; let them differ")
-        refuse_existing(run_dir)
-        check(read(cfg), run_dir)

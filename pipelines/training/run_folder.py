@@ -15,13 +15,18 @@ GROWING = ("train.log", "metrics.csv", "timing.csv", "arms.csv", "checkpoints", 
 def refuse_existing(run_dir: Path) -> None:
     """Raise `UsageError` if `run_dir` holds a run already, cannot be a folder, cannot be written, or has links."""
     refuse_unwritable(run_dir, "hydra.run.dir")
-    names = ("checkpoints", "summary.json", "metrics.csv", "replay")
-    if any((run_dir / name).exists() for name in names) and not never_began(run_dir):
+    if has_run(run_dir):
         raise UsageError(
             f"{run_dir}: a run is there already; continue it by `python -m pipelines.resume run={quote_path(run_dir)}` "
             "or choose another hydra.run.dir"
         )
     refuse_links(run_dir)
+
+
+def has_run(run_dir: Path) -> bool:
+    """Tell whether `run_dir` holds what a run has learned, or what nobody knows the origin of."""
+    names = ("checkpoints", "summary.json", "metrics.csv", "replay")
+    return any((run_dir / name).exists() for name in names) and not never_began(run_dir)
 
 
 def refuse_links(run_dir: Path) -> None:

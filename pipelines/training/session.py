@@ -51,7 +51,10 @@ def start(cfg: DictConfig, run_dir: Path, *, bar: bool, callbacks: Sequence[Trai
 
 
 def config_of(cfg: DictConfig) -> dict[str, Any]:
-    """The configuration as plain values; what it looks up in the process's environment stays a reference to that."""
+    """The configuration as plain values; what it looks up in the process's environment stays a reference to that.
+
+    `resume` says what a command is to do, and is no part of what a run is: it is `never`, whatever was said.
+    """
     kept: list[str] = []
 
     def keep(found: re.Match[str]) -> str:
@@ -67,7 +70,8 @@ def config_of(cfg: DictConfig) -> dict[str, Any]:
 
     without = every_text(OmegaConf.to_container(cfg), lambda text: LOOKUP.sub(keep, text))
     plain = OmegaConf.to_container(OmegaConf.create(without), resolve=True)
-    return every_text(plain, lambda text: re.sub(r"\0(\d+)\0", lambda found: kept[int(found[1])], text))
+    config = every_text(plain, lambda text: re.sub(r"\0(\d+)\0", lambda found: kept[int(found[1])], text))
+    return {**config, "resume": "never"}
 
 
 def execute(

@@ -74,9 +74,7 @@ def test_a_part_that_some_runs_lack_has_a_dash(make_run, report, tmp_path):
 
 def test_an_unknown_setting_or_format_is_refused(make_run, refused, tmp_path):
     make_run("a", 1.0, config={"optim": {"lr": 1}})
-    assert "--by: no run has a setting 'optim.rl'; near are optim.lr" in refused(
-        tmp_path / "runs", "--by", "optim.rl"
-    )
+    assert "--by: no run has a setting 'optim.rl'; near are optim.lr" in refused(tmp_path / "runs", "--by", "optim.rl")
     assert "--formats: 'gif' is none; allowed: png, pdf, svg" in refused(tmp_path / "runs", "--formats", "gif")
 
 

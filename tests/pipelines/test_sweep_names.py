@@ -5,7 +5,7 @@ import pytest
 from modules.spec import UsageError
 from pipelines.config.composing import compose_run, composing, sweep
 from pipelines.config.sweep_names import LONGEST, folder_of_job, job_in, leave_out_fixed
-from pipelines.training.jobs import preflight
+from pipelines.training.preflight import preflight
 
 TINY = ("+exp=drqn_cartpole_masked", "+debug=smoke", "hydra.sweep.dir=sweep")
 

@@ -1,0 +1,64 @@
+"""Before Hydra makes a folder: a run, or every job of a sweep, is read and checked."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from modules.spec import UsageError
+from pipelines.config.check import check
+from pipelines.config.composing import compose_run, composing, sweep, sweeper_space
+from pipelines.config.flags import COMPOSING, SWEEP
+from pipelines.config.hints import refuse_bare_words
+from pipelines.config.plugins import refuse_endless
+from pipelines.config.schema import read
+from pipelines.config.space import points
+from pipelines.training.resuming import refuse_unsound
+
+Job = tuple[DictConfig, Path]
+
+
+def preflight(words: Sequence[str]) -> None:
+    """Raise `UsageError` for what is wrong in the `words` of a command line; flags that are others' are left to Hydra.
+
+    Of a sweeper that chooses values as it goes, the ends of what it may choose from are looked at, and each choice.
+    """
+    refuse_endless(words)
+    flags = {word.partition("=")[0] for word in words if word.startswith("-")}
+    overrides = [word for word in words if not word.startswith("-")]
+    if "--config-dir" in flags or flags - {SWEEP} - COMPOSING:
+        return
+    refuse_bare_words(overrides)
+    with composing():
+        if SWEEP in flags and (space := sweeper_space(overrides)) is not None:
+            chosen = [compose_run(job, 0) for job in points(space)]
+            jobs = []
+        elif SWEEP in flags:
+            chosen, jobs = [], [compose_run(job, number) for number, job in sweep(overrides)]
+        else:
+            chosen, jobs = [], [compose_run(overrides)]
+    if flags & COMPOSING:
+        return
+    refuse_moving_folder([*jobs, *chosen], overrides, "hydra.sweep.dir" if SWEEP in flags else "hydra.run.dir")
+    refuse_shared_folders(jobs)
+    for cfg, run_dir in jobs:
+        refuse_unsound(cfg, run_dir)
+    for cfg, run_dir in chosen:
+        check(read(cfg), run_dir)
+
+
+def refuse_shared_folders(jobs: Sequence[Job]) -> None:
+    """Raise `UsageError` if two jobs of a sweep would be in one folder."""
+    first: dict[Path, int] = {}
+    for number, (_, run_dir) in enumerate(jobs):
+        if first.setdefault(run_dir, number) < number:
+            raise UsageError(
+                f"{run_dir}: jobs {first[run_dir]} and {number} of the sweep would both be there; let them differ"
+            )
+
+
+def refuse_moving_folder(jobs: Sequence[Job], overrides: Sequence[str], setting: str) -> None:
+    """Raise `UsageError` if runs are to be continued in a folder that has another name each time."""
+    given = [word.partition("=")[2] for word in overrides if word.lstrip("+").startswith(f"{setting}=")]
+    if any(cfg.resume == "auto" for cfg, _ in jobs) and (not given or "${now:" in given[-1]):
+        raise UsageError(f"resume=auto: say in which folder, {setting}=…; the usual one has the time in its name")
