@@ -207,15 +207,6 @@ def forbid_building() -> None:
     session.build = build  # type: ignore[assignment]
 
 
-def test_help_lists_every_group_with_all_its_options(tmp_path):
-    ended = run("pipelines.train", "--help", cwd=tmp_path)
-    assert ended.code == 0
-    listed = dict(re.findall(r"^([\w/]+): (\w+(?:, \w+)*)$", ended.out.split("== Config ==")[0], re.MULTILINE))
-    assert {group: sorted(options.split(", ")) for group, options in listed.items()} == GROUPS
-    assert ended.out.rstrip().splitlines()[-1].startswith("What each setting means and may be: docs/settings.md")
-    assert not list(tmp_path.iterdir())
-
-
 def test_a_sweep_over_seeds_starts_one_job_per_seed(tmp_path):
     ended = run("pipelines.train", "-m", "+exp=drqn_cartpole_masked", "+sweep=seeds", "dry=true", cwd=tmp_path)
     assert ended.code == 0, ended.err

@@ -45,10 +45,12 @@ class Padding(TrainingCallback):
         mean = self._sum / looked_at
         if looked_at == self._settings.updates and mean > self._settings.share:
             log.warning(
-                "%.0f %% of what is learned from is padding: episodes are shorter than replay.length=%d, so fewer "
-                "learned steps are real than replay.ratio says; shorter rows are faster",
+                "%.0f %% of what is learned from is padding: episodes are shorter than replay.length=%d. Padding fills "
+                "the replay too, and fewer learned steps are real than replay.ratio says. replay.length=%d would hold "
+                "what is real of such a row",
                 100 * mean,
                 self._length,
+                max(1, round(self._length * (1 - mean))),
             )
 
     def state_dict(self) -> dict[str, Any]:

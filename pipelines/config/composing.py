@@ -16,6 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from modules.spec import UsageError
+from pipelines.config.help_text import help_text
 from pipelines.config.hints import (
     CONF,
     misplaced_option,
@@ -28,6 +29,7 @@ from pipelines.config.settings import folder
 from pipelines.config.sweep_names import folder_of_job
 
 OmegaConf.register_new_resolver("folder_of_job", folder_of_job, replace=True)
+OmegaConf.register_new_resolver("help_text", help_text, replace=True)
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from modules.spec import UsageError
 
 CONF = str(Path(__file__).resolve().parents[2] / "conf")
 OVER_ALL = ("exp", "debug", "sweep")  # groups without a default: their options are added with +
+CHOOSING = ("exp", "env", "algo", "debug")  # groups of which one at least says what to train
 OPEN = ("env.kwargs.", "callbacks.")  # beneath: what an environment's constructor takes, callbacks of one's own
 FOLDERS = ("hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir")
 QUOTED = re.compile(r"""'([^'\\]|\\.)*'|"([^"\\]|\\.)*\"""", re.DOTALL)  # as Hydra reads it
@@ -82,6 +83,16 @@ def refuse_bare_words(words: Sequence[str]) -> None:
         if "=" not in given and not given.startswith("~"):
             near = [word(group, option) for group, option in options() if option == given]
             raise UsageError(f"{given}: not of the form setting=value" + did_you_mean(near))
+
+
+def refuse_no_choice(words: Sequence[str]) -> None:
+    """Raise `UsageError` if nothing says what is to be trained: the defaults are there to be changed, and take long."""
+    if not any(given.lstrip("+").partition("=")[0] in CHOOSING for given in words):
+        raise UsageError(
+            "nothing says what to train; the defaults alone would be DRQN on CartPole's pixels, untuned, for many "
+            "minutes: choose a preset, as in +exp=drqn_cartpole_masked, or a task, as in env=gym env.id=CartPole-v1 "
+            "network/torso=mlp; --help lists them all"
+        )
 
 
 def did_you_mean(near: Sequence[str]) -> str:

@@ -53,7 +53,7 @@ def load_bounded(path: Path) -> str:
 
 def refuse_endless(words: Sequence[str]) -> None:
     """Raise `UsageError` if a folder that `--config-dir` names, which Hydra will read, has a file like that."""
-    for word, after in zip(words, [*words[1:], ""], strict=True):
+    for word, after in zip(words, [*words, ""][1:], strict=True):
         flag, _, value = word.partition("=")
         if flag in ("--config-dir", "-cd"):
             for path in sorted(Path(value or after).rglob("*.yaml")):

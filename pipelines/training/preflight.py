@@ -9,7 +9,7 @@ from modules.spec import UsageError
 from pipelines.config.check import check
 from pipelines.config.composing import compose_run, composing, sweep, sweeper_space
 from pipelines.config.flags import COMPOSING, SWEEP
-from pipelines.config.hints import refuse_bare_words
+from pipelines.config.hints import refuse_bare_words, refuse_no_choice
 from pipelines.config.plugins import refuse_endless
 from pipelines.config.schema import read
 from pipelines.config.space import points
@@ -39,6 +39,7 @@ def preflight(words: Sequence[str]) -> None:
             chosen, jobs = [], [compose_run(overrides)]
     if flags & COMPOSING:
         return
+    refuse_no_choice(overrides)
     refuse_moving_folder([*jobs, *chosen], overrides, "hydra.sweep.dir" if SWEEP in flags else "hydra.run.dir")
     refuse_shared_folders(jobs)
     for cfg, run_dir in jobs:

@@ -17,7 +17,7 @@ FRAME = ("env.height=20", "env.width=160")
 
 TRAIN = (
     "# Names",
-    (STATE, "lr=3"),
+    *((), ("seed=1",), (STATE, "lr=3")),
     (STATE, "optim.learning_rate=1e-3"),
     (STATE, "+optim.learning_rate=1e-3"),
     (STATE, "network/head=table", "+network.head.hidden=[64]"),
