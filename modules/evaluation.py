@@ -22,7 +22,7 @@ METRICS = (
     Metric("eval/length_mean", "frames", "mean length of its episodes"),
     Metric("eval/episodes", "count", "number of its episodes"),
 )
-Look = Callable[[EnvBase], None]
+Look = Callable[[EnvBase, TensorDictBase], None]
 Watch = Callable[[int, int], None]
 
 
@@ -171,7 +171,7 @@ def run_episodes(
     *,
     episodes: int,
     seed: int,
-    look: Look = lambda env: None,
+    look: Look = lambda env, seen: None,
     callbacks: Sequence[Callback] = (),
     watch: Watch = no_watch,
 ) -> Episodes:
@@ -182,7 +182,8 @@ def run_episodes(
         policy: greedy policy, reads and writes the recurrent state.
         episodes: how many in total.
         seed: of the environments' first resets, which begin the first episodes; the policy must not draw.
-        look: called with the environments after the first reset and after each step, ends included, for pictures.
+        look: called after the first reset and after each step, ends included, for pictures: with the environments, and
+            what the reset or the step, with its `next`, has brought.
         callbacks: told of all that happens in the episodes that count.
         watch: called before each step with how many episodes have ended, of how many; what it raises ends all.
     """
@@ -190,12 +191,12 @@ def run_episodes(
     env.set_seed(seed)
     with torch.no_grad(), set_exploration_type(ExplorationType.DETERMINISTIC):
         td = env.reset()
-        look(env)
+        look(env, td)
         record.begin(td)
         while not record.complete:
             watch(record.ended, episodes)
             step = env.step(policy(td))
-            look(env)
+            look(env, step)
             again = record.step(step, tracker.paid)
             if not record.complete:  # else the reset would begin an episode that nobody plays
                 td = env.maybe_reset(step_mdp(step))

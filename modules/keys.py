@@ -185,11 +185,12 @@ class GridMap:
     """A map of `shape` (rows, columns) on which observations have a place.
 
     `cells` takes observations [M, *shape] and says where each was made, row · columns + column, int64 [M]; −1 where an
-    observation does not tell.
+    observation does not tell. `goals` are the cells (row, column) that pay in every episode, if there are such.
     """
 
     shape: tuple[int, int]
     cells: Callable[[torch.Tensor], torch.Tensor]
+    goals: tuple[tuple[int, int], ...] = ()
 
 
 @dataclass(frozen=True)

@@ -50,7 +50,7 @@ class Visits(TrainingCallback):
         self.counts += found.view_as(self.counts)
 
     def draw(self, training: Training) -> list[Path]:
-        picture = visits_map(training.run_dir, self.counts.numpy())
+        picture = visits_map(training.run_dir, self.counts.numpy(), self._grid.goals)
         return [] if picture is None else [picture]
 
     def state_dict(self) -> dict[str, Any]:

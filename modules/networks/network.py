@@ -187,6 +187,15 @@ class Policy(TensorDictModuleBase):
         values = [keys.ACTED_VALUE, keys.GREEDY_VALUE] if tell_values else []
         self.out_keys = [keys.ACTION, *probabilities, *values, *(("next", key) for key in network.states)]  # pyright: ignore[reportAttributeAccessIssue] - nested
 
+    def telling(self, see: Callable[[Tensor], object]) -> "Policy":
+        """Make the same policy, which shows `see` the values [N, A] that it chooses by."""
+
+        def choose(values: Tensor) -> Tensor:
+            see(values)
+            return self._choose(values)
+
+        return Policy(self.network, choose, self._probability, tell_values=self._tell_values)
+
     def forward(  # pyright: ignore[reportIncompatibleVariableOverride]
         self, tensordict: TensorDictBase
     ) -> TensorDictBase:

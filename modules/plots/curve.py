@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from modules.plots.figure import BLUE, GREEN, ORANGE, PURPLE, VERMILLION, figure_of, frames_axis, run_title, save
-from modules.plots.runs import Table, read_metric, read_table_if_any
+from modules.plots.figure import BLUE, GREEN, GREY, ORANGE, PURPLE, VERMILLION, figure_of, frames_axis, run_title, save
+from modules.plots.runs import SUMMARY, Table, read_json, read_metric, read_table_if_any
+from modules.spec import UsageError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -40,7 +43,18 @@ def curve_figure(run_dir: Path) -> Figure | None:
         top.set_title(run_title(run_dir), pad=40)  # points: the legend is between
         _draw_returns(top, table)
         _draw_loss(bottom, table)
+        if said := "\n".join(_caveats(run_dir, table)):
+            figure.supxlabel(said, x=0.01, ha="left", fontsize=8, color=GREY)
     return figure
+
+
+def _caveats(run_dir: Path, table: Table) -> Iterator[str]:
+    """Say what the two kinds of returns are of, so that nobody compares what differs."""
+    with suppress(UsageError):  # a run without a summary does not say how it was evaluated
+        if read_metric(table, "eval/return_mean")[0].size and read_json(run_dir / SUMMARY).get("ema_decay"):
+            yield "Greedy evaluations are of averaged weights (optim.ema_decay)."
+    if read_metric(table, "train/return_mean")[0].size:
+        yield "The first training returns are of short episodes only: longer ones have not ended yet."
 
 
 def _loss_of(table: Table) -> str:

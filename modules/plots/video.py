@@ -1,6 +1,7 @@
 """Videos: frames as H.264, and what is drawn beneath them."""
 
 import errno
+import subprocess
 from collections.abc import Generator, Mapping
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from modules.files import make_folder
 BAND, TEXT, STEP = 40, 16, 4  # pixels: of a band of the strip, of its text, between two steps; of narrow frames
 WIDE = 480  # pixels: wider frames have everything as many times larger
 PAPER, RULE = (255, 255, 255), (221, 221, 221)
+GIF_FPS, GIF_S, GIF_WIDE = 10, 20, 480  # frames per second, seconds and pixels of width at most
 INKS = ((0, 114, 178), (213, 94, 0))  # of the bands, from above
 
 
@@ -123,3 +125,26 @@ class Writer:
                     self._part.replace(self._path)
         finally:
             self._part.unlink(missing_ok=True)
+
+
+def gif_of(film: Path, *, fps: float) -> Path:
+    """Write the beginning of a film beside it as a GIF, which pages show where they show no films; return its path.
+
+    Raises:
+        OSError: the encoder could not write it.
+    """
+    path, part = film.with_suffix(".gif"), film.with_suffix(".gif.part")
+    part.unlink(missing_ok=True)  # through a link of that name, another file would be written
+    colours = "split[all][some];[some]palettegen=stats_mode=diff[few];[all][few]paletteuse=dither=none"
+    size = f"scale='min({GIF_WIDE},iw)':-1:flags=area"
+    words = ["-i", str(film.absolute()), "-t", str(GIF_S), "-vf", f"fps={min(fps, GIF_FPS)},{size},{colours}"]
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-y", "-loglevel", "error", *words, "-f", "gif", str(part.absolute())]
+    try:
+        ended = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False)
+        if ended.returncode:
+            why = ended.stderr.decode(errors="replace").strip().splitlines()[-1:] or ["it was stopped"]
+            raise OSError(errno.EIO, f"no GIF of the film: {why[0]}", str(path))
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+    return path

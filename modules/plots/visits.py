@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from modules.plots.figure import EMPTY, figure_of, run_title, save
+from modules.plots.figure import BLACK, EMPTY, figure_of, run_title, save
+
+if TYPE_CHECKING:
+    from matplotlib.colors import Normalize
 
 SIDE, WIDE = 6.5, 9.2  # inch: of a square map, of a flat one
 
 
-def visits_map(run_dir: Path, counts: np.ndarray) -> Path | None:
+def visits_map(run_dir: Path, counts: np.ndarray, goals: Sequence[tuple[int, int]] = ()) -> Path | None:
     """Draw how often each cell was visited, `counts` [rows, columns], as `run_dir`/visits.png; None if none ever was.
 
-    Colours are logarithmic; grey cells were never visited, whether they can be reached or not.
+    Colours span what was counted, logarithmically if that is much; grey cells were never visited, whether they can be
+    reached or not. Stars are the `goals` (row, column).
     """
-    from matplotlib.colors import LogNorm
     from matplotlib.ticker import MaxNLocator, NullLocator
 
     total = int(counts.sum())
@@ -35,8 +40,13 @@ def visits_map(run_dir: Path, counts: np.ndarray) -> Path | None:
         axes.set_title(f"{run_title(run_dir)}\n{found}")
         aspect = "equal" if square else "auto"
         seen = np.ma.masked_equal(counts, 0)
-        norm = LogNorm(1, max(10, counts.max()))
+        norm = colours_of(int(seen.min()), int(seen.max()))
         shown = axes.imshow(seen, cmap="viridis", norm=norm, aspect=aspect, interpolation="none")
+        if goals:
+            down, across = zip(*goals, strict=True)
+            star = {"marker": "*", "s": 110, "facecolor": "white", "edgecolor": BLACK, "linewidth": 0.9}
+            axes.scatter(across, down, label="pays", clip_on=False, zorder=3, **star)
+            axes.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), borderaxespad=0.1, handletextpad=0.2)
         axes.set_facecolor(EMPTY)
         axes.grid(visible=False)
         axes.set_xlabel("column" if rows > 1 else "cell")
@@ -45,3 +55,10 @@ def visits_map(run_dir: Path, counts: np.ndarray) -> Path | None:
         axes.set_ylabel("row" if rows > 1 else "")
         figure.colorbar(shown, ax=axes, label="visits", pad=0.01)
         return save(figure, run_dir / "visits.png")
+
+
+def colours_of(low: int, high: int) -> Normalize:
+    """Spread the colours over counts from `low` to `high`, by their logarithm if that is ten times as much."""
+    from matplotlib.colors import LogNorm, Normalize
+
+    return LogNorm(low, high) if high >= 10 * low else Normalize(low, max(high, low + 1))

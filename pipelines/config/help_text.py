@@ -18,7 +18,7 @@ python -m pipelines.train +exp=PRESET [group=option …] [setting=value …]
 
 Examples:
   python -m pipelines.train +exp=drqn_cartpole_masked                      # a preset, 2 to 4 minutes
-  python -m pipelines.train +exp=drqn_cartpole_masked network/memory=none  # the same without memory
+  python -m pipelines.train +exp=drqn_cartpole_masked network/memory=none  # without its memory
   python -m pipelines.train -m +exp=r2d2_memory_len seed=0,1,2             # three runs
 
 dry=true only checks. Your own task: algo=r2d2 env=gym env.id=my_file:MyEnv-v0 network/torso=mlp

@@ -32,6 +32,7 @@ def put_summary(
         "score_min": c.score.get("eval/return_min"),
         "episodes": c.score.get("eval/episodes"),
         "eval_envs": run.evaluation_envs,
+        "ema_decay": run.optim.ema_decay,
         "best_score": c.best_score,
         "device": str(run.torch_device),
         "commit": commit(),

@@ -117,8 +117,8 @@ def test_whoever_watches_hears_how_far_it_is_and_can_end_it_before_any_step():
 def test_look_sees_the_reset_and_each_step():
     seen = []
     env = PARITY.build(EnvContext(1))
-    run_episodes(env, always(0), episodes=1, seed=1, look=seen.append)
-    assert seen == [env] * 11
+    run_episodes(env, always(0), episodes=1, seed=1, look=lambda where, td: seen.append((where, "next" in td)))
+    assert seen == [(env, False)] + [(env, True)] * 10
 
 
 class Wages(gymnasium.Env):

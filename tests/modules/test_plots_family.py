@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from matplotlib.colors import LogNorm
+from matplotlib.colors import LogNorm, Normalize
 
 from modules.plots.arms import COLUMNS_SHOWN, arms_over_time, bin_episodes
 from modules.plots.runs import read_table
@@ -88,6 +88,23 @@ def test_visits_have_logarithmic_colours_and_cells_without_any_have_none(tmp_pat
     assert (image.norm.vmin, image.norm.vmax) == (1, 1000)
     assert axes.get_title(loc="left").strip() == "1,004 visits over the training, 3 of 4 cells (grey: never)"
     assert (axes.get_xlabel(), axes.get_ylabel(), bar.get_ylabel()) == ("column", "row", "visits")
+
+
+@pytest.mark.parametrize(
+    ("counts", "kind", "low", "high"),
+    [([[400, 900]], Normalize, 400, 900), ([[400, 4000]], LogNorm, 400, 4000), ([[7, 0]], Normalize, 7, 8)],
+)
+def test_colours_span_what_was_counted(counts, kind, low, high, tmp_path, figures):
+    visits_map(tmp_path, np.array(counts))
+    (image,) = figures[0].axes[0].get_images()
+    assert (type(image.norm), image.norm.vmin, image.norm.vmax) == (kind, low, high)
+
+
+def test_stars_are_where_it_pays(tmp_path, figures):
+    visits_map(tmp_path, np.ones((3, 4), int), [(2, 3), (0, 1)])
+    axes = figures[0].axes[0]
+    assert axes.collections[0].get_offsets().tolist() == [[3, 2], [1, 0]]
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["pays"]
 
 
 @pytest.mark.parametrize("shape", [(1, 101), (6, 101), (11, 10), (50, 50), (101, 2)])

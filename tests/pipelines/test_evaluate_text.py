@@ -60,7 +60,7 @@ def test_one_greedy_episode_is_shown_below_the_table(restless, capsys):
     env = of_run.env.build(EnvContext(1, of_run.network.transforms()))
     maps = []
     episodes = run_episodes(
-        env, policy, episodes=1, seed=seed_for(2, "video"), look=lambda e: maps.append(of_run.env.text(e))
+        env, policy, episodes=1, seed=seed_for(2, "video"), look=lambda e, _: maps.append(of_run.env.text(e))
     )
     assert len(frames) == episodes.lengths[0] + 1
     assert [frame.split("\naction")[0] for frame in frames] == maps

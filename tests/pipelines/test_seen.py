@@ -100,8 +100,11 @@ def test_without_a_family_there_is_nothing_of_it_but_the_map_is_drawn(single):
     assert not [tag for tag in shown["scalars"] if "arm" in tag]
 
 
+MARGIN = 78  # pixels beneath all of it: two lines of words and two bars
+
+
 def frame_of(run_dir: Path, number: int):
-    (path,) = (run_dir / "videos").iterdir()
+    (path,) = (run_dir / "videos").glob("*.mp4")
     film = cv2.VideoCapture(str(path))
     film.set(cv2.CAP_PROP_POS_FRAMES, number)
     good, frame = film.read()
@@ -114,9 +117,10 @@ def test_the_film_has_the_bonus_beneath_its_frames_and_only_where_there_is_one(f
     height = without.shape[0]
     assert with_it.shape[0] == height + 2 * BAND
     assert with_it.shape[1] == without.shape[1]
-    strip = with_it[height:]
+    above = height - MARGIN
+    strip = with_it[above : above + 2 * BAND]
     assert [bool((band < 200).any()) for band in (strip[:BAND], strip[BAND:])] == [True, True]  # both parts of NGU's
-    start = frame_of(family, 0)[height + 4 :]
+    start = frame_of(family, 0)[above + 4 : above + 2 * BAND - 4]
     assert not (start < 150).any()
 
 

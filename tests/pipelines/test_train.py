@@ -40,6 +40,9 @@ def read_json(path: Path) -> dict:
     return json.loads(path.read_text())
 
 
+MARGIN = 78  # pixels beneath CartPole's pictures: two lines of words and two bars
+
+
 def picture_of(video: Path):
     film = cv2.VideoCapture(str(video))
     good, picture = film.read()
@@ -67,8 +70,8 @@ def test_the_run_directory_is_complete(full):
     curve = cv2.imread(str(full / "learning_curve.png"))
     assert curve is not None
     assert curve.std() > 5  # something is drawn
-    (video,) = (full / "videos").iterdir()
-    assert picture_of(video).shape == (400, 600, 3)
+    (video,) = (full / "videos").glob("*.mp4")
+    assert picture_of(video).shape == (400 + MARGIN, 600, 3)
     assert len(list((full / "tensorboard").rglob("events.out.tfevents.*"))) == 1
     assert len(list((full / "wandb").glob("offline-run-*/run-*.wandb"))) == 1
     assert (full / "replay" / "observation.memmap").stat().st_size > 0
@@ -110,7 +113,7 @@ def test_evaluate_writes_what_it_found_and_a_video(full):
     assert found["mean"] == pytest.approx(sum(returns) / 5)
     assert found["std"] == pytest.approx((sum((r - found["mean"]) ** 2 for r in returns) / 5) ** 0.5)
     assert f"{found['mean']:.2f}" in ended.out
-    assert picture_of(full / "videos" / "evaluation_last.mp4").shape == (400, 600, 3)
+    assert picture_of(full / "videos" / "evaluation_last.mp4").shape == (400 + MARGIN, 600, 3)
     assert run("pipelines.evaluate", *words[:-2], "checkpoint=last", cwd=full.parent).code == 0
     assert read_json(full / "evaluation.json") == found
 
@@ -119,7 +122,7 @@ def test_a_run_of_states_is_filmed_without_a_word(tmp_path):
     ended = run("pipelines.train", *TINY, "total_frames=80", "video=true", "hydra.run.dir=run", cwd=tmp_path)
     assert ended.code == 0
     assert ended.err == ""
-    assert picture_of(next((tmp_path / "run" / "videos").iterdir())).shape == (400, 600, 3)
+    assert picture_of(next((tmp_path / "run" / "videos").glob("*.mp4"))).shape == (400 + MARGIN, 600, 3)
 
 
 def test_equal_seeds_give_equal_bytes_and_evaluation_changes_nothing(tmp_path):

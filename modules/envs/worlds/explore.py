@@ -23,7 +23,7 @@ class ExploreSpec(WorldSpec):
     def grid_map(self) -> GridMap:
         world = self.world()
         assert isinstance(world, explore_worlds.Explore)
-        return GridMap(shape=world.grid_shape, cells=world.seen)
+        return GridMap(shape=world.grid_shape, cells=world.seen, goals=world.goals())
 
 
 @spec

@@ -40,6 +40,10 @@ class Explore(SmallWorld):
         top = observation[..., : self.grid_shape[1]].flatten(1).max(1)
         return torch.where(top.values > 0, top.indices, -1)
 
+    def goals(self) -> tuple[tuple[int, int], ...]:
+        """Cells (row, column) that pay in every episode."""
+        return tuple((int(row), int(column)) for row, column in np.argwhere(np.isin(self.field({}), ("G", "g"))))
+
     def field(self, one: State) -> np.ndarray:
         """One episode's map as characters, [rows, columns]: `.` free, `#` out of reach, `G` goal, `g` lesser goal."""
         raise NotImplementedError
@@ -184,6 +188,9 @@ class RandomCoin(Explore):
         size = self.task.size
         planes = [one_hot(state[name], size * size).view(-1, size, size) for name in ("place", "coin")]
         return torch.cat(planes, 2)
+
+    def goals(self) -> tuple[tuple[int, int], ...]:
+        return ()
 
     def field(self, one: State) -> np.ndarray:
         grid = np.full(self.grid_shape, ".")
