@@ -7,7 +7,7 @@ RUN ?= outputs/$(EXP)/$(shell date +%Y-%m-%d_%H-%M-%S)
 RUN := $(RUN)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-slow test-cluster test-gpu lint format docs clean
+.PHONY: help setup run test test-slow test-cluster test-gpu lint format docs site clean
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -48,11 +48,16 @@ format: $(READY) ## mend what can be mended
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-docs: $(READY) ## write the generated pages and the pictures of the tasks
+docs: $(READY) ## write the generated pages and the pictures of the tasks, and build the site
 	$(BIN)/python -m pipelines.config.metrics_page > docs/metrics.md
 	$(BIN)/python -m tests.pipelines.bad_input > docs/bad_input.md
 	$(BIN)/python -m pipelines.config.settings_page > docs/settings.md
 	for task in tour corridor tiny explore shower; do $(BIN)/python -m modules.envs.rendering.$${task} || exit 1; done
+	$(MAKE) site
+
+site: $(READY) ## build the site in build/site, with the extra site
+	$(BIN)/python -c "import mkdocs, mkdocstrings" 2>/dev/null || $(BIN)/pip install --quiet -c constraints.txt -e ".[site]"
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --strict
 
 clean: ## remove .venv and caches, keep outputs
 	rm -rf .venv .pytest_cache .ruff_cache build dist

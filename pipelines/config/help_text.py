@@ -17,7 +17,7 @@ python -m pipelines.train +exp=PRESET [group=option …] [setting=value …]
   trains an agent, and leaves everything in one folder of outputs/; `recall train …` is the same.
 
 Examples:
-  python -m pipelines.train +exp=drqn_cartpole_masked                      # a preset, 2 to 4 minutes
+  python -m pipelines.train +exp=drqn_cartpole_masked                      # 2 to 4 minutes
   python -m pipelines.train +exp=drqn_cartpole_masked network/memory=none  # without its memory
   python -m pipelines.train -m +exp=r2d2_memory_len seed=0,1,2             # three runs
 

@@ -1,0 +1,54 @@
+"""Pages that are made when the site is built: the first, how to contribute, what changed, and the reference."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from mkdocs.structure.files import File, Files
+
+ROOT = Path(__file__).resolve().parents[1]
+OF_THE_ROOT = {"index.md": "README.md", "contributing.md": "CONTRIBUTING.md", "changelog.md": "CHANGELOG.md"}
+
+STYLE = "site.css"
+
+
+def on_files(files: Files, config: Any) -> Files:
+    """Add the pages that are not in docs/."""
+    for name, text in {**made(), STYLE: ".md-grid { max-width: 82rem; }  /* room for lines of code */\n"}.items():
+        files.append(File.generated(config, name, content=text))
+    return files
+
+
+def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
+    """Let links out of docs/ lead to the pages that stand for their files."""
+    above = "../" * page.file.src_uri.count("/")
+    for name, source in OF_THE_ROOT.items():
+        markdown = markdown.replace(f"](../{above}{source}", f"]({above}{name}")
+    return markdown
+
+
+def made() -> dict[str, str]:
+    """Write the pages by name."""
+    pages = {name: from_the_root(source) for name, source in OF_THE_ROOT.items()}
+    pages["index.md"] = f"---\nhide: [navigation]\n---\n{pages['index.md']}"  # it has one page
+    return pages | {f"reference/{name}.md": text for name, text in reference()}
+
+
+def from_the_root(source: str) -> str:
+    """Read a page of the root with its links as they are from docs/."""
+    text = (ROOT / source).read_text(encoding="utf-8").replace("](docs/", "](")
+    for name, other in OF_THE_ROOT.items():
+        text = text.replace(f"]({other}", f"]({name}")
+    return text
+
+
+def reference() -> Iterator[tuple[str, str]]:
+    """Write a page of docstrings for `pipelines.api` and for each folder of modules/."""
+    yield "api", "# From Python\n\n::: pipelines.api\n"
+    folders = sorted(path.parent for path in (ROOT / "modules").glob("*/__init__.py"))
+    for folder in folders:
+        sources = sorted(path for path in folder.rglob("*.py") if not path.name.startswith("_"))
+        parts = [f"::: {'.'.join(path.relative_to(ROOT).with_suffix('').parts)}" for path in sources]
+        yield folder.name, "\n\n".join([f"# modules.{folder.name}", *parts]) + "\n"
+    leaves = sorted(path.stem for path in (ROOT / "modules").glob("*.py") if not path.name.startswith("_"))
+    yield "leaves", "\n\n".join(["# Leaves of modules", *(f"::: modules.{name}" for name in leaves)]) + "\n"
