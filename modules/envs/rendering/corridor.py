@@ -8,9 +8,22 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from modules.envs.rendering.drawing import ARROWS, BESIDE, DOCS, GAP, clock, paint, picture, save, single_episode, text
+from modules.envs.rendering.drawing import (
+    ARROWS,
+    BESIDE,
+    CELLS,
+    DOCS,
+    GAP,
+    ROBOT,
+    clock,
+    paint,
+    picture,
+    save,
+    single_episode,
+    text,
+)
 from modules.envs.worlds.corridor import GOAL, TASKS, Corridor
-from modules.envs.worlds.world import RIGHT, State
+from modules.envs.worlds.world import FOUND, NOTHING, RIGHT, State
 
 UNIT, SMALLEST = 48, 4  # pixels of a cell, even: usually, in long corridors
 WIDEST = 1920  # pixels of a picture
@@ -62,7 +75,9 @@ def write_all(folder: Path) -> None:
         state, *_ = world.step(state, torch.tensor([action]))
     start, after_one_step, _, end = moments
     between = np.full((UNIT, start.shape[1], 3), 255, np.uint8)
-    save(folder, "corridor", np.concatenate((start, between, after_one_step, between, end)))
+    meanings = ((ROBOT[NOTHING], "robot"), (ROBOT[FOUND], "robot at the goal"), (CELLS["G"], "goal, while it shows"))
+    moments = np.concatenate((start, between, after_one_step, between, end, between[:GAP]))
+    save(folder, "corridor", moments, meanings)
 
 
 if __name__ == "__main__":

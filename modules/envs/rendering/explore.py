@@ -8,10 +8,22 @@ from pathlib import Path
 import numpy as np
 
 from modules.envs.base import UNCHANGED
-from modules.envs.rendering.drawing import ARROWS, DOCS, cells, clock, picture, save_after, single_episode, text, under
+from modules.envs.rendering.drawing import (
+    ARROWS,
+    CELLS,
+    DOCS,
+    ROBOT,
+    cells,
+    clock,
+    picture,
+    save_after,
+    single_episode,
+    text,
+    under,
+)
 from modules.envs.worlds import explore
 from modules.envs.worlds.explore_worlds import Explore
-from modules.envs.worlds.world import State
+from modules.envs.worlds.world import NOTHING, State
 
 UNIT, WIDEST = 48, 1010  # pixels: of a cell at most, of a picture about
 LINE = 80  # characters; of wider maps the part around the robot is written
@@ -50,10 +62,14 @@ def write_all(folder: Path) -> None:
     sea = explore.DeepSeaSpec(size=10, mapping_seed=42, move_cost=0.01, **UNCHANGED)
     coin = explore.RandomCoinSpec(size=9, horizon=200, **UNCHANGED)
     chain = explore.DiscountingChainSpec(mapping_seed=4, **UNCHANGED)
-    save_after(folder, "goal_corridor", corridor.world(), SEED, [1] * 5)
-    save_after(folder, "deep_sea", sea.world(), SEED, [1] * 6)
-    save_after(folder, "random_coin", coin.world(), SEED, [1] * 2)
-    save_after(folder, "discounting_chain", chain.world(), SEED, [3] * 12)
+    pays, left = (CELLS["G"], "pays"), (CELLS["g"], "bar: time left")
+    wall = (CELLS["#"], "out of reach")
+    robots = ((ROBOT[NOTHING], "robot"),)
+    chains = ((CELLS["G"], "pays most"), (CELLS["g"], "pays; bar: time left"), (CELLS["#"], "before the choice"))
+    save_after(folder, "goal_corridor", corridor.world(), SEED, [1] * 5, (*robots, pays, left))
+    save_after(folder, "deep_sea", sea.world(), SEED, [1] * 6, (*robots, pays, wall, left))
+    save_after(folder, "random_coin", coin.world(), SEED, [1] * 2, (*robots, pays, left))
+    save_after(folder, "discounting_chain", chain.world(), SEED, [3] * 12, (*robots, *chains))
 
 
 if __name__ == "__main__":

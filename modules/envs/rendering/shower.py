@@ -12,7 +12,7 @@ from modules.envs.base import UNCHANGED
 from modules.envs.rendering import drawing
 from modules.envs.rendering.drawing import picture, text
 from modules.envs.worlds.shower import COLDER, WARMER, Shower, ShowerSpec
-from modules.envs.worlds.world import LEFT, NOTHING, RIGHT, UP, State
+from modules.envs.worlds.world import FOUND, HIT, LEFT, NOTHING, RIGHT, UP, State
 
 LONG = 680  # pixels: about the width of a picture
 LABEL, SIZE = 30, 0.5  # pixels: height of the line of text; size of its letters
@@ -20,6 +20,12 @@ MARGIN = 5  # degrees that the scale shows beyond starts and comfort
 HEADINGS = (LEFT, UP, RIGHT)  # of the robot, by the last action
 SAID = ("", ", cost 1", ", paid 1")  # by what the last step did; it has drifted since
 SEED = 1  # of the picture in the docs
+MEANINGS = (
+    (drawing.ROBOT[NOTHING], "temperature"),
+    (drawing.ROBOT[FOUND], "that paid"),
+    (drawing.ROBOT[HIT], "that cost"),
+    (drawing.CELLS["g"], "comfortable; bar: time left"),
+)
 
 
 @picture.register
@@ -69,7 +75,8 @@ def write_all(folder: Path) -> None:
     """Write `shower.png`, of an episode that is always the same."""
     rules = {**UNCHANGED, "noise": 1, "horizon": 60, "ends": "truncated", "observation": "scaled"}
     world = ShowerSpec(start=(35, 41), comfortable=(37, 39), **rules).world()  # pyright: ignore[reportArgumentType]
-    drawing.save_after(folder, "shower", world, SEED, (WARMER, WARMER, WARMER, COLDER, COLDER, WARMER))
+    turns = (WARMER, WARMER, WARMER, COLDER, COLDER, WARMER)
+    drawing.save_after(folder, "shower", world, SEED, turns, MEANINGS)
 
 
 if __name__ == "__main__":

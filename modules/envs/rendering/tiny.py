@@ -8,10 +8,21 @@ from pathlib import Path
 import numpy as np
 
 from modules.envs.base import UNCHANGED
-from modules.envs.rendering.drawing import DOCS, cells, clock, picture, save_after, single_episode, text, under
+from modules.envs.rendering.drawing import (
+    CELLS,
+    DOCS,
+    ROBOT,
+    cells,
+    clock,
+    picture,
+    save_after,
+    single_episode,
+    text,
+    under,
+)
 from modules.envs.worlds import tiny
 from modules.envs.worlds.tiny import MemoryLen, PassiveTmaze, RepeatPrevious
-from modules.envs.worlds.world import DOWN, RIGHT, UP, State
+from modules.envs.worlds.world import DOWN, FOUND, HIT, NOTHING, RIGHT, UP, State
 
 EDGE, LONG = 240, 480  # pixels: about the longer edge of a picture, of the maze's
 SUIT_NAMES = "CDHS"
@@ -95,9 +106,12 @@ def write_all(folder: Path) -> None:
     chain = tiny.MemoryLenSpec(length=10, bits=1, **UNCHANGED)
     tmaze = tiny.PassiveTmazeSpec(length=10, reward_goal=1.0, penalty=1.0, **UNCHANGED)
     cards = tiny.RepeatPreviousSpec(k=2, length=51, **UNCHANGED)
-    save_after(folder, "memory_len", chain.world(), SEED)
-    save_after(folder, "passive_tmaze", tmaze.world(), SEED)
-    save_after(folder, "repeat_previous", cards.world(), SEED, (1, 1))
+    left = (CELLS["g"], "bar: time left")
+    maze = ((ROBOT[NOTHING], "robot"), (CELLS["G"], "cue, at the start"), (CELLS["#"], "wall"))
+    said = ((CELLS["G"], "suit that shows"), (ROBOT[FOUND], "answer: right"), (ROBOT[HIT], "wrong"))
+    save_after(folder, "memory_len", chain.world(), SEED, (), ((CELLS["G"], "up 1, down 0"), left))
+    save_after(folder, "passive_tmaze", tmaze.world(), SEED, (), maze)
+    save_after(folder, "repeat_previous", cards.world(), SEED, (1, 1), (*said, left))
 
 
 if __name__ == "__main__":

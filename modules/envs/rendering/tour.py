@@ -13,10 +13,15 @@ from modules.envs.rendering.drawing import picture, text
 from modules.envs.worlds.layouts import FRESH, GOAL, WALL
 from modules.envs.worlds.tour import Tour
 from modules.envs.worlds.tour_tasks import TASKS
-from modules.envs.worlds.world import UP, State
+from modules.envs.worlds.world import NOTHING, UP, State
 
 PANEL = 240  # pixels: a panel's edge at least; even
 SEED = 3  # of the maps in the docs
+MEANINGS = (
+    (drawing.ROBOT[NOTHING], "robot: on the field, and in what it sees of goals and of walls"),
+    (drawing.CELLS["G"], "goal"),
+    (drawing.CELLS["#"], "wall"),
+)
 
 
 def read(tour: Tour, one: State) -> tuple[np.ndarray, tuple[int, int], list[np.ndarray]]:
@@ -77,7 +82,9 @@ def beside(left: np.ndarray, right: np.ndarray) -> str:
 def write_all(folder: Path) -> None:
     """Write one picture per task, `<task>.png`, of its start on a map that is always the same."""
     for name, task in TASKS.items():
-        drawing.save_after(folder, name, Tour(task, "original", timeout_replaces=True, device="cpu"), SEED)
+        drawing.save_after(
+            folder, name, Tour(task, "original", timeout_replaces=True, device="cpu"), SEED, (), MEANINGS
+        )
 
 
 if __name__ == "__main__":
