@@ -19,7 +19,7 @@ from pipelines.config.hints import CONF, to_hydra
 from pipelines.config.sweep_names import leave_out_fixed
 from pipelines.console.command import RunFailed, command, passed_by_hydra
 from pipelines.console.output import escape_unprintable
-from pipelines.training.jobs import is_abandoned, is_worker, note_failed
+from pipelines.training.jobs import is_abandoned, is_worker, name_in_log, note_failed
 from pipelines.training.preflight import preflight
 from pipelines.training.resuming import start_or_resume
 
@@ -37,6 +37,7 @@ def main(cfg: DictConfig) -> float | None:
             return start_or_resume(cfg, run_dir, bar=True)
     if is_abandoned():
         os._exit(128 + signal.SIGTERM)  # a job that was waiting here when its multirun ended
+    name_in_log(hydra_cfg.job.num, cfg.get("seed"))
     failed = partial(note_failed, Path(hydra_cfg.sweep.dir), run_dir, hydra_cfg.overrides.task)
     try:
         return start_or_resume(cfg, run_dir, bar=False)

@@ -1,5 +1,7 @@
 """An episode as text: what is shown of it, frames that replace each other, single key presses."""
 
+import os
+import re
 import shutil
 import termios
 import tty
@@ -16,6 +18,9 @@ from modules.envs.base import EnvContext, EnvSpec
 from modules.envs.episode_tracker import tracker_of
 from pipelines.console.signals import ENDING, handled_by
 
+COLOURS = {"#": "90", ".": "2", "G": "1;94", "g": "36", "=": "36", "^<v>": "1;93"}  # ANSI, by the signs of a map
+SIGNS = re.compile(r"#+|\.+|G+|g+|=+|[\^<v>]")
+MAP = re.compile(r"[#.Gg=^<v>\d\s-]*[#.Gg=^<v>][#.Gg=^<v>\d\s-]*")
 END_OF_TRANSMISSION = "\x04"  # what Ctrl-D sends when single keys are read
 
 
@@ -71,11 +76,23 @@ class Screen:
         size = shutil.get_terminal_size()
         if self.live:
             frame = cut(frame, size.columns)
+            frame = frame if os.environ.get("NO_COLOR") else coloured(frame)
         fits = self._lines < size.lines
         back = f"\x1b[{self._lines}F\x1b[J" if self.live and self._lines and fits else ""
         self._lines = frame.count("\n") + 1
         self._stream.write(back + frame + ("\n" if self.live else "\n\n"))
         self._stream.flush()
+
+
+def coloured(frame: str) -> str:
+    """Colour the lines of a map, which have none but its characters; a frame with colours of its own stays as it is."""
+
+    def paint(found: re.Match[str]) -> str:
+        colour = next(colour for signs, colour in COLOURS.items() if found[0][0] in signs)
+        return f"\x1b[{colour}m{found[0]}\x1b[0m"
+
+    lines = frame.split("\n")
+    return "\n".join(SIGNS.sub(paint, line) if MAP.fullmatch(line) else line for line in lines)
 
 
 def cut(frame: str, columns: int) -> str:

@@ -1,6 +1,7 @@
 """Jobs of a multirun: what failed is named at the end."""
 
 import json
+import logging
 import multiprocessing
 import os
 import time
@@ -48,6 +49,14 @@ def note_failed(sweep_dir: Path, run_dir: Path, overrides: Sequence[str], text: 
     with suppress(OSError, UsageError), open_itself(sweep_dir / FAILED_JOBS, "a") as file:
         file.write(json.dumps(line) + "\n")
     return JobFailed(sweep_dir, text)
+
+
+def name_in_log(number: int, seed: object) -> None:
+    """Have the terminal's lines say which job of a multirun they are of: several may write there at a time."""
+    for handler in logging.getLogger().handlers:
+        if not isinstance(handler, logging.FileHandler):
+            line = f"[%(asctime)s][job {number}, seed {seed}][%(levelname)s] - %(message)s"
+            handler.setFormatter(logging.Formatter(line))
 
 
 def is_worker() -> bool:

@@ -1,6 +1,7 @@
 import io
 import os
 import pty
+import re
 import signal
 import termios
 
@@ -11,7 +12,7 @@ from modules.envs.worlds.world import WorldSpec
 from pipelines import play
 from pipelines.config.hints import options
 from pipelines.config.settings_page import kind_of
-from pipelines.console.terminal import Screen, key_presses
+from pipelines.console.terminal import Screen, coloured, key_presses
 from pipelines.play import main
 from tests.pipelines.launch import run
 
@@ -251,3 +252,24 @@ def test_a_frame_higher_than_the_terminal_is_left_alone(monkeypatch):
     for frame in ("1\n2\n3", "4\n5", "6"):
         screen.show(frame)
     assert stream.getvalue() == "1\n2\n3\n4\n5\n\x1b[2F\x1b[J6\n"
+
+
+def test_a_map_is_coloured_and_words_are_not():
+    shown = coloured("##G^.\n>\ntime 3 of 20, goals left 2\n..==< 42\n")
+    assert re.sub(r"\x1b\[[\d;]*m", "", shown) == "##G^.\n>\ntime 3 of 20, goals left 2\n..==< 42\n"
+    field, robot, words, scale, _ = shown.split("\n")
+    assert field == "\x1b[90m##\x1b[0m\x1b[1;94mG\x1b[0m\x1b[1;93m^\x1b[0m\x1b[2m.\x1b[0m"
+    assert robot == "\x1b[1;93m>\x1b[0m"
+    assert words == "time 3 of 20, goals left 2"
+    assert scale.endswith(" 42")
+    own = "\x1b[43mTaxi\x1b[0m ##"
+    assert coloured(own) == own
+
+
+@pytest.mark.parametrize(("live", "refused", "expected"), [(True, "", True), (True, "1", False), (False, "", False)])
+def test_colours_are_for_terminals_that_want_them(live, refused, expected, monkeypatch):
+    monkeypatch.setenv("NO_COLOR", refused)
+    stream = io.StringIO()
+    monkeypatch.setattr(stream, "isatty", lambda: live)
+    Screen(stream).show("#.G")
+    assert ("\x1b[90m" in stream.getvalue()) == expected

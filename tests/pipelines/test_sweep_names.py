@@ -6,6 +6,7 @@ from modules.spec import UsageError
 from pipelines.config.composing import compose_run, composing, sweep
 from pipelines.config.sweep_names import LONGEST, folder_of_job, job_in, leave_out_fixed
 from pipelines.training.preflight import preflight
+from tests.pipelines.launch import run
 
 TINY = ("+exp=drqn_cartpole_masked", "+debug=smoke", "hydra.sweep.dir=sweep")
 
@@ -74,3 +75,13 @@ def test_a_job_that_was_taken_out_of_its_sweep_keeps_to_its_folder(tmp_path):
     assert job is not None
     assert (job.variant, job.shared) == ("x=1", tmp_path / "seed=0,x=1")
     assert job_in(tmp_path / "2026-01-01_00-00-00_seed0") is None
+
+
+def test_the_terminals_lines_say_which_job_they_are_of(tmp_path):
+    ended = run("pipelines.train", "-m", *TINY, "seed=3,4", "dry=true", cwd=tmp_path)
+    assert ended.code == 0, ended.err
+    for job, seed in ((0, 3), (1, 4)):
+        assert ended.out.count(f"[job {job}, seed {seed}][INFO] - dry run: ") == 1
+    alone = run("pipelines.train", *TINY[:2], "seed=3", "dry=true", "hydra.run.dir=run", cwd=tmp_path)
+    assert "dry run" in alone.out
+    assert "job" not in alone.out
