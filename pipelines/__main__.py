@@ -14,6 +14,7 @@ COMMANDS = {
     "estimate": "say how many workers a run can use, and what limits it",
     "play": "play a task yourself, in a terminal",
     "report": "compare runs over seeds, in tables and pictures",
+    "dashboard": "show runs in the browser while they run",
     "export": "write the greedy policy for torch.export or ONNX",
 }
 USAGE_EXIT = 2

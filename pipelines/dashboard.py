@@ -1,0 +1,79 @@
+"""Show runs as a page on this machine: `python -m pipelines.dashboard RUN_DIRS…`; it grows while they run."""
+
+import argparse
+import tempfile
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import NoReturn
+
+from modules.plots.runs import find_runs
+from modules.spec import UsageError
+from pipelines.config.settings import folder
+from pipelines.console.command import command
+from pipelines.console.output import complain, write
+from pipelines.reporting.trackio_project import Project
+
+NAME = "recall"
+PORTS = range(1024, 65536)
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{message}; see --help.")
+
+
+def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = _Parser(prog="python -m pipelines.dashboard", description=__doc__, allow_abbrev=False)
+    add = parser.add_argument
+    add("runs", nargs="+", type=folder, help="run directories, or folders above several")
+    add("--port", type=int, default=7860, help="of 127.0.0.1, where the page is (%(default)s)")
+    add("--every", type=float, default=5.0, metavar="SECONDS", help="between two looks at the runs (%(default)s)")
+    add("--out", type=folder, help="keep the trackio project in this folder; otherwise it ends with the command")
+    add("--fill", action="store_true", help="fill the project in --out and end: `TRACKIO_DIR=OUT trackio show`")
+    options = parser.parse_args(argv)
+    if options.port not in PORTS:
+        raise UsageError(f"--port {options.port}: it must be {PORTS.start} to {PORTS.stop - 1}.")
+    if not 0.1 <= options.every <= 3600:
+        raise UsageError(f"--every {options.every}: it must be 0.1 to 3600 seconds.")
+    if options.fill and options.out is None:
+        raise UsageError("--fill needs --out, the folder of what it fills.")
+    return options
+
+
+def dashboard(options: argparse.Namespace) -> None:
+    """Fill a project with the runs and, unless it is only to be filled, show it until Ctrl-C."""
+    find_runs(options.runs)  # before anything is made
+    with ExitStack() as stack:
+        place = options.out or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="recall-dashboard-")))
+        project = Project(NAME, place, options.runs)
+        update(project)
+        if options.fill:
+            write(f"filled: TRACKIO_DIR={place} trackio show --project {NAME}\n")
+            return
+        address = stack.enter_context(project.served(options.port))
+        write(f"{address}  (Ctrl-C ends it)\n")
+        try:
+            while True:
+                time.sleep(options.every)
+                update(project)
+        except KeyboardInterrupt:
+            return
+
+
+def update(project: Project) -> None:
+    """Bring in what is new, and say what cannot be shown."""
+    for problem in project.update():
+        complain(problem)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; input that cannot be shown ends in `SystemExit` with code 2."""
+    with command():
+        dashboard(_parse(argv))
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
