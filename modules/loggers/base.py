@@ -1,7 +1,8 @@
 """The interface that every logger has."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 State = dict[str, str | int]
 Row = Mapping[str, float | None]
@@ -44,3 +45,12 @@ def numbers_in(name: str, rows: Sequence[Row]) -> dict[str, float]:
         which = f"{row[first]:02d}" if isinstance(row[first], int) else str(row[first])
         found |= {f"{name}/{column}/{which}": value for column in others if (value := row[column]) is not None}
     return found
+
+
+def dotted(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield every value of nested settings with its dotted name; lists stay whole."""
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            yield from dotted(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value

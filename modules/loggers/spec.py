@@ -130,4 +130,4 @@ def tensorboard(context: LoggerContext) -> Logger:
     """Open TensorBoard's log."""
     from modules.loggers.tensorboard import TensorboardLogger  # slow import
 
-    return TensorboardLogger(context.run_dir, frames=context.frames)
+    return TensorboardLogger(context.run_dir, config=context.config, frames=context.frames)

@@ -7,24 +7,34 @@ from pathlib import Path
 import cv2
 import numpy as np
 from torch.utils.tensorboard import SummaryWriter
+from torch.utils.tensorboard.summary import hparams
 
-from modules.loggers.base import Logger, Row, numbers_in
+from modules.loggers.base import Logger, Row, dotted, numbers_in
+
+SCORE = "eval/return_mean"  # that TensorBoard shows beside the hyperparameters
 
 
 class TensorboardLogger(Logger):
-    """Scalars with step = frames in `run_dir/tensorboard`.
+    """Scalars with step = frames, pictures and hyperparameters in `run_dir/tensorboard`.
 
     Args:
+        config: the settings; all but those of the logger are hyperparameters.
         frames: those of the checkpoint that the run resumes from; 0 for a new run. What an interrupted run
             wrote after them is hidden by TensorBoard (it stays in the old event file).
     """
 
-    def __init__(self, run_dir: Path, *, frames: int) -> None:
+    def __init__(self, run_dir: Path, *, config: Mapping[str, object], frames: int) -> None:
         self._run_dir = run_dir
         self._frames = frames
         # Purging hides the steps from purge_step on; the checkpoint's own log event comes before it is saved.
         self._writer = SummaryWriter(run_dir / "tensorboard", purge_step=frames + 1 if frames else None)
         self._open = True
+        chosen = {name: value for name, value in dotted(config) if not name.startswith("logger.")}
+        plain = {name: value if isinstance(value, bool | int | float) else str(value) for name, value in chosen.items()}
+        # The score is the scalar of that name in this folder; `add_hparams` would write another into one of its own.
+        *begins, self._ended = hparams(plain, {SCORE: 0.0})
+        for event in begins if plain else ():
+            self._writer._get_file_writer().add_summary(event)
 
     def log(self, frames: int, metrics: Mapping[str, float]) -> None:
         """Write one point per metric and flush, so that a killed run keeps them."""
@@ -52,6 +62,8 @@ class TensorboardLogger(Logger):
         """Write the summary as text at the last frames logged and close."""
         if self._open:
             self._open = False
+            if summary.get("status") == "finished":
+                self._writer._get_file_writer().add_summary(self._ended)
             text = json.dumps(summary, indent=2, default=str).replace("\n", "\n    ")
             self._writer.add_text("summary", f"    {text}", self._frames)
             self._writer.close()

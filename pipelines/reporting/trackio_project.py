@@ -4,13 +4,14 @@ import contextlib
 import io
 import math
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from uuid import NAMESPACE_URL, uuid5
 
+from modules.loggers.base import dotted
 from modules.plots.runs import Table, find_runs, read_table_if_any
 from modules.spec import UsageError
 from pipelines.config.kinds import without_targets
@@ -147,12 +148,3 @@ def config_of(run_dir: Path) -> dict[str, Any]:
     config = values_of(read_yaml(path))
     refuse_lookups(config, path)
     return dict(dotted(without_targets(config, RunConfig)))
-
-
-def dotted(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield every value with its dotted name; lists stay whole."""
-    for name, value in values.items():
-        if isinstance(value, Mapping):
-            yield from dotted(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", value

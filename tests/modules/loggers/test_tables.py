@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
 from modules.loggers import Logger, LoggerContext, LoggerSpec
 from modules.spec import UsageError
@@ -89,3 +90,23 @@ def test_tensorboard_has_a_scalar_for_each_number_and_pictures(tmp_path):
     shown = cv2.imdecode(np.frombuffer(image.encoded_image_string, np.uint8), cv2.IMREAD_COLOR)
     assert shown is not None
     assert np.array_equal(shown, picture)
+
+
+def test_tensorboard_shows_the_hyperparameters_with_the_score(tmp_path):
+    config = {"seed": 3, "optim": {"lr": 0.5, "betas": [0.9, 1]}, "network": {"memory": {"kind": "Lstm"}}}
+    spec = LoggerSpec(to=("tensorboard",), mode="offline", project="p", group=None, name=None, tags=())
+    log = spec.build(LoggerContext(run_dir=tmp_path, config={**config, "logger": {"mode": "offline"}}, name="n"))
+    log.log(64, {"eval/return_mean": 2.5})
+    log.finish({"status": "finished"})
+    events = EventAccumulator(str(tmp_path / "tensorboard"))
+    events.Reload()
+    said = {
+        name: HParamsPluginData.FromString(events.SummaryMetadata(f"_hparams_/{name}").plugin_data.content)
+        for name in ("experiment", "session_start_info", "session_end_info")
+    }
+    begins = said["session_start_info"].session_start_info.hparams
+    shown = {name: getattr(value, str(value.WhichOneof("kind"))) for name, value in begins.items()}
+    assert shown == {"seed": 3, "optim.lr": 0.5, "optim.betas": "[0.9, 1]", "network.memory.kind": "Lstm"}
+    assert [metric.name.tag for metric in said["experiment"].experiment.metric_infos] == ["eval/return_mean"]
+    assert [(event.step, event.value) for event in events.Scalars("eval/return_mean")] == [(64, 2.5)]
+    assert [path.name for path in (tmp_path / "tensorboard").iterdir() if path.is_dir()] == []
