@@ -1,6 +1,10 @@
-"""Show runs as a page on this machine: `python -m pipelines.dashboard RUN_DIRS…`; it grows while they run."""
+"""Show runs as a page on this machine: `python -m pipelines.dashboard RUN_DIRS…`; it grows while they run.
+
+`python -m pipelines.dashboard wandb project=NAME` makes a workspace and a report in your W&B account.
+"""
 
 import argparse
+import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -13,9 +17,10 @@ from modules.spec import UsageError
 from pipelines.config.settings import folder
 from pipelines.console.command import command
 from pipelines.console.output import complain, write
+from pipelines.reporting import wandb_pages
 from pipelines.reporting.trackio_project import Project
 
-NAME = "recall"
+NAME, WANDB = "recall", "wandb"
 PORTS = range(1024, 65536)
 
 
@@ -70,8 +75,12 @@ def update(project: Project) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; input that cannot be shown ends in `SystemExit` with code 2."""
+    words = sys.argv[1:] if argv is None else argv
     with command():
-        dashboard(_parse(argv))
+        if words[:1] == [WANDB]:
+            wandb_pages.create(words[1:])
+        else:
+            dashboard(_parse(words))
     return 0
 
 

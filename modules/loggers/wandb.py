@@ -24,7 +24,8 @@ POLICY = ("checkpoints/best.pt", "config.yaml")  # files of a run, of which `pip
 LONGEST = 128  # characters of a group
 # What W&B shows for a status: 0 finished, 255 killed, anything else failed.
 _EXIT_CODES = {"finished": 0, "interrupted": 255}
-_OTHERWISE = "log in with `wandb login` or WANDB_API_KEY, or use logger.mode=offline"
+_LOGIN = "log in with `wandb login` or WANDB_API_KEY"
+_OTHERWISE = f"{_LOGIN}, or use logger.mode=offline"
 
 
 def login_problem() -> str | None:
@@ -35,6 +36,17 @@ def login_problem() -> str | None:
     except wandb.Error as error:
         return f"logger.mode=online: the W&B login cannot be used ({str(error).rstrip('.')}); {_OTHERWISE}."
     return f"logger.mode=online needs a W&B login and there is none (or WANDB_MODE forbids it): {_OTHERWISE}."
+
+
+def default_entity() -> str:
+    """Return whose account W&B takes where none is named; asks its server.
+
+    Raises:
+        UsageError: there is no login.
+    """
+    if login_problem():
+        raise UsageError(f"W&B's pages need a login, and there is none that can be used: {_LOGIN}.")
+    return str(wandb.Api().default_entity or "")
 
 
 class WandbLogger(Logger):
