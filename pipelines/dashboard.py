@@ -18,6 +18,7 @@ from pipelines.config.settings import folder
 from pipelines.console.command import command
 from pipelines.console.output import complain, write
 from pipelines.reporting import wandb_pages
+from pipelines.reporting.terminal_charts import show_in_terminal
 from pipelines.reporting.trackio_project import Project
 
 NAME, WANDB = "recall", "wandb"
@@ -36,6 +37,7 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--port", type=int, default=7860, help="of 127.0.0.1, where the page is (%(default)s)")
     add("--every", type=float, default=5.0, metavar="SECONDS", help="between two looks at the runs (%(default)s)")
     add("--out", type=folder, help="keep the trackio project in this folder; otherwise it ends with the command")
+    add("--terminal", action="store_true", help="W&B's charts in this terminal instead, of runs with logger=wandb")
     add("--fill", action="store_true", help="fill the project in --out and end: `TRACKIO_DIR=OUT trackio show`")
     options = parser.parse_args(argv)
     if options.port not in PORTS:
@@ -79,8 +81,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     with command():
         if words[:1] == [WANDB]:
             wandb_pages.create(words[1:])
+        elif (options := _parse(words)).terminal:
+            return show_in_terminal(options.runs)
         else:
-            dashboard(_parse(words))
+            dashboard(options)
     return 0
 
 
