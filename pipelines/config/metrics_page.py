@@ -74,8 +74,8 @@ episode since the last one. `meta/arm_mean` and `meta/greedy_arm` above say the 
 | `intrinsic_return_mean` | intrinsic reward | their mean sum of the intrinsic rewards, unweighted |
 
 TensorBoard and W&B have each number of it as a metric: `arms/return_mean/00`, `arms/return_mean/01`, … At the end of
-a run they get the pictures `arms` (arms.csv drawn) and `visits` (how often each cell of the map was visited in the
-whole training, where the environment has a map).
+a run they get the pictures `learning_curve`, `arms` (arms.csv drawn) and `visits` (how often each cell of the map was
+visited in the whole training, where the environment has a map). [Dashboards](dashboards.md) says what else they get.
 """
 
 

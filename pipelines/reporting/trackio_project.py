@@ -108,7 +108,7 @@ class Project:
         except OSError as error:
             raise UsageError(f"--port {port}: nothing can listen there ({error}); take another.") from error
         try:
-            yield f"http://{HOST}:{port}/?project={self.name}"
+            yield f"http://{HOST}:{port}/?project={self.name}&smoothing=0"
         finally:
             app.close()
 

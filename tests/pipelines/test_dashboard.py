@@ -130,7 +130,7 @@ def test_the_page_is_served_on_this_machine_only_and_without_a_token(kept, tmp_p
     assert [*project.update()] == []
     port = free_port()
     with project.served(port) as address:
-        assert address == f"http://127.0.0.1:{port}/?project=served"
+        assert address == f"http://127.0.0.1:{port}/?project=served&smoothing=0"
         with urllib.request.urlopen(address, timeout=10) as answer:
             assert b"<html" in answer.read()
         with pytest.raises(UsageError, match=f"--port {port}: nothing can listen there"):

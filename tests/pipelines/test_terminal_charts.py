@@ -30,7 +30,7 @@ def test_all_runs_of_a_sweep_are_linked_wherever_its_jobs_keep_them(tmp_path):
 def test_a_job_whose_runs_are_kept_by_the_sweep_shows_the_sweep(tmp_path):
     (tmp_path / "seed=1").mkdir()
     one = record(tmp_path / "wandb", "a")
-    with pytest.raises(UsageError, match="no run of W&B found in .*: train with logger=wandb"):
+    with pytest.raises(UsageError, match=r"no run of W&B found in .*: train with logger=wandb"):
         records_in(tmp_path / "seed=1")
     (tmp_path / "multirun.yaml").touch()
     assert records_in(tmp_path / "seed=1") == [one]
