@@ -4,6 +4,7 @@ import logging
 import os
 import signal
 import sys
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -51,15 +52,20 @@ def main(cfg: DictConfig) -> float | None:
         raise
 
 
+def train(words: Sequence[str], plugins: Sequence[str] | None = None) -> None:
+    """Run what the words of a command line say; in `plugins` is what the user has named, if the words are not his."""
+    sys.argv[1:] = to_hydra(arrange_flags(words))
+    if SWEEP in sys.argv:
+        sys.argv[1:] = leave_out_fixed(sys.argv[1:])
+    preflight(sys.argv[1:], plugins)
+    if SWEEP in sys.argv:
+        os.environ.pop("WANDB_RUN_ID", None)  # it names one run, and here are several
+        # joblib would kill its workers, which the terminal's Ctrl-C reaches as well, in the middle of saving.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    with passed_by_hydra():
+        main()
+
+
 if __name__ == "__main__":
     with command():
-        sys.argv[1:] = to_hydra(arrange_flags(sys.argv[1:]))
-        if SWEEP in sys.argv:
-            sys.argv[1:] = leave_out_fixed(sys.argv[1:])
-        preflight(sys.argv[1:])
-        if SWEEP in sys.argv:
-            os.environ.pop("WANDB_RUN_ID", None)  # it names one run, and here are several
-            # joblib would kill its workers, which the terminal's Ctrl-C reaches as well, in the middle of saving.
-            signal.signal(signal.SIGINT, signal.SIG_DFL)
-        with passed_by_hydra():
-            main()
+        train(sys.argv[1:])

@@ -33,7 +33,6 @@ FURTHER = {  # options of Hydra's own groups that further packages bring
     "hydra/sweeper": {
         "ax": "hydra-ax-sweeper",
         "nevergrad": "hydra-nevergrad-sweeper",
-        "optuna": "hydra-optuna-sweeper",
     },
     "hydra/job_logging": {"colorlog": "hydra-colorlog"},
     "hydra/hydra_logging": {"colorlog": "hydra-colorlog"},

@@ -10,6 +10,7 @@ from hydra.errors import HydraException
 
 EXCLUDE = "hydra.job.config.override_dirname.exclude_keys"
 MULTIRUN = "multirun.yaml"  # Hydra writes it into the folder of a sweep before its first job
+OF_TRIALS = ("callbacks.pruning",)  # what a sweeper adds to the words of a job
 LONGEST = 160  # characters, with room for what is written beside a folder
 
 
@@ -22,7 +23,7 @@ def leave_out_fixed(overrides: Sequence[str]) -> list[str]:
         return list(overrides)
     if any(override.key_or_group == EXCLUDE for override in parsed):
         return list(overrides)
-    fixed = [override.key_or_group for override in parsed if not override.is_sweep_override()]
+    fixed = [*OF_TRIALS, *(override.key_or_group for override in parsed if not override.is_sweep_override())]
     return [*overrides, f"{EXCLUDE}=[{','.join(map(repr, fixed))}]"]
 
 

@@ -6,22 +6,25 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from modules.spec import UsageError
+from modules.study import FILE, optuna_or_refuse
 from pipelines.config.check import check
 from pipelines.config.composing import compose_run, composing, sweep, sweeper_space
 from pipelines.config.flags import COMPOSING, SWEEP
 from pipelines.config.hints import refuse_bare_words, refuse_no_choice
-from pipelines.config.plugins import refuse_endless
+from pipelines.config.plugins import refuse_endless, values_of, with_plugins
 from pipelines.config.schema import read
 from pipelines.config.space import points
+from pipelines.console.output import quote_path
 from pipelines.training.resuming import refuse_unsound
 
 Job = tuple[DictConfig, Path]
 
 
-def preflight(words: Sequence[str]) -> None:
+def preflight(words: Sequence[str], plugins: Sequence[str] | None = None) -> None:
     """Raise `UsageError` for what is wrong in the `words` of a command line; flags that are others' are left to Hydra.
 
     Of a sweeper that chooses values as it goes, the ends of what it may choose from are looked at, and each choice.
+    The words may be those of a sweep of unknown origin: in `plugins` is then what the user lets them import.
     """
     refuse_endless(words)
     flags = {word.partition("=")[0] for word in words if word.startswith("-")}
@@ -40,12 +43,16 @@ def preflight(words: Sequence[str]) -> None:
     if flags & COMPOSING:
         return
     refuse_no_choice(overrides)
+    for cfg, run_dir in [] if plugins is None else [*jobs, *chosen]:
+        with_plugins(values_of(cfg), run_dir, plugins)
     refuse_moving_folder([*jobs, *chosen], overrides, "hydra.sweep.dir" if SWEEP in flags else "hydra.run.dir")
     refuse_shared_folders(jobs)
     for cfg, run_dir in jobs:
         refuse_unsound(cfg, run_dir)
     for cfg, run_dir in chosen:
         check(read(cfg), run_dir)
+    if "hydra/sweeper=optuna" in overrides:
+        refuse_study(*chosen[0])
 
 
 def refuse_shared_folders(jobs: Sequence[Job]) -> None:
@@ -63,3 +70,14 @@ def refuse_moving_folder(jobs: Sequence[Job], overrides: Sequence[str], setting:
     given = [word.partition("=")[2] for word in overrides if word.lstrip("+").startswith(f"{setting}=")]
     if any(cfg.resume == "auto" for cfg, _ in jobs) and (not given or "${now:" in given[-1]):
         raise UsageError(f"resume=auto: say in which folder, {setting}=…; the usual one has the time in its name")
+
+
+def refuse_study(cfg: DictConfig, run_dir: Path) -> None:
+    """Raise `UsageError` if Optuna is missing, or a study that is not to be continued is in the sweep's folder."""
+    optuna_or_refuse()
+    folder = run_dir.parent
+    if cfg.resume != "auto" and (folder / FILE).exists():
+        raise UsageError(
+            f"{folder}: a study is there already; continue it by `python -m pipelines.resume run={quote_path(folder)}` "
+            "or choose another hydra.sweep.dir"
+        )

@@ -1,0 +1,137 @@
+"""What was killed continues: a run by the words that began it, a sweep by its folder."""
+
+import json
+import shutil
+import signal
+from pathlib import Path
+
+import pytest
+from omegaconf import OmegaConf
+
+from modules.spec import UsageError
+from pipelines.config.sweep_words import words_of
+from pipelines.training.preflight import preflight
+from tests.pipelines.launch import Ended, launch, run
+
+TINY = ("+exp=drqn_cartpole_masked", "+debug=smoke", "video=false", "threads=1", "total_frames=120", "save_every=40")
+TINY += ("eval_every=60", "eval_episodes=1", "keep_checkpoints=9")
+SWEEP = ("-m", *TINY, "network/memory=none,lstm", "seed=0,1,2", "hydra.sweep.dir=sweep")
+JOBS = [f"network.memory={memory},seed={seed}" for memory in ("lstm", "none") for seed in range(3)]
+
+
+def status(run_dir: Path) -> str:
+    path = run_dir / "summary.json"
+    return json.loads(path.read_text())["status"] if path.exists() else ""
+
+
+def metrics(sweep: Path) -> dict[str, bytes]:
+    return {path.parent.name: path.read_bytes() for path in sorted(sweep.glob("*/metrics.csv"))}
+
+
+def killed_in_the_fourth(cwd: Path) -> Ended:
+    """Start the sweep, and kill it while its fourth job trains; two never began."""
+    sweep = cwd / "sweep"
+    started = launch("pipelines.train", *SWEEP, cwd=cwd)
+    started.until(lambda: len([*sweep.glob("*/checkpoints/frames_000000000040.pt")]) == 4)
+    return started.signal(signal.SIGKILL).wait()
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory) -> dict[str, bytes]:
+    """The metrics of a sweep that nothing disturbed."""
+    cwd = tmp_path_factory.mktemp("whole")
+    ended = run("pipelines.train", *SWEEP, cwd=cwd)
+    assert ended.code == 0, ended.err
+    found = metrics(cwd / "sweep")
+    assert sorted(found) == JOBS
+    return found
+
+
+@pytest.mark.parametrize("command", ["resume", "train"])
+def test_a_killed_sweep_goes_on_as_if_it_had_not_been(command, whole, tmp_path):
+    assert killed_in_the_fourth(tmp_path).code == -signal.SIGKILL
+    sweep = tmp_path / "sweep"
+    assert [status(sweep / name) for name in JOBS].count("finished") == 3
+    assert len(metrics(sweep)) == 4
+    words = ("run=sweep",) if command == "resume" else (*SWEEP, "resume=auto")
+    ended = run(f"pipelines.{command}", *words, cwd=tmp_path)
+    assert ended.code == 0, ended.err
+    assert ended.out.count("is finished already") == 3
+    assert metrics(sweep) == whole
+    assert [status(sweep / name) for name in JOBS] == ["finished"] * 6
+    assert sorted(path.name for path in sweep.iterdir() if path.is_dir()) == JOBS
+    log = (sweep / JOBS[0] / "train.log").read_text().splitlines()
+    assert len({*log}) == len(log)  # no line twice
+    if command == "resume":  # and once more: nothing is left
+        assert run("pipelines.resume", "run=sweep", cwd=tmp_path).out.count("is finished already") == 6
+        assert metrics(sweep) == whole
+        assert_the_report_has_both_variants(tmp_path)
+
+
+def assert_the_report_has_both_variants(cwd: Path) -> None:
+    ended = run("pipelines.report", "sweep", cwd=cwd)
+    assert ended.code == 0, ended.err
+    assert "none" in ended.out
+    assert "lstm" in ended.out
+
+
+def test_a_run_begins_continues_and_is_finished(tmp_path):
+    words = (*TINY, "hydra.run.dir=run", "resume=auto")
+    began = launch("pipelines.train", *words, cwd=tmp_path)
+    began.until(lambda: (tmp_path / "run" / "checkpoints" / "frames_000000000040.pt").exists())
+    assert began.signal(signal.SIGKILL).wait().code == -signal.SIGKILL
+    assert OmegaConf.load(tmp_path / "run" / "config.yaml").resume == "never"
+    other = run("pipelines.train", *words, "optim.lr=0.5", cwd=tmp_path)
+    assert [other.code, other.out] == [2, ""]
+    assert "the run there has optim.lr=0.001, not 0.5, so resume=auto does not continue it" in other.err
+    assert run("pipelines.train", *words[:-1], cwd=tmp_path).code == 2  # without the word, as ever
+    assert run("pipelines.train", *words, cwd=tmp_path).code == 0
+    assert status(tmp_path / "run") == "finished"
+    before = (tmp_path / "run" / "metrics.csv").read_bytes()
+    again = run("pipelines.train", *words, cwd=tmp_path)
+    assert again.code == 0
+    assert "run is finished already, with greedy return" in again.out
+    assert (tmp_path / "run" / "metrics.csv").read_bytes() == before
+
+
+@pytest.mark.parametrize("words", [(), ("hydra.run.dir=runs/${now:%H}",)])
+def test_a_folder_that_moves_is_refused(words):
+    with pytest.raises(UsageError, match=r"resume=auto: say in which folder, hydra\.run\.dir=…"):
+        preflight([*TINY, "resume=auto", *words])
+
+
+def multirun(folder: Path, hydra: list[str], task: list[str]) -> Path:
+    folder.mkdir()
+    OmegaConf.save({"hydra": {"overrides": {"hydra": hydra, "task": task}}}, folder / "multirun.yaml")
+    return folder
+
+
+def test_only_words_of_the_jobs_are_taken_from_a_sweep(tmp_path):
+    hydra = [
+        "hydra.mode=MULTIRUN",
+        "hydra.sweep.dir=elsewhere",
+        "hydra/launcher=submitit_local",
+        "hydra.sweep.subdir=a",
+    ]
+    folder = multirun(tmp_path / "sweep", [*hydra, "+hydra.launcher.setup=[rm]"], ["seed=0,1", "resume=auto"])
+    assert words_of(folder) == ["seed=0,1", "hydra.sweep.subdir=a", "resume=auto", f"hydra.sweep.dir={folder}"]
+
+
+def test_a_strangers_sweep_imports_nothing(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "bomb.py").write_text("raise SystemExit('imported')")
+    for task in (["plugins=[bomb]"], ["env=gym", "env.id=bomb:Bomb-v0"]):
+        multirun(tmp_path / "sweep", [], [*TINY, *task, "seed=0,1"])
+        ended = run("pipelines.resume", "run=sweep", cwd=tmp_path)
+        assert ended.code == 2, ended
+        assert "asks to import bomb" in ended.err
+        shutil.rmtree(tmp_path / "sweep")
+    multirun(tmp_path / "sweep", ["hydra.sweeper._target_=bomb.Bomb"], [*TINY, "seed=0,1"])
+    assert "names code" in run("pipelines.resume", "run=sweep", cwd=tmp_path).err
+
+
+def test_settings_of_a_sweep_stay(tmp_path):
+    multirun(tmp_path / "sweep", [], [*TINY, "seed=0,1"])
+    ended = run("pipelines.resume", "run=sweep", "total_frames=500", cwd=tmp_path)
+    assert ended.code == 2
+    assert "total_frames=500: sweep is a sweep, whose settings stay" in ended.err
