@@ -9,12 +9,13 @@ from pipelines.console.output import complain
 
 COMMANDS = {
     "train": "train a run, or several with -m",
-    "resume": "continue a run from its newest checkpoint",
+    "resume": "continue a run, or all of a sweep, from the newest checkpoints",
     "evaluate": "play held-out episodes with what a run has learned, or at random",
     "estimate": "say how many workers a run can use, and what limits it",
     "play": "play a task yourself, in a terminal",
     "report": "compare runs over seeds, in tables and pictures",
     "dashboard": "show runs in the browser while they run",
+    "study": "say and draw what a study of Optuna found",
     "export": "write the greedy policy for torch.export or ONNX",
 }
 USAGE_EXIT = 2

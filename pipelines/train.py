@@ -22,6 +22,7 @@ from pipelines.console.command import RunFailed, command, passed_by_hydra
 from pipelines.console.output import escape_unprintable
 from pipelines.training.jobs import is_abandoned, is_worker, name_in_log, note_failed
 from pipelines.training.preflight import preflight
+from pipelines.training.requeue import requeue
 from pipelines.training.resuming import start_or_resume
 
 
@@ -44,11 +45,17 @@ def main(cfg: DictConfig) -> float | None:
         return start_or_resume(cfg, run_dir, bar=False)
     except Exception as error:  # Hydra lets the other jobs continue, and shows this at the end
         raise failed(str(error) if isinstance(error, UsageError | RunFailed) else told(error)) from error
-    except SystemExit as error:  # a signal; alone in a process, it ends the whole multirun
+    except (
+        SystemExit
+    ) as error:  # a signal; in a queue, the job waits there again; alone in a process, it ends the whole multirun
         if is_abandoned():
             os._exit(128 + signal.SIGTERM)  # nobody takes the result, and the jobs that wait must not start
         if is_worker():
             raise failed("stopped by a signal") from error
+        try:
+            requeue(error.code)
+        except Exception as refused:  # submitit's: too often
+            raise failed(told(refused)) from refused
         raise
 
 

@@ -1,5 +1,6 @@
 """Before Hydra makes a folder: a run, or every job of a sweep, is read and checked."""
 
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -45,6 +46,11 @@ def preflight(words: Sequence[str], plugins: Sequence[str] | None = None) -> Non
     refuse_no_choice(overrides)
     for cfg, run_dir in [] if plugins is None else [*jobs, *chosen]:
         with_plugins(values_of(cfg), run_dir, plugins)
+    if "hydra/launcher=submitit_slurm" in overrides and shutil.which("srun") is None:
+        raise UsageError(
+            "hydra/launcher=submitit_slurm: there is no srun here; start the sweep on a machine of a SLURM cluster, "
+            "or say hydra/launcher=submitit_local"
+        )
     refuse_moving_folder([*jobs, *chosen], overrides, "hydra.sweep.dir" if SWEEP in flags else "hydra.run.dir")
     refuse_shared_folders(jobs)
     for cfg, run_dir in jobs:

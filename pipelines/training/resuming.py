@@ -17,6 +17,7 @@ from pipelines.config.schema import read
 from pipelines.console.output import quote_path
 from pipelines.training.counters import reached_goal
 from pipelines.training.pictures import missing_pictures
+from pipelines.training.requeue import is_queued_job
 from pipelines.training.resumable import goes_on_from
 from pipelines.training.run_folder import has_run, refuse_existing
 from pipelines.training.session import config_of, execute, start
@@ -76,7 +77,7 @@ def apply_changes(config: Mapping[str, Any], changes: Mapping[str, Any]) -> dict
 def start_or_resume(
     cfg: DictConfig, run_dir: Path, *, bar: bool, callbacks: Sequence[TrainingCallback] = ()
 ) -> float | None:
-    """Begin the run that `cfg` describes; with `resume=auto`, continue it if it is in `run_dir` already.
+    """Begin the run that `cfg` describes; with `resume=auto`, and in a queue, continue it if it is in `run_dir` already.
 
     Returns:
         Its score, also of a run that is finished already; None for a dry run.
@@ -84,7 +85,7 @@ def start_or_resume(
     Raises:
         UsageError: a run is there, and is not to be continued or has other settings.
     """
-    if not (cfg.resume == "auto" and has_run(run_dir)):
+    if not ((cfg.resume == "auto" or is_queued_job()) and has_run(run_dir)):
         return start(cfg, run_dir, bar=bar, callbacks=callbacks)
     refuse_other_settings(cfg, run_dir)
     if cfg.dry:

@@ -28,6 +28,7 @@ from pipelines.training.counters import Counters
 from pipelines.training.lock import lock
 from pipelines.training.loop import Loop
 from pipelines.training.pictures import draw_film, draw_pictures, missing_pictures
+from pipelines.training.requeue import asking
 from pipelines.training.run_folder import refuse_existing
 from pipelines.training.summary import put_summary
 
@@ -94,7 +95,7 @@ def execute(
         SystemExit: 128 + signal number after a signal.
     """
     asked = Asked()
-    with lock_folder(run_dir), train_log(run_dir, continued=checkpoint is not None), handled_by(asked):
+    with lock_folder(run_dir), train_log(run_dir, continued=checkpoint is not None), handled_by(asked, asking()):
         try:
             loop = begun(run, run_dir, config, checkpoint, callbacks, bar=bar)
         except BaseException as error:

@@ -1,0 +1,30 @@
+"""Jobs that SLURM runs for submitit: what asks for their end puts them into the queue again."""
+
+import os
+import signal
+
+from pipelines.console.signals import ASKING
+
+FROM_THE_QUEUE = signal.SIGUSR2  # which submitit has SLURM send before the time limit
+
+
+def is_queued_job() -> bool:
+    """Tell whether submitit started this process."""
+    return "SUBMITIT_EXECUTOR" in os.environ
+
+
+def asking() -> tuple[int, ...]:
+    """The signals that ask a run to save and to end."""
+    return (*ASKING, FROM_THE_QUEUE) if is_queued_job() else ASKING
+
+
+def requeue(code: object) -> None:
+    """Put the job into the queue again, if a signal of the queue ended it with this exit `code`; does not return then.
+
+    Raises:
+        SystemExit: of submitit, whose own handler does it; it had to wait until the run was saved.
+        UncompletedJobError: of submitit, if the job has been there too often.
+    """
+    handler = signal.getsignal(FROM_THE_QUEUE)
+    if is_queued_job() and code in (128 + FROM_THE_QUEUE, 128 + signal.SIGTERM) and callable(handler):
+        handler(FROM_THE_QUEUE, None)
