@@ -77,7 +77,7 @@ def apply_changes(config: Mapping[str, Any], changes: Mapping[str, Any]) -> dict
 def start_or_resume(
     cfg: DictConfig, run_dir: Path, *, bar: bool, callbacks: Sequence[TrainingCallback] = ()
 ) -> float | None:
-    """Begin the run that `cfg` describes; with `resume=auto`, and in a queue, continue it if it is in `run_dir` already.
+    """Begin the run that `cfg` describes; with `resume=auto`, and in a queue, continue it if it is in `run_dir`.
 
     Returns:
         Its score, also of a run that is finished already; None for a dry run.
