@@ -18,7 +18,7 @@ from modules.metrics import Metric, place, refuse_undeclared
 from modules.replay.base import Replay
 from modules.spec import RunConfig, Spec, UsageError
 
-Hook = Literal["on_start", "on_batch", "on_update", "on_evaluation", "on_checkpoint", "on_end"]
+Hook = Literal["on_start", "on_batch", "on_update", "on_evaluation", "on_row", "on_checkpoint", "on_end"]
 STOPPING = "should_stop"  # in the state of all: the names of those that asked for the end
 HOOKS = (*get_args(Hook), "measures", "measures_after", "draw")
 
@@ -114,6 +114,9 @@ class TrainingCallback:
 
     def on_evaluation(self, training: Training, episodes: Episodes) -> None:
         """Hear of an evaluation's episodes."""
+
+    def on_row(self, training: Training, metrics: Mapping[str, float]) -> None:
+        """Hear that the row of a log event, of an evaluation too, is written."""
 
     def on_checkpoint(self, training: Training, path: Path) -> None:
         """Hear that a checkpoint is written."""

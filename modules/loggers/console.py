@@ -109,9 +109,14 @@ class Progress:
         return tqdm.format_interval(seconds)
 
 
+def in_notebook() -> bool:
+    """Tell whether this runs in a notebook, whose cells show pictures and redraw lines."""
+    shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
+    return hasattr(shell, "kernel")
+
+
 def _drawable() -> bool:
     """Return whether stderr can redraw a line: in a notebook, or a terminal of known size; in 0 columns tqdm cannot."""
-    shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
-    if hasattr(shell, "kernel"):  # a notebook's, whose stderr is no terminal and yet redraws lines
+    if in_notebook():  # whose stderr is no terminal
         return True
     return sys.stderr.isatty() and os.get_terminal_size(sys.stderr.fileno()).columns > 0

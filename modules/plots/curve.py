@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+SCORE, CURVE = "eval/return_mean", "learning_curve.png"
 # Of which a run has one → its name, and what its axis shows at least.
 EXPLORATION = {"train/epsilon": ("exploration ε", 1.0), "train/temperature": ("temperature", 0.0)}
 
@@ -25,7 +26,7 @@ EXPLORATION = {"train/epsilon": ("exploration ε", 1.0), "train/temperature": ("
 def learning_curve(run_dir: Path) -> Path | None:
     """Write what `curve_figure` draws, or refuses, as `run_dir`/learning_curve.png; None if there is nothing."""
     figure = curve_figure(run_dir)
-    return None if figure is None else save(figure, run_dir / "learning_curve.png")
+    return None if figure is None else save(figure, run_dir / CURVE)
 
 
 def curve_figure(run_dir: Path) -> Figure | None:

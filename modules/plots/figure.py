@@ -60,18 +60,18 @@ def figure_of(size_inch: tuple[float, float]) -> Iterator[Figure]:
         yield figure
 
 
-def png(figure: Figure) -> bytes:
-    """Draw the figure; equal numbers give equal bytes."""
-    return drawn_as(figure, "png")
+def png(figure: Figure, *, dpi: int = 130) -> bytes:
+    """Draw the figure as PNG with `dpi` pixels per inch."""
+    return drawn_as(figure, "png", dpi=dpi)
 
 
-def drawn_as(figure: Figure, kind: str) -> bytes:
+def drawn_as(figure: Figure, kind: str, *, dpi: int = 130) -> bytes:
     """Draw the figure as one of `FORMATS`; equal numbers give equal bytes."""
     import matplotlib
 
     buffer = io.BytesIO()
     with matplotlib.rc_context({**STYLE, "svg.hashsalt": "recall", "pdf.fonttype": 42}):
-        figure.savefig(buffer, format=kind, dpi=130, metadata=dict.fromkeys(FORMATS[kind]))
+        figure.savefig(buffer, format=kind, dpi=dpi, metadata=dict.fromkeys(FORMATS[kind]))
     return buffer.getvalue()
 
 

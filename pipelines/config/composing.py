@@ -26,7 +26,7 @@ from pipelines.config.hints import (
     unknown_setting,
 )
 from pipelines.config.settings import folder
-from pipelines.config.sweep_names import folder_of_job
+from pipelines.config.sweep_names import folder_of_job, leave_out_fixed
 
 OmegaConf.register_new_resolver("folder_of_job", folder_of_job, replace=True)
 OmegaConf.register_new_resolver("help_text", help_text, replace=True)
@@ -58,6 +58,18 @@ def compose_settings(words: Sequence[str]) -> tuple[DictConfig, Path]:
     refuse_bare_words(words)
     with composing():
         return compose_run(to_hydra(words))
+
+
+def compose_jobs(words: Sequence[str]) -> list[tuple[DictConfig, Path]]:
+    """Compose the settings of every job of a sweep, with its directory, as `compose_settings` does for one run."""
+    if flags := [word for word in words if word.startswith("-")]:
+        raise UsageError(f"{flags[0]}: no such option here; say setting=value")
+    refuse_bare_words(words)
+    with composing():
+        jobs = [compose_run(job, number) for number, job in sweep(leave_out_fixed(to_hydra(words)))]
+    if not jobs:
+        raise UsageError("hydra/sweeper: only Hydra's own can be used here, which takes every combination")
+    return jobs
 
 
 def sweep(overrides: Sequence[str]) -> Iterator[tuple[int, list[str]]]:

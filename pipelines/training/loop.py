@@ -186,6 +186,7 @@ class Loop(RunInProgress):
         parts.logger.log(c.frames, metrics)
         c.row = None
         self.progress.show(metrics)
+        parts.callbacks.tell("on_row", self, metrics)
 
     def _add(self, sender: object, measures: Mapping[str, Any]) -> None:
         self._refuse_undeclared(sender, measures)

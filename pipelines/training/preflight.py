@@ -52,23 +52,23 @@ def preflight(words: Sequence[str], plugins: Sequence[str] | None = None) -> Non
             "or say hydra/launcher=submitit_local"
         )
     refuse_moving_folder([*jobs, *chosen], overrides, "hydra.sweep.dir" if SWEEP in flags else "hydra.run.dir")
-    refuse_shared_folders(jobs)
-    for cfg, run_dir in jobs:
-        refuse_unsound(cfg, run_dir)
+    refuse_jobs(jobs)
     for cfg, run_dir in chosen:
         check(read(cfg), run_dir)
     if "hydra/sweeper=optuna" in overrides:
         refuse_study(*chosen[0])
 
 
-def refuse_shared_folders(jobs: Sequence[Job]) -> None:
-    """Raise `UsageError` if two jobs of a sweep would be in one folder."""
+def refuse_jobs(jobs: Sequence[Job]) -> None:
+    """Raise `UsageError` if one of several jobs cannot run, or would be in the folder of another."""
     first: dict[Path, int] = {}
     for number, (_, run_dir) in enumerate(jobs):
         if first.setdefault(run_dir, number) < number:
             raise UsageError(
                 f"{run_dir}: jobs {first[run_dir]} and {number} of the sweep would both be there; let them differ"
             )
+    for cfg, run_dir in jobs:
+        refuse_unsound(cfg, run_dir)
 
 
 def refuse_moving_folder(jobs: Sequence[Job], overrides: Sequence[str], setting: str) -> None:

@@ -78,8 +78,8 @@ def test_two_trainings_in_one_process_are_those_of_two_commands(place, capfd):
     summary = found[0].summary
     assert (summary["status"], summary["seed"], summary["frames"]) == ("finished", 3, 100)
     metrics = found[0].metrics
-    assert metrics["frames"][-1] == 100
-    assert metrics["eval/return_mean"][-1] == pytest.approx(summary["score"])
+    assert metrics["frames"].iloc[-1] == 100
+    assert metrics["eval/return_mean"].iloc[-1] == pytest.approx(summary["score"])
     assert load(found[0].run_dir)(np.zeros(4)) in (0, 1)
 
 
@@ -139,7 +139,7 @@ def test_a_stop_from_the_keyboard_is_one(place, monkeypatch):
     def stopped(*_, **__):
         raise SystemExit(130)
 
-    monkeypatch.setattr(api, "start", stopped)
+    monkeypatch.setattr("pipelines.training.api.start", stopped)
     with pytest.raises(KeyboardInterrupt, match=r"continue by `python -m pipelines.resume run=.*run`"):
         train(compose(*TINY), run_dir="run")
 

@@ -44,4 +44,4 @@ def test_the_page_runs_as_it_stands(tmp_path):
     assert done.returncode == 0, done.stderr
     left = {path.name for path in (tmp_path / "my_run").iterdir()}
     assert left >= {"summary.json", "metrics.csv", "episodes.csv", "episodes.png", "evaluation.json", "policy.pt2"}
-    assert {path.name for path in tmp_path.iterdir()} == {"page.py", "my_run"}
+    assert {path.name for path in tmp_path.iterdir()} == {"page.py", "my_run", "my_sweep", "my_report"}

@@ -1,0 +1,75 @@
+"""Acting and evaluating from Python and notebooks; part of `pipelines.api`."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from modules.evaluation import Callback
+from pipelines.agent.held_out import DEFAULTS, Evaluation
+from pipelines.agent.numpy_policy import NumpyPolicy
+from pipelines.agent.trained_agent import PolicyName
+from pipelines.config.settings import check_settings, folder
+from pipelines.console.caller import fork_rngs, told
+from pipelines.evaluate import load_evaluated, run_evaluation
+
+
+def load(
+    run_dir: str | Path, checkpoint: str = "best", *, arm: int | None = None, plugins: Sequence[str] = ()
+) -> NumpyPolicy:
+    """Make a callable of what a run has learned: `action = policy(observation)`, `policy.reset()` between episodes.
+
+    Args:
+        run_dir: of the run.
+        checkpoint: `best`, the weights with the best evaluation during training, or `last`.
+        arm: member of a family of policies; None takes the one that the run's own evaluations chose.
+        plugins: modules of your own that the run imports; named here again, for the folder may not be yours.
+
+    Raises:
+        UsageError: there is no such run, checkpoint or arm.
+    """
+    with fork_rngs(), told():
+        return NumpyPolicy(load_evaluated(evaluation(run_dir, checkpoint=checkpoint, arm=arm, plugins=tuple(plugins))))
+
+
+def evaluate(
+    run_dir: str | Path,
+    *,
+    episodes: int = 100,
+    envs: int = 32,
+    checkpoint: str = "best",
+    arm: int | None = None,
+    policy: PolicyName = "greedy",
+    seed: int = 0,
+    callbacks: Sequence[Callback] = (),
+    plugins: Sequence[str] = (),
+) -> dict[str, Any]:
+    """Run episodes that training never saw, the same ones as `python -m pipelines.evaluate`; writes nothing.
+
+    Args:
+        run_dir: of the run.
+        episodes: how many.
+        envs: environments that step side by side, if there are as many episodes.
+        checkpoint: `best` or `last`.
+        arm: member of a family of policies; None takes the one that the run's own evaluations chose.
+        policy: greedy, sampled as training explored at the checkpoint (with ε from all over its ladder), or random.
+        seed: of the evaluation's own random stream.
+        callbacks: told of every episode and step.
+        plugins: as of `load`.
+
+    Returns:
+        What evaluation.json would say: mean, std, min, max, episodes, envs, length_mean, returns, …
+
+    Raises:
+        UsageError: there is no such run, checkpoint or arm.
+    """
+    given = {"episodes": episodes, "envs": envs, "checkpoint": checkpoint, "arm": arm, "policy": policy, "seed": seed}
+    settings = evaluation(run_dir, **given, plugins=tuple(plugins))
+    with fork_rngs():
+        with told():
+            agent = load_evaluated(settings)
+        return run_evaluation(settings, agent, callbacks)
+
+
+def evaluation(run_dir: str | Path, **given: Any) -> Evaluation:
+    """Make the settings of an evaluation of what is `given` and the command's defaults."""
+    return check_settings(Evaluation, {**DEFAULTS, "run": folder(run_dir, "run_dir"), **given})
