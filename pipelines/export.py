@@ -2,6 +2,7 @@
 
 import importlib.util
 import io
+import json
 import logging
 import sys
 import warnings
@@ -15,14 +16,17 @@ from torch.export import Dim, ExportedProgram
 
 from modules import keys
 from modules.files import refuse_unwritable, write_bytes
-from modules.networks.export_step import GreedyStep, first_inputs
+from modules.networks.export_step import NEXT, GreedyStep, first_inputs
+from modules.previous_step import NO_ACTION
 from modules.spec import Spec, UsageError, spec
+from pipelines.agent.policy_card import describe_policy
 from pipelines.agent.trained_agent import TrainedAgent, load_agent
 from pipelines.config.plugins import Plugins
 from pipelines.config.settings import parse
 from pipelines.console.command import command
 from pipelines.console.output import write
 
+CARD = "recall.json"  # in the file of a policy: what `describe_step` says
 DEFAULTS = {"checkpoint": "best", "format": "pt2", "plugins": ()}
 USAGE = """python -m pipelines.export run=DIR [setting=value ...]
   run=DIR               run directory with the policy (required)
@@ -60,12 +64,15 @@ def export(settings: Export) -> str:
     refuse_unwritable(settings.run, "run")
     program, inputs = export_program(agent)
     path, content = settings.run / f"policy.{settings.format}", io.BytesIO()
+    outputs = program.module()(inputs)
+    card = json.dumps(describe_step(agent, inputs, outputs))
     if settings.format == "pt2":
-        torch.export.save(program, content)  # not into the file: PyTorch aborts where writing fails
+        # Not into the file: PyTorch aborts where writing fails.
+        torch.export.save(program, content, extra_files={CARD: card})
     else:
-        content.write(to_onnx(program, inputs))
+        content.write(to_onnx(program, inputs, outputs, card))
     write_bytes(path, content.getvalue())
-    return describe_program(path, agent, inputs, program.module()(inputs))
+    return describe_program(path, agent, inputs, outputs)
 
 
 def export_program(agent: TrainedAgent) -> tuple[ExportedProgram, dict[str, Tensor]]:
@@ -85,14 +92,36 @@ def export_program(agent: TrainedAgent) -> tuple[ExportedProgram, dict[str, Tens
     return program, inputs
 
 
-def to_onnx(program: ExportedProgram, inputs: Mapping[str, Tensor]) -> bytes:
-    """Make ONNX of it, with our names for inputs and outputs."""
-    names: list[Any] = [list(inputs), list(program.module()(inputs))]
+def describe_step(agent: TrainedAgent, inputs: Mapping[str, Tensor], outputs: Mapping[str, Tensor]) -> dict[str, Any]:
+    """Describe the policy and its step: entries with their first values, and which output is an input of the next."""
+    first = {keys.PREVIOUS_ACTION: NO_ACTION, keys.ARM: agent.arm}
+    following = {name.removeprefix(NEXT): name for name in outputs if name.startswith(NEXT)}
+    if keys.PREVIOUS_ACTION in inputs:
+        following[keys.PREVIOUS_ACTION] = keys.ACTION
+    return {
+        **describe_policy(agent.run),
+        "frames": agent.frames,
+        "inputs": {name: {**describe_entry(entry), "first": first.get(name, 0)} for name, entry in inputs.items()},
+        "outputs": {name: describe_entry(entry) for name, entry in outputs.items()},
+        "next": following,
+    }
+
+
+def describe_entry(entry: Tensor) -> dict[str, Any]:
+    """Say shape, without the axis of episodes, and number type."""
+    return {"shape": list(entry.shape[1:]), "dtype": str(entry.dtype).removeprefix("torch.")}
+
+
+def to_onnx(program: ExportedProgram, inputs: Mapping[str, Tensor], outputs: Mapping[str, Tensor], card: str) -> bytes:
+    """Make ONNX of it, with our names for inputs and outputs, and `card` among its metadata."""
+    names: list[Any] = [list(inputs), list(outputs)]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         model = torch.onnx.export(program, input_names=names[0], output_names=names[1], dynamo=True, verbose=False)
     assert model is not None
-    return model.model_proto.SerializeToString()
+    proto = model.model_proto
+    proto.metadata_props.add(key=CARD, value=card)
+    return proto.SerializeToString()
 
 
 def describe_program(

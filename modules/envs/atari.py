@@ -15,6 +15,7 @@ from modules.envs.ends import MaxSteps
 from modules.envs.gym import first_frame, make_one, wrap_vector_env
 from modules.envs.gym_spaces import action_count
 from modules.envs.ids import import_extra
+from modules.envs.numpy_observations import NumpyObservations, names_of_actions
 from modules.envs.vector import CheckedVectorEnv, try_together
 from modules.envs.wrappers import Adapter, Wrapper, import_wrappers
 from modules.envs.wrappers.flicker import Flicker
@@ -70,6 +71,10 @@ class AtariSpec(EnvSpec):
         if shape is None or len(shape) != len(usual):
             raise UsageError(f"env.wrappers: what they make of {self.id} is no stack of frames, {list(usual)}")
         return Spaces(observation_shape=shape, observation_dtype=torch.uint8, n_actions=n_actions)
+
+    def numpy_observations(self, seen: Spaces) -> NumpyObservations:
+        with closing(self._preprocessed(video=False)) as env:
+            return NumpyObservations(seen, len(seen.observation_shape), int, names_of_actions(env))
 
     def episode_limit(self) -> int | None:
         frames = -(-self.max_frames // self.frame_skip)

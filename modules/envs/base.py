@@ -5,7 +5,7 @@ import string
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from tensordict import TensorDictBase
@@ -14,11 +14,9 @@ from torchrl.envs import CatFrames, Compose, EnvBase, Transform, TransformedEnv
 
 from modules import keys
 from modules.envs.episode_tracker import EpisodeTracker
+from modules.envs.numpy_observations import NumpyObservations
 from modules.keys import GridMap, Spaces, Symmetry
 from modules.spec import Positive, PositiveFloat, RunConfig, Spec, UsageError, spec
-
-if TYPE_CHECKING:
-    from modules.envs.numpy_observations import NumpyObservations
 
 log = logging.getLogger("recall")
 
@@ -153,11 +151,9 @@ class EnvSpec(Spec):
         Unless it is to try `all_of_them`, a second of it is enough.
         """
 
-    def numpy_observations(self, seen: Spaces) -> "NumpyObservations":
+    def numpy_observations(self, seen: Spaces) -> NumpyObservations:
         """Make what reads the observations that one sees without TorchRL; by default what the network sees, `seen`."""
-        from modules.envs.numpy_observations import NumpyObservations  # which imports this file
-
-        return NumpyObservations(seen, len(seen.observation_shape), int)
+        return NumpyObservations(seen, len(seen.observation_shape), int, self.actions)
 
     def as_text(self) -> "EnvSpec":
         """What to build where `text` is asked for, if that differs."""

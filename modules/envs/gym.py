@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import gymnasium
 import numpy as np
@@ -34,6 +34,7 @@ from modules.envs.gym_spaces import (
     refuse_unplayable,
 )
 from modules.envs.ids import check_id
+from modules.envs.numpy_observations import NumpyGymObservations, NumpyObservations, names_of_actions
 from modules.envs.vector import CheckedVectorEnv, Observations, try_together
 from modules.envs.wrappers import Adapter, Wrapper, import_wrappers
 from modules.envs.wrappers.masks import MaskSource, masking
@@ -45,10 +46,6 @@ from modules.torchrl_internals import wrapped_by
 # Before the first render: draw without a screen, and leave SIGINT and SIGTERM to us (SDL would swallow them).
 os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
 os.environ["SDL_NO_SIGNAL_HANDLERS"] = "1"
-
-
-if TYPE_CHECKING:
-    from modules.envs.numpy_observations import NumpyObservations
 
 
 def make_vec(env_id: str, num_envs: int, kwargs: dict[str, Any], wrappers: Sequence[Adapter]) -> VectorEnv:
@@ -195,10 +192,17 @@ class GymSpec(EnvSpec):
         with closing(self._mine()) as env:
             return min(usual, speed(env, self.id) or usual)
 
-    def numpy_observations(self, seen: Spaces) -> "NumpyObservations":
-        from modules.envs.numpy_observations import NumpyGymObservations  # which imports this file
-
-        return NumpyGymObservations(self, seen)
+    def numpy_observations(self, seen: Spaces) -> NumpyObservations:
+        with closing(self._mine()) as env:
+            return NumpyGymObservations(
+                env.observation_space,
+                env.action_space,
+                seen,
+                keep=self.keep,
+                channels=self.channels,
+                action_names=names_of_actions(env),
+                env_id=self.id,
+            )
 
     def as_text(self) -> "GymSpec":
         """The same, drawn in characters if the environment can do that."""

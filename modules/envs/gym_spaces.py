@@ -1,7 +1,7 @@
 """How any Gymnasium environment is read: its observation as one array, its action as one number."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, TypeGuard
 
@@ -198,15 +198,20 @@ def vector_size(part: Any) -> int:
 
 def one_number(env: gymnasium.Env) -> gymnasium.Env:
     """Number the combinations of a MultiDiscrete or MultiBinary action, the last entry changing fastest."""
-    space: Any = env.action_space
+    counts, separate = separation(env.action_space)
+    return TransformAction(env, separate, spaces.Discrete(math.prod(counts.ravel().tolist())))
+
+
+def separation(space: Any) -> tuple[np.ndarray, Callable[[int], np.ndarray]]:
+    """Say how many values each entry of such an action has, and what makes the action of its number."""
     binary = isinstance(space, spaces.MultiBinary)
     counts, first = (np.full(space.shape, 2), 0) if binary else (space.nvec, space.start)
 
-    def separate(number: np.int64) -> np.ndarray:
+    def separate(number: int) -> np.ndarray:
         entries = np.array(np.unravel_index(int(number), counts.ravel()))
         return (entries.reshape(counts.shape) + first).astype(space.dtype)
 
-    return TransformAction(env, separate, spaces.Discrete(math.prod(counts.ravel().tolist())))
+    return counts, separate
 
 
 def action_count(space: spaces.Space, env_id: str) -> int:

@@ -1,8 +1,8 @@
 """What an environment gives to plain Gymnasium, and what its network sees of that."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import gymnasium
@@ -12,15 +12,14 @@ from gymnasium import spaces
 from gymnasium.vector.utils import batch_space, iterate
 
 from modules.envs.fit import flatten_space
-from modules.envs.frames import rgb
-from modules.envs.gym import GymSpec, make_one
-from modules.envs.gym_spaces import as_box, numbering, reading
-from modules.envs.pixels import PixelsSpec
-from modules.envs.wrappers import import_wrappers
-from modules.envs.wrappers.masks import masking
+from modules.envs.frames import Order, rgb
+from modules.envs.gym_spaces import as_box, reading, separation
 from modules.errors import BadValueError
 from modules.keys import Spaces
 from modules.spec import UsageError
+
+if TYPE_CHECKING:
+    from modules.envs.pixels import PixelsSpec
 
 
 class NumpyObservations:
@@ -30,10 +29,12 @@ class NumpyObservations:
         seen: what the network sees and does.
         axes: of one observation, as the environment gives it.
         action: makes what `step` of the environment takes of the number of an action.
+        action_names: in a word each; none where nobody has named them.
     """
 
-    def __init__(self, seen: Spaces, axes: int, action: Callable[[int], Any]) -> None:
+    def __init__(self, seen: Spaces, axes: int, action: Callable[[int], Any], action_names: Sequence[str] = ()) -> None:
         self.seen, self.axes, self.action = seen, axes, action
+        self.action_names = tuple(action_names)
 
     def rows(self, observation: Any) -> tuple[np.ndarray, bool]:
         """Make [N, *shape] of one observation or several, and tell whether it was one.
@@ -74,11 +75,13 @@ class NumpyObservations:
 class NumpyFrames(NumpyObservations):
     """Observations that are what `render` of the environment returns in mode rgb_array."""
 
-    def __init__(self, settings: PixelsSpec, seen: Spaces) -> None:
+    def __init__(self, settings: "PixelsSpec", seen: Spaces) -> None:
+        from modules.envs.gym import make_one  # with TorchRL, which acting on numbers does without
+
         with closing(make_one(settings.id, {**settings.kwargs, "render_mode": "rgb_array"}, ())) as env:
             env.reset(seed=0)
             frame: Any = env.render()
-            super().__init__(seen, np.ndim(frame), numbered(env))
+            super().__init__(seen, np.ndim(frame), numbered(env.action_space), names_of_actions(env))
         self._settings = settings
 
     def see(self, given: Sequence[Any] | np.ndarray) -> Any:
@@ -88,17 +91,34 @@ class NumpyFrames(NumpyObservations):
 
 
 class NumpyGymObservations(NumpyObservations):
-    """Observations of any Gymnasium environment, with the wrappers of the settings around it."""
+    """Observations of any Gymnasium environment, with the wrappers of the settings around it.
 
-    def __init__(self, settings: GymSpec, seen: Spaces) -> None:
-        wrappers = (*import_wrappers(settings.wrappers), *masking(settings.action_mask))
-        env = make_one(settings.registered, settings.kwargs, wrappers)
-        self.space = env.observation_space
-        super().__init__(seen, len(self.space.shape or ()), numbered(env))
-        box = as_box(self.space, settings.id)
-        self._shape, self._reading = box.shape, reading(box, None if seen.parts else settings.channels, settings.id)
-        self._keep = slice(None) if settings.keep is None else np.asarray(settings.keep)
-        env.close()
+    Args:
+        space: of its observations.
+        action_space: of its actions.
+        seen: what the network sees and does.
+        keep: entries of a vector that the network sees; None: all.
+        channels: as in the settings of the environment.
+        action_names: in a word each, if anybody has named them.
+        env_id: for what is said of it.
+    """
+
+    def __init__(
+        self,
+        space: spaces.Space,
+        action_space: spaces.Space,
+        seen: Spaces,
+        *,
+        keep: Sequence[int] | None,
+        channels: Order | None,
+        action_names: Sequence[str] = (),
+        env_id: str,
+    ) -> None:
+        self.space, self.action_space, self.keep, self.channels = space, action_space, keep, channels
+        super().__init__(seen, len(space.shape or ()), numbered(action_space), action_names)
+        box = as_box(space, env_id)
+        self._shape, self._reading = box.shape, reading(box, None if seen.parts else channels, env_id)
+        self._keep = slice(None) if keep is None else np.asarray(keep)
 
     def several(self, observation: Any) -> tuple[Sequence[Any] | np.ndarray, bool]:
         """Look at one entry of a Dict or Tuple to tell one observation from several, which have one axis more."""
@@ -121,9 +141,17 @@ class NumpyGymObservations(NumpyObservations):
         return self._reading(array)[:, self._keep]
 
 
-def numbered(env: gymnasium.Env) -> Callable[[int], Any]:
-    """Find what makes an action of `env` of its number."""
-    for adapter in numbering(env):
-        separate = adapter(env).func  # pyright: ignore[reportAttributeAccessIssue] - a TransformAction
-        return lambda number: separate(np.int64(number))
-    return int
+def numbered(action_space: spaces.Space) -> Callable[[int], Any]:
+    """Find what makes an action of this space of its number."""
+    several = isinstance(action_space, spaces.MultiDiscrete | spaces.MultiBinary)
+    return separation(action_space)[1] if several else int
+
+
+def names_of_actions(env: gymnasium.Env) -> tuple[str, ...]:
+    """What an environment calls its actions, as Atari games and MiniGrid do; none if it does not say."""
+    inner: Any = env.unwrapped
+    named = getattr(inner, "get_action_meanings", None)
+    found = named() if callable(named) else getattr(inner, "actions", ())
+    names = [str(getattr(name, "name", name)) for name in found] if isinstance(found, Iterable) else []
+    whole = isinstance(env.action_space, spaces.Discrete) and len(names) == env.action_space.n
+    return tuple(names) if whole else ()

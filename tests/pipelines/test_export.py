@@ -1,5 +1,9 @@
 """An exported policy acts as the original."""
 
+import json
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -8,9 +12,10 @@ from modules import keys
 from modules.networks.export_step import NEXT
 from modules.previous_step import NO_ACTION
 from pipelines import export
-from pipelines.api import Callback, evaluate
+from pipelines.api import Callback, evaluate, load
 from pipelines.export import main
 from tests.pipelines.saved_runs import KINDS, saved_kind, saved_run, varied
+from tests.pipelines.test_python_page import CONSUMER, PAGE
 
 
 class Inputs(Callback):
@@ -139,3 +144,59 @@ def test_onnx_has_the_same_actions(kind, tmp_path, capsys):
         state = {name: out[NEXT + name] for name in state}
         actions.append(int(out["action"][0]))
     assert actions == kept.actions
+
+
+@pytest.mark.parametrize("kind", ["lstm", "previous"])
+def test_the_consumer_of_the_page_needs_neither_recall_nor_pytorch(kind, tmp_path):
+    """It acts on what the environment gives, with what stands in the file."""
+    for package in (*export.ONNX, "onnxruntime"):
+        pytest.importorskip(package, reason="the extra onnx")
+    saved_kind(tmp_path, kind)
+    assert main([f"run={tmp_path}", "format=onnx"]) == 0
+    generator = np.random.default_rng(0)
+    observations, rewards = generator.normal(size=(60, 4)).astype(np.float32), generator.normal(size=60)
+    (block,) = CONSUMER.findall(PAGE.read_text())
+    assert block.count("\n") <= 30
+    forbidden = "import sys\nfor name in ('torch', 'pipelines', 'modules'): sys.modules[name] = None\n"
+    use = f"""
+policy = Policy("policy.onnx")
+for episode in range(2):
+    policy.reset()
+    rewards = [None, *{rewards.tolist()}]
+    print([policy(np.array(o), reward) for o, reward in zip({observations.tolist()}, rewards)])
+print([policy.card["task"], policy.card["actions"], policy.card["observation"]["space"]["type"]])
+"""
+    words = [sys.executable, "-c", forbidden + block + use]
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=100)
+    assert done.returncode == 0, done.stderr
+    first, second, about = map(json.loads, done.stdout.replace("'", '"').splitlines())
+    policy = load(tmp_path)
+    expected = [policy(o, reward=r) for o, r in zip(observations, [0.0, *rewards], strict=False)]
+    assert first == second == expected
+    assert varied(first)
+    assert about == ["CartPole-v1", ["0", "1"], "Box"]
+
+
+def test_the_file_says_what_it_takes_to_act(tmp_path, capsys):
+    run = saved_kind(tmp_path, "window")
+    exported(tmp_path, capsys)
+    files = {export.CARD: ""}
+    torch.export.load(tmp_path / "policy.pt2", extra_files=files)
+    card = json.loads(files[export.CARD])
+    assert card["observation"]["keep"] == list(run.env.keep)
+    assert (card["observation"]["window"], card["reward"]) == (3, {"scale": 0.5, "clip": None})
+    assert card["inputs"][keys.PREVIOUS_ACTION] == {"shape": [], "dtype": "int64", "first": NO_ACTION}
+    assert card["next"] == {keys.PREVIOUS_ACTION: keys.ACTION, **{name: NEXT + name for name in run.network.state()}}
+    assert card["observation"]["space"]["high"][1] is None  # infinite
+    assert card["observation"]["space"]["high"][0] == pytest.approx(4.8)
+    assert card["observation"]["normalised"] == "no"
+
+
+def test_actions_have_the_names_that_the_environment_gives_them():
+    from pipelines.agent.policy_card import describe_policy
+    from pipelines.config.composing import compose_settings
+    from pipelines.config.schema import read
+
+    corridor = read(compose_settings(("+exp=corridor",))[0])
+    assert describe_policy(corridor)["actions"] == list(corridor.env.actions)
+    assert corridor.env.actions
