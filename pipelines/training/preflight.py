@@ -44,8 +44,9 @@ def preflight(words: Sequence[str], plugins: Sequence[str] | None = None) -> Non
     if flags & COMPOSING:
         return
     refuse_no_choice(overrides)
-    for cfg, run_dir in [] if plugins is None else [*jobs, *chosen]:
-        with_plugins(values_of(cfg), run_dir, plugins)
+    if plugins is not None:
+        for cfg, run_dir in [*jobs, *chosen]:
+            with_plugins(values_of(cfg), run_dir, plugins)
     if "hydra/launcher=submitit_slurm" in overrides and shutil.which("srun") is None:
         raise UsageError(
             "hydra/launcher=submitit_slurm: there is no srun here; start the sweep on a machine of a SLURM cluster, "
