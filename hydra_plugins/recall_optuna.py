@@ -69,7 +69,7 @@ class OptunaSweeper(Sweeper):
 
     def sweep(self, arguments: list[str]) -> None:
         """Run what is left of `n_trials`: first the trials that were killed, then new ones."""
-        from modules.study import create_study
+        from modules.callbacks.study import create_study
 
         words = [*(f"{name}={value}" for name, value in self.params.items()), *arguments]
         parsed = OverridesParser.create(self.hydra_context.config_loader).parse_overrides(words)

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from modules.callbacks.study import load_study, optuna_or_refuse
 from modules.files import refuse_unwritable
 from modules.plots.study import Trial, importances, parallel_coordinates
 from modules.spec import Spec, spec
-from modules.study import load_study, optuna_or_refuse
 from pipelines.config.settings import parse
 from pipelines.console.command import command
 from pipelines.console.output import write

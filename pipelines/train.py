@@ -22,7 +22,7 @@ from pipelines.console.command import RunFailed, command, passed_by_hydra
 from pipelines.console.output import escape_unprintable
 from pipelines.training.jobs import is_abandoned, is_worker, name_in_log, note_failed
 from pipelines.training.preflight import preflight
-from pipelines.training.requeue import requeue
+from pipelines.training.requeue import requeue, requeued_often
 from pipelines.training.resuming import start_or_resume
 
 
@@ -61,7 +61,7 @@ def main(cfg: DictConfig) -> float | None:
 
 def train(words: Sequence[str], plugins: Sequence[str] | None = None) -> None:
     """Run what the words of a command line say; in `plugins` is what the user has named, if the words are not his."""
-    sys.argv[1:] = to_hydra(arrange_flags(words))
+    sys.argv[1:] = requeued_often(to_hydra(arrange_flags(words)))
     if SWEEP in sys.argv:
         sys.argv[1:] = leave_out_fixed(sys.argv[1:])
     preflight(sys.argv[1:], plugins)

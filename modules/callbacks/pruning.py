@@ -4,9 +4,9 @@ import warnings
 from typing import Any
 
 from modules.callbacks.base import CallbackSpec, Context, Training, TrainingCallback
+from modules.callbacks.study import load_study, optuna_or_refuse
 from modules.evaluation import Episodes
 from modules.spec import Count, spec
-from modules.study import load_study, optuna_or_refuse
 
 
 @spec

@@ -80,7 +80,7 @@ def parallel_coordinates(trials: Sequence[Trial], logarithmic: Sequence[str], pa
             if trial.value is None:
                 axes.plot(range(len(heights)), heights, color=GREY, linewidth=0.8, linestyle="--", alpha=0.6)
             else:
-                axes.plot(range(len(heights)), heights, color=colour.to_rgba(trial.value), linewidth=1.6)
+                axes.plot(range(len(heights)), heights, color=colour.to_rgba(np.array(trial.value)), linewidth=1.6)
         _draw_scales(axes, [*names, VALUE][: len(scales)], scales)
         pruned = sum(trial.value is None for trial in trials)
         axes.set_title(f"{len(trials)} trials, {pruned} of them pruned (dashed); darker is better", pad=26)

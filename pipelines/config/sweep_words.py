@@ -34,8 +34,13 @@ def words_of(folder: Path) -> list[str]:
         words = [*map(str, task), *(word for word in map(str, hydra) if word.lstrip("+").startswith(KEPT))]
     except (LookupError, TypeError) as error:
         raise UsageError(f"{folder / FILE}: the words of the sweep are not there") from error
-    if wrong := next((word for word in words if word.startswith("hydra") and any(n in word for n in NAMES_CODE)), ""):
-        raise UsageError(f"{folder / FILE}: {wrong} names code; continue the sweep by its own words and resume=auto")
+    kept = words[len(task) :]
+    wrong = [word for word in map(str, task) if word.startswith("-") or word.lstrip("+~").startswith("hydra")]
+    wrong += [word for word in kept if any(name in word for name in NAMES_CODE)]
+    if wrong:
+        raise UsageError(
+            f"{folder / FILE}: {wrong[0]} may name code; continue the sweep by its own words and resume=auto"
+        )
     words = [without_resume(word) for word in words if not word.startswith("resume=")]
     return [*words, "resume=auto", f"hydra.sweep.dir={folder}"]
 

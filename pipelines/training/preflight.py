@@ -6,8 +6,8 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
+from modules.callbacks.study import FILE, optuna_or_refuse
 from modules.spec import UsageError
-from modules.study import FILE, optuna_or_refuse
 from pipelines.config.check import check
 from pipelines.config.composing import compose_run, composing, sweep, sweeper_space
 from pipelines.config.flags import COMPOSING, SWEEP
@@ -16,6 +16,7 @@ from pipelines.config.plugins import refuse_endless, values_of, with_plugins
 from pipelines.config.schema import read
 from pipelines.config.space import points
 from pipelines.console.output import quote_path
+from pipelines.training.requeue import SLURM
 from pipelines.training.resuming import refuse_unsound
 
 Job = tuple[DictConfig, Path]
@@ -33,31 +34,39 @@ def preflight(words: Sequence[str], plugins: Sequence[str] | None = None) -> Non
     if "--config-dir" in flags or flags - {SWEEP} - COMPOSING:
         return
     refuse_bare_words(overrides)
-    with composing():
-        if SWEEP in flags and (space := sweeper_space(overrides)) is not None:
-            chosen = [compose_run(job, 0) for job in points(space)]
-            jobs = []
-        elif SWEEP in flags:
-            chosen, jobs = [], [compose_run(job, number) for number, job in sweep(overrides)]
-        else:
-            chosen, jobs = [], [compose_run(overrides)]
+    jobs, chosen = composed(overrides, sweeping=SWEEP in flags)
     if flags & COMPOSING:
         return
     refuse_no_choice(overrides)
     if plugins is not None:
-        for cfg, run_dir in [*jobs, *chosen]:
+        for cfg, run_dir in (*jobs, *chosen):
             with_plugins(values_of(cfg), run_dir, plugins)
-    if "hydra/launcher=submitit_slurm" in overrides and shutil.which("srun") is None:
-        raise UsageError(
-            "hydra/launcher=submitit_slurm: there is no srun here; start the sweep on a machine of a SLURM cluster, "
-            "or say hydra/launcher=submitit_local"
-        )
+    refuse_missing_queue(overrides)
     refuse_moving_folder([*jobs, *chosen], overrides, "hydra.sweep.dir" if SWEEP in flags else "hydra.run.dir")
     refuse_jobs(jobs)
     for cfg, run_dir in chosen:
         check(read(cfg), run_dir)
     if "hydra/sweeper=optuna" in overrides:
         refuse_study(*chosen[0])
+
+
+def composed(overrides: Sequence[str], *, sweeping: bool) -> tuple[list[Job], list[Job]]:
+    """Compose the run or the jobs of a sweep, and the points at which the space of another sweeper is looked at."""
+    with composing():
+        if not sweeping:
+            return [compose_run(overrides)], []
+        if (space := sweeper_space(overrides)) is not None:
+            return [], [compose_run(job, 0) for job in points(space)]
+        return [compose_run(job, number) for number, job in sweep(overrides)], []
+
+
+def refuse_missing_queue(overrides: Sequence[str]) -> None:
+    """Raise `UsageError` if SLURM is to start the jobs, and is not here."""
+    if SLURM in overrides and shutil.which("srun") is None:
+        raise UsageError(
+            "hydra/launcher=submitit_slurm: there is no srun here; start the sweep on a machine of a SLURM cluster, "
+            "or say hydra/launcher=submitit_local"
+        )
 
 
 def refuse_jobs(jobs: Sequence[Job]) -> None:

@@ -2,9 +2,12 @@
 
 import os
 import signal
+from collections.abc import Sequence
 
 from pipelines.console.signals import ASKING
 
+OFTEN = "hydra.launcher.max_num_timeout"
+SLURM = "hydra/launcher=submitit_slurm"
 FROM_THE_QUEUE = signal.SIGUSR2  # which submitit has SLURM send before the time limit
 
 
@@ -28,3 +31,9 @@ def requeue(code: object) -> None:
     handler = signal.getsignal(FROM_THE_QUEUE)
     if is_queued_job() and code in (128 + FROM_THE_QUEUE, 128 + signal.SIGTERM) and callable(handler):
         handler(FROM_THE_QUEUE, None)
+
+
+def requeued_often(words: Sequence[str]) -> list[str]:
+    """Let a job of SLURM go back into the queue after each time limit; submitit does not unless a number is said."""
+    said = SLURM not in words or any(word.lstrip("+").startswith(f"{OFTEN}=") for word in words)
+    return [*words, *([] if said else [f"{OFTEN}=1000"])]

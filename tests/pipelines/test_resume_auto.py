@@ -9,6 +9,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from modules.spec import UsageError
+from pipelines.config.flags import arrange_flags
 from pipelines.config.sweep_words import words_of
 from pipelines.training.preflight import preflight
 from tests.pipelines.launch import Ended, launch, run
@@ -127,8 +128,23 @@ def test_a_strangers_sweep_imports_nothing(tmp_path, monkeypatch):
         assert says in ended.err
         assert "imported" not in ended.err
         shutil.rmtree(tmp_path / "sweep")
-    multirun(tmp_path / "sweep", ["hydra.sweeper._target_=bomb.Bomb"], [*TINY, "seed=0,1"])
-    assert "names code" in run("pipelines.resume", "run=sweep", cwd=tmp_path).err
+
+
+@pytest.mark.parametrize(
+    ("hydra", "task"),
+    [
+        (["hydra.sweeper._target_=bomb.Bomb"], []),
+        (["++hydra.sweeper._target_=bomb.Bomb"], []),
+        ([], ["hydra/launcher=submitit_local"]),
+        ([], ["+hydra.launcher.setup=[rm]"]),
+        ([], ["--config-dir=mine"]),
+        ([], ["hydra.searchpath=[file://mine]"]),
+    ],
+)
+def test_a_strangers_sweep_starts_nothing_but_runs(hydra, task, tmp_path):
+    folder = multirun(tmp_path / "sweep", hydra, ["seed=0,1", *task])
+    with pytest.raises(UsageError, match="may name code"):
+        words_of(folder)
 
 
 def test_settings_of_a_sweep_stay(tmp_path):
@@ -136,3 +152,11 @@ def test_settings_of_a_sweep_stay(tmp_path):
     ended = run("pipelines.resume", "run=sweep", "total_frames=500", cwd=tmp_path)
     assert ended.code == 2
     assert "total_frames=500: sweep is a sweep, whose settings stay" in ended.err
+
+
+def test_words_of_wandbs_agent_are_settings():
+    words = ["+exp=a", "--optim.lr=0.1", "--network/memory=gru", "--seed=3", "-m"]
+    assert arrange_flags(words) == ["--multirun", "+exp=a", "optim.lr=0.1", "network/memory=gru", "seed=3"]
+    assert arrange_flags(["--cfg=job", "--seed=3"]) == ["--cfg=job", "seed=3"]
+    with pytest.raises(UsageError, match=r"--exp: no such option; say \+exp=a"):
+        arrange_flags(["--exp=a"])

@@ -9,8 +9,8 @@ import cv2
 import pytest
 
 from modules.callbacks.pruning import Pruning, PruningSpec
+from modules.callbacks.study import FILE, create_study, load_study
 from modules.spec import UsageError
-from modules.study import FILE, create_study, load_study
 from pipelines.study import describe
 from pipelines.training.preflight import preflight
 from tests.pipelines.launch import launch, run

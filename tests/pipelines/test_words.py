@@ -155,7 +155,7 @@ def test_flags_may_stand_anywhere(given, wanted):
     ("word", "says"),
     [
         ("hydra/sweeper=basik", r"did you mean hydra/sweeper=basic\?"),
-        ("hydra/sweeper=grid", r"there are basic, ax \(with hydra-ax-sweeper\)"),
+        ("hydra/sweeper=grid", r"there are basic, optuna, ax \(with hydra-ax-sweeper\)"),
         ("hydra/launcher=ray", "needs the package hydra-ray-launcher, which is not installed; there are basic, joblib"),
         ("hydra/job_logging=colorlog", "needs the package hydra-colorlog"),
         ("hydra/launchr=basic", r"no such group; did you mean hydra/launcher"),
