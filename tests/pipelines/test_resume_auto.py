@@ -118,8 +118,7 @@ def test_only_words_of_the_jobs_are_taken_from_a_sweep(tmp_path):
     assert words_of(folder) == ["seed=0,1", "hydra.sweep.subdir=a", "resume=auto", f"hydra.sweep.dir={folder}"]
 
 
-def test_a_strangers_sweep_imports_nothing(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+def test_a_strangers_sweep_imports_nothing(tmp_path):
     (tmp_path / "bomb.py").write_text("raise SystemExit('imported')")
     for task, says in (("plugins=[bomb]", "asks to import bomb"), ("env.id=bomb:Bomb-v0", "env.id: ")):
         multirun(tmp_path / "sweep", [], [*TINY, task, "seed=0,1"])
