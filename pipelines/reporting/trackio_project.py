@@ -46,7 +46,8 @@ class Project:
         os.environ["TRACKIO_DIR"] = str(self.folder)  # read when it is imported
         os.environ.setdefault("HF_HUB_OFFLINE", "1")
         try:
-            from trackio.sqlite_storage import TRACKIO_DIR, SQLiteStorage  # pyright: ignore[reportMissingImports]
+            from trackio.sqlite_storage import SQLiteStorage  # pyright: ignore[reportMissingImports]
+            from trackio.utils import TRACKIO_DIR  # pyright: ignore[reportMissingImports]
         except ImportError as error:
             raise UsageError(MISSING) from error
         if self.folder != TRACKIO_DIR:  # it would change a project of the user's

@@ -5,6 +5,7 @@ import shutil
 import socket
 import sqlite3
 import subprocess
+import urllib.error
 import urllib.request
 from importlib.util import find_spec
 from pathlib import Path
@@ -133,8 +134,15 @@ def test_the_page_is_served_on_this_machine_only_and_without_a_token(kept, tmp_p
         assert address == f"http://127.0.0.1:{port}/?project=served&smoothing=0"
         with urllib.request.urlopen(address, timeout=10) as answer:
             assert b"<html" in answer.read()
+        write = {"project": "served", "run": "intruder", "metrics": {"a": 1}, "step": 1, "hf_token": None}
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{port}/api/log", json.dumps(write).encode(), {"content-type": "application/json"}
+        )
+        with pytest.raises(urllib.error.HTTPError):
+            urllib.request.urlopen(request, timeout=10)
         with pytest.raises(UsageError, match=f"--port {port}: nothing can listen there"):
             project.served(port).__enter__()
+    assert held(kept, "served") == {"one": expected(3)}
     assert "token" not in "".join(capfd.readouterr())
 
 
