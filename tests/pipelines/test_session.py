@@ -33,7 +33,7 @@ def test_a_job_that_fails_leaves_the_other_jobs_of_a_multirun_alone(tmp_path):
     assert ended.code != 0
     assert "the motor is on fire" in ended.err + ended.out
     found = {path.parent.name: json.loads(path.read_text())["status"] for path in tmp_path.glob("sweep/*/summary.json")}
-    assert found == {"env.kwargs.at=60": "failed", "env.kwargs.at=1_000_000_000": "finished"}
+    assert found == {"env.kwargs.at=60": "failed", "env.kwargs.at=1000000000": "finished"}
 
 
 def wait_until(condition: Callable[[], bool]) -> None:
