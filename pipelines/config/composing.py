@@ -65,10 +65,18 @@ def compose_jobs(words: Sequence[str]) -> list[tuple[DictConfig, Path]]:
     if flags := [word for word in words if word.startswith("-")]:
         raise UsageError(f"{flags[0]}: no such option here; say setting=value")
     refuse_bare_words(words)
+    overrides = leave_out_fixed(to_hydra(words))
     with composing():
-        jobs = [compose_run(job, number) for number, job in sweep(leave_out_fixed(to_hydra(words)))]
-    if not jobs:
-        raise UsageError("hydra/sweeper: only Hydra's own can be used here, which takes every combination")
+        if sweeper_space(overrides) is not None:
+            raise UsageError("hydra/sweeper: only Hydra's own can be used here, which takes every combination")
+        return compose_sweep(overrides)
+
+
+def compose_sweep(overrides: Sequence[str]) -> list[tuple[DictConfig, Path]]:
+    """Compose every job that Hydra's own sweeper would start, with its directory, all at the same time of day."""
+    jobs: list[tuple[DictConfig, Path]] = []
+    for number, job in sweep(overrides):
+        jobs.append(compose_run(job, number, like=jobs[0][0] if jobs else None))
     return jobs
 
 
@@ -101,11 +109,18 @@ def parse_overrides(overrides: Sequence[str], settings: DictConfig) -> list[Over
     return OverridesParser.create(GlobalHydra.instance().config_loader()).parse_overrides([*words, *overrides])
 
 
-def compose_run(overrides: Sequence[str], job: int | None = None) -> tuple[DictConfig, Path]:
-    """Compose the settings of one run, or of a sweep's `job`-th; return them and the run's directory."""
+def compose_run(
+    overrides: Sequence[str], job: int | None = None, like: DictConfig | None = None
+) -> tuple[DictConfig, Path]:
+    """Compose the settings of one run, or of a sweep's `job`-th; return them and the run's directory.
+
+    The time of day is that of `like`, where that has one already.
+    """
     more = [] if job is None else [f"hydra.job.num={job}", f"hydra.job.id={job}"]
     with complaints(overrides):
         cfg = compose("config", [*overrides, *more], return_hydra_config=True)
+    if like is not None:
+        OmegaConf.copy_cache(like, cfg)
     hydra = cfg.hydra
     run_dir = folder(hydra.run.dir, "hydra.run.dir")
     if job is not None:

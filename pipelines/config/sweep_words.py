@@ -9,9 +9,8 @@ from omegaconf import OmegaConf
 
 from modules.spec import UsageError
 from pipelines.config.plugins import read_yaml
-from pipelines.config.sweep_names import EXCLUDE
+from pipelines.config.sweep_names import EXCLUDE, MULTIRUN
 
-FILE = "multirun.yaml"  # Hydra's, in the folder of a sweep
 # What is taken of Hydra's own settings. Who starts the jobs is said anew: such a word may name a command of the shell.
 KEPT = (f"{EXCLUDE}=", "hydra.sweep.subdir=", "hydra/sweeper=basic", "hydra/sweeper=optuna", "hydra.sweeper.")
 NAMES_CODE = ("_target_", "custom_search_space")
@@ -19,7 +18,7 @@ NAMES_CODE = ("_target_", "custom_search_space")
 
 def is_sweep(folder: Path) -> bool:
     """Tell whether this is the folder of a sweep."""
-    return (folder / FILE).is_file()
+    return (folder / MULTIRUN).is_file()
 
 
 def words_of(folder: Path) -> list[str]:
@@ -28,18 +27,18 @@ def words_of(folder: Path) -> list[str]:
     Raises:
         UsageError: they are not readable, or name code that the sweeper would run.
     """
-    found: Any = OmegaConf.to_container(read_yaml(folder / FILE))
+    found: Any = OmegaConf.to_container(read_yaml(folder / MULTIRUN))
     try:
         hydra, task = found["hydra"]["overrides"]["hydra"], found["hydra"]["overrides"]["task"]
         words = [*map(str, task), *(word for word in map(str, hydra) if word.lstrip("+").startswith(KEPT))]
     except (LookupError, TypeError) as error:
-        raise UsageError(f"{folder / FILE}: the words of the sweep are not there") from error
+        raise UsageError(f"{folder / MULTIRUN}: the words of the sweep are not there") from error
     kept = words[len(task) :]
     wrong = [word for word in map(str, task) if word.startswith("-") or word.lstrip("+~").startswith("hydra")]
     wrong += [word for word in kept if any(name in word for name in NAMES_CODE)]
     if wrong:
         raise UsageError(
-            f"{folder / FILE}: {wrong[0]} may name code; continue the sweep by its own words and resume=auto"
+            f"{folder / MULTIRUN}: {wrong[0]} may name code; continue the sweep by its own words and resume=auto"
         )
     words = [without_resume(word) for word in words if not word.startswith("resume=")]
     return [*words, "resume=auto", f"hydra.sweep.dir={folder}"]

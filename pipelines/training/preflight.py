@@ -9,7 +9,7 @@ from omegaconf import DictConfig
 from modules.callbacks.study import FILE, optuna_or_refuse
 from modules.spec import UsageError
 from pipelines.config.check import check
-from pipelines.config.composing import compose_run, composing, sweep, sweeper_space
+from pipelines.config.composing import compose_run, compose_sweep, composing, sweeper_space
 from pipelines.config.flags import COMPOSING, SWEEP
 from pipelines.config.hints import refuse_bare_words, refuse_no_choice
 from pipelines.config.plugins import refuse_endless, values_of, with_plugins
@@ -57,7 +57,7 @@ def composed(overrides: Sequence[str], *, sweeping: bool) -> tuple[list[Job], li
             return [compose_run(overrides)], []
         if (space := sweeper_space(overrides)) is not None:
             return [], [compose_run(job, 0) for job in points(space)]
-        return [compose_run(job, number) for number, job in sweep(overrides)], []
+        return compose_sweep(overrides), []
 
 
 def refuse_missing_queue(overrides: Sequence[str]) -> None:

@@ -1,9 +1,12 @@
 """Jobs of a sweep are in folders that say what varies."""
 
+import time
+
 import pytest
+from omegaconf import OmegaConf
 
 from modules.spec import UsageError
-from pipelines.config.composing import compose_run, composing, sweep
+from pipelines.config.composing import compose_sweep, composing
 from pipelines.config.sweep_names import LONGEST, folder_of_job, job_in, leave_out_fixed
 from pipelines.training.preflight import preflight
 from tests.pipelines.launch import run
@@ -13,7 +16,7 @@ TINY = ("+exp=drqn_cartpole_masked", "+debug=smoke", "hydra.sweep.dir=sweep")
 
 def folders(*words):
     with composing():
-        return [str(compose_run(job, number)[1]) for number, job in sweep(leave_out_fixed([*TINY, *words]))]
+        return [str(run_dir) for _, run_dir in compose_sweep(leave_out_fixed([*TINY, *words]))]
 
 
 @pytest.mark.parametrize(
@@ -45,6 +48,18 @@ def test_names_that_the_user_chose_stay():
     words = [*TINY, "seed=0,1", "hydra.job.config.override_dirname.exclude_keys=[seed]"]
     assert leave_out_fixed(words) == words
     assert leave_out_fixed(["--multirun", "a==b,["]) == ["--multirun", "a==b,["]
+
+
+def test_all_jobs_are_in_the_folder_of_one_time():
+    times = iter(f"2026-01-01_00-00-{second:02}" for second in range(60))
+    register = OmegaConf.register_new_resolver
+    register("now", lambda _: next(times), use_cache=True, replace=True)
+    try:
+        with composing():
+            found = compose_sweep(leave_out_fixed([*TINY[:2], "seed=0,1,2"]))
+    finally:
+        register("now", lambda pattern: time.strftime(pattern), use_cache=True, replace=True)  # as Hydra does
+    assert len({run_dir.parent for _, run_dir in found}) == 1
 
 
 def test_two_jobs_of_one_folder_are_refused(tmp_path, monkeypatch):
