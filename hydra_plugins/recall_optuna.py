@@ -98,7 +98,7 @@ class OptunaSweeper(Sweeper):
 
     def next_trials(self, study: Any, space: Mapping[str, Any]) -> list[Any]:
         """Up to `n_jobs` trials to run at once."""
-        import optuna
+        import optuna  # pyright: ignore[reportMissingImports] - an extra
 
         known = study.get_trials(deepcopy=False)
         killed = [trial for trial in known if trial.state == optuna.trial.TrialState.RUNNING]
@@ -108,7 +108,7 @@ class OptunaSweeper(Sweeper):
 
     def run(self, study: Any, trials: Sequence[Any]) -> list[JobReturn]:
         """Run each trial's first seed, and the others of those that are not pruned; return the jobs that failed."""
-        import optuna
+        import optuna  # pyright: ignore[reportMissingImports] - an extra
 
         words = [[*self.fixed, *(f"{key}={value}" for key, value in trial.params.items())] for trial in trials]
         first, *others = self.seeds or [""]

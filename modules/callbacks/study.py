@@ -11,7 +11,7 @@ FILE, NAME = "study.db", "sweep"
 def optuna_or_refuse() -> Any:
     """Import Optuna; raises `UsageError` if it is not installed."""
     try:
-        import optuna
+        import optuna  # pyright: ignore[reportMissingImports] - an extra
     except ImportError as error:
         raise UsageError(
             "hydra/sweeper=optuna needs Optuna: install with `pip install -c constraints.txt -e '.[optuna]'`"

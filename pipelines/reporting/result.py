@@ -50,7 +50,7 @@ class Result:
         table = read_table(Path(self.run_dir) / "metrics.csv")
         if importlib.util.find_spec("pandas") is None:
             return table
-        from pandas import DataFrame
+        from pandas import DataFrame  # pyright: ignore[reportMissingImports] - if it is there
 
         return DataFrame(dict(table))
 
