@@ -70,10 +70,11 @@ class OptunaSweeper(Sweeper):
     def sweep(self, arguments: list[str]) -> None:
         """Run what is left of `n_trials`: first the trials that were killed, then new ones."""
         from modules.callbacks.study import create_study
+        from pipelines.config.sweep_names import MULTIRUN
 
         words = [*(f"{name}={value}" for name, value in self.params.items()), *arguments]
         parsed = OverridesParser.create(self.hydra_context.config_loader).parse_overrides(words)
-        given = {override.key_or_group: override for override in parsed}  # a later word counts
+        given = {it.get_key_element(): it for it in parsed}  # a later word counts
         space = {key: distribution(it) for key, it in given.items() if it.is_sweep_override() and key != SEED}
         self.fixed = [it.input_line or "" for key, it in given.items() if key not in space and key != SEED]
         self.seeds = [*given[SEED].sweep_string_iterator()] if SEED in given and given[SEED].is_sweep_override() else []
@@ -85,7 +86,7 @@ class OptunaSweeper(Sweeper):
             return
         folder = Path(self.config.hydra.sweep.dir)
         folder.mkdir(parents=True, exist_ok=True)
-        OmegaConf.save(self.config, folder / "multirun.yaml")
+        OmegaConf.save(self.config, folder / MULTIRUN)
         study = create_study(folder, self.direction, self.sampler_seed)
         failed = []
         while trials := self.next_trials(study, space):

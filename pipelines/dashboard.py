@@ -55,7 +55,8 @@ def dashboard(options: argparse.Namespace) -> None:
     with ExitStack() as stack:
         place = options.out or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="recall-dashboard-")))
         project = Project(NAME, place, options.runs)
-        update(project)
+        for problem in project.update():
+            complain(problem)
         if options.fill:
             write(f"filled: TRACKIO_DIR={place} trackio show --project {NAME}\n")
             return
@@ -71,8 +72,11 @@ def dashboard(options: argparse.Namespace) -> None:
 
 def update(project: Project) -> None:
     """Bring in what is new, and say what cannot be shown."""
-    for problem in project.update():
-        complain(problem)
+    try:
+        for problem in project.update():
+            complain(problem)
+    except UsageError as error:  # no run is there just now, as when the only one begins anew
+        complain(str(error))
 
 
 def main(argv: Sequence[str] | None = None) -> int:

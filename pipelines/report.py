@@ -127,7 +127,9 @@ def _over_tasks(options: argparse.Namespace, sides: Sequence[Sequence[Group]], q
         return None
     (groups,) = sides
     held_out = quantity == "score" and all(HELD_OUT in group.samples for group in groups)
-    random_play = {line.exp: line.value for line in options.lines if line.name == RANDOM_PLAY and line.exp}
+    random_play = {
+        line.exp: line.value for line in options.lines if line.name == RANDOM_PLAY and line.metric == options.metric
+    }
     return over_all_tasks(groups, HELD_OUT if held_out else quantity, random_play, targets(options, groups))
 
 

@@ -27,7 +27,8 @@ def draw_profiles(
             colour = COLOURS[i % len(COLOURS)]
             left.plot(levels, value, color=colour, linestyle=LINES[i % len(LINES)], linewidth=1.9, label=name)
             left.fill_between(levels, low, high, color=colour, alpha=0.18, linewidth=0)
-        left.set_title(f"Performance profile over {tasks} tasks, with 95 % band")
+        band = ", with 95 % band" if any(np.isfinite(found).all() for found in profiles.values()) else ""
+        left.set_title(f"Performance profile over {tasks} tasks{band}")
         left.set_xlabel("normalised score τ")
         left.set_ylabel("share of runs above τ")
         left.set_ylim(-0.02, 1.02)

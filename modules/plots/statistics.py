@@ -72,12 +72,16 @@ def improvement(a: np.ndarray, b: np.ndarray) -> Estimate:
 def over_tasks(tasks: Sequence[np.ndarray], statistic: Callable[[Sequence[np.ndarray]], np.ndarray]) -> np.ndarray:
     """Return `statistic` of the runs [n] of each task, [...], with its 95 % interval, as [..., 3] (value, low, high).
 
-    The bootstrap is stratified: the runs of each task are resampled by themselves.
+    The bootstrap is stratified: the runs of each task are resampled by themselves. Where a task has a single run, both
+    ends are NaN.
     """
     tasks = [np.sort(values) for values in tasks]
     rng = np.random.default_rng(SEED)
     draws = [statistic([_resample(v, 1, rng)[:, 0] for v in tasks]) for _ in range(TASK_RESAMPLES)]
-    return np.stack((statistic(tasks), *np.percentile(draws, (2.5, 97.5), axis=0)), axis=-1)
+    ends = np.percentile(draws, (2.5, 97.5), axis=0)
+    if min(map(len, tasks)) < 2:
+        ends = np.full_like(ends, np.nan)
+    return np.stack((statistic(tasks), *ends), axis=-1)
 
 
 def profile(tasks: Sequence[np.ndarray], levels: np.ndarray) -> np.ndarray:

@@ -291,6 +291,7 @@ class ShardedReplay(Replay):
                 f"replay.most_losses={self.settings.most_losses}: {error}"
             ) from None
         self._shards[number] = new = self._open(number, None)
+        new.status = new.status._replace(save_at=lost.status.save_at)  # until it tells its own
         log.warning(
             "%s of the replay was lost with its %d rows: %s; %s takes its place",
             *(lost.folder, lost.status.rows, error, new.folder),

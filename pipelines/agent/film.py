@@ -1,5 +1,6 @@
 """Film greedy episodes."""
 
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from itertools import count
@@ -21,6 +22,7 @@ from modules.seeding import seed_for
 from pipelines.agent.agent_env import AgentEnv
 from pipelines.config.schema import RunConfig
 
+log = logging.getLogger("recall")
 FRAMES = 200  # at least; a single episode of the small worlds is over in a second or two
 
 
@@ -47,7 +49,10 @@ def film(policy: TensorDictModuleBase, agent_env: AgentEnv, *, seed: int, path: 
                 run_episodes(env, policy, episodes=1, seed=seed_here, look=camera.look, watch=watch)
                 if video.frames >= FRAMES:
                     break
-        gif_of(path, fps=fps)
+        try:
+            gif_of(path, fps=fps)
+        except OSError as error:  # the film itself is there
+            log.warning("no GIF of %s: %s", path, error)
     finally:
         env.close()
 

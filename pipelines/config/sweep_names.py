@@ -1,6 +1,7 @@
 """Folders of a sweep's jobs: each is named by what varies."""
 
 import re
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,13 +31,13 @@ def leave_out_fixed(overrides: Sequence[str]) -> list[str]:
 def folder_of_job(overrides: str, number: int) -> str:
     """Name a job by its `overrides`, as `seed=0,network.memory=none`; by its number if nothing varies.
 
-    A name that would be too long is cut, and the number follows.
+    A name that would be too long is cut, and a checksum of all of it follows.
     """
     parts = (part.lstrip("+~") for part in overrides.split(","))
     name = re.sub(r"[^\w.,=+()\[\]-]", "_", ",".join(parts).replace("/", "."))
     if not name.strip("."):
         return str(number)
-    return name if len(name) <= LONGEST else f"{name[:LONGEST]},{number}"
+    return name if len(name) <= LONGEST else f"{name[:LONGEST]},{zlib.crc32(name.encode()):08x}"
 
 
 @dataclass(frozen=True)

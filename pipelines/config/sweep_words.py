@@ -1,5 +1,6 @@
 """The words that a sweep was started with, off its folder, to start it again."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -8,12 +9,18 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
 from modules.spec import UsageError
+from pipelines.config.hints import CONF
 from pipelines.config.plugins import read_yaml
 from pipelines.config.sweep_names import EXCLUDE, MULTIRUN
 
 # What is taken of Hydra's own settings. Who starts the jobs is said anew: such a word may name a command of the shell.
-KEPT = (f"{EXCLUDE}=", "hydra.sweep.subdir=", "hydra/sweeper=basic", "hydra/sweeper=optuna", "hydra.sweeper.")
-NAMES_CODE = ("_target_", "custom_search_space")
+KEPT = (f"{EXCLUDE}=", "hydra/sweeper=basic", "hydra/sweeper=optuna", "hydra.sweeper.")
+SWEEPER = re.compile(
+    r"\+{0,2}hydra\.sweeper\.(n_trials|n_jobs|direction|prune|startup_trials|warmup|sampler_seed|max_batch_size|params)\b"
+)
+NAMES_CODE = re.compile(r"hydra|_target_|[$\\@]")  # in the name or the value of what a sweeper varies
+SUBDIR = "hydra.sweep.subdir="
+PLAIN = re.compile(r"([\w,=+()\[\]-]|\.(?!\.)|\$\{[\w.]+\})+")  # a folder beneath the sweep's, named by settings
 
 
 def is_sweep(folder: Path) -> bool:
@@ -30,18 +37,33 @@ def words_of(folder: Path) -> list[str]:
     found: Any = OmegaConf.to_container(read_yaml(folder / MULTIRUN))
     try:
         hydra, task = found["hydra"]["overrides"]["hydra"], found["hydra"]["overrides"]["task"]
-        words = [*map(str, task), *(word for word in map(str, hydra) if word.lstrip("+").startswith(KEPT))]
+        kept = [word for word in map(str, hydra) if word.lstrip("+").startswith(KEPT)]
+        words = [*map(str, task), *kept, *names_of_jobs(found["hydra"], hydra)]
     except (LookupError, TypeError) as error:
         raise UsageError(f"{folder / MULTIRUN}: the words of the sweep are not there") from error
-    kept = words[len(task) :]
-    wrong = [word for word in map(str, task) if word.startswith("-") or word.lstrip("+~").startswith("hydra")]
-    wrong += [word for word in kept if any(name in word for name in NAMES_CODE)]
+    wrong = [word for word in map(str, task) if re.match(r"-|[+~]*hydra|[^=]*@", word)]
+    for word in kept:
+        of_sweeper = SWEEPER.match(word)
+        if word.lstrip("+").startswith("hydra.sweeper.") and (
+            not of_sweeper or NAMES_CODE.search(word[of_sweeper.end() :])
+        ):
+            wrong.append(word)
+    wrong += [word for word in words if word.startswith(SUBDIR) and not PLAIN.fullmatch(word.removeprefix(SUBDIR))]
     if wrong:
         raise UsageError(
             f"{folder / MULTIRUN}: {wrong[0]} may name code; continue the sweep by its own words and resume=auto"
         )
     words = [without_resume(word) for word in words if not word.startswith("resume=")]
     return [*words, "resume=auto", f"hydra.sweep.dir={folder}"]
+
+
+def names_of_jobs(found: Any, overrides: Sequence[Any]) -> list[str]:
+    """How the folders of the jobs were named, if not as today: by a word of the sweep, or by an older default."""
+    if given := [str(word) for word in overrides if str(word).lstrip("+").startswith(SUBDIR)]:
+        return [given[-1].lstrip("+")]
+    named = found.get("sweep", {}).get("subdir")
+    conf: Any = OmegaConf.to_container(read_yaml(Path(CONF) / "config.yaml"))
+    return [] if named in (None, conf["hydra"]["sweep"]["subdir"]) else [f"{SUBDIR}{named}"]
 
 
 def without_resume(word: str) -> str:

@@ -21,11 +21,13 @@ class OverTasks:
         exps: the tasks.
         ranges: of each, what counts as 0 and as 1.
         scores: of each variant, the runs [n] of each task.
+        left_out: variants that were not on all of the tasks.
     """
 
     exps: Sequence[str]
     ranges: Mapping[str, tuple[float, float]]
     scores: Mapping[str, Sequence[np.ndarray]]
+    left_out: Sequence[str]
 
     def profiles(self) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         """Levels [L], and of each variant its profile [L, 3] (value, low, high)."""
@@ -60,6 +62,7 @@ class OverTasks:
             + table(["variant", "runs", "normalised IQM [95 % CI]", "normalised mean [95 % CI]"], rows, names=1)
             + "\n"
             + table(["A > B", "P(A > B), mean over tasks [95 % CI]"], pairs, names=1)
+            + (f"\nNot on all of these tasks, and left out: {', '.join(self.left_out)}.\n" if self.left_out else "")
             + f"\nNormalised: 0 to 1 is {ranges}. Intervals: stratified bootstrap over the runs of each task.\n"
         )
 
@@ -74,8 +77,14 @@ def over_all_tasks(
     """
     samples = {(group.exp, group.variant): group.samples[quantity] for group in groups}
     samples = {key: values for key, values in samples.items() if values.size}
-    variants = sorted({variant for _, variant in samples})
-    exps = sorted(exp for exp in {exp for exp, _ in samples} if all((exp, variant) in samples for variant in variants))
+    tasks_of: dict[str, set[str]] = {}
+    for exp, variant in samples:
+        tasks_of.setdefault(variant, set()).add(exp)
+    variants = sorted(tasks_of, key=lambda variant: (-len(tasks_of[variant]), variant))
+    while len(variants) > 2 and len(set.intersection(*(tasks_of[variant] for variant in variants))) < 2:
+        variants.pop()  # one of the fewest tasks
+    left_out, variants = sorted(tasks_of.keys() - set(variants)), sorted(variants)
+    exps = sorted(set.intersection(*(tasks_of[variant] for variant in variants))) if variants else []
     if len(variants) < 2 or len(exps) < 2:
         return None
     ranges = {}
@@ -87,4 +96,4 @@ def over_all_tasks(
     if len(ranges) < 2:
         return None
     scores = {v: [(samples[exp, v] - low) / (high - low) for exp, (low, high) in ranges.items()] for v in variants}
-    return OverTasks(exps=list(ranges), ranges=ranges, scores=scores)
+    return OverTasks(exps=list(ranges), ranges=ranges, scores=scores, left_out=left_out)

@@ -96,6 +96,8 @@ def train(
     if settings.config.dry:
         raise UsageError("dry=true trains nothing: compose has checked the settings already; leave it out to train")
     config, usual = compose_settings(settings.words)  # again, because the usual folder has the time in its name
+    if run_dir is None and config.resume == "auto":
+        raise UsageError("resume=auto: say in which folder, run_dir=…; the usual one has the time in its name")
     place = (usual if run_dir is None else folder(run_dir, "run_dir")).absolute()
     with interruptible(place):
         start_or_resume(config, place, bar=bar, callbacks=[*callbacks, *live(bar)])
@@ -174,6 +176,8 @@ def sweep(
     named = [f"plugins=[{','.join(plugins)}]"] if plugins else []
     with told():
         jobs = [(config, place.absolute()) for config, place in compose_jobs([*words, *named, *more])]
+        if sweep_dir is None and any(config.resume == "auto" for config, _ in jobs):
+            raise UsageError("resume=auto: say in which folder, sweep_dir=…; the usual one has the time in its name")
         refuse_jobs(jobs)
     failed = []
     for config, place in jobs:

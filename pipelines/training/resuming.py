@@ -110,12 +110,17 @@ def refuse_unsound(cfg: DictConfig, run_dir: Path) -> None:
 
 
 def refuse_other_settings(cfg: DictConfig, run_dir: Path) -> None:
-    """Raise `UsageError` with the first setting in which `cfg` and the run in `run_dir` differ."""
+    """Raise `UsageError` with the first setting in which `cfg` and the run in `run_dir` differ.
+
+    Callbacks that an older run does not have are none: they are Recall's own, and came later.
+    """
     read(cfg)
     _, config = load_run(run_dir, tuple(cfg.plugins))
     for name, there, given in differences(config, config_of(cfg)):
+        if there is None and name.startswith("callbacks."):
+            continue
         raise UsageError(
-            f"{run_dir}: the run there has {name}={there}, not {given}, so resume=auto does not continue it; "
+            f"{run_dir}: the run there has {name}={there}, not {given}, so it is not continued; "
             f"`python -m pipelines.resume run={quote_path(run_dir)}` continues it as it is"
         )
 

@@ -105,7 +105,9 @@ def test_a_run_that_was_killed_is_not_carried_on(make_run, report, tmp_path):
 def test_profile_and_improvement_over_tasks_by_hand():
     tasks = [np.array([0.0, 1.0]), np.array([0.5, 0.5, 0.5, 1.0])]
     assert profile(tasks, np.array([-1.0, 0.25, 0.75, 2.0])).tolist() == [1.0, 0.75, 0.375, 0.0]
-    found = improvement_over_tasks([(np.array([1.0, 2.0]), np.array([0.0])), (np.array([1.0]), np.array([1.0, 2.0]))])
+    found = improvement_over_tasks(
+        [(np.array([1.0, 2.0]), np.array([0.0, 0.0])), (np.array([1.0, 1.0]), np.array([1.0, 2.0]))]
+    )
     assert found.value == pytest.approx((1.0 + 0.25) / 2)
     assert found.low <= found.value <= found.high
 
@@ -122,6 +124,17 @@ def test_variants_of_several_tasks_are_compared_over_all_of_them(make_run, repor
     assert rows(text, "lstm > none")[0][1] == "1.00 [1.00, 1.00]"
     assert "0 to 1 is field 0 to 10, maze 0 to 1" in text
     assert (tmp_path / "out" / "report_profiles.png").exists()
+
+
+def test_a_variant_that_is_not_on_all_tasks_is_left_out_and_named(make_run, report, tmp_path):
+    for exp in ("maze", "field"):
+        for memory, score in (("lstm", 2.0), ("none", 1.0)):
+            make_run(f"{exp}{memory}", score, exp=exp, memory=memory)
+    make_run("third", 1.0, exp="maze", memory="gru")
+    text = report(tmp_path / "runs")
+    assert "Not on all of these tasks, and left out: gru." in text
+    assert rows(text, "lstm > none")[0][1] == "1.00"  # one run per task gives no interval
+    assert rows(text, "lstm", "2")[0][2:] == ["1", "1"]
 
 
 def test_tables_for_other_programs(make_run, report, tmp_path):

@@ -9,10 +9,13 @@ import pytest
 from omegaconf import OmegaConf
 
 from modules.spec import UsageError
+from pipelines.config.composing import compose_settings
 from pipelines.config.flags import arrange_flags
 from pipelines.config.sweep_words import words_of
 from pipelines.training.preflight import preflight
+from pipelines.training.resuming import refuse_other_settings
 from tests.pipelines.launch import Ended, launch, run
+from tests.pipelines.saved_runs import MASKED
 
 TINY = ("+exp=drqn_cartpole_masked", "+debug=smoke", "video=false", "threads=1", "total_frames=120", "save_every=40")
 TINY += ("eval_every=60", "eval_episodes=1", "keep_checkpoints=9")
@@ -84,7 +87,7 @@ def test_a_run_begins_continues_and_is_finished(tmp_path):
     assert OmegaConf.load(tmp_path / "run" / "config.yaml").resume == "never"
     other = run("pipelines.train", *words, "optim.lr=0.5", cwd=tmp_path)
     assert [other.code, other.out] == [2, ""]
-    assert "the run there has optim.lr=0.001, not 0.5, so resume=auto does not continue it" in other.err
+    assert "the run there has optim.lr=0.001, not 0.5, so it is not continued" in other.err
     assert run("pipelines.train", *words[:-1], cwd=tmp_path).code == 2  # without the word, as ever
     assert run("pipelines.train", *words, cwd=tmp_path).code == 0
     assert status(tmp_path / "run") == "finished"
@@ -138,12 +141,44 @@ def test_a_strangers_sweep_imports_nothing(tmp_path):
         ([], ["+hydra.launcher.setup=[rm]"]),
         ([], ["--config-dir=mine"]),
         ([], ["hydra.searchpath=[file://mine]"]),
+        (['+hydra.sweeper.params={+hydra.job_logging.handlers.y:"{class:bomb.H}"}'], []),
+        (["hydra.sweeper.params.+hydra/launcher=submitit_local"], []),
+        (["hydra.sweeper.params={${a}:1}"], []),
+        (["hydra.sweeper.study=bomb"], []),
+        ([], ["+env@hydra.callbacks=bomb"]),
+        (["hydra.sweep.subdir=../elsewhere"], []),
+        (["hydra.sweep.subdir=/elsewhere"], []),
+        (["hydra.sweep.subdir=${oc.env:HOME}"], []),
     ],
 )
 def test_a_strangers_sweep_starts_nothing_but_runs(hydra, task, tmp_path):
     folder = multirun(tmp_path / "sweep", hydra, ["seed=0,1", *task])
     with pytest.raises(UsageError, match="may name code"):
         words_of(folder)
+
+
+@pytest.mark.parametrize("subdir", ["${hydra.job.num}_seed${seed}", "${hydra.job.num}_${env.task}_seed${seed}"])
+def test_an_older_sweep_keeps_the_names_of_its_jobs(subdir, tmp_path):
+    folder = multirun(tmp_path / "sweep", [], ["seed=0,1"])
+    content = OmegaConf.load(folder / "multirun.yaml")
+    content.hydra.sweep = {"subdir": subdir}
+    OmegaConf.save(content, folder / "multirun.yaml")
+    assert f"hydra.sweep.subdir={subdir}" in words_of(folder)
+    content.hydra.sweep = {"subdir": "${folder_of_job:${hydra.job.override_dirname},${hydra.job.num}}"}  # today's
+    OmegaConf.save(content, folder / "multirun.yaml")
+    assert not any("subdir" in word for word in words_of(folder))
+
+
+def test_a_run_from_before_a_callback_is_continued(finished_run, tmp_path):
+    shutil.copytree(finished_run, tmp_path / "run")
+    config = OmegaConf.load(tmp_path / "run" / "config.yaml")
+    del config.callbacks.curve
+    OmegaConf.save(config, tmp_path / "run" / "config.yaml")
+    now, _ = compose_settings([MASKED, "+debug=smoke", "video=false", "total_frames=100", "threads=1"])
+    refuse_other_settings(now, tmp_path / "run")
+    now.optim.lr = 0.5
+    with pytest.raises(UsageError, match=r"optim\.lr=.* not 0\.5, so it is not continued"):
+        refuse_other_settings(now, tmp_path / "run")
 
 
 def test_settings_of_a_sweep_stay(tmp_path):

@@ -40,8 +40,9 @@ def test_a_name_is_one_folder_whatever_the_values():
     assert folder_of_job("+exp=a,env.id=ALE/Pong-v5,name='a b:c'", 3) == "exp=a,env.id=ALE.Pong-v5,name=_a_b_c_"
     assert folder_of_job("", 3) == folder_of_job("..", 3) == "3"
     long = folder_of_job("a=" + "b" * 300, 12)
-    assert long.endswith("b,12")
-    assert len(long) == LONGEST + len(",12")
+    assert long.startswith("a=bbb")
+    assert len(long) == LONGEST + len(",01234567")
+    assert folder_of_job("a=" + "b" * 300 + ",seed=0", 3) != folder_of_job("a=" + "b" * 300 + ",seed=1", 3)
 
 
 def test_names_that_the_user_chose_stay():
