@@ -81,6 +81,7 @@ ALLOWED = {
         "OverridesParser.create",
     ): "of the user's own words, or of a sweep's: see sweep_words",
     ("pipelines.config.sweep_names", "OverridesParser.create"): "as above",
+    ("pipelines.dashboard", "wandb_pages.create"): "pages of W&B, of the table of metrics",
     ("pipelines.config.sweep_words", "OverridesParser.create"): "reads words, and imports nothing",
     ("modules.checkpoint", "load"): "is ours, see torch.load",
     ("modules.meta_controller.ucb", "load"): "copies a saved state of tensors",

@@ -14,10 +14,10 @@ from uuid import NAMESPACE_URL, uuid5
 from modules.loggers.base import dotted
 from modules.plots.runs import Table, find_runs, read_table_if_any
 from modules.spec import UsageError
-from pipelines.config.kinds import without_targets
 from pipelines.config.plugins import read_yaml, refuse_lookups, values_of
 from pipelines.config.schema import RunConfig
 from pipelines.config.sweep_names import job_in
+from pipelines.reporting.kinds import without_targets
 
 HOST = "127.0.0.1"
 WALL = "perf/wall_s"

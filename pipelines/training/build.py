@@ -32,9 +32,9 @@ from modules.stateful import HasState, Stateful, put_back
 from pipelines.agent.actor import TrainingActor, make_actor, worker_actor
 from pipelines.agent.agent_env import CPU
 from pipelines.agent.evaluator import Evaluator
-from pipelines.config.kinds import without_targets
 from pipelines.config.schema import RunConfig
 from pipelines.config.sweep_names import job_in
+from pipelines.reporting.kinds import without_targets
 
 log = logging.getLogger("recall")
 OBSERVATIONS = (keys.OBSERVATION, ("next", keys.OBSERVATION))  # of a step

@@ -72,7 +72,7 @@ def config_of(cfg: DictConfig) -> dict[str, Any]:
     without = every_text(OmegaConf.to_container(cfg), lambda text: LOOKUP.sub(keep, text))
     plain = OmegaConf.to_container(OmegaConf.create(without), resolve=True)
     config = every_text(plain, lambda text: re.sub(r"\0(\d+)\0", lambda found: kept[int(found[1])], text))
-    return {**config, "resume": "never"}
+    return {**config, "resume": "never"} if "resume" in config else config
 
 
 def execute(

@@ -1,6 +1,6 @@
 """What users mistype: the words after `python -m pipelines.…`; the folders that stand in them: `bad_input.PLACES`."""
 
-from tests.pipelines import bad_collectors, bad_environments, bad_files, bad_folders, bad_paths
+from tests.pipelines import bad_collectors, bad_environments, bad_files, bad_folders, bad_paths, bad_sweeps
 
 STATE, PIXELS = "+exp=drqn_cartpole_masked", "+exp=drqn_cartpole"
 TOUR, CORRIDOR = "+exp=tour", "+exp=corridor"
@@ -188,11 +188,6 @@ TRAIN = (
     ("-m", STATE, "+sweep=seeds", "lr=3,4"),
     ("--multirun", STATE, "+sweep=seed"),
     ("-m", STATE, "seed=0,1", "hydra.sweep.dir=.", "hydra.sweep.subdir=RUN"),
-    ("-m", STATE, "seed=1,2,1", "hydra.sweep.dir=sweep"),
-    (STATE, "resume=auto"),
-    (STATE, "resume=always"),
-    ("-m", STATE, "hydra/sweeper=optuna", "optim.lrr=interval(1,2)"),
-    ("-m", STATE, "hydra/sweeper=optuna", "optim.lr=interval(2,1)"),
     "# This machine",
     (STATE, "hydra.run.dir=RUN"),
     (STATE, "hydra.run.dir=FILE/run"),
@@ -276,8 +271,6 @@ REPORT = (
     ("NOWHERE",),
     ("EMPTY",),
     ("RUN", "--metric", "eval/retrun_mean"),
-    ("RUN", "--by", "optim.rl"),
-    ("RUN", "--formats", "gif"),
     ("RUN", "--labels", "a", "b"),
     ("RUN", "--against", "RUN"),
     ("RUN", "--agianst", "RUN"),
@@ -292,7 +285,7 @@ REPORT = (
     ("BROKEN_SUMMARY",),
 )
 BENCHMARK = (("lerner",), ("--quik",), ("learner", "--out", "FILE/table.md"))
-FURTHER = (bad_collectors, bad_environments, bad_files, bad_folders, bad_paths)
+FURTHER = (bad_collectors, bad_environments, bad_files, bad_folders, bad_paths, bad_sweeps)
 COMMANDS = {
     "train": TRAIN,
     "evaluate": EVALUATE,

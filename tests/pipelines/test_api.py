@@ -139,7 +139,7 @@ def test_a_stop_from_the_keyboard_is_one(place, monkeypatch):
     def stopped(*_, **__):
         raise SystemExit(130)
 
-    monkeypatch.setattr("pipelines.training.api.start", stopped)
+    monkeypatch.setattr("pipelines.training.api.start_or_resume", stopped)
     with pytest.raises(KeyboardInterrupt, match=r"continue by `python -m pipelines.resume run=.*run`"):
         train(compose(*TINY), run_dir="run")
 

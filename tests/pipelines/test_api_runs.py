@@ -47,7 +47,7 @@ class Heard(TrainingCallback):
     def on_row(self, training, metrics):
         self.rows.append((training.run_dir / "metrics.csv").read_text().count("\n") - 1)
         path = training.run_dir / "learning_curve.png"
-        self.drawn.append(os.stat(path).st_ino if path.exists() else 0)
+        self.drawn.append(os.stat(path).st_mtime_ns if path.exists() else 0)
 
     def on_end(self, training, status):
         self.ends.append((training.frames, status))

@@ -10,6 +10,7 @@ from omegaconf import OmegaConf
 
 from modules import checkpoint
 from pipelines import resume
+from pipelines.training.resuming import apply_changes
 from tests.pipelines.launch import ROOT, launch, run
 
 TINY = ("+exp=drqn_cartpole_masked", "+debug=smoke", "video=false", "total_frames=200", "hydra.run.dir=run")
@@ -66,7 +67,7 @@ def test_changes_are_obeyed_and_written_down(place):
 
 def test_a_logger_is_chosen_before_its_settings_are_changed():
     before = {"threads": 1, "logger": {"to": [], "project": "mine"}}
-    after = resume.apply_changes(before, {"logger.project": "theirs", "threads": 2, "logger": "wandb"})
+    after = apply_changes(before, {"logger.project": "theirs", "threads": 2, "logger": "wandb"})
     assert (after["threads"], after["logger"]["to"], after["logger"]["project"]) == (2, ["csv", "wandb"], "theirs")
     assert before == {"threads": 1, "logger": {"to": [], "project": "mine"}}
 

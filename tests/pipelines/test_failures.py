@@ -97,12 +97,12 @@ def test_the_end_of_a_multirun_names_every_job_that_failed(tmp_path):
     assert ended.code == 1
     lines = ended.err.splitlines()
     at = lines.index("error: 2 of the jobs did not finish:")
-    jobs = [line for line in lines[at + 1 :] if "_seed" in line]
+    jobs = [line for line in lines[at + 1 :] if "/seed=" in line]
     for job, seed in zip(jobs, (0, 2), strict=True):
-        assert job.startswith(f"{tmp_path / 'sweep' / f'{seed}_seed{seed}'} (")
+        assert job.startswith(f"{tmp_path / 'sweep' / f'seed={seed}'} (")
         assert f" seed={seed} " in f"{job.partition(')')[0]} "
         assert "failed before training began: RuntimeError: no seat" in job
-    places = [f"sweep/{n}_seed{n}" for n in range(3)]
+    places = [f"sweep/seed={n}" for n in range(3)]
     assert [summary(tmp_path, place)["status"] for place in places] == ["failed", "finished", "failed"]
 
 

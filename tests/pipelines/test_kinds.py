@@ -3,8 +3,8 @@
 from omegaconf import OmegaConf
 
 from pipelines.config.composing import compose_run, composing
-from pipelines.config.kinds import without_targets
 from pipelines.config.schema import RunConfig, read
+from pipelines.reporting.kinds import without_targets
 
 
 def leaves(node, prefix=""):
