@@ -132,8 +132,9 @@ def no_such_option(group: str, given: str) -> str:
         names = GlobalHydra.instance().config_loader().get_group_options(group, ObjectType.CONFIG)
     else:
         names = [option for _, option in options(group)]
-    more = {name: package for name, package in FURTHER.get(group, {}).items() if name not in names}
-    there_are = "there are " + ", ".join([*names, *(f"{name} (with {package})" for name, package in more.items())])
+    more = FURTHER.get(group, {})
+    alone = [name for name in names if name not in more]
+    there_are = "there are " + ", ".join([*alone, *(f"{name} (with {package})" for name, package in more.items())])
     if given in more:
         return f"{word(group, given)} needs the package {more[given]}, which is not installed; {there_are}"
     near = [word(group, name) for name in difflib.get_close_matches(given, names, n=2)]
