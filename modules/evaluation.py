@@ -12,10 +12,10 @@ from torchrl.envs.utils import ExplorationType, set_exploration_type, step_mdp
 
 from modules import keys
 from modules.envs.episode_tracker import tracker_of
-from modules.metrics import Metric
+from modules.metrics import SCORE, Metric
 
 METRICS = (
-    Metric("eval/return_mean", "reward", "mean undiscounted return of the greedy evaluation: the score"),
+    Metric(SCORE, "reward", "mean undiscounted return of the greedy evaluation: the score"),
     Metric("eval/return_std", "reward", "standard deviation of its returns"),
     Metric("eval/return_min", "reward", "lowest of its returns"),
     Metric("eval/return_max", "reward", "highest of its returns"),
@@ -41,7 +41,7 @@ class Episodes:
         """Summary under the names of the metrics table."""
         returns = np.asarray(self.returns)
         return {
-            "eval/return_mean": float(returns.mean()),
+            SCORE: float(returns.mean()),
             "eval/return_std": float(returns.std()),
             "eval/return_min": float(returns.min()),
             "eval/return_max": float(returns.max()),

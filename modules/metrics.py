@@ -5,6 +5,7 @@ from dataclasses import KW_ONLY, dataclass
 from difflib import get_close_matches
 from typing import Any
 
+SCORE = "eval/return_mean"  # mean return of a greedy evaluation: what a run is judged by
 GROUPS = ("train", "loss", "intrinsic", "meta", "replay", "eval", "perf")  # as the tables have them; others follow
 
 

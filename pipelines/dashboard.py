@@ -10,12 +10,11 @@ import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import NoReturn
 
 from modules.plots.runs import find_runs
 from modules.spec import UsageError
 from pipelines.config.settings import folder
-from pipelines.console.command import command
+from pipelines.console.command import Parser, command
 from pipelines.console.output import complain, write
 from pipelines.reporting import wandb_pages
 from pipelines.reporting.terminal_charts import show_in_terminal
@@ -25,13 +24,8 @@ NAME, WANDB = "recall", "wandb"
 PORTS = range(1024, 65536)
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise UsageError(f"{message}; see --help.")
-
-
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = _Parser(prog="python -m pipelines.dashboard", description=__doc__, allow_abbrev=False)
+    parser = Parser(prog="python -m pipelines.dashboard", description=__doc__, allow_abbrev=False)
     add = parser.add_argument
     add("runs", nargs="+", type=folder, help="run directories, or folders above several")
     add("--port", type=int, default=7860, help="of 127.0.0.1, where the page is (%(default)s)")

@@ -5,6 +5,7 @@ from typing import Any
 
 from modules.callbacks.base import CallbackSpec, Context, Training, TrainingCallback
 from modules.evaluation import Episodes
+from modules.metrics import SCORE
 from modules.spec import spec
 
 
@@ -23,7 +24,7 @@ class Best(TrainingCallback):
         self._score: float | None = None
 
     def on_evaluation(self, training: Training, episodes: Episodes) -> None:
-        score = episodes.metrics()["eval/return_mean"]
+        score = episodes.metrics()[SCORE]
         if self._score is None or score >= self._score:
             self._score = score
             training.save_policy(training.run_dir / "checkpoints" / "best.pt")

@@ -6,6 +6,7 @@ from typing import Any
 from modules.callbacks.base import CallbackSpec, Context, Training, TrainingCallback
 from modules.callbacks.study import load_study, optuna_or_refuse
 from modules.evaluation import Episodes
+from modules.metrics import SCORE
 from modules.spec import Count, spec
 
 
@@ -47,7 +48,7 @@ class Pruning(TrainingCallback):
             return
         with warnings.catch_warnings():  # what was evaluated before a kill is reported again
             warnings.simplefilter("ignore")
-            self._trial.report(episodes.metrics()["eval/return_mean"], training.frames)
+            self._trial.report(episodes.metrics()[SCORE], training.frames)
         if self._trial.should_prune():
             self._trial.set_user_attr("pruned", True)
             self.should_stop = True

@@ -10,8 +10,7 @@ from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams
 
 from modules.loggers.base import Logger, Row, dotted, numbers_in
-
-SCORE = "eval/return_mean"  # that TensorBoard shows beside the hyperparameters
+from modules.metrics import SCORE
 
 
 class TensorboardLogger(Logger):

@@ -16,10 +16,10 @@ from wandb.sdk.lib.runid import generate_id
 from modules.files import refuse_link
 from modules.loggers.base import Logger, Row, State, numbers_in
 from modules.loggers.spec import LoggerContext, LoggerSpec
+from modules.metrics import SCORE
 from modules.spec import UsageError
 
 log = logging.getLogger("recall")
-SCORE = "eval/return_mean"
 POLICY = ("checkpoints/best.pt", "config.yaml")  # files of a run, of which `pipelines.evaluate` needs no other
 LONGEST = 128  # characters of a group
 # What W&B shows for a status: 0 finished, 255 killed, anything else failed.

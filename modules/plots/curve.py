@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from modules.metrics import SCORE
 from modules.plots.figure import BLUE, GREEN, GREY, ORANGE, PURPLE, VERMILLION, figure_of, frames_axis, run_title, save
 from modules.plots.runs import SUMMARY, Table, read_json, read_metric, read_table_if_any
 from modules.spec import UsageError
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-SCORE, CURVE = "eval/return_mean", "learning_curve.png"
+CURVE = "learning_curve.png"
 # Of which a run has one → its name, and what its axis shows at least.
 EXPLORATION = {"train/epsilon": ("exploration ε", 1.0), "train/temperature": ("temperature", 0.0)}
 
@@ -36,7 +37,7 @@ def curve_figure(run_dir: Path) -> Figure | None:
         UsageError: if metrics.csv exists but is no table of metrics.
     """
     table = read_table_if_any(run_dir / "metrics.csv")
-    shown = ("eval/return_mean", "train/return_mean", _loss_of(table), *EXPLORATION)
+    shown = (SCORE, "train/return_mean", _loss_of(table), *EXPLORATION)
     if not any(read_metric(table, metric)[0].size for metric in shown):
         return None
     with figure_of((8.0, 5.6)) as figure:
@@ -52,7 +53,7 @@ def curve_figure(run_dir: Path) -> Figure | None:
 def _caveats(run_dir: Path, table: Table) -> Iterator[str]:
     """Say what the two kinds of returns are of, so that nobody compares what differs."""
     with suppress(UsageError):  # a run without a summary does not say how it was evaluated
-        if read_metric(table, "eval/return_mean")[0].size and read_json(run_dir / SUMMARY).get("ema_decay"):
+        if read_metric(table, SCORE)[0].size and read_json(run_dir / SUMMARY).get("ema_decay"):
             yield "Greedy evaluations are of averaged weights (optim.ema_decay)."
     if read_metric(table, "train/return_mean")[0].size:
         yield "The first training returns are of short episodes only: longer ones have not ended yet."
@@ -70,7 +71,7 @@ def _draw_returns(axes: Axes, table: Table) -> None:
     frames, values = read_metric(table, "train/return_mean_50")
     if frames.size:
         axes.plot(frames, values, color=VERMILLION, linewidth=1.4, label="last 50 training episodes")
-    frames, values = read_metric(table, "eval/return_mean")
+    frames, values = read_metric(table, SCORE)
     if frames.size:
         style = {"color": BLUE, "linewidth": 1.8, "marker": "o", "markersize": 3.5}
         axes.plot(frames, values, label="greedy evaluation (mean)", **style)

@@ -12,9 +12,10 @@ from typing import Any
 
 import numpy as np
 
+from modules.metrics import SCORE
 from modules.spec import UsageError
 
-SCORE_METRIC = "eval/return_mean"
+SCORE_METRIC = SCORE
 SUMMARY, EVALUATION = "summary.json", "evaluation.json"
 RANDOM_PLAY = "random play"  # what random actions return, if that was evaluated
 STATUSES = ("finished", "interrupted", "failed", "running")

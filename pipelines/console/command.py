@@ -1,9 +1,10 @@
 """What the entry points share: bad input and failures of the file system as one sentence, and exit codes."""
 
+import argparse
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NoReturn
 
 from hydra._internal import utils as hydra_utils
 
@@ -17,6 +18,13 @@ USAGE_EXIT = 2
 
 class RunFailed(Exception):  # noqa: N818 - it is the run that failed, in an orderly way
     """A run ended in an error that has been reported; whatever could be saved is."""
+
+
+class Parser(argparse.ArgumentParser):
+    """Says what is wrong with the words of a command line in one sentence, as a `UsageError`."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{message}; see --help.")
 
 
 @contextmanager

@@ -5,12 +5,12 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
 
 from modules.plots.figure import FORMATS
 from modules.plots.runs import SCORE_METRIC
 from modules.spec import UsageError
 from pipelines.config.settings import folder
+from pipelines.console.command import Parser
 from pipelines.console.output import one_line
 
 
@@ -24,14 +24,9 @@ class Line:
     value: float
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise UsageError(f"{message}; see --help.")
-
-
 def parse(argv: Sequence[str] | None, description: str | None) -> argparse.Namespace:
     """Read and check the words of the command line."""
-    parser = _Parser(prog="python -m pipelines.report", description=description, allow_abbrev=False)
+    parser = Parser(prog="python -m pipelines.report", description=description, allow_abbrev=False)
     add = parser.add_argument
     add("runs", nargs="+", type=folder, help="run directories, or folders above several")
     add("--against", nargs="+", type=folder, default=[], help="the runs to compare with: side B")

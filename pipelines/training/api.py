@@ -47,8 +47,6 @@ class Settings:
 
     def __str__(self) -> str:
         """Write all settings as YAML."""
-        from omegaconf import OmegaConf
-
         return OmegaConf.to_yaml(self.config, resolve=True)
 
     def _repr_html_(self) -> str:

@@ -13,6 +13,7 @@ from hydra.errors import CompactHydraException
 
 from modules.files import open_itself
 from modules.spec import UsageError
+from pipelines.config.sweep_names import MULTIRUN
 
 FAILED_JOBS = "failed_jobs.jsonl"  # in the folder of a multirun
 
@@ -32,7 +33,7 @@ class JobFailed(CompactHydraException):
     def __str__(self) -> str:
         """Read what has been noted since the multirun began."""
         try:
-            began = path.stat().st_mtime if (path := self.sweep_dir / "multirun.yaml").exists() else 0.0
+            began = path.stat().st_mtime if (path := self.sweep_dir / MULTIRUN).exists() else 0.0
             noted = map(json.loads, (self.sweep_dir / FAILED_JOBS).read_text().splitlines())
             jobs = {job["folder"]: f"{job['folder']} ({job['overrides']}): {job['text']}"
                     for job in noted if job["at"] >= began}  # fmt: skip

@@ -107,6 +107,8 @@ def test_whole_numbers_and_choices_pass(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     words = ("network.memory.hidden_size=int(interval(8,64))", "optim.lr=choice(1e-3,1e-4)", "seed=0,1")
     preflight(["--multirun", *OPTUNA[1:], *words])
+    with pytest.raises(UsageError, match=r"network\.memory\.hidden_size"):  # an end of it is looked at
+        preflight(["--multirun", *OPTUNA[1:], words[0].replace("8,64", "-8,64"), *words[1:]])
 
 
 def test_the_pictures_show_all_trials(tmp_path):
