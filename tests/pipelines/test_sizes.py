@@ -1,5 +1,7 @@
 """What a run takes is bounded before it is allocated: too much is one sentence, and the bound counts what is built."""
 
+from importlib.util import find_spec
+
 import pytest
 import torch
 
@@ -95,7 +97,16 @@ def test_actors_on_other_machines_take_none_of_this_ones():
     assert total("local", 8) > total("local", 2) > total("auto", 2) == total("auto", 8)
 
 
-@pytest.mark.parametrize("where", ["multi_async collector.processes=64", "ray collector.num_workers=64"])
+@pytest.mark.parametrize(
+    "where",
+    [
+        "multi_async collector.processes=64",
+        pytest.param(
+            "ray collector.num_workers=64",
+            marks=pytest.mark.skipif(find_spec("ray") is None, reason="needs ray: pip install -e '.[ray]'"),
+        ),
+    ],
+)
 @pytest.mark.parametrize("preset", [MASKED, FAMILY, "+exp=r2d2_memory_len"])
 def test_64_workers_of_20_steps_are_accepted_with_room_for_the_tails_of_all_episodes(preset, where):
     run = run_of(preset, *f"collector={where}".split(), "collector.num_envs=4", "collector.steps=20")
