@@ -22,7 +22,8 @@ from modules.intrinsic import IntrinsicContext, IntrinsicReward, NguSpec
 from modules.intrinsic.episodic_memory import EpisodicMemory
 from modules.intrinsic.ngu import NoveltyReward
 from modules.meta_controller import MetaContext
-from modules.networks.network import Policy, RecurrentNetwork
+from modules.networks.network import RecurrentNetwork
+from modules.networks.tensordict_modules import Policy
 from modules.networks.two_streams import TwoStreamNetwork
 from modules.seeding import seed_for
 from modules.spec import UsageError

@@ -10,10 +10,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import accumulate
 from math import prod
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
 import torch
-from tensordict import TensorDictBase
+
+if TYPE_CHECKING:
+    from tensordict import TensorDictBase
 
 OBSERVATION = "observation"
 ACTION = "action"
@@ -108,7 +110,7 @@ class Entry(NamedTuple):
 
 State = tuple[torch.Tensor, ...]  # recurrent, in the order of its schema
 Outputs = dict[str, torch.Tensor]  # of a network, by name
-Rows = TensorDictBase | Mapping[str, torch.Tensor]  # [B] of a replay, by name
+Rows: TypeAlias = "TensorDictBase | Mapping[str, torch.Tensor]"  # [B] of a replay, by name
 StateSchema = Mapping[str, Entry]  # of a recurrent state, by key; every entry is zero at an episode's start
 
 

@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from modules.evaluation import Callback, Step
     from modules.metrics import Metric
     from modules.spec import UsageError
-    from pipelines.agent.api import evaluate, load
+    from pipelines.agent.api import evaluate
+    from pipelines.agent.load import load
     from pipelines.agent.numpy_policy import NumpyPolicy
     from pipelines.console.command import RunFailed
     from pipelines.reporting.result import Report, Result
@@ -44,7 +45,8 @@ WHERE = MappingProxyType(
         "modules.evaluation": ("Callback", "Step"),
         "modules.metrics": ("Metric",),
         "modules.spec": ("UsageError",),
-        "pipelines.agent.api": ("evaluate", "load"),
+        "pipelines.agent.api": ("evaluate",),
+        "pipelines.agent.load": ("load",),
         "pipelines.agent.numpy_policy": ("NumpyPolicy",),
         "pipelines.console.command": ("RunFailed",),
         "pipelines.reporting.result": ("Report", "Result"),

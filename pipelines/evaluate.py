@@ -26,8 +26,9 @@ from modules.seeding import seed_for
 from modules.spec import UsageError
 from pipelines.agent.film import film
 from pipelines.agent.held_out import DEFAULTS, USAGE, Evaluation, random_play, run_held_out
+from pipelines.agent.saved import runs_beneath
 from pipelines.agent.step_table import recording_steps
-from pipelines.agent.trained_agent import TrainedAgent, load_agent, runs_beneath
+from pipelines.agent.trained_agent import TrainedAgent, load_agent
 from pipelines.config.settings import parse
 from pipelines.console.command import command
 from pipelines.console.output import Unread, complain, one_line, quote_path, while_read, write

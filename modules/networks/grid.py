@@ -6,7 +6,6 @@ from typing import Annotated
 import torch
 from pydantic import Field
 from torch import Tensor, nn
-from torchrl.modules import ConvNet
 
 from modules.keys import Spaces
 from modules.networks.torsos import ACTIVATIONS, Activation, TorsoSpec
@@ -65,6 +64,8 @@ class GridSpec(TorsoSpec):
 
     def build(self, spaces: Spaces) -> nn.Module:
         """Make the torso for observations [height, width], [side, planes·side] or with three axes."""
+        from torchrl.modules import ConvNet  # which takes seconds to import
+
         first, planes, size = self._planes(spaces)
         act = ACTIVATIONS[self.activation]
         conv = ConvNet(

@@ -4,11 +4,10 @@ from collections.abc import Iterator
 from typing import ClassVar
 
 from torch import Tensor, nn
-from torchrl.modules import MLP
 
 from modules import keys
 from modules.networks.context import PartContext
-from modules.networks.torsos import Init, initialise_
+from modules.networks.torsos import Init, dense, initialise_
 from modules.spec import Positive, RunConfig, Spec, spec
 
 
@@ -42,15 +41,9 @@ class DenseHeadSpec(HeadSpec):
     bias: bool
     init: Init
 
-    def layers(self, in_features: int, out_features: int) -> MLP:
+    def layers(self, in_features: int, out_features: int) -> nn.Sequential:
         """Make fully connected layers with a linear end, whose bias starts at 0."""
-        mlp = MLP(
-            in_features=in_features,
-            out_features=out_features,
-            num_cells=list(self.hidden),
-            activation_class=nn.ReLU,
-            layer_kwargs={"bias": self.bias},
-        )
+        mlp = dense((in_features, *self.hidden, out_features), nn.ReLU, bias=self.bias)
         initialise_(mlp, self.init)
         if self.bias:
             nn.init.zeros_(mlp[-1].bias)  # pyright: ignore[reportArgumentType]

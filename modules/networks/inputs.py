@@ -4,14 +4,11 @@ from collections.abc import Iterator
 
 import torch
 import torch.nn.functional as F
-from tensordict import TensorDictBase
 from torch import Tensor, nn
-from torchrl.data import Composite, Unbounded
-from torchrl.envs import Transform
 
 from modules import keys
 from modules.keys import Spaces
-from modules.previous_step import ENTRIES, NO_ACTION, SOURCES, before_the_first, following
+from modules.previous_step import NO_ACTION
 from modules.spec import RunConfig, Spec, spec
 
 
@@ -79,38 +76,3 @@ class Joined(nn.Module):
             else:
                 features.append(entry.unsqueeze(-1))
         return torch.cat(features, -1)
-
-
-class PreviousStep(Transform):
-    """Writes what the agent did and got in the step before, see `modules/previous_step.py`.
-
-    Args:
-        intrinsic: whether to write the intrinsic reward too, which a transform before this one gives.
-    """
-
-    def __init__(self, *, intrinsic: bool = False) -> None:
-        super().__init__()
-        self._keys = [key for key in SOURCES if intrinsic or key != keys.PREVIOUS_INTRINSIC]
-
-    def _reset(self, tensordict: TensorDictBase, tensordict_reset: TensorDictBase) -> TensorDictBase:
-        del tensordict
-        for key in self._keys:
-            first = before_the_first(key, *tensordict_reset.batch_size, device=tensordict_reset.device)
-            tensordict_reset.set(key, first)
-        return tensordict_reset
-
-    def _step(self, tensordict: TensorDictBase, next_tensordict: TensorDictBase) -> TensorDictBase:
-        for key in self._keys:
-            acted = SOURCES[key] == keys.ACTION
-            made = tensordict[keys.ACTION] if acted else next_tensordict[SOURCES[key]].squeeze(-1)
-            next_tensordict.set(key, following(key, made))
-        return next_tensordict
-
-    def transform_observation_spec(  # pyright: ignore[reportIncompatibleMethodOverride] - ours is always composite
-        self, observation_spec: Composite
-    ) -> Composite:
-        """Add the entries, [N] each."""
-        for key in self._keys:
-            dtype, device = ENTRIES[key].dtype, observation_spec.device
-            observation_spec[key] = Unbounded(observation_spec.shape, dtype=dtype, device=device)
-        return observation_spec

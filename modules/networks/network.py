@@ -1,20 +1,20 @@
-"""Networks: torso → memory → head, on plain tensors and as TorchRL's stack, and the policy that acts on values."""
+"""Networks: torso → memory → head, on plain tensors; TensorDict and TorchRL are imported only where they are used."""
 
-from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
-import torch
-from tensordict import TensorDictBase
-from tensordict.nn import TensorDictModule, TensorDictModuleBase, TensorDictSequential
 from torch import Tensor, nn
-from torchrl.modules import QValueModule
 
 from modules import keys
 from modules.keys import Outputs, State
-from modules.losses.allowed import allowed_by, forbid, redraw
-from modules.networks.recurrent import MemorySpec, blank
+from modules.losses.allowed import forbid
+from modules.networks.recurrent import MemorySpec
 
-Inputs = TensorDictBase | Mapping[str, Tensor]
+if TYPE_CHECKING:
+    from tensordict import TensorDictBase
+    from tensordict.nn import TensorDictSequential
+
+Inputs: TypeAlias = "TensorDictBase | Mapping[str, Tensor]"
 
 
 class ValueNetwork(Protocol):
@@ -55,7 +55,7 @@ class ValueNetwork(Protocol):
         """What actions are chosen by, from the values [B, T, A] of each of `streams`."""
         ...
 
-    def tensordict_module(self) -> TensorDictSequential:
+    def tensordict_module(self) -> "TensorDictSequential":
         """Make TorchRL's stack of the same parts: what is read → `action_value` and the next state."""
         ...
 
@@ -112,16 +112,17 @@ class RecurrentNetwork(nn.Module):
         del inputs
         return values[keys.ACTION_VALUE]
 
-    def tensordict_module(self) -> TensorDictSequential:
-        return TensorDictSequential(self.modules_of())
+    def tensordict_module(self) -> "TensorDictSequential":
+        from tensordict.nn import TensorDictSequential
 
-    def modules_of(self, prefix: str = "", value: str = keys.ACTION_VALUE) -> list[TensorDictModuleBase]:
-        """Make the stack's modules; the state's keys begin with `prefix`, the values get the key `value`."""
-        torso = TensorDictModule(self.torso, [keys.OBSERVATION], [keys.EMBED])
-        joined = [TensorDictModule(self.inputs, [keys.EMBED, *self._further], [keys.EMBED])] if self._further else []
-        seen = [] if self.allowed is None else [keys.OBSERVATION]
-        head = TensorDictModule(ActionValue(self.head, self.allowed), [keys.MEMORY, *seen], [value])
-        return [torso, *joined, self._spec.tensordict_module(self.memory, prefix), head]
+        from modules.networks.tensordict_modules import modules_of
+
+        return TensorDictSequential(modules_of(self))
+
+    @property
+    def memory_spec(self) -> MemorySpec:
+        """Settings of the memory."""
+        return self._spec
 
     def _remember(self, inputs: Inputs, state: State) -> tuple[Tensor, State]:
         features = self.torso(inputs[keys.OBSERVATION])
@@ -130,100 +131,6 @@ class RecurrentNetwork(nn.Module):
         return self.memory(features, state)
 
 
-class ActionValue(nn.Module):
-    """What actions are chosen by of all that a head puts out."""
-
-    def __init__(self, head: nn.Module, allowed: slice | None) -> None:
-        super().__init__()
-        self.head, self._allowed = head, allowed
-
-    def forward(self, features: Tensor, observation: Tensor | None = None) -> Tensor:
-        """[..., features] → [..., A]; where some actions may be forbidden, the observation says which."""
-        values = self.head(features)[keys.ACTION_VALUE]
-        return values if observation is None else forbid(values, observation[..., self._allowed])
-
-
-def torchrl_policy(network: ValueNetwork) -> TensorDictSequential:
-    """Make the greedy policy of a network in TorchRL's parts: torso → memory → head → `QValueModule`.
-
-    It acts in any TorchRL code: `env.rollout`, a `Collector`, and in recurrent mode on rows.
-    """
-    return TensorDictSequential([*network.tensordict_module(), QValueModule(action_space="categorical")])
-
-
-Choose = Callable[[Tensor], Tensor]  # action values [N, A] → actions [N]
-Probability = Callable[[Tensor, Tensor], Tensor]  # action values [N, A], actions [N] → their probabilities [N]
-
-
 def greedy(values: Tensor) -> Tensor:
     """The best action, [N, A] → [N]."""
     return values.argmax(-1)
-
-
-class Policy(TensorDictModuleBase):
-    """A network's values and a choice among them, stepped on plain tensors: observation, state → action, next state.
-
-    Args:
-        network: gives the values.
-        choose: decides among the actions; by default the best one is taken.
-        probability: with which `choose` takes an action, if it is to be written too.
-        tell_values: write the values of the action taken and of the best one too.
-    """
-
-    def __init__(
-        self,
-        network: ValueNetwork,
-        choose: Choose = greedy,
-        probability: Probability | None = None,
-        *,
-        tell_values: bool = False,
-    ) -> None:
-        super().__init__()
-        self.network = network
-        self._choose, self._probability, self._tell_values = choose, probability, tell_values
-        self._reads, self._states, self._allowed = network.reads, network.states, network.allowed
-        self.in_keys = [*network.reads, keys.IS_INIT, *network.states]
-        probabilities = [] if probability is None else [keys.BEHAVIOUR]
-        values = [keys.ACTED_VALUE, keys.GREEDY_VALUE] if tell_values else []
-        self.out_keys = [keys.ACTION, *probabilities, *values, *(("next", key) for key in network.states)]  # pyright: ignore[reportAttributeAccessIssue] - nested
-
-    def telling(self, see: Callable[[Tensor], object]) -> "Policy":
-        """Make the same policy, which shows `see` the values [N, A] that it chooses by."""
-
-        def choose(values: Tensor) -> Tensor:
-            see(values)
-            return self._choose(values)
-
-        return Policy(self.network, choose, self._probability, tell_values=self._tell_values)
-
-    def forward(  # pyright: ignore[reportIncompatibleVariableOverride]
-        self, tensordict: TensorDictBase
-    ) -> TensorDictBase:
-        """Act on [N]: writes `action` [N] and the next recurrent state; a state from before a reset is not read."""
-        begins = tensordict[keys.IS_INIT]
-        state = tuple(blank(tensordict[key], begins) for key in self._states)
-        now = {key: tensordict[key].unsqueeze(1) for key in self._reads}
-        outputs, state = self.network.unroll(now, state)
-        values = outputs[keys.ACTION_VALUE].squeeze(1)
-        action = self._choose(values)
-        if self._allowed is not None:
-            action = redraw(action, allowed_by(values))
-        tensordict.set(keys.ACTION, action)
-        if self._probability is not None:
-            tensordict.set(keys.BEHAVIOUR, self._probability_of(values, action))
-        if self._tell_values:
-            tensordict.set(keys.ACTED_VALUE, values.gather(-1, action.unsqueeze(-1)).squeeze(-1))
-            tensordict.set(keys.GREEDY_VALUE, values.amax(-1))
-        for key, value in zip(self._states, state, strict=True):
-            tensordict.set(("next", key), value)
-        return tensordict
-
-    def _probability_of(self, values: Tensor, action: Tensor) -> Tensor:
-        """Probability [N] with which `action` is taken: where some are not allowed, those are drawn again."""
-        assert self._probability is not None
-        if self._allowed is None:
-            return self._probability(values, action)
-        allowed = allowed_by(values)
-        every = [self._probability(values, torch.full_like(action, a)) for a in range(values.shape[-1])]
-        again = (torch.stack(every, -1) * ~allowed).sum(-1)
-        return self._probability(values, action) + again / allowed.sum(-1).clamp_min(1)

@@ -1,19 +1,19 @@
 """Memories: what the agent carries from step to step; swapped by `network/memory=lstm|gru|none|…`."""
 
-from itertools import pairwise
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import torch
 from pydantic import Field
-from tensordict import TensorDictBase
-from tensordict.nn import TensorDictModule, TensorDictModuleBase
 from torch import Tensor, nn
-from torchrl.modules import GRUModule, LSTMModule, recurrent_mode
 
 from modules import keys
 from modules.keys import Entry, State, StateSchema
 from modules.networks.context import PartContext
 from modules.spec import Positive, Spec, spec
+
+if TYPE_CHECKING:  # which acting on numbers does without
+    from tensordict.nn import TensorDictModule, TensorDictModuleBase
+    from torchrl.modules import GRUModule, LSTMModule
 
 Layers = Annotated[int, Field(gt=0, le=1000)]
 LSTM_STATE = ("recurrent_state_h", "recurrent_state_c")
@@ -45,8 +45,10 @@ class MemorySpec(Spec):
         """Make the memory."""
         raise NotImplementedError
 
-    def tensordict_module(self, memory: Any, prefix: str = "") -> TensorDictModuleBase:
+    def tensordict_module(self, memory: Any, prefix: str = "") -> "TensorDictModuleBase":
         """Make `memory` read `embed` and write `memory` of a TensorDict; the state's keys begin with `prefix`."""
+        from modules.networks.tensordict_modules import RecurrentModule
+
         return RecurrentModule(memory, [prefix + key for key in self.state()])
 
 
@@ -77,53 +79,6 @@ class PairedState(nn.Module):
         out, after = self.memory(embed, tuple(torch.view_as_complex(s.contiguous()) if c else s for s, c in parts))
         parts = zip(after, self._is_complex, strict=True)
         return out, tuple(torch.view_as_real(s) if c else s for s, c in parts)
-
-
-class RecurrentModule(TensorDictModuleBase):
-    """A memory as TorchRL's `LSTMModule` behaves: one step of [N], or in recurrent mode rows [B, T].
-
-    A step begins with zeros where `is_init` is set; in recurrent mode the state that is stored there counts. The next
-    state of a row stands at its last step, with zeros before it.
-    """
-
-    def __init__(self, memory: nn.Module, states: list[str]) -> None:
-        super().__init__()
-        self.memory, self._states = memory, states
-        self.in_keys = [keys.EMBED, *states, keys.IS_INIT]
-        self.out_keys = [keys.MEMORY, *(("next", key) for key in states)]  # pyright: ignore[reportAttributeAccessIssue] - nested
-
-    def forward(self, tensordict: TensorDictBase) -> TensorDictBase:
-        """Write `memory` and the next state."""
-        batch = tensordict.batch_size
-        axes = (-1, batch[-1]) if recurrent_mode() else (-1,)
-        flat = tensordict.select(*self.in_keys).reshape(*axes)
-        embed, begins = flat[keys.EMBED], flat[keys.IS_INIT].squeeze(-1)
-        state = [flat[key] for key in self._states]
-        if recurrent_mode():
-            out, after = self._rows(embed, state, begins)
-        else:
-            out, after = self.memory(embed.unsqueeze(1), tuple(blank(value, begins) for value in state))
-            out = out.squeeze(1)
-        tensordict.set(keys.MEMORY, out.reshape(*batch, out.shape[-1]))
-        for key, value in zip(self._states, after, strict=True):
-            tensordict.set(("next", key), value.reshape(*batch, *value.shape[len(axes) :]))
-        return tensordict
-
-    def _rows(self, embed: Tensor, stored: list[Tensor], begins: Tensor) -> tuple[Tensor, list[Tensor]]:
-        steps = embed.shape[1]
-        starts = [0, *(torch.nonzero(begins[:, 1:].any(0)).squeeze(-1) + 1).tolist(), steps]
-        state, outs = tuple(value[:, 0] for value in stored), []
-        for start, end in pairwise(starts):
-            again = begins[:, start]
-            state = tuple(
-                torch.where(spread(again, old), value[:, start], old) for old, value in zip(state, stored, strict=True)
-            )
-            out, state = self.memory(embed[:, start:end], state)
-            outs.append(out)
-        after = [torch.zeros_like(value) for value in stored]
-        for value, last in zip(after, state, strict=True):
-            value[:, -1] = last
-        return torch.cat(outs, 1), after
 
 
 def spread(which: Tensor, like: Tensor) -> Tensor:
@@ -202,7 +157,9 @@ class NoMemorySpec(MemorySpec):
     def build(self, context: PartContext) -> NoMemory:
         return NoMemory()
 
-    def tensordict_module(self, memory: Any, prefix: str = "") -> TensorDictModule:
+    def tensordict_module(self, memory: Any, prefix: str = "") -> "TensorDictModule":
+        from tensordict.nn import TensorDictModule
+
         del memory, prefix
         return TensorDictModule(nn.Identity(), [keys.EMBED], [keys.MEMORY])
 
@@ -239,8 +196,10 @@ class LstmSpec(RecurrentSpec):
         chrono_(lstm, context.span)
         return Lstm(lstm)
 
-    def tensordict_module(self, memory: Lstm, prefix: str = "") -> LSTMModule:
+    def tensordict_module(self, memory: Lstm, prefix: str = "") -> "LSTMModule":
         """Make TorchRL's own module of the same `nn.LSTM`."""
+        from torchrl.modules import LSTMModule
+
         return LSTMModule(
             lstm=memory.lstm,
             in_keys=[keys.EMBED, *(prefix + key for key in LSTM_STATE)],
@@ -263,8 +222,10 @@ class GruSpec(RecurrentSpec):
         chrono_(gru, context.span)
         return Gru(gru)
 
-    def tensordict_module(self, memory: Gru, prefix: str = "") -> GRUModule:
+    def tensordict_module(self, memory: Gru, prefix: str = "") -> "GRUModule":
         """Make TorchRL's own module of the same `nn.GRU`."""
+        from torchrl.modules import GRUModule
+
         return GRUModule(
             gru=memory.gru,
             in_keys=[keys.EMBED, *(prefix + key for key in GRU_STATE)],

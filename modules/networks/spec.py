@@ -2,19 +2,15 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-import torch
 from pydantic import InstanceOf
-from tensordict import TensorDictBase
-from torchrl.data import Unbounded
-from torchrl.envs import TensorDictPrimer, Transform
 
 from modules import keys
 from modules.keys import KEYS, Spaces, StateSchema
 from modules.networks.context import PartContext
 from modules.networks.heads import HeadSpec
-from modules.networks.inputs import InputsSpec, PreviousStep
+from modules.networks.inputs import InputsSpec
 from modules.networks.network import RecurrentNetwork
 from modules.networks.normalise import Normalised
 from modules.networks.recurrent import MemorySpec, select_stored, with_stored_state
@@ -22,24 +18,8 @@ from modules.networks.torsos import TorsoSpec
 from modules.networks.two_streams import PREFIX, Combination, TwoStreamNetwork
 from modules.spec import Count, RunConfig, Spec, spec
 
-
-class ZeroState(TensorDictPrimer):
-    """Provides the zero recurrent state at each reset: without it a policy forgets.
-
-    TorchRL's own reset looks everything up in its specs each time, a twentieth of acting where episodes are short.
-    After a reset TorchRL itself keeps the environments that continue as they were.
-    """
-
-    def __init__(self, state: StateSchema) -> None:
-        specs = {key: Unbounded(torch.Size(entry.shape), dtype=entry.dtype) for key, entry in state.items()}
-        super().__init__(specs, expand_specs=True)
-        self._state = dict(state)
-
-    def _reset(self, tensordict: TensorDictBase, tensordict_reset: TensorDictBase) -> TensorDictBase:
-        del tensordict
-        for key, entry in self._state.items():
-            tensordict_reset.set(key, entry.zeros(*tensordict_reset.batch_size, device=tensordict_reset.device))
-        return tensordict_reset
+if TYPE_CHECKING:
+    from torchrl.envs import Transform
 
 
 @spec
@@ -139,7 +119,9 @@ class NetworkSpec(Spec):
             torso, self.inputs.build(spaces), memory, head, spec=self.memory, allowed=spaces.allowed
         )
 
-    def transforms(self) -> list[Transform]:
+    def transforms(self) -> "list[Transform]":
         """Make what provides, at each reset, the zero recurrent state and, at each step, the further inputs."""
+        from modules.networks.transforms import PreviousStep, ZeroState  # with TorchRL, which acting does without
+
         zero = ZeroState(self.state())
         return [zero, PreviousStep(intrinsic=self.inputs.previous_intrinsic)] if self.inputs.reads else [zero]

@@ -2,13 +2,13 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import pairwise
 from math import prod
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
-from torchrl.modules import MLP, ConvNet
 
 from modules.keys import Part, Spaces
 from modules.networks.parts import Beside, Taken, image_spaces
@@ -75,11 +75,21 @@ Activation = Literal[
 ]
 
 
-def layer_norm(norm: Norm, sizes: Sequence[int]) -> dict[str, Any]:
-    """What TorchRL's `MLP` needs for a norm behind each layer of these `sizes`."""
-    if norm == "none":
-        return {}
-    return {"norm_class": nn.LayerNorm, "norm_kwargs": [{"normalized_shape": size} for size in sizes]}
+def dense(
+    sizes: Sequence[int], activation: type[nn.Module], *, bias: bool, norm: Norm = "none", ends: bool = False
+) -> nn.Sequential:
+    """Make fully connected layers, the first of which reads `sizes[0]` numbers.
+
+    The activation follows each but the last, and that too if the network `ends` with one; the norm comes before it.
+    The layers are those of TorchRL's `MLP`, so that weights fit both; it takes seconds to import, and acting does not.
+    """
+    layers: list[nn.Module] = []
+    for number, (before, after) in enumerate(pairwise(sizes), 2):
+        layers.append(nn.Linear(before, after, bias=bias))
+        if number < len(sizes) or ends:
+            layers += [nn.LayerNorm(after)] if norm == "layer" else []
+            layers.append(activation())
+    return nn.Sequential(*layers)
 
 
 @torch.no_grad()
@@ -199,15 +209,8 @@ class MlpSpec(TorsoSpec):
 
     def build(self, spaces: Spaces) -> nn.Module:
         act = ACTIVATIONS[self.activation]
-        mlp = MLP(
-            in_features=spaces.observation_size,
-            out_features=self.out_features,
-            num_cells=list(self.hidden),
-            activation_class=act,
-            activate_last_layer=True,
-            layer_kwargs={"bias": self.bias},
-            **layer_norm(self.norm, (*self.hidden, self.out_features)),
-        )
+        sizes = (spaces.observation_size, *self.hidden, self.out_features)
+        mlp = dense(sizes, act, bias=self.bias, norm=self.norm, ends=True)
         initialise_(mlp, self.init)
         axes = len(spaces.observation_shape)
         return AsFloats(nn.Sequential(nn.Flatten(-1), mlp) if axes == 2 else mlp, axes)  # as saved weights are named
@@ -265,6 +268,8 @@ class ConvSpec(TorsoSpec):
 
     def build(self, spaces: Spaces) -> nn.Module:
         """Make the torso for images of `spaces.observation_shape` = [C, H, W]."""
+        from torchrl.modules import ConvNet  # which takes seconds to import
+
         depth, height, width = spaces.observation_shape
         act = ACTIVATIONS[self.activation]
         pooling = {"aggregator_class": Pool, "aggregator_kwargs": {}} if self.pool else {}

@@ -1,15 +1,18 @@
 """Agent57's two networks: extrinsic and intrinsic values apart, combined only to choose."""
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import torch
-from tensordict.nn import TensorDictModule, TensorDictSequential
 from torch import Tensor, nn
 
 from modules import keys
 from modules.keys import Outputs, State
 from modules.losses.ops import combined_values
 from modules.networks.network import Inputs, RecurrentNetwork
+
+if TYPE_CHECKING:
+    from tensordict.nn import TensorDictSequential
 
 EXTRINSIC, INTRINSIC = "extrinsic_value", "intrinsic_value"
 PREFIX = "intrinsic_"  # in front of the state's keys of the second network
@@ -75,7 +78,11 @@ class TwoStreamNetwork(nn.Module):
     def combine(self, values: Mapping[str, Tensor], inputs: Inputs) -> Tensor:
         return self.combination(values[EXTRINSIC], values[INTRINSIC], inputs[keys.ARM])
 
-    def tensordict_module(self) -> TensorDictSequential:
+    def tensordict_module(self) -> "TensorDictSequential":
+        from tensordict.nn import TensorDictModule, TensorDictSequential
+
+        from modules.networks.tensordict_modules import modules_of
+
         combination = TensorDictModule(self.combination, [EXTRINSIC, INTRINSIC, keys.ARM], [keys.ACTION_VALUE])
-        streams = (*self.extrinsic.modules_of(value=EXTRINSIC), *self.intrinsic.modules_of(PREFIX, INTRINSIC))
+        streams = (*modules_of(self.extrinsic, value=EXTRINSIC), *modules_of(self.intrinsic, PREFIX, INTRINSIC))
         return TensorDictSequential([*streams, combination])

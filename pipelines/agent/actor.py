@@ -7,7 +7,8 @@ from modules.collect import Actor
 from modules.exploration import Exploration, ExplorationContext
 from modules.intrinsic import IntrinsicContext, IntrinsicModel, IntrinsicReward
 from modules.meta_controller import MetaContext, MetaController
-from modules.networks.network import Policy, RecurrentNetwork
+from modules.networks.network import RecurrentNetwork
+from modules.networks.tensordict_modules import Policy
 from modules.networks.two_streams import TwoStreamNetwork
 from modules.seeding import seed_everything, seed_for
 from pipelines.agent.agent_env import CPU, AgentEnv

@@ -1,4 +1,4 @@
-"""Acting and evaluating from Python and notebooks; part of `pipelines.api`."""
+"""Evaluating from Python and notebooks; part of `pipelines.api`."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -6,29 +6,10 @@ from typing import Any
 
 from modules.evaluation import Callback
 from pipelines.agent.held_out import DEFAULTS, Evaluation
-from pipelines.agent.numpy_policy import NumpyPolicy
 from pipelines.agent.trained_agent import PolicyName
 from pipelines.config.settings import check_settings, folder
 from pipelines.console.caller import fork_rngs, told
 from pipelines.evaluate import load_evaluated, run_evaluation
-
-
-def load(
-    run_dir: str | Path, checkpoint: str = "best", *, arm: int | None = None, plugins: Sequence[str] = ()
-) -> NumpyPolicy:
-    """Make a callable of what a run has learned: `action = policy(observation)`, `policy.reset()` between episodes.
-
-    Args:
-        run_dir: of the run.
-        checkpoint: `best`, the weights with the best evaluation during training, or `last`.
-        arm: member of a family of policies; None takes the one that the run's own evaluations chose.
-        plugins: modules of your own that the run imports; named here again, for the folder may not be yours.
-
-    Raises:
-        UsageError: there is no such run, checkpoint or arm.
-    """
-    with fork_rngs(), told():
-        return NumpyPolicy(load_evaluated(evaluation(run_dir, checkpoint=checkpoint, arm=arm, plugins=tuple(plugins))))
 
 
 def evaluate(

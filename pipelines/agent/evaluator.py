@@ -6,7 +6,8 @@ from pathlib import Path
 from modules.evaluation import Episodes, Watch, run_episodes
 from modules.intrinsic import IntrinsicContext, IntrinsicModel, IntrinsicReward
 from modules.meta_controller import FixedArm, MetaContext
-from modules.networks.network import Policy, RecurrentNetwork
+from modules.networks.network import RecurrentNetwork
+from modules.networks.tensordict_modules import Policy
 from modules.networks.two_streams import TwoStreamNetwork
 from modules.seeding import Purpose, seed_for
 from pipelines.agent.agent_env import CPU, evaluation_env

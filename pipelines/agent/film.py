@@ -15,7 +15,7 @@ from torchrl.envs import EnvBase
 from modules import keys
 from modules.evaluation import Watch, no_watch, run_episodes
 from modules.losses.allowed import allowed_by
-from modules.networks.network import Policy
+from modules.networks.tensordict_modules import Policy
 from modules.plots.margin import Margin, Moment, enlarged
 from modules.plots.video import Strip, Writer, gif_of
 from modules.seeding import seed_for

@@ -1,20 +1,24 @@
 """A trained policy outside our environments: a callable on plain NumPy observations that keeps its own memory."""
 
 from dataclasses import replace
-from typing import Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from tensordict import TensorDict
 from torch import Tensor
-from torchrl.envs import Transform
 
 from modules import keys
-from modules.envs.base import agent_view
-from modules.networks.network import torchrl_policy
+from modules.losses.allowed import allowed_by, redraw
+from modules.networks.network import greedy
+from modules.networks.recurrent import blank
 from modules.previous_step import NO_ACTION
 from modules.spec import UsageError
-from pipelines.agent.trained_agent import TrainedAgent
+from pipelines.agent.acting import Acting
+
+if TYPE_CHECKING:
+    from tensordict.nn import TensorDictSequential
+    from torchrl.envs import Transform
 
 
 class NumpyPolicy:
@@ -32,29 +36,37 @@ class NumpyPolicy:
             `Collector`, or rows in recurrent mode; it acts in environments with the `transforms`.
     """
 
-    def __init__(self, agent: TrainedAgent) -> None:
-        self._agent = agent
-        self._plain = agent.run.env.numpy_observations(agent.run.env.spaces())
-        self._reads = agent.policy.network.reads
-        self.policy = torchrl_policy(agent.policy.network)
+    def __init__(self, acting: Acting) -> None:
+        self._acting, self._network = acting, acting.network
+        self._plain = acting.observations
+        self._reads = acting.network.reads
         self.reads_reward = keys.PREVIOUS_REWARD in self._reads
-        self._rewards = agent.run.env.agent_rewards().change
-        self._bonus = agent.intrinsic_reward
+        self._bonus = acting.agent.intrinsic_reward if keys.PREVIOUS_INTRINSIC in self._reads else None
         self._n = 0
         self._window: Tensor | None = None  # the newest observations of each episode
         self.reset()
 
-    def transforms(self, num_envs: int = 1) -> list[Transform]:
+    @cached_property
+    def policy(self) -> "TensorDictSequential":
+        """The same in TorchRL's parts."""
+        from modules.networks.tensordict_modules import torchrl_policy
+
+        return torchrl_policy(self._network)
+
+    def transforms(self, num_envs: int = 1) -> "list[Transform]":
         """Make what an environment of TorchRL needs around it for `policy`.
 
         These are episode starts and returns, the scale of rewards and the window of observations as in training, the
         arm, the intrinsic reward, the zero recurrent state at each reset and the previous step, as far as the network
         reads them, for `num_envs` environments that step together.
         """
-        env = self._agent.run.env
+        from modules.envs.base import agent_view
+
+        agent = self._acting.agent
+        env = agent.run.env
         spaces = env.spaces()
         view = agent_view(env, (spaces.planes or 0) - len(spaces.observation_shape))
-        return [*view, *replace(self._agent.agent_env(num_envs), max_steps=None).transforms()]
+        return [*view, *replace(agent.agent_env(num_envs), max_steps=None).transforms()]
 
     def reset(self) -> None:
         """Begin a new episode, in every environment: the next observation is a first one, and nothing is remembered."""
@@ -76,21 +88,25 @@ class NumpyPolicy:
         """
         rows, single = self._plain.rows(observation)
         begins = self._beginning(len(rows), first)
-        td = self._inputs(self._windows(torch.from_numpy(rows), begins), begins, reward)
+        inputs = self._inputs(self._windows(torch.from_numpy(rows), begins), begins, reward)
         with torch.no_grad():
-            self._agent.policy(td)
-        self._state = {key: td["next", key] for key in self._agent.policy.network.states}
-        self._action = td[keys.ACTION]
+            now = {key: entry.unsqueeze(1) for key, entry in inputs.items()}
+            state = tuple(blank(value, begins) for value in self._state) if begins.any() else self._state
+            outputs, self._state = self._network.unroll(now, state)
+            values = outputs[keys.ACTION_VALUE].squeeze(1)
+            action = greedy(values)
+        self._action = action if self._network.allowed is None else redraw(action, allowed_by(values))
         actions = [self._plain.action(number) for number in self._action.tolist()]
         return actions[0] if single else np.asarray(actions)
 
     def _beginning(self, n: int, first: Any) -> Tensor:
         """Tell which of `n` episodes begin, bool [n]; after `reset`, forget what was before."""
         if self._begins:
-            self._state = {key: entry.zeros(n) for key, entry in self._agent.run.network.state().items()}
+            self._state = tuple(entry.zeros(n) for entry in self._acting.state.values())
             self._action = torch.full((n,), NO_ACTION)
-            if n != self._n:
-                self._bonus, self._n = self._agent.agent_env(n).intrinsic_reward, n
+            if n != self._n and self._bonus is not None:
+                self._bonus = self._acting.agent.agent_env(n).intrinsic_reward
+            self._n = n
         elif n != self._n:
             raise UsageError(f"observation: {n} at once, but {self._n} in the call before; call reset() in between")
         begins = (self._numbers("first", first, n) != 0) | self._begins
@@ -99,7 +115,7 @@ class NumpyPolicy:
 
     def _windows(self, observation: Tensor, begins: Tensor) -> Tensor:
         """Put each observation behind those before it, zeros before an episode's first; [n, *shape] → as it is seen."""
-        length, axis = self._agent.run.env.window_length, 1 + (self._agent.run.spaces.planes or 0)
+        length, axis = self._acting.window, 1 + (self._acting.spaces.planes or 0)
         if length == 1:
             return observation
         if self._window is None or len(self._window) != len(observation):
@@ -110,24 +126,26 @@ class NumpyPolicy:
         self._window = torch.cat([kept, observation], axis)
         return self._window
 
-    def _inputs(self, observation: Tensor, begins: Tensor, reward: Any) -> TensorDict:
+    def _inputs(self, observation: Tensor, begins: Tensor, reward: Any) -> dict[str, Tensor]:
         n, reads = len(observation), self._reads
         if self.reads_reward and reward is None and not begins.all():
             raise UsageError("reward: this network reads the reward of the step before: give policy(…, reward=reward)")
-        inputs = {keys.OBSERVATION: observation, keys.IS_INIT: begins.unsqueeze(1), **self._state}
+        inputs = {keys.OBSERVATION: observation}
         if keys.PREVIOUS_ACTION in reads:
             inputs[keys.PREVIOUS_ACTION] = self._action.masked_fill(begins, NO_ACTION)
         if self.reads_reward:
             rewards = torch.from_numpy(self._numbers("reward", reward, n).astype(np.float32))
-            inputs[keys.PREVIOUS_REWARD] = self._rewards(rewards.masked_fill(begins, 0))
+            scaled, most = rewards.masked_fill(begins, 0) * self._acting.reward_scale, self._acting.reward_clip
+            inputs[keys.PREVIOUS_REWARD] = scaled if most is None else scaled.clamp(-most, most)
         if keys.PREVIOUS_INTRINSIC in reads:
             inputs[keys.PREVIOUS_INTRINSIC] = self._novelty(observation, begins)
         if keys.ARM in reads:
-            inputs[keys.ARM] = torch.full((n,), self._agent.arm)
-        return TensorDict(inputs, [n])
+            inputs[keys.ARM] = torch.full((n,), self._acting.arm)
+        return inputs
 
     def _novelty(self, observation: Tensor, begins: Tensor) -> Tensor:
         """Compute what arriving here is worth, 0 at an episode's first observation, [n]."""
+        assert self._bonus is not None
         found = torch.zeros(len(begins)) if begins.all() else self._bonus.reward(observation)
         if begins.any():
             self._bonus.begin(begins, observation)

@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 from gymnasium import spaces
 
-from modules.envs.numpy_observations import NumpyGymObservations
+from modules.envs.numpy_observations import NumpyGymObservations, NumpyObservations
+from pipelines.agent.described import write_spaces
 from pipelines.config.schema import RunConfig
 
 FORMAT, VERSION = "recall-policy", 1
@@ -42,6 +43,14 @@ def describe_policy(run: RunConfig) -> dict[str, Any]:
         },
         "reward": {"scale": rewards.scale, "clip": rewards.clip},
     }
+
+
+def describe_acting(run: RunConfig) -> dict[str, Any]:
+    """Describe what a checkpoint must hold to act without the environment; nothing where frames are drawn by that."""
+    plain = run.env.numpy_observations(run.env.spaces())
+    if type(plain) not in (NumpyGymObservations, NumpyObservations):
+        return {}
+    return {"card": describe_policy(run), "spaces": write_spaces(run.spaces), "seen": write_spaces(run.env.spaces())}
 
 
 def describe_space(space: spaces.Space) -> dict[str, Any]:

@@ -22,8 +22,8 @@ def foreign(module: str, run_dir: Path) -> str:
         found = importlib.util.find_spec(top)
     except (ValueError, ImportError):
         found = None
-    if found is None and not parts:
-        return ""  # the sentence on what cannot be found is the environment's
+    if found is None:
+        return ""  # nothing can be imported; the sentence on what cannot be found is the environment's
     for part in parts:  # importing them would import what they are in, even if they are not there
         found = found and PathFinder.find_spec(part, list(found.submodule_search_locations or ()))
     file = Path(os.path.abspath(found.origin)) if found and found.origin and found.has_location else None

@@ -14,6 +14,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from modules.spec import UsageError
+from pipelines.config.older import NEW_SETTINGS
 
 CONF = str(Path(__file__).resolve().parents[2] / "conf")
 OVER_ALL = ("exp", "debug", "sweep")  # groups without a default: their options are added with +
@@ -36,11 +37,6 @@ FURTHER = {  # options of Hydra's own groups that further packages bring
     },
     "hydra/job_logging": {"colorlog": "hydra-colorlog"},
     "hydra/hydra_logging": {"colorlog": "hydra-colorlog"},
-}
-NEW_SETTINGS = {  # today's names of settings that were called otherwise
-    "optim.tau": "target.tau",
-    "optim.target_every": "target.period",
-    "optim.average": "optim.ema_decay",
 }
 
 

@@ -6,9 +6,13 @@ from dataclasses import fields, is_dataclass
 from pydoc import locate
 from typing import Any
 
-from pipelines.config.hints import NEW_SETTINGS
 from pipelines.config.plugins import refused_target
 
+NEW_SETTINGS = {  # today's names of settings that were called otherwise
+    "optim.tau": "target.tau",
+    "optim.target_every": "target.period",
+    "optim.average": "optim.ema_decay",
+}
 WORLDS = ("corridor", "explore", "shower", "tiny", "tour")  # which were in modules.envs
 LATER = {
     "callbacks": {},  # those of the run are not needed to evaluate it

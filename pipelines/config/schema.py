@@ -1,10 +1,9 @@
 """The top level of the configuration, and how YAML becomes checked settings."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import cached_property
-from pydoc import ErrorDuringImport, locate
 from typing import Annotated, Any, Literal
 
 import torch
@@ -30,9 +29,10 @@ from modules.optim import AdamSpec
 from modules.replay.actor_rows import FirstErrors
 from modules.replay.base import ReplaySpec
 from modules.replay.rows import SequenceSchema
-from modules.spec import Count, Positive, PositiveFloat, Spec, UsageError, collect_metrics, sentences, spec
-from pipelines.config.hints import NEW_SETTINGS
-from pipelines.config.plugins import Plugins, import_plugins, refused_target, resolve_references
+from modules.spec import Count, Positive, PositiveFloat, Spec, UsageError, collect_metrics, spec
+from pipelines.config.older import NEW_SETTINGS
+from pipelines.config.parts import make
+from pipelines.config.plugins import Plugins, import_plugins, resolve_references
 
 
 @spec
@@ -205,39 +205,6 @@ def import_named(plain: Mapping[str, Any]) -> tuple[str, ...]:
         return ()  # what is wrong there will be said with all the rest
     import_plugins(plugins)
     return plugins
-
-
-def make(node: Any, path: str, problems: list[str], plugins: Sequence[str]) -> Any:
-    """Build the spec that `node` describes, children first; append to `problems` instead of raising.
-
-    Only parts of ours and those in `plugins` are imported.
-    """
-    if isinstance(node, list):
-        return [make(item, f"{path}[{i}]", problems, plugins) for i, item in enumerate(node)]
-    if not isinstance(node, dict):
-        return node
-    found = len(problems)
-    values = {key: make(value, f"{path}.{key}".lstrip("."), problems, plugins) for key, value in node.items()}
-    if "_target_" not in values or len(problems) > found:
-        return values
-    target = str(values.pop("_target_"))
-    where = f"{path}." if path else ""
-    if refused := refused_target(target, plugins):
-        problems.append(f"{where}_target_: {refused}")
-        return values
-    try:
-        kind = locate(target)
-    except ErrorDuringImport as error:
-        problems.append(f"{where}_target_: {' '.join(str(error).split())}")
-        return values
-    if not (isinstance(kind, type) and issubclass(kind, Spec)):
-        problems.append(f"{where}_target_: {target!r} is no spec of this program; take an option of the group")
-        return values
-    try:
-        return kind(**values)
-    except ValidationError as error:
-        problems += [where + text for text in sentences(error, kind)]
-        return values
 
 
 def at_the_source(problem: str, cfg: DictConfig) -> str:

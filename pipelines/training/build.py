@@ -31,7 +31,9 @@ from modules.seeding import seed_everything, seed_for
 from modules.stateful import HasState, Stateful, put_back
 from pipelines.agent.actor import TrainingActor, make_actor, worker_actor
 from pipelines.agent.agent_env import CPU
+from pipelines.agent.described import ACTING
 from pipelines.agent.evaluator import Evaluator
+from pipelines.agent.policy_card import describe_acting
 from pipelines.config.schema import RunConfig
 from pipelines.config.sweep_names import job_in
 from pipelines.reporting.kinds import without_targets
@@ -43,11 +45,15 @@ logging.getLogger("torchrl").setLevel(logging.WARNING)
 
 @dataclass(frozen=True)
 class RunIdentity:
-    """Which run it is: its settings, its folder, and the id by which its files are recognised."""
+    """Which run it is: its settings, its folder, and the id by which its files are recognised.
+
+    `acting` is what one must know of its environment to act with its policy.
+    """
 
     settings: RunConfig
     folder: Path
     id: str
+    acting: Mapping[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,6 +109,7 @@ class Parts:
             "intrinsic_model": self.auxiliary.state_dict(),
             "intrinsic_reward": self.actor.intrinsic_reward.state_dict(),
             "arm": self.evaluator.bandit.greedy(),
+            ACTING: self.identity.acting,
         }
 
     def close(self) -> None:
@@ -127,6 +134,7 @@ def build(
         checkpoint: of the run to continue, or None.
         given: callbacks beside those of the settings.
     """
+    acting = describe_acting(run)  # first: it makes an environment, and that may draw from the global generators
     tune(run.threads)
     seed_everything(run.seed)
     network = run.network.build(run.spaces)
@@ -157,7 +165,7 @@ def build(
     alone = run.collector.total_envs == run.collector.num_envs
     everywhere = ExplorationContext.all_of(run.collector.total_envs)
     return Parts(
-        identity=RunIdentity(run, run_dir, run_id),
+        identity=RunIdentity(run, run_dir, run_id, acting),
         actor=actor,
         collection=collection_of(run, actor, evaluator.env),
         exploration=actor.exploration if alone else run.exploration.build(everywhere),

@@ -11,7 +11,7 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, with_confi
 from modules import checkpoint
 from modules.seeding import random_state, set_random_state
 from modules.spec import UsageError
-from pipelines.agent.trained_agent import POLICY, impossible, refuse_another_runs
+from pipelines.agent.saved import POLICY, impossible, refuse_another_runs
 from pipelines.config.older import as_now
 from pipelines.config.schema import RunConfig
 from pipelines.training.counters import Counters
@@ -33,7 +33,7 @@ def goes_on_from(run: RunConfig, run_dir: Path) -> dict[str, Any]:
     path, state = checkpoint.newest_whole(folder)
     state = as_now(state, torchrl_loss=run.loss.names_of_torchrl)
     where = f"{path}: not a checkpoint that {run_dir} can continue from"
-    if wrong := next(impossible(state, ALL, run), "") or next(uncountable(state, path, run), ""):
+    if wrong := next(impossible(state, ALL, run.spaces.n_arms), "") or next(uncountable(state, path, run), ""):
         others = [other for other in checkpoint.list_checkpoints(folder) if other < path]
         instead = f"; move it away to continue from {others[-1]}" if others else ""
         raise UsageError(f"{where}, because {wrong}{instead}")

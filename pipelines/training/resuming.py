@@ -9,7 +9,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from modules.callbacks import TrainingCallback
 from modules.spec import Spec, UsageError, spec
-from pipelines.agent.trained_agent import load_run, network_with, read_summary
+from pipelines.agent.saved import read_summary
+from pipelines.agent.trained_agent import load_run, network_with
 from pipelines.config.check import check
 from pipelines.config.hints import content
 from pipelines.config.plugins import Plugins

@@ -6,7 +6,7 @@ import torch
 from modules import keys
 from modules.envs.base import EnvContext, LastStep
 from modules.evaluation import Episodes, run_episodes
-from modules.networks.network import Policy
+from modules.networks.tensordict_modules import Policy
 from modules.seeding import random_state
 from tests.modules.builders import always, gym_spec, network_spec
 

@@ -6,7 +6,8 @@ from tensordict import TensorDict
 from modules import keys
 from modules.envs.base import EnvContext
 from modules.keys import Spaces
-from modules.networks.inputs import Joined, PreviousStep
+from modules.networks.inputs import Joined
+from modules.networks.transforms import PreviousStep
 from tests.modules.builders import gym_spec
 
 

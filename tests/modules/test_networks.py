@@ -10,9 +10,9 @@ from modules import keys
 from modules.keys import Spaces
 from modules.networks.heads import QSpec
 from modules.networks.linear_recurrent import LruSpec, MinGruLayer, linear_scan
-from modules.networks.network import Policy
 from modules.networks.recurrent import chrono_
 from modules.networks.spec import NetworkSpec
+from modules.networks.tensordict_modules import Policy
 from modules.networks.torsos import ConvSpec, MlpSpec
 from tests.modules.builders import MEMORIES, NO_INPUTS, network_spec, part, q_settings
 

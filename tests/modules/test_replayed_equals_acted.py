@@ -19,8 +19,8 @@ from modules.exploration import EpsGreedySpec, ExplorationContext
 from modules.keys import Spaces
 from modules.learner.normalising import ObservationStatistics
 from modules.losses.allowed import FORBIDDEN
-from modules.networks.network import Policy
 from modules.networks.recurrent import LSTM_STATE
+from modules.networks.tensordict_modules import Policy
 from modules.networks.torsos import ConvSpec
 from modules.replay.base import ReplayContext
 from modules.replay.sequence import SequenceReplay

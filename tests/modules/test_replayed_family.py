@@ -15,7 +15,7 @@ from modules.keys import Spaces
 from modules.losses.retrace import RetraceSpec
 from modules.meta_controller import ArmPerEpisode, MetaContext, UniformSpec
 from modules.meta_controller.arms import ArmsSpec
-from modules.networks.network import Policy
+from modules.networks.tensordict_modules import Policy
 from modules.replay.base import ReplayContext
 from modules.replay.sequence import SequenceReplay
 from modules.replay.specs import SequenceSpec

@@ -9,10 +9,10 @@ from tensordict import TensorDict
 from modules import keys
 from modules.keys import Spaces
 from modules.networks.heads import QSpec
-from modules.networks.network import Policy
 from modules.networks.recurrent import NoMemorySpec
 from modules.networks.spec import NetworkSpec
 from modules.networks.table import Numbering, TableFullError, TableHeadSpec, TableSpec
+from modules.networks.tensordict_modules import Policy
 from modules.networks.torsos import MlpSpec
 from tests.modules.builders import MEMORIES, NO_INPUTS, q_settings
 

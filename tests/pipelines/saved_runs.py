@@ -8,6 +8,8 @@ from omegaconf import OmegaConf
 
 from modules import checkpoint
 from modules.intrinsic import IntrinsicContext
+from pipelines.agent.described import ACTING
+from pipelines.agent.policy_card import describe_acting
 from pipelines.config.composing import compose_settings
 from pipelines.config.schema import RunConfig, read
 from pipelines.training.session import config_of
@@ -45,6 +47,7 @@ def saved_run(run_dir: Path, *words: str, seed: int = 1) -> RunConfig:
     intrinsic_model = run.intrinsic.build(IntrinsicContext(spaces=run.spaces, device=torch.device("cpu")))
     intrinsic_reward = intrinsic_model.acting(run.collector.num_envs)
     state = {"frames": 1000, "network": network.state_dict(), "arm": 0}
+    state |= {ACTING: describe_acting(run)}
     state |= {"intrinsic_model": intrinsic_model.state_dict(), "intrinsic_reward": intrinsic_reward.state_dict()}
     checkpoint.write(run_dir / "checkpoints" / "best.pt", state)
     OmegaConf.save(OmegaConf.create(config_of(config)), run_dir / "config.yaml")

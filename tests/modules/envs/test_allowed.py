@@ -16,7 +16,7 @@ from modules.errors import BadValueError
 from modules.exploration import BoltzmannSpec, EpsGreedySpec, EpsLadderSpec, ExplorationContext, random_policy
 from modules.losses import ops
 from modules.losses.allowed import FORBIDDEN, forbid, redraw
-from modules.networks.network import Policy
+from modules.networks.tensordict_modules import Policy
 from modules.spec import UsageError
 from tests.modules.builders import gym_spec, network_spec
 
