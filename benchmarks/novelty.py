@@ -34,8 +34,7 @@ from pipelines.config.schema import RunConfig
 AGENT57, CONTROL = "agent57_corridor", "r2d2_corridor"
 GYM = "agent57_mountain_car"
 COUNTS, SIZES = (1, 16, 64), (500, 5_000, 30_000)  # environments; states that each remembers
-AIM = (64, 500)
-LARGEST_SHARE = 0.3
+AIM, LARGEST_SHARE = (64, 500), 0.3
 R2D2_STEPS = 2.2  # two networks, and a tenth for what joins them
 NO_END = {  # of an episode, so that no memory is emptied
     AGENT57: ("env.horizon=1_000_000", "replay.length=40"),

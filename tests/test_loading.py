@@ -69,7 +69,7 @@ ALLOWED = {
     ("pipelines.training.session", "OmegaConf.create"): "of plain values that were read already",
     ("pipelines.training.resuming", "OmegaConf.create"): "of plain values that were read already",
     ("pipelines.agent.trained_agent", "OmegaConf.create"): "of plain values that were read already",
-    ("pipelines.config.parts", "locate"): "after refused_target: ours, or in the user's own plugins",
+    ("pipelines.config.plugins", "locate"): "after refused_target: ours, or in the user's own plugins",
     ("pipelines.__main__", "runpy.run_module"): "one of COMMANDS, which stand in the source",
     ("pipelines.__main__", "runpy"): "for that",
     ("pipelines.config.metrics_page", "importlib.import_module"): "what lies in modules/",

@@ -19,8 +19,7 @@ from modules.networks.spec import NetworkSpec
 from pipelines.agent.described import ACTING, read_observations, read_spaces
 from pipelines.agent.saved import load_weights, read_config, read_saved_policy, refuse_impossible
 from pipelines.config.older import as_before
-from pipelines.config.parts import make
-from pipelines.config.plugins import import_plugins, refused_target, resolve_references, strings, with_plugins
+from pipelines.config.plugins import import_plugins, make, refused_target, resolve_references, strings, with_plugins
 
 if TYPE_CHECKING:
     from pipelines.agent.trained_agent import TrainedAgent

@@ -1,18 +1,19 @@
-"""What a run's configuration may have imported: our parts, and what the user has named (docs/run_folders.md)."""
+"""What a run's configuration may have imported and built: parts of ours and of the user (docs/run_folders.md)."""
 
 import contextlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from pydoc import ErrorDuringImport, locate
 from typing import Annotated, Any
 
 import yaml
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from pydantic import Field
+from pydantic import Field, ValidationError
 
 from modules.envs.wrappers import import_or_refuse
-from modules.spec import UsageError
+from modules.spec import Spec, UsageError, sentences
 from pipelines.config.foreign import MODULE, below, foreign, is_program
 
 OURS = ("modules", "pipelines")
@@ -158,3 +159,36 @@ def refused_target(target: str, plugins: Sequence[str]) -> str:
     if any(below(module, name) for name in (*OURS, *plugins)):
         return ""
     return f"{target!r} is no spec of this program; take an option of the group, or plugins=[{module}] if it is yours"
+
+
+def make(node: Any, path: str, problems: list[str], plugins: Sequence[str]) -> Any:
+    """Build the spec that `node` describes, children first; append to `problems` instead of raising.
+
+    Only parts of ours and those in `plugins` are imported.
+    """
+    if isinstance(node, list):
+        return [make(item, f"{path}[{i}]", problems, plugins) for i, item in enumerate(node)]
+    if not isinstance(node, dict):
+        return node
+    found = len(problems)
+    values = {key: make(value, f"{path}.{key}".lstrip("."), problems, plugins) for key, value in node.items()}
+    if "_target_" not in values or len(problems) > found:
+        return values
+    target = str(values.pop("_target_"))
+    where = f"{path}." if path else ""
+    if refused := refused_target(target, plugins):
+        problems.append(f"{where}_target_: {refused}")
+        return values
+    try:
+        kind = locate(target)
+    except ErrorDuringImport as error:
+        problems.append(f"{where}_target_: {' '.join(str(error).split())}")
+        return values
+    if not (isinstance(kind, type) and issubclass(kind, Spec)):
+        problems.append(f"{where}_target_: {target!r} is no spec of this program; take an option of the group")
+        return values
+    try:
+        return kind(**values)
+    except ValidationError as error:
+        problems += [where + text for text in sentences(error, kind)]
+        return values

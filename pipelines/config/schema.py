@@ -31,8 +31,7 @@ from modules.replay.base import ReplaySpec
 from modules.replay.rows import SequenceSchema
 from modules.spec import Count, Positive, PositiveFloat, Spec, UsageError, collect_metrics, spec
 from pipelines.config.older import NEW_SETTINGS
-from pipelines.config.parts import make
-from pipelines.config.plugins import Plugins, import_plugins, resolve_references
+from pipelines.config.plugins import Plugins, import_plugins, make, resolve_references
 
 
 @spec
