@@ -1,11 +1,11 @@
 """Running mean and standard deviation, exact over batches of any size."""
 
 from collections.abc import Callable, Mapping
+from functools import cache, wraps
 from typing import Any
 
 import numpy as np
 import torch
-from numba import njit
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -21,13 +21,25 @@ TINY = 1e-8  # standard deviation of what never changed
 def compile_lazily(function: Callable[..., Any]) -> Any:
     """Compile at the first call: IEEE 754, except for the order of sums and fused multiply-adds; 1 / 0 is no error.
 
-    What was compiled is kept beside this file, or in the user's cache: compiling all of it takes two seconds.
+    What was compiled is kept beside this file, or in the user's cache: compiling all of it takes two seconds. To import
+    Numba takes half of one, and many runs never call.
     """
-    rules = {"error_model": "numpy", "fastmath": {"reassoc", "contract"}}  # infinity and NaN stay what they are
-    try:
-        return njit(cache=True, **rules)(function)
-    except RuntimeError:  # neither place can be written
-        return njit(**rules)(function)
+
+    @cache
+    def compiled() -> Any:
+        from numba import njit
+
+        rules = {"error_model": "numpy", "fastmath": {"reassoc", "contract"}}  # infinity and NaN stay what they are
+        try:
+            return njit(cache=True, **rules)(function)
+        except RuntimeError:  # neither place can be written
+            return njit(**rules)(function)
+
+    @wraps(function)
+    def call(*values: Any) -> Any:
+        return compiled()(*values)
+
+    return call
 
 
 @compile_lazily

@@ -10,7 +10,6 @@ from modules.plots.compare import Difference, GroupCurve, Panel, draw_report
 from modules.plots.profiles import draw_profiles
 from modules.plots.runs import RANDOM_PLAY, SCORE_METRIC, find_runs, load_run
 from modules.spec import UsageError
-from pipelines.config.metrics_page import known
 from pipelines.console.command import command
 from pipelines.console.output import write
 from pipelines.reporting.aggregates import aggregates, latex
@@ -21,6 +20,7 @@ from pipelines.reporting.profiles import OverTasks, over_all_tasks
 from pipelines.reporting.tables import difference_table, group_table, result_table, run_table
 
 Curves = Mapping[str, GroupCurve]  # of one group, by metric
+LABELS = {SCORE_METRIC: "greedy return per episode [reward]", "eval/length_mean": "steps per greedy episode [frames]"}
 
 
 def _load_sides(options: argparse.Namespace, quantity: str) -> list[list[Group]]:
@@ -64,9 +64,12 @@ def _random_play(options: argparse.Namespace, groups: Sequence[Group]) -> list[L
 
 
 def _axis_label(metric: str) -> str:
-    names = {SCORE_METRIC: "greedy return per episode", "eval/length_mean": "steps per greedy episode"}
+    if metric in LABELS:
+        return LABELS[metric]
+    from pipelines.config.metrics_page import known  # imports all that can have metrics, which takes seconds
+
     unit = known()[metric].unit if metric in known() else ""
-    return names.get(metric, metric) + (f" [{unit}]" if unit else "")
+    return metric + (f" [{unit}]" if unit else "")
 
 
 def _picture(
