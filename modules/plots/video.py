@@ -112,7 +112,7 @@ class Writer:
             fps=self._fps,  # pyright: ignore[reportArgumentType] - a float is as welcome
             macro_block_size=2,
             ffmpeg_log_level="error",
-            output_params=["-f", "mp4"],  # which the name of the unfinished file does not tell
+            output_params=["-preset", "veryfast", "-f", "mp4"],  # which the name of the unfinished file does not tell
         )
         encoder.send(None)
         return encoder
