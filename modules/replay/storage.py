@@ -9,9 +9,10 @@ import torch
 from tensordict import TensorDict
 from torch import Tensor
 
+from modules import keys
 from modules.keys import Spaces
 from modules.metrics import Metric
-from modules.replay.cut_rows import CutRows
+from modules.replay.cut_rows import CutRows, bytes_of, decompress
 from modules.replay.ring import open_ring, views_of
 from modules.replay.rows import SequenceSchema
 from modules.spec import AtLeastOne, Spec, spec
@@ -148,13 +149,19 @@ class MemmapRows:
         self.fields: Mapping[str, Tensor] = views_of(self._storage)
 
     def write(self, numbers: Tensor, rows: CutRows) -> None:
-        entries, first = rows.whole(), int(numbers[0]) % self.max_size
+        first, count = int(numbers[0]) % self.max_size, len(numbers)
         room = self.max_size - first
-        for key, field in self.fields.items():  # in one piece: by an index it takes five times as long
-            values = entries[key]
-            field[first : first + len(numbers)] = values[:room]
-            if len(values) > room:
-                field[: len(values) - room] = values[room:]
+        plain = self.fields.keys() - ({keys.OBSERVATION} if rows.blocks is not None else set())
+        for key in plain:  # in one piece: by an index it takes five times as long
+            field = self.fields[key]
+            values = rows.entries[key]
+            field[first : first + count] = values[:room]
+            if count > room:
+                field[: count - room] = values[room:]
+        if rows.blocks is not None:  # straight into the file: pictures of a row are a MB, and a copy of them counts
+            places = bytes_of(self.fields[keys.OBSERVATION])
+            for place, block in zip((numbers % self.max_size).tolist(), rows.blocks.packed, strict=True):
+                decompress(block, places[place])
 
     def read(self, numbers: Tensor) -> dict[str, Tensor]:
         index = numbers % self.max_size

@@ -15,6 +15,7 @@ from modules.replay.actor_rows import ActorRows, FirstErrors
 from modules.replay.cut_rows import CutRows
 from modules.replay.rows import SequenceSchema
 from modules.replay.samplers import Prioritised
+from modules.replay.storage import MemmapSpec, StorageContext
 from tests.modules.builders import STREAM_STATES, stream
 from tests.modules.replay.test_sequence import make
 
@@ -62,6 +63,22 @@ def test_pixels_are_packed_as_they_are():
         assert keys.OBSERVATION not in list(back.entries.keys())
         assert back.whole().shape == part.shape
         assert torch.equal(back.whole()[keys.OBSERVATION], part[keys.OBSERVATION])
+
+
+def test_packed_pixels_lie_as_those_that_were_not_packed_round_the_end_of_the_ring_too(tmp_path):
+    seen = torch.randint(0, 255, (13, 5, 1, 4, 4), dtype=torch.uint8)
+    rows = TensorDict({keys.OBSERVATION: seen, keys.MASK: torch.rand(13, 5) < 0.5}, batch_size=[13])
+    plain, packed = (
+        MemmapSpec().build(StorageContext(directory=tmp_path / name, template=rows[0], rows=7, fewest=1))
+        for name in ("plain", "packed")
+    )
+    for start, end in ((0, 3), (3, 5), (5, 8), (8, 13)):
+        plain.write(torch.arange(start, end), CutRows(rows[start:end]))
+        packed.write(torch.arange(start, end), repacked(rows[start:end]))
+        newest = torch.arange(max(0, end - 7), end)
+        for key, value in packed.read(newest).items():
+            assert torch.equal(value, plain.read(newest)[key]), key
+            assert torch.equal(value, rows[key][newest]), key
 
 
 def row(*, acted, greedy, reward, terminated=False, mask=None):
