@@ -26,6 +26,10 @@ Look = Callable[[EnvBase, TensorDictBase], None]
 Watch = Callable[[int, int], None]
 
 
+def no_look(env: EnvBase, seen: TensorDictBase) -> None:
+    """Does nothing: nobody takes pictures."""
+
+
 def no_watch(ended: int, episodes: int) -> None:
     """Does nothing: nobody waits for the evaluation."""
 
@@ -171,7 +175,7 @@ def run_episodes(
     *,
     episodes: int,
     seed: int,
-    look: Look = lambda env, seen: None,
+    look: Look = no_look,
     callbacks: Sequence[Callback] = (),
     watch: Watch = no_watch,
 ) -> Episodes:

@@ -17,6 +17,7 @@ COMMANDS = {
     "dashboard": "show runs in the browser while they run",
     "study": "say and draw what a study of Optuna found",
     "export": "write the greedy policy for torch.export or ONNX",
+    "share": "put a policy with its card on the Hugging Face Hub, or into a folder",
 }
 USAGE_EXIT = 2
 

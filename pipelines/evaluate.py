@@ -18,7 +18,7 @@ from tensordict.nn import TensorDictModuleBase
 from torchrl.envs.utils import ExplorationType, set_exploration_type
 
 from modules.errors import told
-from modules.evaluation import Callback
+from modules.evaluation import Callback, Look, no_look
 from modules.files import write_text
 from modules.loggers import Waiting
 from modules.plots.runs import evaluation_file
@@ -34,14 +34,16 @@ from pipelines.console.command import command
 from pipelines.console.output import Unread, complain, one_line, quote_path, while_read, write
 from pipelines.console.signals import Asked, Stop, handled_by
 from pipelines.console.terminal import Screen, Stage, ending_on_signals
+from pipelines.sharing.hub import find_run, is_hub
 
 log = logging.getLogger("recall")
 
 
 def load_evaluated(settings: Evaluation) -> TrainedAgent:
     """Make everything ready for the evaluation of one run."""
+    run_dir = find_run(settings.run, settings.plugins)
     return load_agent(
-        settings.run, which=settings.checkpoint, arm=settings.arm, seed=settings.seed, plugins=settings.plugins
+        run_dir, which=settings.checkpoint, arm=settings.arm, seed=settings.seed, plugins=settings.plugins
     )
 
 
@@ -52,16 +54,16 @@ def evaluate(settings: Evaluation, agent: TrainedAgent, say: Callable[[dict[str,
     """
     if settings.video and (problem := agent.run.env.film_problem()):
         raise UsageError(problem)
-    kept = recording_steps(settings.run, agent.run.spaces) if settings.steps == "csv" else contextlib.nullcontext(())
     missing = "this evaluation"
     try:
         with contextlib.ExitStack() as at_last:
-            with kept as callbacks:
-                result = run_evaluation(settings, agent, callbacks)
+            with contextlib.ExitStack() as kept:
+                result = run_evaluation(settings, *recorded(settings, agent, kept))
                 at_last.callback(say, result)
-                if settings.view == "none":  # a look at a few episodes is not to replace the result of many
+                # A look at a few episodes is not to replace the result of many, and the Hub's cache is not to change.
+                if settings.view == "none" and not is_hub(settings.run):
                     write_text(settings.run / evaluation_file(settings.policy), json.dumps(result, indent=2) + "\n")
-                missing = "episodes.csv"
+                missing = "episodes.csv" if settings.minari is None else f"the data set {settings.minari}"
             if settings.video:
                 missing = "the film"
                 log.info("film: %s", film_episodes(settings, agent))
@@ -69,6 +71,26 @@ def evaluate(settings: Evaluation, agent: TrainedAgent, say: Callable[[dict[str,
     except Stop as stop:
         stop.missing = missing
         raise
+
+
+def recorded(
+    settings: Evaluation, agent: TrainedAgent, kept: contextlib.ExitStack
+) -> tuple[TrainedAgent, Sequence[Callback], Look]:
+    """Say what acts, who is told of the steps and who looks on, for what `kept` writes when the episodes are over."""
+    callbacks: list[Callback] = []
+    if settings.steps == "csv":
+        callbacks += kept.enter_context(recording_steps(settings.run, agent.run.spaces))
+    if settings.minari is None:
+        return agent, callbacks, no_look
+    from pipelines.agent.minari_dataset import recording_dataset
+
+    run = agent.run
+    what = f"{settings.policy} episodes of {run.name}, seed {run.seed}, at frame {agent.frames}, by Recall"
+    dataset = recording_dataset(
+        settings.minari, agent, what, episodes=settings.episodes, num_envs=settings.side_by_side
+    )
+    recorder = kept.enter_context(dataset)
+    return recorder.agent, [*callbacks, recorder], recorder.look
 
 
 def film_episodes(settings: Evaluation, agent: TrainedAgent) -> Path:
@@ -80,11 +102,13 @@ def film_episodes(settings: Evaluation, agent: TrainedAgent) -> Path:
     return path
 
 
-def run_evaluation(settings: Evaluation, agent: TrainedAgent, callbacks: Sequence[Callback]) -> dict[str, Any]:
+def run_evaluation(
+    settings: Evaluation, agent: TrainedAgent, callbacks: Sequence[Callback], look: Look = no_look
+) -> dict[str, Any]:
     """Run the episodes; say what was evaluated, how, and what came of it. Writes nothing."""
     envs = settings.side_by_side
     policy, env = agent.acting(settings.policy, envs), agent.agent_env(envs).build(envs)
-    episodes, result = run_held_out(settings, policy, env, "evaluating", callbacks)
+    episodes, result = run_held_out(settings, policy, env, "evaluating", callbacks, look)
     return {
         **result,
         "envs": envs,
@@ -146,7 +170,21 @@ def evaluate_runs(arguments: Sequence[str]) -> int:
                 f"view=text shows one run, but {settings.run} has several beneath it: name one, e.g. "
                 f"run={quote_path(runs[0])}"
             )
+        refuse_unwanted(settings, several=bool(runs))
     return all_of(settings, runs) if runs else one(settings)
+
+
+def refuse_unwanted(settings: Evaluation, *, several: bool) -> None:
+    """Raise `UsageError` for what cannot be written."""
+    if is_hub(settings.run) and (settings.video or settings.steps != "none"):
+        raise UsageError(f"video=true and steps=csv write into the folder of a run, and {settings.run} has none")
+    if settings.minari is None:
+        return
+    if several:
+        raise UsageError(f"minari: one data set is of one run, but {settings.run} has several beneath it: name one")
+    from pipelines.agent.minari_dataset import refuse_dataset
+
+    refuse_dataset(settings.minari)
 
 
 def one(settings: Evaluation) -> int:

@@ -62,17 +62,24 @@ def export(settings: Export) -> str:
     if agent.run.network.torso.writes != "features":
         raise UsageError(f"{settings.run}: a table looks observations up in Python, which cannot be exported")
     refuse_unwritable(settings.run, "run")
+    path = settings.run / f"policy.{settings.format}"
+    content, inputs, outputs = policy_file(agent, settings.format)
+    write_bytes(path, content)
+    return describe_program(path, agent, inputs, outputs)
+
+
+def policy_file(
+    agent: TrainedAgent, kind: Literal["pt2", "onnx"]
+) -> tuple[bytes, dict[str, Tensor], dict[str, Tensor]]:
+    """Make the content of policy.pt2 or policy.onnx; return it with the inputs and outputs of one step."""
     program, inputs = export_program(agent)
-    path, content = settings.run / f"policy.{settings.format}", io.BytesIO()
     outputs = program.module()(inputs)
     card = json.dumps(describe_step(agent, inputs, outputs))
-    if settings.format == "pt2":
-        # Not into the file: PyTorch aborts where writing fails.
-        torch.export.save(program, content, extra_files={CARD: card})
-    else:
-        content.write(to_onnx(program, inputs, outputs, card))
-    write_bytes(path, content.getvalue())
-    return describe_program(path, agent, inputs, outputs)
+    if kind == "onnx":
+        return to_onnx(program, inputs, outputs, card), inputs, outputs
+    content = io.BytesIO()  # not into the file: PyTorch aborts where writing fails
+    torch.export.save(program, content, extra_files={CARD: card})
+    return content.getvalue(), inputs, outputs
 
 
 def export_program(agent: TrainedAgent) -> tuple[ExportedProgram, dict[str, Tensor]]:
@@ -115,11 +122,14 @@ def describe_entry(entry: Tensor) -> dict[str, Any]:
 def to_onnx(program: ExportedProgram, inputs: Mapping[str, Tensor], outputs: Mapping[str, Tensor], card: str) -> bytes:
     """Make ONNX of it, with our names for inputs and outputs, and `card` among its metadata."""
     names: list[Any] = [list(inputs), list(outputs)]
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it warns of operations of other packages
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         model = torch.onnx.export(program, input_names=names[0], output_names=names[1], dynamo=True, verbose=False)
     assert model is not None
     proto = model.model_proto
+    for node in proto.graph.node:
+        del node.metadata_props[:]  # where each operation stands in the source, with paths of this machine
     proto.metadata_props.add(key=CARD, value=card)
     return proto.SerializeToString()
 

@@ -17,7 +17,7 @@ PAGES = [page for page in PAGES if "results" not in page.parts]
 FILE = re.compile(r"(?<![\w/])(?:modules|pipelines|conf|docs|tests)/[\w./-]*\.(?:py|yaml|md)")
 NAME = re.compile(r"(?:ops\.)?(?:_?[A-Za-z]\w*)(?:\.\w+)*")
 OTHERS = {*dir(builtins), *dir(gymnasium.spaces)} | {  # of other programs
-    "NormalizeObservation", "NormalizeReward",
+    "NormalizeObservation", "NormalizeReward", "RecordVideo",
     "LossModule", "TimeLimit", "SoftUpdate", "DQNLoss", "ImgObsWrapper", "BoltzmannQPolicy", "DQNAgent",
     "LazyMemmapStorage", "InitTracker", "TensorDictSequential", "QValueModule", "GymEnv", "Collector",
 }  # fmt: skip

@@ -99,6 +99,11 @@ ALLOWED = {
     ("pipelines.config.foreign", "PathFinder.find_spec"): "of a name without a dot in a given folder, as above",
     ("pipelines.config.plugins", "import_or_refuse"): "what the user named in this command's plugins",
     ("pipelines.export", "importlib.util.find_spec"): "one of ONNX, which stand in the source",
+    ("pipelines.sharing.folder", "find_spec"): "as above",
+    ("pipelines.sharing.folder", "OmegaConf.create"): "of plain values that were read already",
+    ("pipelines.sharing.hub", "OmegaConf.create"): "of plain values that were read already",
+    ("pipelines.sharing.destination", "json.loads"): JSON,
+    ("pipelines.agent.minari_dataset", "importlib.util.find_spec"): "one of PACKAGES, which stand in the source",
     ("benchmarks.dqn", "find_spec"): "a name that stands in the source",
     ("benchmarks.novelty", "subprocess.Popen"): "this program, with words that stand in the source",
 }

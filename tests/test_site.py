@@ -55,7 +55,7 @@ def test_the_guide_is_by_task_and_nothing_is_loaded_from_elsewhere():
     assert f"{SITE['site_dir'].split('/')[0]}/" in ignored
 
 
-@pytest.mark.parametrize("page", ["ablation.md", "deploy.md"])
+@pytest.mark.parametrize("page", ["ablation.md", "deploy.md", "sharing.md"])
 def test_commands_of_the_guide_are_sound(page):
     """Settings and presets exist; the report's folder and RUN are the reader's."""
     from pipelines.config.composing import compose_run, composing

@@ -12,6 +12,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 import torch
+from gymnasium.envs.registration import EnvSpec
 from pydantic import ValidationError
 
 from modules.envs.base import UNCHANGED
@@ -105,6 +106,17 @@ class TinyGym(WorldGym):
         if task not in EXAMS:
             raise UsageError(f"task: it should be {' or '.join(map(repr, EXAMS))}, not {task!r}")
         super().__init__(*make_world(EXAMS[task], rules), render_mode=render_mode)
+
+
+def id_of(settings: WorldSpec) -> EnvSpec:
+    """Say how Gymnasium makes the world of a run's `settings`, for `gymnasium.make`."""
+    given = {field.name: getattr(settings, field.name) for field in fields(settings)}
+    rules = {name: value for name, value in given.items() if name not in UNCHANGED and value is not None}
+    name = type(settings).__name__.removesuffix("Spec")
+    kind = {tour.TourSpec: TourGym, corridor.CorridorSpec: CorridorGym}.get(type(settings), TinyGym)
+    if kind is TinyGym:
+        rules["task"] = next(task for task, exam in EXAMS.items() if exam is type(settings))
+    return EnvSpec(f"recall/{name}-v0", f"{__name__}:{kind.__name__}", kwargs=rules)
 
 
 for _task in tour.TASKS:

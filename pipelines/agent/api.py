@@ -27,7 +27,7 @@ def evaluate(
     """Run episodes that training never saw, the same ones as `python -m pipelines.evaluate`; writes nothing.
 
     Args:
-        run_dir: of the run.
+        run_dir: of the run, or `hub:USER/NAME`.
         episodes: how many.
         envs: environments that step side by side, if there are as many episodes.
         checkpoint: `best` or `last`.

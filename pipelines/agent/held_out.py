@@ -11,7 +11,7 @@ from tensordict.nn import TensorDictModuleBase
 from torchrl.envs import EnvBase
 
 from modules.envs.base import EnvContext, LastStep
-from modules.evaluation import Callback, Episodes, run_episodes
+from modules.evaluation import Callback, Episodes, Look, no_look, run_episodes
 from modules.exploration import random_policy
 from modules.loggers import Waiting
 from modules.seeding import seed_everything, seed_for
@@ -30,13 +30,15 @@ DEFAULTS = {
     "policy": "greedy",
     "seed": 0,
     "steps": "none",
+    "minari": None,
     "video": False,
     "view": "none",
     "delay_s": 0.2,
     "plugins": (),
 }
 USAGE = """python -m pipelines.evaluate run=DIR [setting=value ...]
-  run=DIR               run directory to evaluate, or the folder of a sweep: every run beneath it (required)
+  run=DIR               run directory to evaluate, or the folder of a sweep: every run beneath it (required);
+                        or hub:USER/NAME, a policy of the Hugging Face Hub, of which only the table is written
   episodes=100          episodes, none of which training has seen
   envs=32               environments side by side, if there are as many episodes; 1 plays these one after the other
   policy=greedy|sampled|random
@@ -50,6 +52,7 @@ USAGE = """python -m pipelines.evaluate run=DIR [setting=value ...]
   seed=0                of the evaluation's own random stream
   steps=none|csv        also write every step, one row each, to DIR/episodes.csv, and draw the observations of the first
                         ten episodes as DIR/episodes.png, if there are few enough numbers in one
+  minari=NAME-v0        also make the episodes a data set of Minari on this machine, of what the environment itself gave
   video=false           also film episodes, of 200 frames or more together, into DIR/videos
   view=none|text        also show the first filmed episode as text, frame by frame, and leave evaluation.json as it is
   delay_s=0.2           seconds that each frame stands, on a terminal
@@ -71,6 +74,7 @@ class Evaluation(Spec):
     policy: PolicyName
     seed: Count
     steps: Literal["none", "csv"]
+    minari: str | None
     video: bool
     view: Literal["none", "text"]
     delay_s: Annotated[float, Field(ge=0, le=60)]
@@ -83,15 +87,21 @@ class Evaluation(Spec):
 
 
 def run_held_out(
-    settings: Evaluation, policy: TensorDictModuleBase, env: EnvBase, doing: str, callbacks: Sequence[Callback] = ()
+    settings: Evaluation,
+    policy: TensorDictModuleBase,
+    env: EnvBase,
+    doing: str,
+    callbacks: Sequence[Callback] = (),
+    look: Look = no_look,
 ) -> tuple[Episodes, dict[str, Any]]:
     """Run the episodes in `env`, and close it; summarise returns and lengths under the names of evaluation.json.
 
     Their seeds have another purpose than those of training's evaluations: none was used to choose the best checkpoint.
     """
     seed, watch = seed_for(settings.seed, "held-out evaluation"), partial(Waiting(), doing)
+    given = {"callbacks": callbacks, "look": look, "watch": watch}
     with closing(env):
-        found = run_episodes(env, policy, episodes=settings.episodes, seed=seed, callbacks=callbacks, watch=watch)
+        found = run_episodes(env, policy, episodes=settings.episodes, seed=seed, **given)
     metrics = found.metrics()
     return found, {
         **{name: metrics[f"eval/return_{name}"] for name in ("mean", "std", "min", "max")},

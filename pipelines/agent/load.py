@@ -8,6 +8,7 @@ from modules.spec import UsageError
 from pipelines.agent.acting import load_acting
 from pipelines.agent.numpy_policy import NumpyPolicy
 from pipelines.console.caller import fork_rngs, told
+from pipelines.sharing.hub import find_run
 
 Which = Literal["best", "last"]
 
@@ -18,7 +19,7 @@ def load(
     """Make a callable of what a run has learned: `action = policy(observation)`, `policy.reset()` between episodes.
 
     Args:
-        run_dir: of the run.
+        run_dir: of the run; or `hub:USER/NAME`, a policy of the Hugging Face Hub (docs/sharing.md).
         checkpoint: `best`, the weights with the best evaluation during training, or `last`.
         arm: member of a family of policies; None takes the one that the run's own evaluations chose.
         plugins: modules of your own that the run imports; named here again, for the folder may not be yours.
@@ -31,4 +32,4 @@ def load(
     if not str(run_dir):
         raise UsageError("run_dir: the path is empty; a dot is the current folder")
     with fork_rngs(), told():
-        return NumpyPolicy(load_acting(Path(run_dir), checkpoint, arm, tuple(plugins)))
+        return NumpyPolicy(load_acting(find_run(Path(run_dir), plugins), checkpoint, arm, tuple(plugins)))

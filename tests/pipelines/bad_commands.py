@@ -1,6 +1,6 @@
 """What users mistype: the words after `python -m pipelines.…`; the folders that stand in them: `bad_input.PLACES`."""
 
-from tests.pipelines import bad_collectors, bad_environments, bad_files, bad_folders, bad_paths, bad_sweeps
+from tests.pipelines import bad_collectors, bad_environments, bad_files, bad_folders, bad_paths, bad_sharing, bad_sweeps
 
 STATE, PIXELS = "+exp=drqn_cartpole_masked", "+exp=drqn_cartpole"
 TOUR, CORRIDOR = "+exp=tour", "+exp=corridor"
@@ -285,7 +285,7 @@ REPORT = (
     ("BROKEN_SUMMARY",),
 )
 BENCHMARK = (("lerner",), ("--quik",), ("learner", "--out", "FILE/table.md"))
-FURTHER = (bad_collectors, bad_environments, bad_files, bad_folders, bad_paths, bad_sweeps)
+FURTHER = (bad_collectors, bad_environments, bad_files, bad_folders, bad_paths, bad_sharing, bad_sweeps)
 COMMANDS = {
     "train": TRAIN,
     "evaluate": EVALUATE,
@@ -297,4 +297,4 @@ COMMANDS = {
 }
 for module in FURTHER:
     for name, table in module.COMMANDS.items():
-        COMMANDS[name] = (*COMMANDS[name], *table)
+        COMMANDS[name] = (*COMMANDS.get(name, ()), *table)
