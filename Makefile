@@ -2,6 +2,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 READY := .venv/.ready
+TORCH ?= cuda
 EXP ?= drqn_cartpole
 RUN ?= outputs/$(EXP)/$(shell date +%Y-%m-%d_%H-%M-%S)
 RUN := $(RUN)
@@ -12,10 +13,14 @@ RUN := $(RUN)
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
-setup: $(READY) ## make .venv with the pinned packages
+setup: $(READY) ## make .venv with the pinned packages; TORCH=cpu: without CUDA, 1.9 GB instead of 6.9
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
+ifeq ($(TORCH),cpu)  # uv knows where PyTorch without CUDA is
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt uv
+	$(BIN)/uv pip install --quiet --python .venv --torch-backend cpu -c constraints.txt torch
+endif
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev,atari]"
 	$(BIN)/pyright --version >/dev/null  # fetches its type checker now, so that tests need no network
 	touch $@
@@ -56,7 +61,7 @@ docs: $(READY) ## write the generated pages and the pictures of the tasks, and b
 	$(MAKE) site
 
 site: $(READY) ## build the site in build/site, with the extra site
-	$(BIN)/python -c "import mkdocs, mkdocstrings" 2>/dev/null || $(BIN)/pip install --quiet -c constraints.txt -e ".[site]"
+	$(BIN)/python -c "import mkdocs, mkdocstrings, nbconvert" 2>/dev/null || $(BIN)/pip install --quiet -c constraints.txt -e ".[site]"
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --strict
 
 clean: ## remove .venv and caches, keep outputs

@@ -32,6 +32,7 @@ def wrong(nav: Any, there: set[str]) -> list[str]:
 def all_pages() -> set[str]:
     made = {"index.md", "changelog.md", "contributing.md", "reference/api.md", "reference/leaves.md"}
     made |= {f"reference/{path.parent.name}.md" for path in (ROOT / "modules").glob("*/__init__.py")}
+    made |= {f"notebooks/{path.stem}.md" for path in (ROOT / "docs" / "notebooks").glob("*.ipynb")}
     return made | {str(path.relative_to(ROOT / "docs")) for path in (ROOT / "docs").rglob("*.md")}
 
 
@@ -78,7 +79,7 @@ def test_commands_of_the_guide_are_sound(page):
 
 @pytest.mark.slow
 def test_it_builds_strictly(tmp_path):
-    for name in ("mkdocs", "material", "mkdocstrings"):
+    for name in ("mkdocs", "material", "mkdocstrings", "nbconvert"):
         pytest.importorskip(name, reason="needs the extra site")
     words = [sys.executable, "-m", "mkdocs", "build", "--quiet", "--strict", "--site-dir", str(tmp_path / "site")]
     ended = subprocess.run(

@@ -81,13 +81,12 @@ class Progress:
         """Show the view with the values in `metrics`; one that is not in it keeps its last value."""
         self._latest.update({name: float(metrics[name]) for name in self._shown if name in metrics})
         self._waits_for = ""
-        values = [text.format(self._latest[name]) for name, text in self._shown.items() if name in self._latest]
         if self._bar.disable:
             frames = min(self._frames, self._total)  # the last batch may pass the total
             share = f"{frames:,}/{self._total:,} frames ({frames / self._total:.0%})"
-            _LOG.info("%s", ", ".join([share, *values, f"{self._left()} left"]))
+            _LOG.info("%s", ", ".join([share, *self._values(), f"{self._left()} left"]))
         else:
-            self._bar.set_description_str(" ".join(values))
+            self._bar.set_description_str(" ".join(self._values()))
 
     def wait(self, what: str, done: int, total: int) -> None:
         """Show how far an evaluation is: the bar at once, lines only if it takes long."""
@@ -98,8 +97,13 @@ class Progress:
             self._bar.set_description_str(text)
 
     def close(self) -> None:
-        """Leave the bar as it is and release the terminal; a second call does nothing."""
+        """Leave the bar with the last values and release the terminal; a second call does nothing."""
+        if self._waits_for:  # what was waited for, a film, is over
+            self._bar.set_description_str(" ".join(self._values()))
         self._bar.close()
+
+    def _values(self) -> list[str]:
+        return [text.format(self._latest[name]) for name, text in self._shown.items() if name in self._latest]
 
     def _left(self) -> str:
         done = self._frames - self._start

@@ -6,6 +6,7 @@ from typing import Any
 
 from modules.callbacks import Training, TrainingCallback
 from modules.plots.curve import CURVE, SCORE, learning_curve
+from modules.plots.figure import with_palette
 
 WIDTH = 640  # pixels on the page
 
@@ -30,7 +31,7 @@ class LiveCurve(TrainingCallback):
 
         if (data := path.read_bytes()) == self._shown:
             return
-        self._shown, picture = data, Image(data=data, width=WIDTH)
+        self._shown, picture = data, Image(data=with_palette(data), width=WIDTH)
         if self._handle is None:
             self._handle = display(picture, display_id=True)
         else:

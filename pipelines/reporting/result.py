@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 PAGE, PICTURE = "report.md", re.compile(r"!\[([^\]]*)\]\(([^)]+\.png)\)\n?")
-SMALL_DPI = 72  # of a curve inside a page; a notebook keeps every picture that it has shown
+CURVE_DPI = 90  # of a curve inside a page; a notebook keeps every picture that it has shown
 SHOWN = ("status", "frames", "train_episodes", "score", "best_score", "seed", "memory", "wall_s", "commit")
 
 
@@ -124,9 +124,12 @@ def html_picture(figure: "Figure", what: str) -> str:
     """Make an image of a figure, small enough for a page."""
     from modules.plots.figure import png
 
-    return html_image(png(figure, dpi=SMALL_DPI), what)
+    return html_image(png(figure, dpi=CURVE_DPI), what)
 
 
 def html_image(data: bytes, what: str) -> str:
     """Make an image of the bytes of a PNG file."""
-    return f'<img alt="{escape(what)}" style="max-width:100%" src="data:image/png;base64,{b64encode(data).decode()}">'
+    from modules.plots.figure import with_palette
+
+    inside = b64encode(with_palette(data)).decode()
+    return f'<img alt="{escape(what)}" style="max-width:100%" src="data:image/png;base64,{inside}">'

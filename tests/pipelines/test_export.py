@@ -15,7 +15,7 @@ from pipelines import export
 from pipelines.api import Callback, evaluate, load
 from pipelines.export import main
 from tests.pipelines.saved_runs import KINDS, saved_kind, saved_run, varied
-from tests.pipelines.test_python_page import CONSUMER, PAGE
+from tests.roads.page import File, steps
 
 
 class Inputs(Callback):
@@ -155,7 +155,7 @@ def test_the_consumer_of_the_page_needs_neither_recall_nor_pytorch(kind, tmp_pat
     assert main([f"run={tmp_path}", "format=onnx"]) == 0
     generator = np.random.default_rng(0)
     observations, rewards = generator.normal(size=(60, 4)).astype(np.float32), generator.normal(size=60)
-    (block,) = CONSUMER.findall(PAGE.read_text())
+    (block,) = [step.text for step in steps("deploy") if isinstance(step, File) and step.name == "consumer.py"]
     assert block.count("\n") <= 30
     forbidden = "import sys\nfor name in ('torch', 'pipelines', 'modules'): sys.modules[name] = None\n"
     use = f"""

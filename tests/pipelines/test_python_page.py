@@ -8,7 +8,6 @@ import sys
 from tests.pipelines.launch import LIMIT_S, ROOT
 
 PAGE = ROOT / "docs" / "python.md"
-CONSUMER = re.compile(r"^<!-- consumer.py -->\n```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 COMMANDS = """
 import importlib.util, runpy, shlex, sys
 
@@ -28,8 +27,7 @@ def typed(line):
 def script() -> str:
     """Make one script of all blocks; the last line of a block of Python may be something to look at."""
     parts = [COMMANDS]
-    text = CONSUMER.sub("", PAGE.read_text())  # an extra; test_export.py runs it
-    for kind, block in re.findall(r"^```(python|sh)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):
+    for kind, block in re.findall(r"^```(python|sh)\n(.*?)^```$", PAGE.read_text(), re.MULTILINE | re.DOTALL):
         parts.append(block if kind == "python" else "".join(f"typed({line!r})\n" for line in block.splitlines()))
     return "\n".join(parts)
 

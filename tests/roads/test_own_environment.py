@@ -1,41 +1,18 @@
 """docs/your_own_environment.md, to the letter: its files and commands, in a folder outside the repository."""
 
 import json
-import os
 import re
 import shlex
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from tests.pipelines.launch import ROOT, Ended, command, run
+from tests.pipelines.launch import ROOT, Ended, run
+from tests.roads.page import SMALL, TRAIN, File, Line, in_this_folder, steps, walk
 
-PAGE = (ROOT / "docs" / "your_own_environment.md").read_text()
-FILES = dict(re.findall(r"Save it as `(\w+\.py)`:\n\n```python\n(.*?)```", PAGE, re.DOTALL))
-LINES = [line for block in re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL) for line in block.splitlines()]
-SMALL = ("+debug=smoke",)
-TRAINS = "pipelines.train"
-
-
-def in_this_folder() -> None:
-    """Look for modules in the current folder first, as `python -m` does."""
-    sys.path.insert(0, os.getcwd())
-
-
-def type_in(line: str, cwd: Path) -> Ended:
-    """Run one line of the page, a training with a small budget."""
-    python, option, what, *words = shlex.split(line)
-    assert python == "python", line
-    if option == "-c":
-        done = subprocess.run([sys.executable, "-c", what], cwd=cwd, capture_output=True, text=True, check=False)
-        return Ended(done.returncode, done.stdout, done.stderr)
-    assert option == "-m", line
-    small = SMALL if what == TRAINS else ()
-    if "dry=true" in words:  # one of them as a shell runs it
-        return command(what, *words, *small, cwd=cwd)
-    return run(what, *words, *small, cwd=cwd, before=in_this_folder)
+NAME = "your_own_environment"
+FILES = {step.name: step.text for step in steps(NAME) if isinstance(step, File)}
+LINES = [step.text for step in steps(NAME) if isinstance(step, Line)]
 
 
 @pytest.fixture(scope="module")
@@ -43,15 +20,13 @@ def place(tmp_path_factory) -> Path:
     place = tmp_path_factory.mktemp("elsewhere") / "mine"
     place.mkdir()
     assert not place.is_relative_to(ROOT)
-    for name, text in FILES.items():
-        (place / name).write_text(text)
     return place
 
 
 @pytest.fixture(scope="module")
 def ended(place) -> dict[str, Ended]:
     """How each line of the page ended, in its order."""
-    return {line: type_in(line, place) for line in LINES}
+    return walk(NAME, place, small=True)
 
 
 def lines_with(*words: str) -> list[str]:
@@ -61,7 +36,6 @@ def lines_with(*words: str) -> list[str]:
 def test_the_page_has_what_it_promises():
     assert set(FILES) == {"signpost.py", "torques.py"}
     assert "".join(FILES.values()).count("\n") < 60
-    assert PAGE.count("```python") == len(FILES)
     for words in (("-c",), ("dry=true",), ("algo=dqn",), ("algo=drqn",), ("+exp=agent57_cartpole",), ("video=true",)):
         assert lines_with(*words), words
 
@@ -99,9 +73,9 @@ def test_evaluation_film_and_play_show_the_environment(ended, place):
 
 def test_a_worker_process_finds_the_file_too(ended, place):
     words = [word for word in shlex.split(lines_with("algo=drqn")[0])[3:] if not word.startswith("hydra.run.dir")]
-    words += ["+debug=smoke", "collector=multi_async", "collector.processes=1", "video=false", "total_frames=200"]
+    words += [SMALL, "collector=multi_async", "collector.processes=1", "video=false", "total_frames=200"]
     words += ["hydra.run.dir=runs/workers"]
-    done = run(TRAINS, *words, cwd=place, before=in_this_folder)
+    done = run(TRAIN, *words, cwd=place, before=in_this_folder)
     assert done.code == 0, done.err
     assert json.loads((place / "runs" / "workers" / "summary.json").read_text())["frames"] == 200
 
@@ -111,3 +85,17 @@ def test_from_another_folder_one_sentence_says_where_to_be(ended, place, tmp_pat
     assert done.code == 2
     assert done.err.startswith("error: env.id: there is no module 'signpost', neither in the current folder nor among")
     assert done.err.count("\n") == 1
+
+
+@pytest.mark.slow
+def test_the_table_of_the_page_is_true(tmp_path):
+    """The commands with their whole budgets: one minute."""
+    for line, how in walk(NAME, tmp_path).items():
+        assert how.code == 0, (line, how)
+    scores = {
+        name: json.loads((tmp_path / "runs" / name / "summary.json").read_text())["score"]
+        for name in ("dqn", "drqn", "agent57")
+    }
+    assert abs(scores["dqn"]) < 0.3  # guesses
+    assert min(scores["drqn"], scores["agent57"]) >= 0.99
+    assert json.loads((tmp_path / "runs" / "drqn" / "evaluation.json").read_text())["mean"] >= 0.99
