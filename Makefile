@@ -8,7 +8,7 @@ RUN ?= outputs/$(EXP)/$(shell date +%Y-%m-%d_%H-%M-%S)
 RUN := $(RUN)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-slow test-cluster test-gpu lint format docs site clean
+.PHONY: help setup run test test-slow test-cluster test-gpu lint format docs site notebooks clean
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -63,6 +63,10 @@ docs: $(READY) ## write the generated pages and the pictures of the tasks, and b
 site: $(READY) ## build the site in build/site, with the extra site
 	$(BIN)/python -c "import mkdocs, mkdocstrings, nbconvert" 2>/dev/null || $(BIN)/pip install --quiet -c constraints.txt -e ".[site]"
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --strict
+
+notebooks: $(READY) ## execute the notebooks of docs/notebooks and keep what they show, with the extras notebook and onnx
+	$(BIN)/pip install --quiet -c constraints.txt -e ".[notebook,onnx]"
+	$(BIN)/python -m tests.roads.notebooks
 
 clean: ## remove .venv and caches, keep outputs
 	rm -rf .venv .pytest_cache .ruff_cache build dist

@@ -5,6 +5,7 @@ import runpy
 import sys
 from collections.abc import Sequence
 
+from pipelines import refuse_shadowed_modules
 from pipelines.console.output import complain
 
 COMMANDS = {
@@ -33,6 +34,11 @@ def main(words: Sequence[str] | None = None) -> int:
         complain(f"{name}: no such command; there are {', '.join(COMMANDS)}")
         return USAGE_EXIT
     sys.path.insert(0, os.getcwd())  # where files of one's own lie; `python -m` looks there too
+    try:
+        refuse_shadowed_modules()
+    except ImportError as error:
+        complain(str(error))
+        return USAGE_EXIT
     sys.argv = [name, *others]
     runpy.run_module(f"pipelines.{name}", run_name="__main__", alter_sys=True)
     return 0

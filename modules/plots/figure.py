@@ -40,7 +40,6 @@ STYLE: dict[Any, Any] = {
 }
 FORMATS = {"png": ["Software"], "pdf": ["Creator", "Producer", "CreationDate"], "svg": ["Date", "Creator"]}
 """Kinds of files that a figure may be, and what such a file would say of its making: a version or the time."""
-PALETTE = 128  # colours
 EMPTY = "#EEEEEE"  # cells of a map that have no value
 
 
@@ -77,12 +76,12 @@ def drawn_as(figure: Figure, kind: str, *, dpi: int = 130) -> bytes:
 
 
 def with_palette(data: bytes) -> bytes:
-    """Make a PNG file a third as large, by a palette, for pages that hold their pictures; curves do not show it."""
+    """Make a PNG file a third as large by a palette of 256 colours, for pages that hold their pictures."""
     from PIL import Image
 
     buffer = io.BytesIO()
     with Image.open(io.BytesIO(data)) as image:
-        image.convert("RGB").quantize(PALETTE, Image.Quantize.MAXCOVERAGE).save(buffer, "png", optimize=True)
+        image.convert("RGB").quantize(256, Image.Quantize.FASTOCTREE).save(buffer, "png", optimize=True)
     return buffer.getvalue()
 
 

@@ -1,5 +1,8 @@
 """All commands as one: `recall train …`."""
 
+import os
+import subprocess
+import sys
 import tomllib
 
 import pytest
@@ -39,3 +42,15 @@ def test_it_is_the_command_itself(words, code, said, tmp_path):
     ended = run("pipelines.__main__", *words, cwd=tmp_path)
     assert ended.code == code
     assert said in ended.out + ended.err
+
+
+def test_modules_of_ones_own_are_told_from_ours(tmp_path):
+    """The script does not look in the current folder before it is asked what to do."""
+    (tmp_path / "modules").mkdir()
+    (tmp_path / "modules" / "__init__.py").touch()
+    words = ["-P", "-c", "from pipelines.__main__ import main; raise SystemExit(main(['train', 'dry=true']))"]
+    env = os.environ | {"PYTHONPATH": str(ROOT)}
+    ended = subprocess.run([sys.executable, *words], cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
+    assert ended.returncode == 2
+    assert ended.stderr.startswith(f"error: {tmp_path / 'modules'} hides Recall's own package `modules`: rename it")
+    assert ended.stderr.count("\n") == 1

@@ -11,6 +11,10 @@ from tests.pipelines.launch import ROOT
 
 FOLDER = ROOT / "docs" / "notebooks"
 LIMIT_S = 1800  # for one cell, on a busy machine
+METADATA = {
+    "kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"},
+    "language_info": {"name": "python"},
+}
 HOME = "/home/me"  # stands in outputs for the folder in which a notebook was executed
 
 
@@ -49,7 +53,7 @@ def main(names: list[str]) -> None:
             notebook = execute(path, Path(place))
             text = nbformat.writes(notebook).replace(str(Path(place).resolve()), HOME)
         notebook = nbformat.reads(text, as_version=4)
-        notebook.metadata = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+        notebook.metadata = METADATA
         for cell in notebook.cells:
             cell.metadata = {}
         nbformat.write(notebook, path)
