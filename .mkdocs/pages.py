@@ -52,6 +52,7 @@ def notebooks() -> Iterator[tuple[str, str | bytes]]:
     for path in sorted((ROOT / "docs" / "notebooks").glob("*.ipynb")):
         names = {"unique_key": path.stem, "output_files_dir": f"{path.stem}_files"}
         text, made = MarkdownExporter().from_filename(str(path), resources=names)
+        text = text.replace('<table border="1" class="dataframe">', "<table>")  # a table as those of other pages
         title, rest = text.strip().split("\n", 1)
         yield f"{path.stem}.md", f"{title}\n\n[This page as a notebook]({path.name})\n{rest}"
         yield from made["outputs"].items()
