@@ -26,6 +26,8 @@ def on_files(files: Files, config: Any) -> Files:
 
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
     """Let links out of docs/, and those to notebooks, lead to the pages that stand for their files."""
+    if page.file.src_uri == "expectations.md":
+        page.meta["hide"] = ["toc"]  # a wide table
     above = "../" * page.file.src_uri.count("/")
     for name, source in OF_THE_ROOT.items():
         markdown = markdown.replace(f"](../{above}{source}", f"]({above}{name}")

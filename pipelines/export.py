@@ -122,7 +122,7 @@ def describe_entry(entry: Tensor) -> dict[str, Any]:
 def to_onnx(program: ExportedProgram, inputs: Mapping[str, Tensor], outputs: Mapping[str, Tensor], card: str) -> bytes:
     """Make ONNX of it, with our names for inputs and outputs, and `card` among its metadata."""
     names: list[Any] = [list(inputs), list(outputs)]
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it warns of operations of other packages
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # of torchvision, which need not be there
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         model = torch.onnx.export(program, input_names=names[0], output_names=names[1], dynamo=True, verbose=False)

@@ -12,7 +12,7 @@ from pipelines.export import DEFAULTS
 
 PAGE = (Path(__file__).parents[1] / "docs" / "expectations.md").read_text()
 ROWS = [[cell.strip() for cell in line.strip("| ").split(" | ")] for line in PAGE.splitlines() if line.startswith("| ")]
-COMMANDS = re.findall(r"`python -m pipelines\.(\w+) ([^`]+)`", PAGE)
+COMMANDS = re.findall(r"`recall (\w+) (\+?\w[^`]*|-m [^`]+)`", PAGE)
 
 
 def test_rows_are_whole():
@@ -22,7 +22,7 @@ def test_rows_are_whole():
     for row in rows:
         assert len(row) == len(heads), row
         *_, ours, where = row
-        assert ours.startswith("no") or re.match(r"`python -m |\[", where), row
+        assert ours.startswith("no") or re.match(r"`recall |\[", where), row
 
 
 @pytest.mark.parametrize(("command", "words"), COMMANDS)
