@@ -36,6 +36,7 @@ class OptunaSweeperConf:
     prune: bool = True
     startup_trials: int = 5
     warmup: int = 0
+    retries: int = 1
     params: dict[str, str] = field(default_factory=dict)
 
 
@@ -55,10 +56,12 @@ class OptunaSweeper(Sweeper):
         prune: bool,
         startup_trials: int,
         warmup: int,
+        retries: int,
         params: Mapping[str, str],
     ) -> None:
         self.n_trials, self.n_jobs, self.direction, self.sampler_seed = n_trials, n_jobs, direction, sampler_seed
         self.pruning = (startup_trials, warmup) if prune else None
+        self.retries, self.later = retries, set[int]()  # numbers of the trials that the next sitting retries
         self.params = params
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
@@ -68,7 +71,7 @@ class OptunaSweeper(Sweeper):
         )
 
     def sweep(self, arguments: list[str]) -> None:
-        """Run what is left of `n_trials`: first the trials that were killed, then new ones."""
+        """Run what is left of `n_trials`: first the trials that were killed or failed before, then new ones."""
         from modules.callbacks.study import create_study
         from pipelines.config.sweep_names import MULTIRUN
 
@@ -102,7 +105,8 @@ class OptunaSweeper(Sweeper):
         import optuna  # pyright: ignore[reportMissingImports] - an extra
 
         known = study.get_trials(deepcopy=False)
-        killed = [trial for trial in known if trial.state == optuna.trial.TrialState.RUNNING]
+        running = [trial for trial in known if trial.state == optuna.trial.TrialState.RUNNING]
+        killed = [trial for trial in running if trial.number not in self.later]
         again = [optuna.trial.Trial(study, trial._trial_id) for trial in killed[: self.n_jobs]]
         more = min(self.n_jobs - len(again), self.n_trials - len(known))
         return again + [study.ask(dict(space)) for _ in range(more)]
@@ -131,12 +135,28 @@ class OptunaSweeper(Sweeper):
             bad = [job for job in done if job.status != JobStatus.COMPLETED]
             failed += bad
             if bad:
-                study.tell(trial, state=optuna.trial.TrialState.FAIL)
+                self.note_failure(study, trial)
             elif early:
                 study.tell(trial, state=optuna.trial.TrialState.PRUNED)
             else:
                 study.tell(trial, sum(float(job.return_value) for job in done) / len(done))
         return failed
+
+    def note_failure(self, study: Any, trial: Any) -> None:
+        """Leave a trial that failed to the next sitting, which continues its runs; after `retries` it stays failed.
+
+        It is not told of as failed before, because a trial that has ended takes no more reports.
+        """
+        import optuna  # pyright: ignore[reportMissingImports] - an extra
+
+        from modules.callbacks.study import FAILURES
+
+        failures = trial.user_attrs.get(FAILURES, 0) + 1
+        trial.set_user_attr(FAILURES, failures)
+        if failures > self.retries:
+            study.tell(trial, state=optuna.trial.TrialState.FAIL)
+        else:
+            self.later.add(trial.number)
 
 
 def distribution(override: Override) -> Any:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from modules.callbacks.study import load_study, optuna_or_refuse
+from modules.callbacks.study import FAILURES, load_study, optuna_or_refuse
 from modules.files import refuse_unwritable
 from modules.plots.study import Trial, importances, parallel_coordinates
 from modules.spec import Spec, spec
@@ -35,7 +35,9 @@ def describe(folder: Path) -> str:
     """
     study = load_study(folder)
     refuse_unwritable(folder, "run")
-    ended = [trial for trial in study.get_trials(deepcopy=False) if trial.state.name in ("COMPLETE", "PRUNED")]
+    trials = study.get_trials(deepcopy=False)
+    ended = [trial for trial in trials if trial.state.name in ("COMPLETE", "PRUNED")]
+    failed = [trial for trial in trials if trial not in ended and trial.user_attrs.get(FAILURES)]
     whole = [trial for trial in ended if trial.state.name == "COMPLETE"]
     if not ended:
         return f"{folder}: no trial has ended yet"
@@ -46,7 +48,9 @@ def describe(folder: Path) -> str:
         shares = optuna.importance.get_param_importances(study, evaluator=evaluator)
         written.append(importances(shares, folder / "importances.png"))
     best = sorted(whole, key=lambda trial: trial.value, reverse=study.direction.name == "MAXIMIZE")[:LISTED]
-    lines = [f"{len(ended)} trials, {len(ended) - len(whole)} of them pruned; the best by mean return over seeds:"]
+    beside = f"; {len(failed)} failed" if failed else ""
+    pruned = len(ended) - len(whole)
+    lines = [f"{len(ended)} trials, {pruned} of them pruned{beside}; the best by mean return over seeds:"]
     lines += [
         f"  {trial.value:.2f}  {' '.join(f'{key}={value}' for key, value in trial.params.items())}" for trial in best
     ]

@@ -6,6 +6,7 @@ from typing import Any
 from modules.spec import UsageError
 
 FILE, NAME = "study.db", "sweep"
+FAILURES = "failures"  # of a trial's attributes: how often a run of it has failed
 
 
 def optuna_or_refuse() -> Any:

@@ -16,7 +16,7 @@ from pipelines.config.sweep_names import EXCLUDE, MULTIRUN
 # What is taken of Hydra's own settings. Who starts the jobs is said anew: such a word may name a command of the shell.
 KEPT = (f"{EXCLUDE}=", "hydra/sweeper=basic", "hydra/sweeper=optuna", "hydra.sweeper.")
 SWEEPER = re.compile(
-    r"\+{0,2}hydra\.sweeper\.(n_trials|n_jobs|direction|prune|startup_trials|warmup|sampler_seed|max_batch_size|params)\b"
+    r"\+{0,2}hydra\.sweeper\.(n_trials|n_jobs|direction|prune|startup_trials|warmup|retries|sampler_seed|max_batch_size|params)\b"
 )
 NAMES_CODE = re.compile(r"hydra|_target_|[$\\@]")  # in the name or the value of what a sweeper varies
 SUBDIR = "hydra.sweep.subdir="

@@ -1,5 +1,6 @@
 """Optuna: trials are means over seeds, hopeless ones end early, and a killed study continues."""
 
+import contextlib
 import json
 import signal
 from pathlib import Path
@@ -7,7 +8,10 @@ from types import SimpleNamespace
 
 import cv2
 import pytest
+from hydra.core.utils import JobReturn, JobStatus
+from omegaconf import OmegaConf
 
+from hydra_plugins.recall_optuna import OptunaSweeper
 from modules.callbacks.pruning import Pruning, PruningSpec
 from modules.callbacks.study import FILE, create_study, load_study
 from modules.spec import UsageError
@@ -65,6 +69,51 @@ def test_a_hopeless_trial_ends_early_and_its_other_seeds_never_begin(tmp_path):
     assert [trial.state.name for trial in load_study(sweep).get_trials()] == ["COMPLETE", "COMPLETE", "PRUNED"]
     (job,) = [path for path in sweep.iterdir() if path.is_dir()]
     assert json.loads((job / "summary.json").read_text())["frames"] == 40
+
+
+class Objective:
+    """A launcher whose jobs fail as often as said for their trial, and else have its number as their value."""
+
+    def __init__(self, fails: dict[int, int]) -> None:
+        self.fails, self.launched = fails, list[int]()
+
+    def launch(self, jobs, initial_job_idx: int) -> list[JobReturn]:
+        found = []
+        for number, _ in enumerate(jobs, initial_job_idx):
+            self.launched.append(number)
+            bad = self.fails.get(number, 0) > 0
+            self.fails[number] = self.fails.get(number, 0) - 1
+            job = JobReturn(status=JobStatus.FAILED if bad else JobStatus.COMPLETED)
+            job.return_value = ValueError(f"trial {number}") if bad else float(number)
+            found.append(job)
+        return found
+
+
+def sit(folder: Path, objective: Objective, **settings: int) -> list[str]:
+    """Run a study in `folder` as one command would; return the states of its trials."""
+    sweeper = OptunaSweeper(
+        **{"n_trials": 3, "n_jobs": 1, "direction": "maximize", "sampler_seed": 0, "prune": False, "startup_trials": 5}
+        | {"warmup": 0, "retries": 1, "params": {}} | settings  # type: ignore[arg-type]
+    )  # fmt: skip
+    sweeper.hydra_context = SimpleNamespace(config_loader=None)  # type: ignore[assignment]
+    sweeper.config = OmegaConf.create({"dry": False, "hydra": {"sweep": {"dir": str(folder)}}})
+    sweeper.launcher = objective  # type: ignore[assignment]
+    with contextlib.suppress(ValueError):
+        sweeper.sweep(["optim.lr=interval(1e-4,1e-2)"])
+    return [trial.state.name for trial in load_study(folder).get_trials()]
+
+
+def test_a_failed_trial_is_tried_again_once_in_each_further_sitting_with_what_it_was(tmp_path):
+    objective = Objective({0: 1, 1: 2})
+    assert sit(tmp_path, objective) == ["RUNNING", "RUNNING", "COMPLETE"]
+    before = [trial.params for trial in load_study(tmp_path).get_trials()]
+    assert "; 2 failed; the best" in describe(tmp_path)
+    assert sit(tmp_path, objective) == ["COMPLETE", "FAIL", "COMPLETE"]
+    assert objective.launched == [0, 1, 2, 0, 1]
+    assert [trial.params for trial in load_study(tmp_path).get_trials()] == before
+    assert sit(tmp_path, objective) == ["COMPLETE", "FAIL", "COMPLETE"]
+    assert len(objective.launched) == 5
+    assert sit(tmp_path / "never", Objective({0: 9}), retries=0)[0] == "FAIL"
 
 
 @pytest.mark.parametrize(("score", "stops"), [(9.0, True), (11.0, False)])
