@@ -3,6 +3,7 @@
 from modules.collect.base import Actor, Collected, Collection, CollectorContext, CollectorSpec, WorkerFailed
 from modules.collect.cluster import RayCollection, RaySpec
 from modules.collect.multi import MultiAsyncSpec, MultiCollection
+from modules.collect.ray_session import leaving_cluster
 from modules.collect.sync import SyncCollection, SyncSpec
 
 __all__ = [
@@ -18,4 +19,5 @@ __all__ = [
     "SyncCollection",
     "SyncSpec",
     "WorkerFailed",
+    "leaving_cluster",
 ]

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from modules.collect.base import Actor, Collected, CollectorContext, WorkerFailed
 from modules.collect.divided import AHEAD, PULSE_S, SILENCE_S, DividedCollection, DividedSpec, unpacked
-from modules.collect.ray_session import connect, disconnect, free_cpus
+from modules.collect.ray_session import connect, dismiss, free_cpus, leave_cluster
 from modules.collect.worker import Fill, Restart
 from modules.errors import told
 from modules.process import versions
@@ -114,8 +114,9 @@ class RayCollection(DividedCollection):
         super().restart(seed)
 
     def close(self) -> None:
-        """End the workers, and the cluster if it was started here."""
-        disconnect([worker.handle for worker in self._workers])
+        """End the workers, and the cluster if it was started here for a run."""
+        dismiss([worker.handle for worker in self._workers])
+        leave_cluster()
 
     def _hire(self, place: int) -> Worker:
         """Let Ray find a machine for a worker; nothing is made there before its first order."""

@@ -4,14 +4,15 @@ import logging
 import os
 import socket
 import sys
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from modules.spec import UsageError
 
 PATIENCE_S = 5  # for an answer
+NAMESPACE = "recall"  # of the connections that are begun here, by which they are told from those of others
 QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
 
 
@@ -30,7 +31,7 @@ def connect(address: str, *, cpus: float) -> None:
     there = ray.cluster_resources().get("CPU", 0.0)
     if there < cpus:
         if not before:
-            ray.shutdown()
+            leave_cluster()
         raise UsageError(
             f"collector.num_workers x collector.cpus_per_worker are {cpus:g} CPUs, and the cluster at "
             f"collector.address={address} has {there:g}: lower one of them, or add machines"
@@ -48,7 +49,7 @@ def begin(address: str) -> None:
     if address == "local":
         how = {"include_dashboard": False, "runtime_env": here}
     try:
-        ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False, **how)
+        ray.init(address=address, namespace=NAMESPACE, logging_level=logging.ERROR, log_to_driver=False, **how)
     except Exception as error:  # Ray has many ways to say it
         text = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
         if "Could not find any running Ray" in text:
@@ -69,14 +70,29 @@ def refuse_silence(address: str) -> None:
         raise UsageError(f"collector.address={address}: nothing answers there ({error})") from error
 
 
-def disconnect(workers: Sequence[Any]) -> None:
-    """Kill the workers and leave the cluster; one that was started here ends."""
+def dismiss(workers: Sequence[Any]) -> None:
+    """Kill workers."""
     import ray  # pyright: ignore[reportMissingImports] - an extra
 
     for worker in workers:
         with suppress(Exception):  # it is gone already
             ray.kill(worker)
-    ray.shutdown()
+
+
+def leave_cluster() -> None:
+    """End the connection to a cluster that `connect` has begun, if there is one; a cluster that it started ends."""
+    ray = sys.modules.get("ray")
+    if ray is not None and ray.is_initialized() and ray.get_runtime_context().namespace == NAMESPACE:
+        ray.shutdown()
+
+
+@contextmanager
+def leaving_cluster() -> Iterator[None]:
+    """Leave the cluster at the end, whatever that is: the process may go on, as a notebook's does."""
+    try:
+        yield
+    finally:
+        leave_cluster()
 
 
 def free_cpus() -> float:

@@ -14,6 +14,7 @@ import gymnasium
 from omegaconf import DictConfig, OmegaConf
 
 from modules.callbacks import TrainingCallback
+from modules.collect import leaving_cluster
 from modules.loggers import in_notebook
 from modules.spec import UsageError
 from pipelines import report as reporting
@@ -148,6 +149,7 @@ def register(run_dir: Path, env: Any, max_episode_steps: int | None) -> None:
         gymnasium.register(name, env, max_episode_steps=max_episode_steps)
 
 
+@leaving_cluster()
 def sweep(
     *words: str, sweep_dir: str | Path | None = None, bar: bool = True, plugins: Sequence[str] = ()
 ) -> list[Result]:

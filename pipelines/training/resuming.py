@@ -8,6 +8,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from modules.callbacks import TrainingCallback
+from modules.collect import leaving_cluster
 from modules.spec import Spec, UsageError, spec
 from pipelines.agent.saved import read_summary
 from pipelines.agent.trained_agent import load_run, network_with
@@ -37,6 +38,7 @@ class Resume(Spec):
     plugins: Plugins
 
 
+@leaving_cluster()
 def resume(settings: Resume, *, bar: bool, callbacks: Sequence[TrainingCallback] = ()) -> float | None:
     """Continue a run in its own directory; returns its score."""
     run_dir = settings.run
@@ -75,6 +77,7 @@ def apply_changes(config: Mapping[str, Any], changes: Mapping[str, Any]) -> dict
     return config
 
 
+@leaving_cluster()
 def start_or_resume(
     cfg: DictConfig, run_dir: Path, *, bar: bool, callbacks: Sequence[TrainingCallback] = ()
 ) -> float | None:
