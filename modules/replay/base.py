@@ -116,6 +116,10 @@ class ReplaySpec(Spec):
         """Rows on disk."""
         return 0
 
+    def rings(self, *, here: bool) -> int:
+        """How many of these lie on this machine; `here`: all that the run needs is here."""
+        return 1
+
     def memory(self, rows: int) -> int:
         """Bytes in memory for `rows` rows on disk, beside what is drawn of them."""
         return 0

@@ -244,6 +244,10 @@ class ShardedSpec(PrioritisedSpec):
         """Rows on the disk of each shard."""
         return self.of_a_shard.ring_rows(save_every, batch_frames)
 
+    def rings(self, *, here: bool) -> int:
+        """All shards where there is one machine; else Ray gives each machine its part, and each claims its own disk."""
+        return self.shards if here else 1
+
     @property
     def assumption(self) -> str:
         return f"for each of {self.shards} shards, {super().assumption}"

@@ -160,7 +160,7 @@ class RunConfig(Spec):
 
     @property
     def replay_bytes(self) -> int:
-        """Disk that the full replay takes."""
+        """Disk that the full replay takes, or a shard of it."""
         rows = self.replay.ring_rows(self.save_every, self.collector.burst)
         return self.replay.footprint(self.spaces, self.sequence_schema, rows)
 

@@ -53,7 +53,8 @@ def refuse_full_disk(run: RunConfig, run_dir: Path) -> None:
     kept = min(run.keep_checkpoints, run.total_frames // run.save_every + 1) + 2  # the one being written, and best.pt
     # At least: both networks, their average twice, and the moments.
     checkpoint = (1 + COPIES) * size_of_network(run) + run.replay.memory(run.replay.capacity_rows) // 2
-    refuse_what_does_not_fit(run.replay_bytes, run_dir / "replay", beside=kept * checkpoint)
+    rings = run.replay.rings(here=run.collector.envs_here == run.collector.total_envs)
+    refuse_what_does_not_fit(rings * run.replay_bytes, run_dir / "replay", beside=kept * checkpoint)
 
 
 def stored_parts(run: RunConfig) -> dict[str, int]:

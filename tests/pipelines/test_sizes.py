@@ -9,10 +9,18 @@ from modules.intrinsic import IntrinsicContext
 from modules.keys import Spaces
 from modules.spec import UsageError
 from pipelines.api import compose
+from pipelines.config import sizes
 from pipelines.config.check import check, refuse_misfits
 from pipelines.config.composing import compose_settings
 from pipelines.config.schema import read
-from pipelines.config.sizes import built_parts, refuse_too_large, size_of_network, size_of_novelty, tensors_in
+from pipelines.config.sizes import (
+    built_parts,
+    refuse_full_disk,
+    refuse_too_large,
+    size_of_network,
+    size_of_novelty,
+    tensors_in,
+)
 
 MASKED, FAMILY = "+exp=drqn_cartpole_masked", "+exp=agent57_corridor"
 
@@ -114,3 +122,14 @@ def test_64_workers_of_20_steps_are_accepted_with_room_for_the_tails_of_all_epis
     few = run_of(preset, "collector.num_envs=4", "collector.steps=20")
     assert run.replay_bytes > few.replay_bytes
     assert run.collector.burst == 64 * 4
+
+
+@pytest.mark.parametrize(("address", "here"), [("local", 3), ("auto", 1), ("10.0.0.1:6379", 1)])
+def test_all_shards_of_a_cluster_on_this_machine_must_fit_its_disk(address, here, tmp_path, monkeypatch):
+    words = ("collector=ray", "collector.num_workers=3", "collector.rows=actor", "replay=ray", "replay.shards=3")
+    run = run_of("+exp=r2d2_memory_len", *words, f"collector.address={address}")
+    asked = []
+    monkeypatch.setattr(sizes, "refuse_what_does_not_fit", lambda needed, *_, **__: asked.append(needed))
+    refuse_full_disk(run, tmp_path)
+    assert asked == [here * run.replay_bytes]
+    assert run.replay_bytes > 0
