@@ -17,7 +17,7 @@ from torch import Tensor
 
 from modules.collect.base import Actor, Collected, CollectorContext, WorkerFailed
 from modules.collect.divided import AHEAD, PULSE_S, SILENCE_S, DividedCollection, DividedSpec, unpacked
-from modules.collect.ray_session import connect, dismiss, free_cpus, leave_cluster
+from modules.collect.ray_session import connect, dismiss, free_cpus, leave_cluster, machines
 from modules.collect.worker import Fill, Restart
 from modules.errors import told
 from modules.process import versions
@@ -40,7 +40,8 @@ class RaySpec(DividedSpec):
         address: of the cluster: HOST:PORT, auto for the one that this machine belongs to, or local, which starts one
             that ends with the run.
         cpus_per_worker: that Ray sets aside for a worker.
-        most_losses: workers that may be lost in a run before it ends with an error.
+        most_losses: workers that may be lost in a run before it ends with an error; a lost machine counts once for each
+            worker that was there.
     """
 
     on_cluster = True
@@ -79,6 +80,7 @@ class Worker:
     """A worker as the main process sees it.
 
     `stream` is unlike that of any other, also of the one whose place it took; `orders` are those not yet carried out.
+    `machines` are those that were there when a place in the cluster was looked for, for a successor only.
     """
 
     place: int
@@ -87,6 +89,8 @@ class Worker:
     orders: deque[Any]
     begun: bool = False  # whether it has been told to restart
     heard: float = 0.0  # when
+    delivered: bool = False
+    machines: frozenset[str] = frozenset()
 
 
 class RayCollection(DividedCollection):
@@ -178,7 +182,7 @@ class RayCollection(DividedCollection):
         except RayError as error:
             self._replace(worker, error)
             return None
-        worker.heard = time.monotonic()
+        worker.heard, worker.delivered = time.monotonic(), True
         if epoch != self._epoch:
             return None
         kept, report, rows = pickle.loads(words)
@@ -190,7 +194,10 @@ class RayCollection(DividedCollection):
         return Collected(worker.stream, batch, unpacked(rows))
 
     def _replace(self, worker: Worker, error: Exception) -> None:
-        self._losses += 1
+        there = machines()
+        # Where a machine is lost, Ray notices it after its workers, and has sent their successors there meanwhile.
+        went_there = not worker.delivered and not worker.machines <= there
+        self._losses += not went_there
         reason = shorten(str(error), 200, placeholder=" …")
         if self._losses > self._ray_settings.most_losses:
             raise WorkerFailed(
@@ -200,6 +207,7 @@ class RayCollection(DividedCollection):
         self._merged[worker.place] = 0
         self._newest[worker.place] = replace(self._newest[worker.place], merged=0)
         new = self._workers[worker.place] = self._hire(worker.place)
+        new.machines = there
         log.warning("%s was lost: %s; stream %d takes its place", self._name(worker), reason, new.stream)
 
     def _mind_silence(self, working: Sequence[Worker]) -> None:

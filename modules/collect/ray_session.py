@@ -100,3 +100,10 @@ def free_cpus() -> float:
     import ray  # pyright: ignore[reportMissingImports] - an extra
 
     return ray.available_resources().get("CPU", 0.0)
+
+
+def machines() -> frozenset[str]:
+    """Which machines of the cluster are there, as far as it knows: that one is gone it notices after seconds."""
+    import ray  # pyright: ignore[reportMissingImports] - an extra
+
+    return frozenset(node["NodeID"] for node in ray.nodes() if node["Alive"])
