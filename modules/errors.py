@@ -17,6 +17,10 @@ class BadValueError(NonFiniteError):
     """An environment gave what nothing can be learned from: NaN, outside its space, no picture, beyond float32."""
 
 
+class Exited(RuntimeError):  # noqa: N818 - it is the code of a user's that did
+    """Code of a user's wanted to end the process, a worker's; says how. `SystemExit` itself would end it."""
+
+
 def told(error: BaseException) -> str:
     """Say in one line what `error` is; `SystemExit` is one where code of a user's ends the process."""
     if isinstance(error, SystemExit):
@@ -24,7 +28,7 @@ def told(error: BaseException) -> str:
     if isinstance(error, OSError):
         return describe_error(error)
     text = " ".join(str(error).split())
-    if isinstance(error, NonFiniteError | UsageError):  # which say it all
+    if isinstance(error, NonFiniteError | UsageError | Exited):  # which say it all
         return text
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 

@@ -23,7 +23,19 @@ class RayWorker:
         self._collection: Any = None
 
     def work(self, words: bytes, weights: NDArray[np.float32]) -> tuple[int, bytes, dict[Any, NDArray[Any]]]:
-        """Perhaps restart, then collect a batch; return the epoch, what the actor keeps, tells, cut, and the batch."""
+        """Perhaps restart, then collect a batch; return the epoch, what the actor keeps, tells, cut, and the batch.
+
+        Raises:
+            Exited: an environment called `sys.exit`, which Ray would take for the end that was asked for.
+        """
+        from modules.errors import Exited, told
+
+        try:
+            return self._work(words, weights)
+        except SystemExit as error:
+            raise Exited(told(error)) from error
+
+    def _work(self, words: bytes, weights: NDArray[np.float32]) -> tuple[int, bytes, dict[Any, NDArray[Any]]]:
         from modules.collect.worker import ActorInWorker
         from modules.process import refuse_other_versions, tune
 

@@ -22,6 +22,7 @@ from torch import Tensor
 from modules.collect.base import Actor, CollectorSpec, Cutter
 from modules.collect.sync import SyncCollection
 from modules.collect.weights import floats_of, load
+from modules.errors import told
 from modules.process import tune
 from modules.replay.cut_rows import CutRows
 from modules.seeding import seed_everything, seed_for
@@ -153,9 +154,8 @@ def work(task: Assignment, pipe: Connection) -> None:
             serve(task, pipe)
         os._exit(0)  # at once: PyTorch takes a second to tidy up
     except BaseException as error:
-        text = str(error) or "no further words"
         with contextlib.suppress(OSError):
-            send(pipe, Failed(f"{type(error).__name__}: {text}", traceback.format_exc()))
+            send(pipe, Failed(told(error), traceback.format_exc()))
         os._exit(1)  # at once: nothing of what went wrong is asked to tidy up
 
 

@@ -1,5 +1,6 @@
 """Environments that go wrong while a file exists, so that the same run can be resumed once it is gone."""
 
+import sys
 from pathlib import Path
 from typing import ClassVar
 
@@ -25,6 +26,13 @@ class Faulty(CartPoleEnv):
 
     def fault(self, *step) -> tuple:
         raise RuntimeError("the motor is on fire")
+
+
+class Exits(Faulty):
+    """The same, which ends the process."""
+
+    def fault(self, *step):
+        sys.exit(7)
 
 
 class NanReward(Faulty):
@@ -86,6 +94,6 @@ class FromOne(gymnasium.Env):
     action_space = gymnasium.spaces.Discrete(2, start=1)
 
 
-for kind in (Faulty, NanReward, Continuous, Symbols, Levers, Liar, Old, FromOne):
+for kind in (Faulty, Exits, NanReward, Continuous, Symbols, Levers, Liar, Old, FromOne):
     if f"{kind.__name__}-v0" not in gymnasium.registry:
         gymnasium.register(f"{kind.__name__}-v0", f"{__name__}:{kind.__name__}")

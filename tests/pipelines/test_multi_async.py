@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 from dataclasses import fields, replace
 from pathlib import Path
@@ -135,6 +136,15 @@ def test_a_killed_worker_ends_the_run_with_its_name_and_all_saved(training, tmp_
     assert f"worker 1 of 2 (process {workers[1].pid}) was killed by SIGKILL" in last
     assert "continue by `python -m pipelines.resume run=" in last
     assert str(workers[1].pid) in (tmp_path / "run" / "error.txt").read_text()
+
+
+def test_a_worker_whose_environment_ends_the_process_ends_the_run_with_one_sentence(tmp_path):
+    (tmp_path / "flag").touch()
+    exits = ("env.id=tests.pipelines.faulty:Exits-v0", "env.keep=null", f"+env.kwargs.flag={tmp_path / 'flag'}")
+    started = launch("pipelines.train", *ENDLESS, *exits, "+env.kwargs.at=100", cwd=tmp_path)
+    last = ended_with(started, [], tmp_path, 1, "failed")
+    assert re.search(r"worker \d of 2 \(process \d+\): sys\.exit\(7\) was called \(traceback in ", last)
+    assert "in fault" in (tmp_path / "run" / "error.txt").read_text()
 
 
 def test_ctrl_c_which_reaches_all_processes_ends_the_run_as_with_one(training, tmp_path):

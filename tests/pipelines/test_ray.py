@@ -67,13 +67,16 @@ def name_of(process: psutil.Process) -> str:
 
 
 @pytest.mark.cluster
-def test_an_error_of_an_environment_ends_the_run_with_its_text(tmp_path):
+@pytest.mark.parametrize(
+    ("env", "text"), [("Faulty", "RuntimeError: the motor is on fire"), ("Exits", "sys.exit(7) was called")]
+)
+def test_an_error_of_an_environment_ends_the_run_with_its_text(env, text, tmp_path):
     (tmp_path / "flag").touch()
-    faulty = ("env.id=tests.pipelines.faulty:Faulty-v0", "env.keep=null", f"+env.kwargs.flag={tmp_path / 'flag'}")
+    faulty = (f"env.id=tests.pipelines.faulty:{env}-v0", "env.keep=null", f"+env.kwargs.flag={tmp_path / 'flag'}")
     words = ("+exp=drqn_cartpole_masked", *faulty, "+env.kwargs.at=50", *SMALL)
     ended = run("pipelines.train", *words, "hydra.run.dir=run", cwd=tmp_path)
     assert ended.code == 1
-    assert "RuntimeError: the motor is on fire" in ended.out + ended.err
+    assert text in ended.out + ended.err
     assert " of 2 (stream " in ended.out + ended.err
     assert "Traceback" not in ended.out + ended.err
 
