@@ -5,7 +5,7 @@ from contextlib import ExitStack, closing
 from dataclasses import replace
 from functools import partial
 from importlib.util import find_spec
-from itertools import cycle, islice, product
+from itertools import islice, product
 from typing import ClassVar, cast
 
 import torch
@@ -14,7 +14,7 @@ from gymnasium.vector import SyncVectorEnv
 from tensordict import TensorDict, TensorDictBase
 from tensordict.nn import TensorDictModuleBase
 
-from benchmarks.actors import as_new, record, run_with
+from benchmarks.actors import record, run_with, take
 from benchmarks.measure import Missing, Pace, Table, interleave, number
 from benchmarks.subjects import open_replay, process_of, run_of
 from modules import keys
@@ -76,10 +76,8 @@ def full(pace: Pace) -> Table:
         replays = {}
         for kind, steps in sizes:
             replay = stack.enter_context(open_replay(run_with(kind, steps // NEW)))
-            messages = cycle(recorded)
             while len(replay) < steps // NEW:
-                batch, packed = next(messages)
-                replay.extend(batch, 0, as_new(packed, told=True))
+                take(replay, recorded, whole=False)
             replays[f"{kind}, {steps}"] = replay
         times = interleave({name: replay.sample for name, replay in replays.items()}, pace)
     first = next(iter(replays))

@@ -5,7 +5,7 @@ import pickle
 import re
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from textwrap import shorten
@@ -16,9 +16,9 @@ from tensordict import TensorDict
 from torch import Tensor
 
 from modules.collect.base import Actor, Collected, CollectorContext, WorkerFailed
-from modules.collect.divided import AHEAD, PULSE_S, SILENCE_S, DividedCollection, DividedSpec, unpacked
+from modules.collect.divided import AHEAD, PULSE_S, DividedCollection, DividedSpec, unpacked
 from modules.collect.ray_session import connect, dismiss, free_cpus, leave_cluster, machines
-from modules.collect.worker import Fill, Restart
+from modules.collect.worker import Fill, Filled, Restart
 from modules.errors import told
 from modules.process import versions
 from modules.spec import Count, Positive, PositiveFloat, RunConfig, spec
@@ -88,7 +88,6 @@ class Worker:
     handle: Any
     orders: deque[Any]
     begun: bool = False  # whether it has been told to restart
-    heard: float = 0.0  # when
     delivered: bool = False
     machines: frozenset[str] = frozenset()
 
@@ -130,7 +129,8 @@ class RayCollection(DividedCollection):
 
         settings = ray.remote(RayWorker).options(num_cpus=self._ray_settings.cpus_per_worker, max_restarts=0)
         stream, self._streams = self._streams, self._streams + 1
-        return Worker(place, stream, settings.remote(self._task, place, stream), deque(), heard=time.monotonic())
+        self._heard[place] = time.monotonic()
+        return Worker(place, stream, settings.remote(self._task, place, stream), deque())
 
     def _put(self, weights: Tensor) -> int:
         import ray  # pyright: ignore[reportMissingImports] - an extra
@@ -140,9 +140,9 @@ class RayCollection(DividedCollection):
 
     def _order(self, worker: Worker) -> None:
         newest = self._newest[worker.place]
-        restart = None if worker.begun else Restart(self._seed, self._kept[worker.place], newest)
+        restart = [] if worker.begun else [Restart(self._seed, self._kept[worker.place], newest)]
         worker.begun = True
-        words = pickle.dumps((restart, Fill(self._epoch, 0, newest)))
+        words = pickle.dumps((*restart, Fill(self._epoch, 0, newest)))
         worker.orders.append(worker.handle.work.remote(words, self._weights))
 
     def _next(self, ends: Callable[[], bool]) -> Collected | None:
@@ -163,10 +163,10 @@ class RayCollection(DividedCollection):
 
         first = {worker.orders[0]: worker for worker in self._workers}
         done, others = ray.wait(list(first), num_returns=len(first), timeout=0, fetch_local=False)
-        self._mind_silence([first[order] for order in others])
+        self._mind_silence(first[order].place for order in others)
         if not done:
             done, _ = ray.wait(list(first), num_returns=1, timeout=PULSE_S, fetch_local=False)
-        return min((first[order] for order in done), key=lambda worker: worker.heard, default=None)
+        return min((first[order] for order in done), key=lambda worker: self._heard[worker.place], default=None)
 
     def _receive(self, worker: Worker) -> Collected | None:
         """Take in a batch and what comes with it; None if the worker is lost, which another one replaces then."""
@@ -174,55 +174,45 @@ class RayCollection(DividedCollection):
         from ray.exceptions import RayError, RayTaskError  # pyright: ignore[reportMissingImports]
 
         try:
-            epoch, words, arrays = ray.get(worker.orders.popleft())
+            words, arrays = ray.get(worker.orders.popleft())
         except RayTaskError as error:
-            failed = WorkerFailed(f"{self._name(worker)}: {told(error.cause)}")
+            failed = WorkerFailed(f"{self._name(worker.place)}: {told(error.cause)}")
             failed.add_note(f"In the worker:\n{error}")
             raise failed from None
         except RayError as error:
             self._replace(worker, error)
             return None
-        worker.heard, worker.delivered = time.monotonic(), True
-        if epoch != self._epoch:
+        self._heard[worker.place], worker.delivered = time.monotonic(), True
+        filled: Filled = pickle.loads(words)
+        if filled.epoch != self._epoch:
             return None
-        kept, report, rows = pickle.loads(words)
-        self._hear(worker.place, kept, report)
+        self._hear(worker.place, filled)
         batch = TensorDict(
             {key: torch.from_numpy(array.copy()) for key, array in arrays.items()},  # theirs are read-only
             batch_size=(self._settings.num_envs, self._settings.steps),
         )
-        return Collected(worker.stream, batch, unpacked(rows))
+        return Collected(worker.stream, batch, unpacked(filled.rows))
 
     def _replace(self, worker: Worker, error: Exception) -> None:
-        there = machines()
+        there, name = machines(), self._name(worker.place)
         # Where a machine is lost, Ray notices it after its workers, and has sent their successors there meanwhile.
         went_there = not worker.delivered and not worker.machines <= there
         self._losses += not went_there
         reason = shorten(str(error), 200, placeholder=" …")
         if self._losses > self._ray_settings.most_losses:
             raise WorkerFailed(
-                f"{self._name(worker)} was lost, as were {self._losses - 1} before it, and "
+                f"{name} was lost, as were {self._losses - 1} before it, and "
                 f"collector.most_losses={self._ray_settings.most_losses}: {reason}"
             ) from None
         self._merged[worker.place] = 0
         self._newest[worker.place] = replace(self._newest[worker.place], merged=0)
         new = self._workers[worker.place] = self._hire(worker.place)
         new.machines = there
-        log.warning("%s was lost: %s; stream %d takes its place", self._name(worker), reason, new.stream)
+        log.warning("%s was lost: %s; stream %d takes its place", name, reason, new.stream)
 
-    def _mind_silence(self, working: Sequence[Worker]) -> None:
-        """Say which of those that are not done have not been heard of for long; no machine may have room for them."""
-        now = time.monotonic()
-        for worker in working:
-            if now - worker.heard > SILENCE_S:
-                log.warning(
-                    "%s: nothing for %d s; it needs %g CPUs, and %g of the cluster are free",
-                    self._name(worker),
-                    SILENCE_S,
-                    self._ray_settings.cpus_per_worker,
-                    free_cpus(),
-                )
-                worker.heard = now
+    def _lacks(self) -> str:
+        cpus = self._ray_settings.cpus_per_worker
+        return f"; it needs {cpus:g} CPUs, and {free_cpus():g} of the cluster are free"
 
-    def _name(self, worker: Worker) -> str:
-        return f"worker {worker.place} of {self._settings.workers} (stream {worker.stream})"
+    def _name(self, place: int) -> str:
+        return f"worker {place} of {self._settings.workers} (stream {self._workers[place].stream})"

@@ -1,19 +1,23 @@
 """What collectors of several workers have in common: how weights go to them, and what comes back."""
 
-from collections.abc import Callable, Iterator, Mapping
+import logging
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Literal
 
 from torch import Tensor
 
 from modules.collect.base import Actor, Collected, Collection, CollectorSpec
 from modules.collect.weights import as_vector, floats_of
-from modules.collect.worker import Newest
+from modules.collect.worker import Filled, Newest
 from modules.replay.cut_rows import CutRows
 from modules.spec import Positive, RunConfig, spec
 
 AHEAD = 2  # batches that a worker may be ahead of the learner: one is filled while the other waits to be learned from
 PULSE_S = 1  # between looks at whether workers live and the run goes on
 SILENCE_S = 60  # after which a wait for a batch is worth a word
+
+log = logging.getLogger("recall")
 
 
 @spec
@@ -75,6 +79,7 @@ class DividedCollection(Collection):
         self._kept: list[Mapping[str, Any] | None] = [None] * settings.workers
         self._merged = [0] * settings.workers  # reports of each since the restart
         self._newest: list[Newest] = []  # what each is to act with
+        self._heard = [time.monotonic()] * settings.workers  # when something came of each
         self._epoch = self._version = 0  # restarts and pushes so far
         self._frames = self._pushed_at = 0
 
@@ -114,14 +119,30 @@ class DividedCollection(Collection):
         moments = {name: part.state_dict() for name, part in self._actor.moments.items()}
         self._newest = [Newest(block, self._version, self._frames, moments, merged) for merged in self._merged]
 
-    def _hear(self, place: int, kept: Mapping[str, Any], report: Mapping[str, Any]) -> None:
+    def _hear(self, place: int, filled: Filled) -> None:
         """Merge what a worker reports of a batch, and note what it keeps."""
         for name, part in self._actor.reports.items():
-            part.merge(report[name])
+            part.merge(filled.report[name])
         self._merged[place] += 1
-        self._kept[place] = kept
+        self._kept[place] = filled.kept
         if place == 0:
-            self._actor.load_state_dict(kept)
+            self._actor.load_state_dict(filled.kept)
+
+    def _mind_silence(self, places: Iterable[int]) -> None:
+        """Say which of the workers that are waited for have not been heard of for long."""
+        now = time.monotonic()
+        for place in places:
+            if now - self._heard[place] > SILENCE_S:
+                log.warning("%s: no batch for %d s%s", self._name(place), SILENCE_S, self._lacks())
+                self._heard[place] = now
+
+    def _lacks(self) -> str:
+        """What a silent worker may lack, in words that end the sentence."""
+        return ""
+
+    def _name(self, place: int) -> str:
+        """Name the worker for the log."""
+        raise NotImplementedError
 
     def _put(self, weights: Tensor) -> int:
         """Make the weights, in one vector, readable for all workers; return the number of their block."""

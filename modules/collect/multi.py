@@ -1,6 +1,5 @@
 """Collection by several processes of one machine, which fill batches while the main process learns."""
 
-import logging
 import signal
 import time
 from collections import deque
@@ -14,7 +13,7 @@ from tensordict import TensorDictBase
 from torch import Tensor
 
 from modules.collect.base import Actor, Collected, CollectorContext, WorkerFailed
-from modules.collect.divided import AHEAD, PULSE_S, SILENCE_S, DividedCollection, DividedSpec, unpacked
+from modules.collect.divided import AHEAD, PULSE_S, DividedCollection, DividedSpec, unpacked
 from modules.collect.processes import allocate_shared, kill, refuse_small_shared_memory, start
 from modules.collect.weights import floats_of
 from modules.collect.worker import (
@@ -32,8 +31,6 @@ from modules.collect.worker import (
 from modules.spec import Positive, spec
 
 PATIENCE_S = 5  # that workers get for closing their environments
-
-log = logging.getLogger("recall")
 
 
 @spec
@@ -90,7 +87,6 @@ class MultiCollection(DividedCollection):
         self._kill = util.Finalize(self, kill, [self._processes], exitpriority=1)  # however this process ends
         self._orders: list[deque[Fill]] = [deque() for _ in range(p)]  # not yet carried out
         self._arrived: deque[tuple[int, Filled]] = deque()
-        self._heard = [time.monotonic()] * p
 
     def restart(self, seed: int) -> None:
         """Let all workers abandon their episodes and draw everything again, with the network's weights as they are."""
@@ -137,7 +133,7 @@ class MultiCollection(DividedCollection):
             self._listen(PULSE_S)
         w, filled = self._arrived.popleft()
         self._orders[w].popleft()
-        self._hear(w, filled.kept, filled.report)
+        self._hear(w, filled)
         return Collected(w, self._slots[w][filled.slot].clone(), unpacked(filled.rows))
 
     def _listen(self, timeout: float) -> None:
@@ -152,15 +148,8 @@ class MultiCollection(DividedCollection):
                 self._take(w)
         if dead:
             raise self._death(dead[0])
-        self._mind_silence()
-
-    def _mind_silence(self) -> None:
-        """Say which workers have not been heard of for long; a busy learner is not their fault."""
-        now, ready = time.monotonic(), {w for w, _ in self._arrived}
-        for w, heard in enumerate(self._heard):
-            if now - heard > SILENCE_S and w not in ready:
-                log.warning("%s: no batch for %d s", self._name(w), SILENCE_S)
-                self._heard[w] = now
+        delivered = {w for w, _ in self._arrived}  # that the learner is busy is not their fault
+        self._mind_silence(w for w in range(self._settings.workers) if w not in delivered)
 
     def _take(self, w: int) -> None:
         try:
@@ -186,8 +175,8 @@ class MultiCollection(DividedCollection):
             return WorkerFailed(f"{self._name(w)} was killed by {signal.Signals(-code).name}{memory}")
         return WorkerFailed(f"{self._name(w)} ended with exit code {code}")
 
-    def _name(self, w: int) -> str:
-        return f"worker {w} of {self._settings.workers} (process {self._processes[w].pid})"
+    def _name(self, place: int) -> str:
+        return f"worker {place} of {self._settings.workers} (process {self._processes[place].pid})"
 
     def _send(self, w: int, message: Restart | Fill | Close) -> None:
         with suppress(OSError):  # it is dead: the next batch that is asked for will tell

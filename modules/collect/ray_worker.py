@@ -22,8 +22,8 @@ class RayWorker:
         self._task, self._place, self._stream = task, place, stream
         self._collection: Any = None
 
-    def work(self, words: bytes, weights: NDArray[np.float32]) -> tuple[int, bytes, dict[Any, NDArray[Any]]]:
-        """Perhaps restart, then collect a batch; return the epoch, what the actor keeps, tells, cut, and the batch.
+    def work(self, words: bytes, weights: NDArray[np.float32]) -> tuple[bytes, dict[Any, NDArray[Any]]]:
+        """Carry out pickled orders, of which the last asks for a batch; return `Filled`, pickled, and the batch.
 
         Raises:
             Exited: an environment called `sys.exit`, which Ray would take for the end that was asked for.
@@ -35,7 +35,7 @@ class RayWorker:
         except SystemExit as error:
             raise Exited(told(error)) from error
 
-    def _work(self, words: bytes, weights: NDArray[np.float32]) -> tuple[int, bytes, dict[Any, NDArray[Any]]]:
+    def _work(self, words: bytes, weights: NDArray[np.float32]) -> tuple[bytes, dict[Any, NDArray[Any]]]:
         from modules.collect.worker import ActorInWorker
         from modules.process import refuse_other_versions, tune
 
@@ -45,15 +45,8 @@ class RayWorker:
             refuse_other_versions(learners)
             make, settings, self._keys = pickle.loads(task)
             self._collection = ActorInWorker(make(self._place), settings, self._stream)
-        collection = self._collection
-        restart, fill = pickle.loads(words)
-        if restart is not None:
-            collection.forget()
-        collection.renew(fill.newest, torch.from_numpy(weights.copy()).unsqueeze(0))
-        if restart is not None:
-            collection.start(restart)
-        batch, rows = collection.collect()
+        newest = torch.from_numpy(weights.copy()).unsqueeze(0)
+        *_, (batch, filled) = (self._collection.carry_out(order, newest) for order in pickle.loads(words))
         batch = batch.select(*self._keys)
         arrays = {key: value.numpy() for key, value in batch.items(include_nested=True, leaves_only=True)}
-        kept = pickle.dumps((collection.actor.state_dict(), collection.report(), rows))
-        return fill.epoch, kept, arrays
+        return pickle.dumps(filled), arrays

@@ -185,15 +185,10 @@ def serve(task: Assignment, pipe: Connection) -> None:
     slots = [batch_in(slot, task.entries) for slot in task.slots]
     keys = [entry.key for entry in task.entries]
     for message in messages(pipe):
-        if isinstance(message, Restart):
-            collection.forget()
-        collection.renew(message.newest, task.weights)
-        if isinstance(message, Restart):
-            collection.start(message)
-            continue
-        batch, rows = collection.collect()
-        slots[message.slot].update_(batch.select(*keys))
-        send(pipe, Filled(message.epoch, message.slot, collection.actor.state_dict(), collection.report(), rows))
+        if done := collection.carry_out(message, task.weights):
+            batch, filled = done
+            slots[filled.slot].update_(batch.select(*keys))
+            send(pipe, filled)
     collection.close()
 
 
@@ -211,6 +206,20 @@ class ActorInWorker(SyncCollection):
         self._cutter: Cutter | None = None
         for moments in actor.moments.values():
             moments.tell()
+
+    def carry_out(self, order: Restart | Fill, weights: Tensor) -> tuple[TensorDictBase, Filled] | None:
+        """Restart, or collect the batch that is asked for and return it with what there is to tell of it.
+
+        `weights`, [blocks, parameters], are those that orders refer to.
+        """
+        if isinstance(order, Restart):
+            self.forget()
+        self.renew(order.newest, weights)
+        if isinstance(order, Restart):
+            self.start(order)
+            return None
+        batch, rows = self.collect()
+        return batch, Filled(order.epoch, order.slot, self.actor.state_dict(), self.report(), rows)
 
     def forget(self) -> None:
         """Abandon what was not reported yet, and the reports that nobody has heard or will hear of."""

@@ -163,8 +163,9 @@ class Replay(HasState, Protocol):
         raise NotImplementedError
 
     def updates_due(self, frames: int) -> float:
-        """Optimiser steps that `frames` collected steps call for."""
-        raise NotImplementedError
+        """Optimiser steps that `frames` collected steps call for; 0 while there are too few rows for a batch."""
+        planned = self.settings.planned_updates(frames)
+        return planned if planned is not None and len(self) >= self.settings.batch_rows else 0.0
 
     def sample(self) -> TensorDictBase | None:
         """Hand out rows [B] to learn from; None if there are none any more."""

@@ -82,11 +82,6 @@ class SequenceReplay(Replay):
             if rows is not None:
                 self._write(CutRows(rows), stream)
 
-    def updates_due(self, frames: int) -> float:
-        """Optimiser steps that `frames` collected steps call for; 0 while there are too few rows for a batch."""
-        planned = self.settings.planned_updates(frames)
-        return planned if planned is not None and len(self) >= self.settings.batch_rows else 0.0
-
     def sample(self) -> TensorDict:
         """Draw a batch of rows [B] with replacement; by priority, they come with their number and weight."""
         return self.draw(self.settings.batch_rows)

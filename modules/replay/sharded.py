@@ -131,10 +131,6 @@ class ShardedReplay(Replay):
     def truncate(self) -> None:
         """The actors have the running episodes."""
 
-    def updates_due(self, frames: int) -> float:
-        planned = self.settings.planned_updates(frames)
-        return planned if planned is not None and len(self) >= self.settings.batch_rows else 0.0
-
     def sample(self) -> TensorDict | None:
         """Hand out a batch [B] that was ordered two batches ago, and order another; None if no row is left."""
         self._poll()

@@ -286,7 +286,7 @@ def test_what_does_not_fit_the_shared_memory_is_refused_before_anything_starts(m
 
 def test_a_wait_for_a_worker_that_hangs_ends_when_it_is_asked_to(started, monkeypatch, caplog):
     monkeypatch.setattr("modules.collect.multi.PULSE_S", 0.05)
-    monkeypatch.setattr("modules.collect.multi.SILENCE_S", 0.2)
+    monkeypatch.setattr("modules.collect.divided.SILENCE_S", 0.2)
     collection, *_ = started(2)
     collection.restart(3)
     hung, other = (worker.pid for worker in collection._processes)

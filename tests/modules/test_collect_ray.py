@@ -68,15 +68,15 @@ def test_a_lost_worker_is_replaced_by_a_stream_of_its_own_and_the_others_go_on(c
 def test_a_worker_that_finds_no_room_is_named_while_another_delivers(monkeypatch, caplog):
     import ray
 
-    now = time.monotonic()
-    delivers, waits = (Worker(place, place, None, deque([f"order {place}"]), heard=now - 600) for place in (0, 1))
+    delivers, waits = (Worker(place, place, None, deque([f"order {place}"])) for place in (0, 1))
     collection: Any = RayCollection.__new__(RayCollection)
+    collection._heard = [time.monotonic() - 600] * 2
     collection._workers, collection._settings = [delivers, waits], SimpleNamespace(workers=2)
     collection._ray_settings = SimpleNamespace(cpus_per_worker=1)
     monkeypatch.setattr(cluster, "free_cpus", lambda: 0.0)
     monkeypatch.setattr(ray, "wait", lambda orders, **_: (orders[:1], orders[1:]))
     for _ in range(3):
         assert collection._first_done() is delivers
-    assert [record.getMessage() for record in caplog.records if "nothing for" in record.getMessage()] == [
-        f"worker 1 of 2 (stream 1): nothing for {SILENCE_S} s; it needs 1 CPUs, and 0 of the cluster are free"
+    assert [record.getMessage() for record in caplog.records if "no batch for" in record.getMessage()] == [
+        f"worker 1 of 2 (stream 1): no batch for {SILENCE_S} s; it needs 1 CPUs, and 0 of the cluster are free"
     ]

@@ -1,6 +1,5 @@
 """What a lost machine costs a run, told with workers that are none."""
 
-import time
 from collections import deque
 from dataclasses import dataclass
 from types import SimpleNamespace
@@ -25,11 +24,11 @@ def collection(monkeypatch):
     found: Any = RayCollection.__new__(RayCollection)
     found._settings, found._ray_settings = SimpleNamespace(workers=2), SimpleNamespace(most_losses=2)
     found._losses, found._streams, found._merged, found._newest = 0, 2, [3, 3], [Newest(), Newest()]
-    found._workers = [Worker(place, place, None, deque(), heard=time.monotonic(), delivered=True) for place in (0, 1)]
+    found._workers = [Worker(place, place, None, deque(), delivered=True) for place in (0, 1)]
 
     def hire(place: int) -> Worker:
         found._streams += 1
-        return Worker(place, found._streams - 1, None, deque(), heard=time.monotonic())
+        return Worker(place, found._streams - 1, None, deque())
 
     monkeypatch.setattr(found, "_hire", hire)
     there(monkeypatch, "a", "b")

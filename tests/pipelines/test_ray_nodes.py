@@ -17,7 +17,7 @@ pytestmark = [
     pytest.mark.cluster,
     pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="needs ray"),
 ]
-SILENCE = f"nothing for {SILENCE_S} s"
+SILENCE = f"no batch for {SILENCE_S} s; it needs"
 SMALL = ("+exp=drqn_cartpole_masked", "+debug=smoke", "video=false", "threads=1", "eval_every=0", "log_every=60")
 RAY = ("collector=ray", "collector.num_workers=3", "collector.num_envs=2", "collector.steps=10")
 ONE = ("collector.cpus_per_worker=1", "collector.most_losses=2")  # worker on each node
