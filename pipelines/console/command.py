@@ -4,6 +4,7 @@ import argparse
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from textwrap import shorten
 from typing import Any, NoReturn
 
 from hydra._internal import utils as hydra_utils
@@ -49,7 +50,10 @@ def command() -> Iterator[None]:
 
 @contextmanager
 def passed_by_hydra() -> Iterator[None]:
-    """Leave failures of the file system in Hydra's own work to `command`: it makes folders and opens train.log."""
+    """Leave failures of the file system in Hydra's own work to `command`: it makes folders and opens train.log.
+
+    What submitit says of a job that was cancelled or lost becomes a sentence.
+    """
     report = hydra_utils.run_and_report
 
     def passed(function: Callable[[], Any]) -> Any:
@@ -60,6 +64,11 @@ def passed_by_hydra() -> Iterator[None]:
                 return function()
             except OSError as error:
                 failed.append(error)
+            except Exception as error:
+                if not type(error).__module__.startswith("submitit."):
+                    raise
+                complain(f"a job of the queue ended without a result: {shorten(str(error), 300, placeholder=' …')}")
+                raise SystemExit(1) from error
 
         result = report(tried)  # which makes a traceback, or a sentence, of everything else
         if failed:

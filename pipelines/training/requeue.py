@@ -1,4 +1,4 @@
-"""Jobs that SLURM runs for submitit: what asks for their end puts them into the queue again."""
+"""Jobs that SLURM runs for submitit: the end of their time puts them into the queue again."""
 
 import os
 import signal
@@ -22,14 +22,16 @@ def asking() -> tuple[int, ...]:
 
 
 def requeue(code: object) -> None:
-    """Put the job into the queue again, if a signal of the queue ended it with this exit `code`; does not return then.
+    """Put the job into the queue again, if the queue's signal ended it with this exit `code`; does not return then.
+
+    SIGTERM does not: `scancel` sends it, and at a preemption SLURM itself puts the job into the queue again, if so asked.
 
     Raises:
         SystemExit: of submitit, whose own handler does it; it had to wait until the run was saved.
         UncompletedJobError: of submitit, if the job has been there too often.
     """
     handler = signal.getsignal(FROM_THE_QUEUE)
-    if is_queued_job() and code in (128 + FROM_THE_QUEUE, 128 + signal.SIGTERM) and callable(handler):
+    if is_queued_job() and code == 128 + FROM_THE_QUEUE and callable(handler):
         handler(FROM_THE_QUEUE, None)
 
 

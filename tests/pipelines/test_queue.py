@@ -1,5 +1,6 @@
-"""Jobs of a sweep in a queue: the time limit ends them, and they continue by themselves."""
+"""Jobs of a sweep in a queue: the time limit ends them, and they continue by themselves; cancelled, they do not."""
 
+import contextlib
 import csv
 import json
 import os
@@ -7,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -17,6 +19,7 @@ from pipelines.training.preflight import preflight
 from tests.pipelines.launch import ROOT, run
 
 TINY = ("+exp=drqn_cartpole_masked", "+debug=smoke", "video=false", "threads=1", "total_frames=2_000", "save_every=20")
+JOB = Path("sweep", "seed=3")
 TINY += ("eval_every=1000", "eval_episodes=1")  # every batch is saved, so that a signal changes no metrics
 
 
@@ -30,27 +33,51 @@ def tasks(command: psutil.Process) -> list[psutil.Process]:
     return [child for child in command.children(recursive=True) if "submitit.core._submit" in child.cmdline()]
 
 
-@pytest.mark.parametrize("signum", [signal.SIGUSR2, signal.SIGTERM])
-def test_a_job_whose_time_is_over_saves_waits_again_and_ends_as_if_nothing_had_been(signum, tmp_path):
-    pytest.importorskip("hydra_plugins.hydra_submitit_launcher", reason="needs the extra slurm")
+@contextlib.contextmanager
+def signalled(signum: signal.Signals, cwd: Path) -> Iterator[subprocess.Popen[str]]:
+    """Send a signal to the job of a sweep in a queue once it trains."""
     words = ["-m", *TINY, "seed=choice(3)", "hydra.sweep.dir=sweep", "hydra/launcher=submitit_local"]
     env = os.environ | {"PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": ""}
-    job = tmp_path / "sweep" / "seed=3"
-    with subprocess.Popen([sys.executable, "-m", "pipelines.train", *words], cwd=tmp_path, env=env) as command:
+    start = [sys.executable, "-m", "pipelines.train", *words]
+    with subprocess.Popen(start, cwd=cwd, env=env, stderr=subprocess.PIPE, text=True) as command:
         until = time.monotonic() + 300
-        while rows(job) < 3:
+        while rows(cwd / JOB) < 3:
             assert time.monotonic() < until
             assert command.poll() is None
             time.sleep(0.05)
         (task,) = tasks(psutil.Process(command.pid))
         task.send_signal(signum)
-        assert command.wait(300) == 0
-    log = (job / "train.log").read_text()
-    assert f"stopped by {signal.Signals(signum).name} at frame" in log
-    assert json.loads((job / "summary.json").read_text())["status"] == "finished"
-    whole = run("pipelines.train", *TINY, "seed=3", "hydra.run.dir=whole", cwd=tmp_path)
+        yield command
+
+
+def assert_as_if_nothing_had_been(cwd: Path) -> None:
+    assert json.loads((cwd / JOB / "summary.json").read_text())["status"] == "finished"
+    whole = run("pipelines.train", *TINY, "seed=3", "hydra.run.dir=whole", cwd=cwd)
     assert whole.code == 0, whole.err
-    assert (job / "metrics.csv").read_bytes() == (tmp_path / "whole" / "metrics.csv").read_bytes()
+    assert (cwd / JOB / "metrics.csv").read_bytes() == (cwd / "whole" / "metrics.csv").read_bytes()
+
+
+def test_a_job_whose_time_is_over_saves_waits_again_and_ends_as_if_nothing_had_been(tmp_path):
+    pytest.importorskip("hydra_plugins.hydra_submitit_launcher", reason="needs the extra slurm")
+    with signalled(signal.SIGUSR2, tmp_path) as command:
+        assert command.wait(300) == 0
+    assert "stopped by SIGUSR2 at frame" in (tmp_path / JOB / "train.log").read_text()
+    assert_as_if_nothing_had_been(tmp_path)
+
+
+def test_a_job_that_is_cancelled_saves_and_is_not_started_again_but_by_hand(tmp_path):
+    """SLURM sends SIGTERM for `scancel`."""
+    pytest.importorskip("hydra_plugins.hydra_submitit_launcher", reason="needs the extra slurm")
+    with signalled(signal.SIGTERM, tmp_path) as command:
+        _, said = command.communicate(timeout=300)
+    assert command.returncode == 1
+    assert "Traceback" not in said
+    assert said.splitlines()[-1].startswith("error: a job of the queue ended without a result")
+    assert "stopped by SIGTERM at frame" in (tmp_path / JOB / "train.log").read_text()
+    assert json.loads((tmp_path / JOB / "summary.json").read_text())["status"] == "interrupted"
+    again = run("pipelines.resume", "run=sweep", cwd=tmp_path)
+    assert again.code == 0, again.err
+    assert_as_if_nothing_had_been(tmp_path)
 
 
 def test_a_machine_without_a_queue_is_told(monkeypatch, tmp_path):
