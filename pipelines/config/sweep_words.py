@@ -8,6 +8,7 @@ from typing import Any
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
+from modules.files import write_text
 from modules.spec import UsageError
 from pipelines.config.hints import CONF
 from pipelines.config.plugins import read_yaml
@@ -26,6 +27,15 @@ PLAIN = re.compile(r"([\w,=+()\[\]-]|\.(?!\.)|\$\{[\w.]+\})+")  # a folder benea
 def is_sweep(folder: Path) -> bool:
     """Tell whether this is the folder of a sweep."""
     return (folder / MULTIRUN).is_file()
+
+
+def write_words(folder: Path, words: Sequence[str]) -> None:
+    """Write the words of a sweep into its folder, as Hydra does for one that it starts."""
+    hydra = [word for word in words if word.lstrip("+~").startswith(("hydra.", "hydra/"))]
+    overrides = {"hydra": hydra, "task": [word for word in words if word not in hydra]}
+    content = {"hydra": {"overrides": overrides, "sweep": {"subdir": usual_subdir()}}}
+    folder.mkdir(parents=True, exist_ok=True)
+    write_text(folder / MULTIRUN, OmegaConf.to_yaml(OmegaConf.create(content)))
 
 
 def words_of(folder: Path) -> list[str]:
@@ -62,8 +72,13 @@ def names_of_jobs(found: Any, overrides: Sequence[Any]) -> list[str]:
     if given := [str(word) for word in overrides if str(word).lstrip("+").startswith(SUBDIR)]:
         return [given[-1].lstrip("+")]
     named = found.get("sweep", {}).get("subdir")
+    return [] if named in (None, usual_subdir()) else [f"{SUBDIR}{named}"]
+
+
+def usual_subdir() -> str:
+    """How the folders of jobs are named today."""
     conf: Any = OmegaConf.to_container(read_yaml(Path(CONF) / "config.yaml"))
-    return [] if named in (None, conf["hydra"]["sweep"]["subdir"]) else [f"{SUBDIR}{named}"]
+    return conf["hydra"]["sweep"]["subdir"]
 
 
 def without_resume(word: str) -> str:

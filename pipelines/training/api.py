@@ -20,9 +20,12 @@ from modules.spec import UsageError
 from pipelines import report as reporting
 from pipelines.config.check import refuse_misfits
 from pipelines.config.composing import compose_jobs, compose_settings
+from pipelines.config.hints import to_hydra
 from pipelines.config.plugins import read_yaml, values_of
 from pipelines.config.schema import read
 from pipelines.config.settings import folder
+from pipelines.config.sweep_names import leave_out_fixed
+from pipelines.config.sweep_words import write_words
 from pipelines.console.caller import fork_rngs, told
 from pipelines.console.command import RunFailed
 from pipelines.console.live_curve import LiveCurve
@@ -155,7 +158,8 @@ def sweep(
 ) -> list[Result]:
     """Train every combination, one after the other: `sweep("+exp=NAME", "network/memory=lstm,none", "seed=0,1,2")`.
 
-    All are checked before the first begins. One that fails does not keep the others from training.
+    All are checked before the first begins. One that fails does not keep the others from training. What was interrupted
+    is continued, and what never began begins, by `python -m pipelines.resume run=SWEEP`.
 
     Args:
         words: as after `python -m pipelines.train -m`, without flags; commas separate what varies.
@@ -174,11 +178,13 @@ def sweep(
     """
     more = [] if sweep_dir is None else [f"hydra.sweep.dir={Path(sweep_dir).absolute()}"]
     named = [f"plugins=[{','.join(plugins)}]"] if plugins else []
+    words = (*words, *named, *more)
     with told():
-        jobs = [(config, place.absolute()) for config, place in compose_jobs([*words, *named, *more])]
+        jobs = [(config, place.absolute()) for config, place in compose_jobs(words)]
         if sweep_dir is None and any(config.resume == "auto" for config, _ in jobs):
             raise UsageError("resume=auto: say in which folder, sweep_dir=…; the usual one has the time in its name")
         refuse_jobs(jobs)
+        write_words(jobs[0][1].parent, leave_out_fixed(to_hydra(words)))
     failed = []
     for config, place in jobs:
         try:

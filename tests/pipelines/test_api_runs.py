@@ -11,6 +11,7 @@ from gymnasium.spaces import Box, Discrete
 
 from pipelines.api import Report, Result, RunFailed, TrainingCallback, UsageError, compose, report, resume, sweep, train
 from tests.pipelines.faulty import Faulty
+from tests.pipelines.launch import run
 from tests.pipelines.saved_runs import MASKED
 
 TINY = (MASKED, "+debug=smoke", "video=false", "total_frames=100", "threads=1")
@@ -99,6 +100,23 @@ def test_a_sweep_trains_every_combination_in_folders_named_by_what_varies(place)
         report("nowhere")
     with pytest.raises(UsageError, match="a run is there already"):
         sweep(*TINY, "network/memory=gru,none", "seed=3,4", sweep_dir="all", bar=False)
+
+
+def test_a_sweep_that_was_interrupted_is_continued_by_its_folder(place, monkeypatch):
+    """Also the job that never began."""
+
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("pipelines.training.api.start_or_resume", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        sweep(*TINY, "env.max_steps=30,40", sweep_dir="all", bar=False)
+    assert run("pipelines.train", *TINY, "env.max_steps=30", "hydra.run.dir=all/env.max_steps=30", cwd=place).code == 0
+    ended = run("pipelines.resume", "run=all", cwd=place)
+    assert ended.code == 0, ended.err
+    assert ended.out.count("is finished already") == 1
+    states = {path.parent.name: Result(path.parent).summary["status"] for path in place.glob("all/*/summary.json")}
+    assert states == {"env.max_steps=30": "finished", "env.max_steps=40": "finished"}
 
 
 def test_nothing_of_a_sweep_begins_that_has_a_mistake(place):
