@@ -12,11 +12,9 @@ from pipelines.config.sweep_words import is_sweep, refuse_others, words_of
 from pipelines.console.command import command
 from pipelines.train import train
 from pipelines.training.begin import LINE
-from pipelines.training.resuming import GOALS, Resume, resume
+from pipelines.training.resuming import CHANGEABLE, Resume, resume
 
 MINE = ("run=", "plugins=")
-CADENCES = ("log_every", "save_every", "eval_every", "eval_episodes", "keep_checkpoints")
-CHANGEABLE = ("total_frames", *GOALS, *CADENCES, "video", "device", "threads", "logger")
 USAGE = f"""python -m pipelines.resume run=DIR [setting=value ...]
   run=DIR          run directory to continue (required)
   total_frames=N   new end of the run, in env frames

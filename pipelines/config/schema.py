@@ -62,7 +62,8 @@ class RunConfig(Spec):
         video: whether to record a greedy episode at the end.
         dry: stop after all checks, and first make as many environments as training would have at once.
         resume: what becomes of a run that is in the folder already: never touches it, auto continues it if it has these
-            settings. A word of the command, like `dry`: the folder's config.yaml always says never.
+            settings, kept also if it has others of those that may be changed at a resume, with its own. A word of the
+            command, like `dry`: the folder's config.yaml always says never.
         plugins: modules to import before all else, from the current folder or what is installed: they may hold parts of
             your own, for a `_target_`, or register environments.
     """
@@ -87,7 +88,7 @@ class RunConfig(Spec):
     stop_at_length: PositiveFloat | None
     video: bool
     dry: bool
-    resume: Literal["never", "auto"]
+    resume: Literal["never", "auto", "kept"]
     plugins: Plugins
     env: InstanceOf[EnvSpec]
     network: InstanceOf[NetworkSpec]

@@ -64,7 +64,7 @@ def words_of(folder: Path) -> list[str]:
             f"{folder / MULTIRUN}: {wrong[0]} may name code; continue the sweep by its own words and resume=auto"
         )
     words = [without_resume(word) for word in words if not word.startswith("resume=")]
-    return [*words, "resume=auto", f"hydra.sweep.dir={folder}"]
+    return [*words, "resume=kept", f"hydra.sweep.dir={folder}"]
 
 
 def names_of_jobs(found: Any, overrides: Sequence[Any]) -> list[str]:
@@ -82,7 +82,7 @@ def usual_subdir() -> str:
 
 
 def without_resume(word: str) -> str:
-    """Keep `resume=auto`, which the sweep may not have been started with, out of the names of its jobs."""
+    """Keep `resume=kept`, which the sweep may not have been started with, out of the names of its jobs."""
     if not word.startswith(f"{EXCLUDE}="):
         return word
     (override,) = OverridesParser.create().parse_overrides([word])

@@ -98,8 +98,8 @@ def train(
     if settings.config.dry:
         raise UsageError("dry=true trains nothing: compose has checked the settings already; leave it out to train")
     config, usual = compose_settings(settings.words)  # again, because the usual folder has the time in its name
-    if run_dir is None and config.resume == "auto":
-        raise UsageError("resume=auto: say in which folder, run_dir=…; the usual one has the time in its name")
+    if run_dir is None and config.resume != "never":
+        raise UsageError(f"resume={config.resume}: say in which folder, run_dir=…; the usual one has the time in its name")
     place = (usual if run_dir is None else folder(run_dir, "run_dir")).absolute()
     with interruptible(place):
         start_or_resume(config, place, bar=bar, callbacks=[*callbacks, *live(bar)])
@@ -181,8 +181,9 @@ def sweep(
     words = (*words, *named, *more)
     with told():
         jobs = [(config, place.absolute()) for config, place in compose_jobs(words)]
-        if sweep_dir is None and any(config.resume == "auto" for config, _ in jobs):
-            raise UsageError("resume=auto: say in which folder, sweep_dir=…; the usual one has the time in its name")
+        word = next((config.resume for config, _ in jobs if config.resume != "never"), "")
+        if sweep_dir is None and word:
+            raise UsageError(f"resume={word}: say in which folder, sweep_dir=…; the usual one has the time in its name")
         refuse_jobs(jobs)
         write_words(jobs[0][1].parent, leave_out_fixed(to_hydra(words)))
     failed = []

@@ -84,15 +84,16 @@ def refuse_jobs(jobs: Sequence[Job]) -> None:
 def refuse_moving_folder(jobs: Sequence[Job], overrides: Sequence[str], setting: str) -> None:
     """Raise `UsageError` if runs are to be continued in a folder that has another name each time."""
     given = [word.partition("=")[2] for word in overrides if word.lstrip("+").startswith(f"{setting}=")]
-    if any(cfg.resume == "auto" for cfg, _ in jobs) and (not given or "${now:" in given[-1]):
-        raise UsageError(f"resume=auto: say in which folder, {setting}=…; the usual one has the time in its name")
+    word = next((cfg.resume for cfg, _ in jobs if cfg.resume != "never"), "")
+    if word and (not given or "${now:" in given[-1]):
+        raise UsageError(f"resume={word}: say in which folder, {setting}=…; the usual one has the time in its name")
 
 
 def refuse_study(cfg: DictConfig, run_dir: Path) -> None:
     """Raise `UsageError` if Optuna is missing, or a study that is not to be continued is in the sweep's folder."""
     optuna_or_refuse()
     folder = run_dir.parent
-    if cfg.resume != "auto" and (folder / FILE).exists():
+    if cfg.resume == "never" and (folder / FILE).exists():
         raise UsageError(
             f"{folder}: a study is there already; continue it by `python -m pipelines.resume run={quote_path(folder)}` "
             "or choose another hydra.sweep.dir"

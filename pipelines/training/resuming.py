@@ -25,6 +25,8 @@ from pipelines.training.run_folder import has_run, refuse_existing
 from pipelines.training.session import config_of, execute, start
 
 GOALS = ("stop_at_score", "stop_at_episodes", "stop_at_length")
+CADENCES = ("log_every", "save_every", "eval_every", "eval_episodes", "keep_checkpoints")
+CHANGEABLE = ("total_frames", *GOALS, *CADENCES, "video", "device", "threads", "logger")
 
 log = logging.getLogger("recall")
 
@@ -81,7 +83,7 @@ def apply_changes(config: Mapping[str, Any], changes: Mapping[str, Any]) -> dict
 def start_or_resume(
     cfg: DictConfig, run_dir: Path, *, bar: bool, callbacks: Sequence[TrainingCallback] = ()
 ) -> float | None:
-    """Begin the run that `cfg` describes; with `resume=auto`, and in a queue, continue it if it is in `run_dir`.
+    """Begin the run that `cfg` describes; continue it if it is in `run_dir`, with `resume` and in a queue.
 
     Returns:
         Its score, also of a run that is finished already; None for a dry run.
@@ -89,7 +91,7 @@ def start_or_resume(
     Raises:
         UsageError: a run is there, and is not to be continued or has other settings.
     """
-    if not ((cfg.resume == "auto" or is_queued_job()) and has_run(run_dir)):
+    if not ((cfg.resume != "never" or is_queued_job()) and has_run(run_dir)):
         return start(cfg, run_dir, bar=bar, callbacks=callbacks)
     refuse_other_settings(cfg, run_dir)
     if cfg.dry:
@@ -105,8 +107,8 @@ def start_or_resume(
 
 
 def refuse_unsound(cfg: DictConfig, run_dir: Path) -> None:
-    """Raise `UsageError` for a run that can neither begin nor, with `resume=auto`, continue in `run_dir`."""
-    if cfg.resume == "auto" and has_run(run_dir):
+    """Raise `UsageError` for a run that can neither begin nor, with `resume`, continue in `run_dir`."""
+    if cfg.resume != "never" and has_run(run_dir):
         refuse_other_settings(cfg, run_dir)
     else:
         refuse_existing(run_dir)
@@ -116,12 +118,15 @@ def refuse_unsound(cfg: DictConfig, run_dir: Path) -> None:
 def refuse_other_settings(cfg: DictConfig, run_dir: Path) -> None:
     """Raise `UsageError` with the first setting in which `cfg` and the run in `run_dir` differ.
 
-    Callbacks that an older run does not have are none: they are Recall's own, and came later.
+    Callbacks that an older run does not have are none: they are Recall's own, and came later. With `resume=kept` only
+    those count that cannot be changed at a resume.
     """
     read(cfg)
     _, config = load_run(run_dir, tuple(cfg.plugins))
     for name, there, given in differences(config, config_of(cfg)):
         if there is None and name.startswith("callbacks."):
+            continue
+        if cfg.resume == "kept" and name.partition(".")[0] in CHANGEABLE:
             continue
         raise UsageError(
             f"{run_dir}: the run there has {name}={there}, not {given}, so it is not continued; "

@@ -13,7 +13,7 @@ from pipelines.config.composing import compose_settings
 from pipelines.config.flags import arrange_flags
 from pipelines.config.sweep_words import words_of
 from pipelines.training.preflight import preflight
-from pipelines.training.resuming import refuse_other_settings
+from pipelines.training.resuming import refuse_other_settings, start_or_resume
 from tests.pipelines.launch import Ended, launch, run
 from tests.pipelines.saved_runs import MASKED
 
@@ -118,7 +118,7 @@ def test_only_words_of_the_jobs_are_taken_from_a_sweep(tmp_path):
         "hydra.sweep.subdir=a",
     ]
     folder = multirun(tmp_path / "sweep", [*hydra, "+hydra.launcher.setup=[rm]"], ["seed=0,1", "resume=auto"])
-    assert words_of(folder) == ["seed=0,1", "hydra.sweep.subdir=a", "resume=auto", f"hydra.sweep.dir={folder}"]
+    assert words_of(folder) == ["seed=0,1", "hydra.sweep.subdir=a", "resume=kept", f"hydra.sweep.dir={folder}"]
 
 
 def test_a_strangers_sweep_imports_nothing(tmp_path):
@@ -179,6 +179,22 @@ def test_a_run_from_before_a_callback_is_continued(finished_run, tmp_path):
     now.optim.lr = 0.5
     with pytest.raises(UsageError, match=r"optim\.lr=.* not 0\.5, so it is not continued"):
         refuse_other_settings(now, tmp_path / "run")
+
+
+def test_a_job_that_was_resumed_with_other_settings_goes_on_with_its_own(finished_run, tmp_path):
+    """In a sweep, of which each word is older than what its job was told."""
+    shutil.copytree(finished_run, tmp_path / "run")
+    config = OmegaConf.load(tmp_path / "run" / "config.yaml")
+    words = [MASKED, "+debug=smoke", "video=false", "total_frames=40", "threads=1"]
+    now, _ = compose_settings([*words, f"save_every={config.save_every + 1}", "logger=tensorboard", "resume=kept"])
+    assert now.total_frames != config.total_frames
+    refuse_other_settings(now, tmp_path / "run")
+    assert start_or_resume(now, tmp_path / "run", bar=False) is not None  # it is finished
+    for name, value in (("resume", "auto"), ("optim.lr", 0.5)):
+        other = now.copy()
+        OmegaConf.update(other, name, value)
+        with pytest.raises(UsageError, match="so it is not continued"):
+            refuse_other_settings(other, tmp_path / "run")
 
 
 def test_settings_of_a_sweep_stay(tmp_path):
