@@ -114,6 +114,11 @@ def read_metric(table: Table, metric: str) -> tuple[np.ndarray, np.ndarray]:
     return frames[last], values[last]
 
 
+def is_run(folder: Path) -> bool:
+    """Tell whether this is a run directory."""
+    return (folder / SUMMARY).is_file()
+
+
 def find_runs(places: Sequence[Path]) -> list[Path]:
     """Return the run directories that `places` are or contain, each once."""
     found: dict[Path, Path] = {}

@@ -12,7 +12,7 @@ from typing import Any
 from uuid import NAMESPACE_URL, uuid5
 
 from modules.loggers.base import dotted
-from modules.plots.runs import Table, find_runs, read_table_if_any
+from modules.plots.runs import Table, find_runs, is_run, read_table_if_any
 from modules.spec import UsageError
 from pipelines.config.plugins import read_yaml, refuse_lookups, values_of
 from pipelines.config.schema import RunConfig
@@ -62,7 +62,7 @@ class Project:
             A sentence for each run that cannot be shown, once.
         """
         runs = sorted(find_runs(self.places))
-        names = named_apart(runs)
+        names = named_within(self.places, runs)
         for path in runs:
             try:
                 self._update(path, names[path])
@@ -114,11 +114,13 @@ class Project:
             app.close()
 
 
-def named_apart(runs: Sequence[Path]) -> dict[Path, str]:
-    """Name each run by its folder, and by as much of the folders above as tells all apart."""
-    folders = {run: run.resolve() for run in runs}
-    above = os.path.commonpath([folder.parent for folder in folders.values()])
-    return {run: folder.relative_to(above).as_posix() for run, folder in folders.items()}
+def named_within(places: Sequence[Path], runs: Sequence[Path]) -> dict[Path, str]:
+    """Name each run of `places` by its folder, and by those above that are in the place or tell the places apart.
+
+    So a name stays when other runs begin.
+    """
+    above = os.path.commonpath([os.path.abspath(place.parent if is_run(place) else place) for place in places])
+    return {run: Path(os.path.relpath(os.path.abspath(run), above)).as_posix() for run in runs}
 
 
 def group_of(run_dir: Path) -> str:

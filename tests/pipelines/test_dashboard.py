@@ -14,7 +14,7 @@ import pytest
 
 from modules.spec import UsageError
 from pipelines import dashboard
-from pipelines.reporting.trackio_project import Project, named_apart
+from pipelines.reporting.trackio_project import Project, named_within
 
 # Not importorskip, which would import it before it is told where its folder is.
 pytestmark = pytest.mark.skipif(find_spec("trackio") is None, reason="needs the extra dashboard")
@@ -60,13 +60,13 @@ def expected(rows: int, bonus: float = 0.0) -> list[tuple[int, dict[str, float]]
 def test_a_project_has_the_numbers_of_the_tables_and_grows_with_them(kept, tmp_path):
     make_run(tmp_path / "sweep" / "x=1,seed=0", 2)
     make_run(tmp_path / "sweep" / "x=1,seed=1", 5)
-    project = Project("grows", kept, [tmp_path])
+    project = Project("grows", kept, [tmp_path / "sweep"])
     assert [*project.update()] == []
     make_run(tmp_path / "sweep" / "x=1,seed=0", 4)  # in progress
     make_run(tmp_path / "sweep" / "x=1,seed=1", 4, bonus=1.0)  # resumed: its rows were written again
     make_run(tmp_path / "sweep" / "x=2,seed=0", 1)  # new
     both = {"x=1,seed=0": expected(4), "x=1,seed=1": expected(4, 1.0), "x=2,seed=0": expected(1)}
-    for other in (project, project, Project("grows", kept, [tmp_path])):  # twice, and by a second command
+    for other in (project, project, Project("grows", kept, [tmp_path / "sweep"])):  # twice, and by a second command
         assert [*other.update()] == []
         assert held(kept, "grows") == both
     with (tmp_path / "sweep" / "x=1,seed=0" / "metrics.csv").open("a") as file:
@@ -97,10 +97,26 @@ def test_a_run_that_cannot_be_shown_is_named_once_and_hides_no_other(kept, tmp_p
     assert held(kept, "damaged") == {"good": expected(2)}
 
 
-def test_names_have_as_much_of_the_folders_as_tells_runs_apart(tmp_path):
+def test_names_stay_when_a_second_sweep_begins(kept, tmp_path):
+    make_run(tmp_path / "a" / "seed=0", 2)
+    project = Project("stays", kept, [tmp_path])
+    assert [*project.update()] == []
+    make_run(tmp_path / "a" / "seed=0", 3)
+    make_run(tmp_path / "b" / "seed=0", 1)
+    assert [*project.update()] == []
+    assert held(kept, "stays") == {"a/seed=0": expected(3), "b/seed=0": expected(1)}
+
+
+def test_names_have_as_much_of_the_folders_as_tells_places_apart(tmp_path, monkeypatch):
     runs = [tmp_path / "a" / "seed=0", tmp_path / "b" / "seed=0"]
-    assert [*named_apart(runs).values()] == ["a/seed=0", "b/seed=0"]
-    assert [*named_apart(runs[:1]).values()] == ["seed=0"]
+    for run in runs:
+        make_run(run, 1)
+    assert [*named_within([tmp_path / "a"], runs[:1]).values()] == ["seed=0"]
+    assert [*named_within(runs[:1], runs[:1]).values()] == ["seed=0"]
+    assert [*named_within([tmp_path / "a", tmp_path / "b"], runs).values()] == ["a/seed=0", "b/seed=0"]
+    (tmp_path / "a" / "other").symlink_to(runs[1])
+    monkeypatch.chdir(tmp_path / "a")
+    assert [*named_within([Path()], [Path("seed=0"), Path("other")]).values()] == ["seed=0", "other"]
 
 
 @pytest.mark.parametrize(
