@@ -23,20 +23,25 @@ Curves = Mapping[str, GroupCurve]  # of one group, by metric
 LABELS = {SCORE_METRIC: "greedy return per episode [reward]", "eval/length_mean": "steps per greedy episode [frames]"}
 
 
-def _load_sides(options: argparse.Namespace, quantity: str) -> list[list[Group]]:
+def _load_sides(options: argparse.Namespace, quantity: str) -> tuple[list[list[Group]], int]:
+    """Group the runs of each side; return how many were pruned, and are left out, as well."""
     places = [find_runs(folders) for folders in (options.runs, options.against) if folders]
     if len(places) == 2 and (both := {p.resolve() for p in places[0]} & {p.resolve() for p in places[1]}):
         raise UsageError(f"'{min(both)}' is on both sides of --against; give it once.")
     names = options.labels or [""] * len(places)
     letters = ["A", "B"] if len(places) == 2 else [""]
+    found = [[load_run(path, options.metric, options.panels) for path in paths] for paths in places]
+    kept = [[run for run in runs if run.status != "pruned"] for runs in found]
+    if not all(kept):
+        raise UsageError("all runs were pruned (callbacks.pruning); there is nothing to report.")
     sides = [
         group_runs(
-            [load_run(path, options.metric, options.panels) for path in paths],
+            runs,
             *(quantity, options.by),
             side=letter,
             label=name,
         )
-        for paths, letter, name in zip(places, letters, names, strict=True)
+        for runs, letter, name in zip(kept, letters, names, strict=True)
     ]
     if not all(any(group.samples[quantity].size for group in side) for side in sides):
         raise UsageError(f"no run has a value of '{options.metric}' yet; there is nothing to report.")
@@ -44,7 +49,7 @@ def _load_sides(options: argparse.Namespace, quantity: str) -> list[list[Group]]
     for option, given in (("--lines", options.lines), ("--target", options.target)):
         if unknown := {line.exp for line in given} - {"", *exps}:
             raise UsageError(f"{option}: no run is of the experiment '{min(unknown)}'; there are {', '.join(exps)}.")
-    return sides
+    return sides, sum(map(len, found)) - sum(map(len, kept))
 
 
 def _random_play(options: argparse.Namespace, groups: Sequence[Group]) -> list[Line]:
@@ -151,7 +156,7 @@ def report(options: argparse.Namespace) -> None:
     """
     refuse_unwritable(options.out, "--out")
     quantity = "score" if options.metric == SCORE_METRIC else f"last {options.metric}"
-    sides = _load_sides(options, quantity)
+    sides, pruned = _load_sides(options, quantity)
     groups = [group for side in sides for group in side]
     differences = compare(*sides) if len(sides) == 2 else []
     parts = [run_table(groups, quantity), group_table(groups)]
@@ -160,7 +165,7 @@ def report(options: argparse.Namespace) -> None:
     if differences:
         parts.append(difference_table(differences))
     options.lines += _random_play(options, groups)
-    parts.append("".join(f"- {note}\n" for note in notes(groups, quantity)))
+    parts.append("".join(f"- {note}\n" for note in notes(groups, quantity, pruned)))
     pictures = _pictures(options, groups, differences, quantity)
     if found := _over_tasks(options, sides, quantity):
         parts.append(found.text())

@@ -98,9 +98,11 @@ class TrainingCallback:
     Attributes:
         metrics: that it may measure, if it is handed over from Python; else its spec declares them.
         should_stop: once true, the run ends early after the batch in hand, with its last evaluation.
+        prunes: whether that gives the run up: its status is then `pruned`, and reports leave it out.
     """
 
     metrics: ClassVar[tuple[Metric, ...]] = ()
+    prunes: ClassVar[bool] = False
     should_stop: bool = False
 
     def on_start(self, training: Training) -> None:
@@ -122,7 +124,7 @@ class TrainingCallback:
         """Hear that a checkpoint is written."""
 
     def on_end(self, training: Training, status: str) -> None:
-        """Hear that this sitting ends: finished, interrupted or failed; what can be saved is."""
+        """Hear that this sitting ends: finished, pruned, interrupted or failed; what can be saved is."""
 
     def measures(self, training: Training) -> Mapping[str, float]:
         """Say what was measured since the last call; asked at each log event, before its evaluation."""
@@ -185,6 +187,11 @@ class Callbacks:
     def should_stop(self) -> str:
         """Name of a callback that asks for the end; "" if there is none."""
         return next((name for name, callback in self._callbacks.items() if callback.should_stop), "")
+
+    @property
+    def pruned(self) -> bool:
+        """Whether one of them has given the run up."""
+        return any(callback.should_stop and callback.prunes for callback in self._callbacks.values())
 
     def tell(self, hook: Hook, *arguments: Any) -> None:
         """Call the `hook` of each, of the others too if one goes wrong; raise the first error then."""

@@ -31,6 +31,8 @@ class PruningSpec(CallbackSpec):
 class Pruning(TrainingCallback):
     """Reports each evaluation to the study, and asks for the end if its pruner says so."""
 
+    prunes = True
+
     def __init__(self, settings: PruningSpec) -> None:
         self._settings = settings
         self._trial: Any = None

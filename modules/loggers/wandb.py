@@ -23,7 +23,7 @@ log = logging.getLogger("recall")
 POLICY = ("checkpoints/best.pt", "config.yaml")  # files of a run, of which `pipelines.evaluate` needs no other
 LONGEST = 128  # characters of a group
 # What W&B shows for a status: 0 finished, 255 killed, anything else failed.
-_EXIT_CODES = {"finished": 0, "interrupted": 255}
+_EXIT_CODES = {"finished": 0, "pruned": 0, "interrupted": 255}
 _LOGIN = "log in with `wandb login` or WANDB_API_KEY"
 _OTHERWISE = f"{_LOGIN}, or use logger.mode=offline"
 

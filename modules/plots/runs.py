@@ -18,7 +18,8 @@ from modules.spec import UsageError
 SCORE_METRIC = SCORE
 SUMMARY, EVALUATION = "summary.json", "evaluation.json"
 RANDOM_PLAY = "random play"  # what random actions return, if that was evaluated
-STATUSES = ("finished", "interrupted", "failed", "running")
+STATUSES = ("finished", "pruned", "interrupted", "failed", "running")
+ENDED = ("finished", "pruned")  # with nothing left to do
 EVALUATED = ("mean", "std", "min", "episodes")  # what the table shows of evaluation.json
 HOW = ("checkpoint", "episodes", "envs", "seed")  # an evaluation is made
 
@@ -152,7 +153,7 @@ def load_run(path: Path, metric: str, others: Iterable[str]) -> RunRecord:
     wanted = ("frames", "updates", "wall_s", "score", "best_score")
     numbers = {key: _number(summary, key, path / SUMMARY) for key in wanted}
     numbers["total_frames"] = total_frames(path)
-    finished = status == "finished"
+    finished = status in ENDED
     tables: list[Table] = []
     if finished or (path / "metrics.csv").exists():  # else it ended before its first log line
         tables = [read_table(path / "metrics.csv"), read_table_if_any(path / "timing.csv")]

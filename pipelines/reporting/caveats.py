@@ -18,12 +18,15 @@ WORDS = (
 OUTDATED = "†"
 
 
-def notes(groups: Sequence[Group], quantity: str) -> list[str]:
-    """Say all of it, one sentence or two each."""
+def notes(groups: Sequence[Group], quantity: str, pruned: int = 0) -> list[str]:
+    """Say all of it, one sentence or two each; `pruned` runs have been left out."""
     found = [METHOD, WORDS]
     runs = [run for group in groups for run in group.runs]
     if unfinished := sum(not run.curve.finished for run in runs):
         found.append(f"{unfinished} of {len(runs)} runs did not finish (bold): they count as far as they came.")
+    if pruned:
+        verb = "run was" if pruned == 1 else "runs were"
+        found.append(f"{pruned} {verb} pruned by a study and left out: the means are of runs that were let finish.")
     if any(run.outdated for run in runs):
         found.append(
             f"{OUTDATED} The evaluation is older than the checkpoint: since then the run continued and saved a better "

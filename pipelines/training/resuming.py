@@ -9,6 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from modules.callbacks import TrainingCallback
 from modules.collect import leaving_cluster
+from modules.plots.runs import ENDED
 from modules.spec import Spec, UsageError, spec
 from pipelines.agent.saved import read_summary
 from pipelines.agent.trained_agent import load_run, network_with
@@ -48,7 +49,7 @@ def resume(settings: Resume, *, bar: bool, callbacks: Sequence[TrainingCallback]
     config = apply_changes(config, settings.changes)
     run = read(OmegaConf.create(config))
     state = goes_on_from(run, run_dir)
-    finished = (read_summary(run_dir) or {}).get("status") == "finished"
+    finished = (read_summary(run_dir) or {}).get("status") in ENDED
     # Else there is something left to do at the end: an evaluation, a summary, a picture, a film.
     ended = finished and not missing_pictures(run, run_dir, state["frames"])
     if state["frames"] >= run.total_frames and (ended or "total_frames" in settings.changes):
@@ -100,8 +101,8 @@ def start_or_resume(
     plugins = tuple(cfg.plugins)
     run, _ = load_run(run_dir, plugins)
     summary = read_summary(run_dir) or {}
-    if summary.get("status") == "finished" and not missing_pictures(run, run_dir, int(summary["frames"])):
-        log.info("%s is finished already, with greedy return %.1f", run_dir, summary["score"])
+    if summary.get("status") in ENDED and not missing_pictures(run, run_dir, int(summary["frames"])):
+        log.info("%s is %s already, with greedy return %.1f", run_dir, summary["status"], summary["score"])
         return summary["score"]
     return resume(Resume(run=run_dir, changes={}, plugins=plugins), bar=bar, callbacks=callbacks)
 

@@ -16,6 +16,7 @@ from modules import checkpoint as checkpoints
 from modules.callbacks import TrainingCallback
 from modules.errors import BadValueError, NonFiniteError, told
 from modules.files import describe_error, refuse_unwritable, write_text
+from modules.plots.runs import ENDED
 from modules.spec import UsageError
 from pipelines.config.check import check, warn_of_endless, warn_of_few_updates
 from pipelines.config.plugins import LOOKUP
@@ -154,6 +155,7 @@ def run_training(loop: Loop) -> tuple[int, str]:
         write_summary(loop, "running")
         loop.train()
         loop.end_episodes_and_save()
+        status = "pruned" if loop.parts.callbacks.pruned else status
     except BaseException as error:
         try:
             status, code, sentence = ended_by(error, loop)
@@ -243,15 +245,15 @@ def finish(loop: Loop, status: str) -> None:
         stack.callback(loop.progress.close)
         stack.callback(parts.close)
         # Finished is what a run is when nothing is left to do: until then, `resume` makes up for what is missing.
-        summary = try_summary(loop, "running" if status == "finished" else status)
+        summary = try_summary(loop, "running" if status in ENDED else status)
         stack.callback(lambda: parts.logger.finish(summary))
-        for draw in (draw_pictures, *([draw_film] if status == "finished" and parts.run.video else [])):
+        for draw in (draw_pictures, *([draw_film] if status in ENDED and parts.run.video else [])):
             try:
                 draw(loop)
             except (Exception, SystemExit, Stop) as error:  # a picture is not worth a run
                 log.warning("no picture: %s", told(error))
         summary = try_summary(loop, status)
-        if status == "finished":
+        if status in ENDED:
             with contextlib.suppress(OSError):
                 (parts.run_dir / "error.txt").unlink(missing_ok=True)  # of a sitting before this one
 
@@ -269,7 +271,8 @@ def report(loop: Loop) -> None:
     """Say where the result is."""
     score, run_dir = loop.counters.score, loop.parts.run_dir
     log.info(
-        "finished: greedy return %.1f ± %.1f over %d episodes (best evaluation %.1f); everything is in %s",
+        "%s: greedy return %.1f ± %.1f over %d episodes (best evaluation %.1f); everything is in %s",
+        "pruned" if loop.parts.callbacks.pruned else "finished",
         score["eval/return_mean"], score["eval/return_std"], score["eval/episodes"], loop.counters.best_score, run_dir,
     )  # fmt: skip
 

@@ -68,6 +68,15 @@ def test_unfinished_runs_are_included_and_marked(make_run, report):
     assert "its curve covers only the frames at which all its runs have data" in text
 
 
+def test_pruned_runs_are_left_out_and_counted(make_run, report):
+    pruned = make_run("b", 1.0, seed=1, status="pruned", frames=50)
+    text = report(make_run("a", 10.0), pruned)
+    assert rows(text, "cartpole, lstm")[0][2:4] == ["1", "10"]
+    assert "1 run was pruned by a study and left out" in text
+    with pytest.raises(SystemExit, match="2"):
+        report(pruned)
+
+
 def test_a_line_cut_by_a_kill_is_left_out(make_run, report):
     run = make_run("a", None, status="running", curve={100: 5.0})
     with (run / "metrics.csv").open("a") as file:

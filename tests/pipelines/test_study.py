@@ -68,7 +68,11 @@ def test_a_hopeless_trial_ends_early_and_its_other_seeds_never_begin(tmp_path):
     assert ended.code == 0, ended.err
     assert [trial.state.name for trial in load_study(sweep).get_trials()] == ["COMPLETE", "COMPLETE", "PRUNED"]
     (job,) = [path for path in sweep.iterdir() if path.is_dir()]
-    assert json.loads((job / "summary.json").read_text())["frames"] == 40
+    summary = json.loads((job / "summary.json").read_text())
+    assert [summary["frames"], summary["status"]] == [40, "pruned"]
+    assert "pruned: greedy return" in ended.out
+    assert run("pipelines.resume", f"run={job}", cwd=tmp_path).code == 0  # there is nothing left to do
+    assert json.loads((job / "summary.json").read_text())["status"] == "pruned"
 
 
 class Objective:
