@@ -55,6 +55,11 @@ class Job:
     sweep: Path
     shared: Path
 
+    @property
+    def group(self) -> str:
+        """Name what the seeds of the sweep have in common: the variant, or the sweep if there is only one."""
+        return self.variant or self.sweep.name
+
 
 def job_in(run_dir: Path) -> Job | None:
     """Tell which job of a sweep a run is; None for a run of its own."""

@@ -78,7 +78,8 @@ class Project:
         if sent is None or rows[: len(sent)] != sent:
             sent = []
             self._storage.delete_run(self.name, name, run_id=run_id)
-        began = (path / "config.yaml").stat().st_mtime
+        began, job = (path / "config.yaml").stat().st_mtime, job_in(path)
+        created = datetime.fromtimestamp(began, UTC).isoformat()
         if new := rows[len(sent) :]:
             self._storage.bulk_log(
                 self.name,
@@ -86,7 +87,7 @@ class Project:
                 [measured for _, measured in new],
                 steps=[frames for frames, _ in new],
                 timestamps=[datetime.fromtimestamp(began + row.get(WALL, 0.0), UTC).isoformat() for _, row in new],
-                config={**config, "_Group": group_of(path), "_Created": datetime.fromtimestamp(began, UTC).isoformat()},
+                config={**config, "_Group": job.group if job else "", "_Created": created},
                 log_ids=[f"{run_id}-{number}" for number in range(len(sent), len(rows))],
                 run_id=run_id,
             )
@@ -121,12 +122,6 @@ def named_within(places: Sequence[Path], runs: Sequence[Path]) -> dict[Path, str
     """
     above = os.path.commonpath([os.path.abspath(place.parent if is_run(place) else place) for place in places])
     return {run: Path(os.path.relpath(os.path.abspath(run), above)).as_posix() for run in runs}
-
-
-def group_of(run_dir: Path) -> str:
-    """Name what the seeds of a run's sweep have in common; "" for a run of its own."""
-    job = job_in(run_dir)
-    return "" if job is None else job.variant or job.sweep.name
 
 
 def rows_of(run_dir: Path) -> list[Row]:

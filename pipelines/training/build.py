@@ -258,7 +258,7 @@ def logger_of(
         shared=job.shared if job else run_dir,
         config=without_targets(config, type(run)),
         name="-".join(filter(None, (run.name, job and job.variant, f"seed{run.seed}"))),
-        group=(job.variant or job.sweep.name) if job else None,
+        group=job.group if job else None,
         frames=checkpoint["frames"] if checkpoint else 0,
         state=checkpoint["logger"] if checkpoint else None,
         metrics=declared.values(),

@@ -84,6 +84,7 @@ def test_the_folder_of_a_job_says_its_variant(name, variant, tmp_path):
     job = job_in(tmp_path / name)
     assert job is not None
     assert (job.variant, job.sweep, job.shared) == (variant, tmp_path, tmp_path)
+    assert job.group == (variant or tmp_path.name)
 
 
 def test_a_job_that_was_taken_out_of_its_sweep_keeps_to_its_folder(tmp_path):
