@@ -61,10 +61,11 @@ def main(cfg: DictConfig) -> float | None:
 
 def train(words: Sequence[str], plugins: Sequence[str] | None = None) -> None:
     """Run what the words of a command line say; in `plugins` is what the user has named, if the words are not his."""
-    sys.argv[1:] = requeued_often(to_hydra(arrange_flags(words)))
+    sys.argv[1:] = to_hydra(arrange_flags(words))
     if SWEEP in sys.argv:
         sys.argv[1:] = leave_out_fixed(sys.argv[1:])
-    preflight(sys.argv[1:], plugins)
+    if (hydra_settings := preflight(sys.argv[1:], plugins)) is not None:
+        sys.argv[1:] = requeued_often(sys.argv[1:], hydra_settings.launcher)
     if SWEEP in sys.argv:
         os.environ.pop("WANDB_RUN_ID", None)  # it names one run, and here are several
         # joblib would kill its workers, which the terminal's Ctrl-C reaches as well, in the middle of saving.

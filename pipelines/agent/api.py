@@ -8,7 +8,7 @@ from modules.evaluation import Callback
 from pipelines.agent.held_out import DEFAULTS, Evaluation
 from pipelines.agent.trained_agent import PolicyName
 from pipelines.config.settings import check_settings, folder
-from pipelines.console.caller import fork_rngs, told
+from pipelines.console.caller import fork_rngs, refusing_os_errors
 from pipelines.evaluate import load_evaluated, run_evaluation
 
 
@@ -46,7 +46,7 @@ def evaluate(
     given = {"episodes": episodes, "envs": envs, "checkpoint": checkpoint, "arm": arm, "policy": policy, "seed": seed}
     settings = evaluation(run_dir, **given, plugins=tuple(plugins))
     with fork_rngs():
-        with told():
+        with refusing_os_errors():
             agent = load_evaluated(settings)
         return run_evaluation(settings, agent, callbacks)
 

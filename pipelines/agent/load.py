@@ -7,7 +7,7 @@ from typing import Literal, get_args
 from modules.spec import UsageError
 from pipelines.agent.acting import load_acting
 from pipelines.agent.numpy_policy import NumpyPolicy
-from pipelines.console.caller import fork_rngs, told
+from pipelines.console.caller import fork_rngs, refusing_os_errors
 from pipelines.sharing.hub import find_run
 
 Which = Literal["best", "last"]
@@ -31,5 +31,5 @@ def load(
         raise UsageError(f"checkpoint: it should be 'best' or 'last', not {checkpoint!r}")
     if not str(run_dir):
         raise UsageError("run_dir: the path is empty; a dot is the current folder")
-    with fork_rngs(), told():
+    with fork_rngs(), refusing_os_errors():
         return NumpyPolicy(load_acting(find_run(Path(run_dir), plugins), checkpoint, arm, tuple(plugins)))

@@ -67,40 +67,40 @@ def compose_jobs(words: Sequence[str]) -> list[tuple[DictConfig, Path]]:
     refuse_bare_words(words)
     overrides = leave_out_fixed(to_hydra(words))
     with composing():
-        if sweeper_space(overrides) is not None:
+        sweeper = multirun_settings(overrides).sweeper
+        if sweeper_space(overrides, sweeper) is not None:
             raise UsageError("hydra/sweeper: only Hydra's own can be used here, which takes every combination")
-        return compose_sweep(overrides)
+        return compose_sweep(overrides, sweeper)
 
 
-def compose_sweep(overrides: Sequence[str]) -> list[tuple[DictConfig, Path]]:
+def compose_sweep(overrides: Sequence[str], sweeper: DictConfig) -> list[tuple[DictConfig, Path]]:
     """Compose every job that Hydra's own sweeper would start, with its directory, all at the same time of day."""
     jobs: list[tuple[DictConfig, Path]] = []
-    for number, job in sweep(overrides):
+    for number, job in sweep(overrides, sweeper):
         jobs.append(compose_run(job, number, like=jobs[0][0] if jobs else None))
     return jobs
 
 
-def sweep(overrides: Sequence[str]) -> Iterator[tuple[int, list[str]]]:
+def sweep(overrides: Sequence[str], sweeper: DictConfig) -> Iterator[tuple[int, list[str]]]:
     """Yield number and overrides of each job that Hydra's own sweeper would start."""
-    parsed = parse_overrides(overrides, sweeper_settings(overrides))
+    parsed = parse_overrides(overrides, sweeper)
     yield from enumerate(job for batch in BasicSweeper.split_arguments(parsed, None) for job in batch)
 
 
-def sweeper_space(overrides: Sequence[str]) -> list[Override] | None:
+def sweeper_space(overrides: Sequence[str], sweeper: DictConfig) -> list[Override] | None:
     """What a sweeper that chooses as it goes may choose from; None for Hydra's own, which starts every job."""
-    settings = sweeper_settings(overrides)
-    if settings._target_.endswith(f".{BasicSweeper.__name__}"):
+    if sweeper._target_.endswith(f".{BasicSweeper.__name__}"):
         return None
-    return parse_overrides(overrides, settings)
+    return parse_overrides(overrides, sweeper)
 
 
-def sweeper_settings(overrides: Sequence[str]) -> DictConfig:
-    """Compose the settings of the sweeper."""
+def multirun_settings(overrides: Sequence[str]) -> DictConfig:
+    """Compose Hydra's own settings of a sweep, its sweeper's and its launcher's among them."""
     hydra = GlobalHydra.instance().hydra
     assert hydra is not None
     with complaints(overrides):
         cfg = hydra.compose_config("config", list(overrides), RunMode.MULTIRUN, with_log_configuration=False)
-    return cfg.hydra.sweeper
+    return cfg.hydra
 
 
 def parse_overrides(overrides: Sequence[str], settings: DictConfig) -> list[Override]:

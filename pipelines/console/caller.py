@@ -11,7 +11,7 @@ from modules.spec import UsageError
 
 
 @contextmanager
-def told() -> Iterator[None]:
+def refusing_os_errors() -> Iterator[None]:
     """Make a `UsageError` of what the file system refuses."""
     try:
         yield

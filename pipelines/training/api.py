@@ -26,7 +26,7 @@ from pipelines.config.schema import read
 from pipelines.config.settings import folder
 from pipelines.config.sweep_names import leave_out_fixed
 from pipelines.config.sweep_words import write_words
-from pipelines.console.caller import fork_rngs, told
+from pipelines.console.caller import fork_rngs, refusing_os_errors
 from pipelines.console.command import RunFailed
 from pipelines.console.live_curve import LiveCurve
 from pipelines.console.output import quote_path
@@ -99,7 +99,9 @@ def train(
         raise UsageError("dry=true trains nothing: compose has checked the settings already; leave it out to train")
     config, usual = compose_settings(settings.words)  # again, because the usual folder has the time in its name
     if run_dir is None and config.resume != "never":
-        raise UsageError(f"resume={config.resume}: say in which folder, run_dir=…; the usual one has the time in its name")
+        raise UsageError(
+            f"resume={config.resume}: say in which folder, run_dir=…; the usual one has the time in its name"
+        )
     place = (usual if run_dir is None else folder(run_dir, "run_dir")).absolute()
     with interruptible(place):
         start_or_resume(config, place, bar=bar, callbacks=[*callbacks, *live(bar)])
@@ -143,7 +145,7 @@ def resume(
 
 def register(run_dir: Path, env: Any, max_episode_steps: int | None) -> None:
     """Let Gymnasium make `env` under the id that the run in `run_dir` names."""
-    with told():
+    with refusing_os_errors():
         settings = values_of(read_yaml(run_dir / "config.yaml")).get("env")
     env_id = str(settings.get("id", "")) if isinstance(settings, dict) else ""
     if not env_id:
@@ -179,7 +181,7 @@ def sweep(
     more = [] if sweep_dir is None else [f"hydra.sweep.dir={Path(sweep_dir).absolute()}"]
     named = [f"plugins=[{','.join(plugins)}]"] if plugins else []
     words = (*words, *named, *more)
-    with told():
+    with refusing_os_errors():
         jobs = [(config, place.absolute()) for config, place in compose_jobs(words)]
         word = next((config.resume for config, _ in jobs if config.resume != "never"), "")
         if sweep_dir is None and word:
@@ -238,7 +240,7 @@ def live(bar: bool) -> list[TrainingCallback]:
 @contextmanager
 def interruptible(run_dir: Path) -> Iterator[None]:
     """Train inside: random generators stay the caller's, and a stop from the keyboard is a `KeyboardInterrupt`."""
-    with fork_rngs(), told():
+    with fork_rngs(), refusing_os_errors():
         try:
             yield
         except SystemExit as ended:

@@ -4,10 +4,12 @@ import os
 import signal
 from collections.abc import Sequence
 
+from omegaconf import DictConfig
+
 from pipelines.console.signals import ASKING
 
 OFTEN = "hydra.launcher.max_num_timeout"
-SLURM = "hydra/launcher=submitit_slurm"
+SLURM = "hydra_plugins.hydra_submitit_launcher.submitit_launcher.SlurmLauncher"
 FROM_THE_QUEUE = signal.SIGUSR2  # which submitit has SLURM send before the time limit
 
 
@@ -24,7 +26,7 @@ def asking() -> tuple[int, ...]:
 def requeue(code: object) -> None:
     """Put the job into the queue again, if the queue's signal ended it with this exit `code`; does not return then.
 
-    SIGTERM does not: `scancel` sends it, and at a preemption SLURM itself puts the job into the queue again, if so asked.
+    SIGTERM does not: `scancel` sends it, and after a preemption SLURM itself may put the job into the queue again.
 
     Raises:
         SystemExit: of submitit, whose own handler does it; it had to wait until the run was saved.
@@ -35,7 +37,7 @@ def requeue(code: object) -> None:
         handler(FROM_THE_QUEUE, None)
 
 
-def requeued_often(words: Sequence[str]) -> list[str]:
+def requeued_often(words: Sequence[str], launcher: DictConfig) -> list[str]:
     """Let a job of SLURM go back into the queue after each time limit; submitit does not unless a number is said."""
-    said = SLURM not in words or any(word.lstrip("+").startswith(f"{OFTEN}=") for word in words)
-    return [*words, *([] if said else [f"{OFTEN}=1000"])]
+    said = launcher.get("max_num_timeout") or any(word.lstrip("+").startswith(f"{OFTEN}=") for word in words)
+    return [*words, *([] if said or launcher._target_ != SLURM else [f"{OFTEN}=1000"])]

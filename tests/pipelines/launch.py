@@ -93,6 +93,14 @@ def launch(
     return Started(process, out, err)
 
 
+def preset(folder: Path, override: str) -> list[str]:
+    """Write a preset of somebody's own that chooses a sweeper or a launcher; return the words that take it."""
+    (folder / "presets" / "mine").mkdir(parents=True)
+    text = f"# @package _global_\ndefaults:\n  - override /hydra/{override}\n"
+    (folder / "presets" / "mine" / "my.yaml").write_text(text)
+    return [f"hydra.searchpath=[file://{folder / 'presets'}]", "+mine=my"]
+
+
 def run(module: str, *arguments: str, cwd: Path, before: Callable[[], None] | None = None) -> Ended:
     """Run `python -m module arguments…` to its end."""
     return launch(module, *arguments, cwd=cwd, before=before).wait()

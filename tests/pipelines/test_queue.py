@@ -13,10 +13,12 @@ from pathlib import Path
 
 import psutil
 import pytest
+from omegaconf import OmegaConf
 
 from modules.spec import UsageError
 from pipelines.training.preflight import preflight
-from tests.pipelines.launch import ROOT, run
+from pipelines.training.requeue import OFTEN, SLURM, requeued_often
+from tests.pipelines.launch import ROOT, preset, run
 
 TINY = ("+exp=drqn_cartpole_masked", "+debug=smoke", "video=false", "threads=1", "total_frames=2_000", "save_every=20")
 JOB = Path("sweep", "seed=3")
@@ -80,8 +82,27 @@ def test_a_job_that_is_cancelled_saves_and_is_not_started_again_but_by_hand(tmp_
     assert_as_if_nothing_had_been(tmp_path)
 
 
-def test_a_machine_without_a_queue_is_told(monkeypatch, tmp_path):
+@pytest.mark.parametrize("said", ["on the command line", "by a preset"])
+def test_a_machine_without_a_queue_is_told(said, monkeypatch, tmp_path):
     pytest.importorskip("hydra_plugins.hydra_submitit_launcher", reason="needs the extra slurm")
     monkeypatch.setenv("PATH", str(tmp_path))
+    words = (
+        ["hydra/launcher=submitit_slurm"]
+        if said == "on the command line"
+        else preset(tmp_path, "launcher: submitit_slurm")
+    )
     with pytest.raises(UsageError, match="there is no srun here"):
-        preflight(["--multirun", *TINY, "seed=0,1", "hydra/launcher=submitit_slurm"])
+        preflight(["--multirun", *TINY, "seed=0,1", *words])
+
+
+@pytest.mark.parametrize(
+    ("words", "launcher", "added"),
+    [
+        ([], {"_target_": SLURM, "max_num_timeout": 0}, [f"{OFTEN}=1000"]),
+        ([], {"_target_": SLURM, "max_num_timeout": 3}, []),
+        ([f"{OFTEN}=0"], {"_target_": SLURM, "max_num_timeout": 0}, []),
+        ([], {"_target_": "hydra._internal.core_plugins.basic_launcher.BasicLauncher"}, []),
+    ],
+)
+def test_a_job_of_slurm_goes_back_into_the_queue_unless_a_number_is_said(words, launcher, added):
+    assert requeued_often(words, OmegaConf.create(launcher)) == [*words, *added]

@@ -17,7 +17,7 @@ from modules.callbacks.study import FILE, create_study, load_study
 from modules.spec import UsageError
 from pipelines.study import describe
 from pipelines.training.preflight import preflight
-from tests.pipelines.launch import launch, run
+from tests.pipelines.launch import launch, preset, run
 
 optuna = pytest.importorskip("optuna", reason="needs the extra optuna")
 
@@ -154,6 +154,16 @@ def test_what_may_be_chosen_is_checked_before_a_trial_starts(word, says, tmp_pat
     with pytest.raises(UsageError, match=says):
         preflight(["--multirun", *OPTUNA[1:], word])
     assert not list(tmp_path.iterdir())
+
+
+def test_a_study_that_is_there_is_seen_if_a_preset_chooses_the_sweeper(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "sweep").mkdir()
+    create_study(tmp_path / "sweep", "maximize", 0)
+    words = ["--multirun", *TINY, *preset(tmp_path, "sweeper: optuna"), SPACE[0]]
+    preflight([*words, "hydra.sweep.dir=other"])
+    with pytest.raises(UsageError, match="a study is there already"):
+        preflight([*words, "hydra.sweep.dir=sweep"])
 
 
 def test_whole_numbers_and_choices_pass(tmp_path, monkeypatch):

@@ -6,7 +6,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from modules.spec import UsageError
-from pipelines.config.composing import compose_sweep, composing
+from pipelines.config.composing import compose_sweep, composing, multirun_settings
 from pipelines.config.sweep_names import LONGEST, folder_of_job, job_in, leave_out_fixed
 from pipelines.training.preflight import preflight
 from tests.pipelines.launch import run
@@ -14,9 +14,14 @@ from tests.pipelines.launch import run
 TINY = ("+exp=drqn_cartpole_masked", "+debug=smoke", "hydra.sweep.dir=sweep")
 
 
+def composed(*words: str):
+    overrides = leave_out_fixed(words)
+    return compose_sweep(overrides, multirun_settings(overrides).sweeper)
+
+
 def folders(*words):
     with composing():
-        return [str(run_dir) for _, run_dir in compose_sweep(leave_out_fixed([*TINY, *words]))]
+        return [str(run_dir) for _, run_dir in composed(*TINY, *words)]
 
 
 @pytest.mark.parametrize(
@@ -57,7 +62,7 @@ def test_all_jobs_are_in_the_folder_of_one_time():
     register("now", lambda _: next(times), use_cache=True, replace=True)
     try:
         with composing():
-            found = compose_sweep(leave_out_fixed([*TINY[:2], "seed=0,1,2"]))
+            found = composed(*TINY[:2], "seed=0,1,2")
     finally:
         register("now", lambda pattern: time.strftime(pattern), use_cache=True, replace=True)  # as Hydra does
     assert len({run_dir.parent for _, run_dir in found}) == 1
