@@ -75,6 +75,8 @@ class OptunaSweeper(Sweeper):
         from modules.callbacks.study import create_study
         from pipelines.config.sweep_names import MULTIRUN
 
+        assert self.hydra_context is not None
+        assert self.config is not None
         words = [*(f"{name}={value}" for name, value in self.params.items()), *arguments]
         parsed = OverridesParser.create(self.hydra_context.config_loader).parse_overrides(words)
         given = {it.get_key_element(): it for it in parsed}  # a later word counts
@@ -115,6 +117,7 @@ class OptunaSweeper(Sweeper):
         """Run each trial's first seed, and the others of those that are not pruned; return the jobs that failed."""
         import optuna  # pyright: ignore[reportMissingImports] - an extra
 
+        assert self.launcher is not None
         words = [[*self.fixed, *(f"{key}={value}" for key, value in trial.params.items())] for trial in trials]
         first, *others = self.seeds or [""]
         jobs = []
@@ -166,11 +169,14 @@ def distribution(override: Override) -> Any:
     value = override.value()
     if isinstance(value, IntervalSweep):
         log_scale = "log" in value.tags
+        assert value.start is not None
+        assert value.end is not None
         if isinstance(value.start, int) and isinstance(value.end, int):
             return IntDistribution(value.start, value.end, log=log_scale)
         return FloatDistribution(value.start, value.end, log=log_scale)
     if isinstance(value, RangeSweep) and not value.shuffle:
-        numbers = [*value.range()]
-        kind = IntDistribution if all(isinstance(number, int) for number in numbers) else FloatDistribution
-        return kind(numbers[0], numbers[-1], step=abs(value.step))
+        numbers, step = [*value.range()], abs(value.step)
+        if all(isinstance(number, int) for number in numbers):
+            return IntDistribution(int(numbers[0]), int(numbers[-1]), step=int(step))
+        return FloatDistribution(numbers[0], numbers[-1], step=step)
     return CategoricalDistribution([*override.sweep_string_iterator()])

@@ -128,8 +128,8 @@ def test_64_workers_of_20_steps_are_accepted_with_room_for_the_tails_of_all_epis
 def test_all_shards_of_a_cluster_on_this_machine_must_fit_its_disk(address, here, tmp_path, monkeypatch):
     words = ("collector=ray", "collector.num_workers=3", "collector.rows=actor", "replay=ray", "replay.shards=3")
     run = run_of("+exp=r2d2_memory_len", *words, f"collector.address={address}")
+    assert run.replay_bytes > 0
     asked = []
     monkeypatch.setattr(sizes, "refuse_what_does_not_fit", lambda needed, *_, **__: asked.append(needed))
     refuse_full_disk(run, tmp_path)
     assert asked == [here * run.replay_bytes]
-    assert run.replay_bytes > 0
