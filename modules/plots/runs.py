@@ -18,7 +18,7 @@ from modules.spec import UsageError
 SCORE_METRIC = SCORE
 SUMMARY, EVALUATION = "summary.json", "evaluation.json"
 RANDOM_PLAY = "random play"  # what random actions return, if that was evaluated
-STATUSES = ("finished", "pruned", "interrupted", "failed", "running")
+STATUSES = ("finished", "interrupted", "failed", "running", "pruned")
 ENDED = ("finished", "pruned")  # with nothing left to do
 EVALUATED = ("mean", "std", "min", "episodes")  # what the table shows of evaluation.json
 HOW = ("checkpoint", "episodes", "envs", "seed")  # an evaluation is made
