@@ -49,6 +49,7 @@ def returns(ended) -> list[float]:
     return [float(re.fullmatch(r"return with(?:out)? Recall: (\d+\.0)\n", text)[1]) for text in texts]
 
 
+@pytest.mark.slow
 def test_ablation_with_five_seeds(tmp_path):
     walked("ablation", tmp_path, small=True)
     check_ablation(tmp_path)
