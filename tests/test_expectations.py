@@ -18,7 +18,7 @@ COMMANDS = re.findall(r"`recall (\w+) (\+?\w[^`]*|-m [^`]+)`", PAGE)
 def test_rows_are_whole():
     heads, *rows = ROWS
     assert heads[-2:] == ["Recall", "here"]
-    assert 15 <= len(rows) <= 25
+    assert 15 <= len(rows) <= 30
     for row in rows:
         assert len(row) == len(heads), row
         *_, ours, where = row
