@@ -33,8 +33,8 @@ from pipelines.console.output import quote_path
 from pipelines.reporting.result import Report, Result
 from pipelines.resume import settings_of
 from pipelines.training.preflight import refuse_jobs
+from pipelines.training.resuming import CONTINUING, start_or_resume
 from pipelines.training.resuming import resume as continued
-from pipelines.training.resuming import start_or_resume
 
 
 @dataclass(frozen=True)
@@ -183,7 +183,7 @@ def sweep(
     words = (*words, *named, *more)
     with refusing_os_errors():
         jobs = [(config, place.absolute()) for config, place in compose_jobs(words)]
-        word = next((config.resume for config, _ in jobs if config.resume != "never"), "")
+        word = next((config.resume for config, _ in jobs if config.resume in CONTINUING), "")
         if sweep_dir is None and word:
             raise UsageError(f"resume={word}: say in which folder, sweep_dir=…; the usual one has the time in its name")
         refuse_jobs(jobs)

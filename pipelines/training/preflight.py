@@ -23,7 +23,7 @@ from pipelines.config.schema import read
 from pipelines.config.space import points
 from pipelines.console.output import quote_path
 from pipelines.training.requeue import SLURM
-from pipelines.training.resuming import refuse_unsound
+from pipelines.training.resuming import CONTINUING, refuse_unsound
 
 Job = tuple[DictConfig, Path]
 OPTUNA = "hydra_plugins.recall_optuna.OptunaSweeper"
@@ -99,7 +99,7 @@ def refuse_jobs(jobs: Sequence[Job]) -> None:
 def refuse_moving_folder(jobs: Sequence[Job], overrides: Sequence[str], setting: str) -> None:
     """Raise `UsageError` if runs are to be continued in a folder that has another name each time."""
     given = [word.partition("=")[2] for word in overrides if word.lstrip("+").startswith(f"{setting}=")]
-    word = next((cfg.resume for cfg, _ in jobs if cfg.resume != "never"), "")
+    word = next((cfg.resume for cfg, _ in jobs if cfg.resume in CONTINUING), "")
     if word and (not given or "${now:" in given[-1]):
         raise UsageError(f"resume={word}: say in which folder, {setting}=…; the usual one has the time in its name")
 

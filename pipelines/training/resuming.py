@@ -25,6 +25,7 @@ from pipelines.training.resumable import goes_on_from
 from pipelines.training.run_folder import has_run, refuse_existing
 from pipelines.training.session import config_of, execute, start
 
+CONTINUING = ("auto", "kept")  # values of `resume` with which a run that is there goes on
 GOALS = ("stop_at_score", "stop_at_episodes", "stop_at_length")
 CADENCES = ("log_every", "save_every", "eval_every", "eval_episodes", "keep_checkpoints")
 CHANGEABLE = ("total_frames", *GOALS, *CADENCES, "video", "device", "threads", "logger")
