@@ -96,6 +96,11 @@ class Callback:
         """Episode number `episode` has ended with an undiscounted return after `length` steps."""
 
 
+def quotas(episodes: int, num_envs: int) -> np.ndarray:
+    """How many of the `episodes` that count each environment plays, [N]."""
+    return episodes // num_envs + (np.arange(num_envs) < episodes % num_envs)
+
+
 class Record:
     """Keeps how the `episodes` that count ended, and tells callbacks of them.
 
@@ -104,7 +109,7 @@ class Record:
     """
 
     def __init__(self, episodes: int, num_envs: int, callbacks: Sequence[Callback]) -> None:
-        quota = episodes // num_envs + (np.arange(num_envs) < episodes % num_envs)
+        quota = quotas(episodes, num_envs)
         self._end = quota.cumsum()
         self._episode = self._end - quota  # of each environment, the running one
         self._counted = np.flatnonzero(quota)  # environments whose running episode counts

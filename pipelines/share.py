@@ -98,9 +98,11 @@ def evaluation_of(settings: Share, agent: TrainedAgent) -> dict[str, Any]:
     path = settings.run / evaluation_file("greedy")
     if path.is_file():
         found = read_json(path)
-        same = (found.get("checkpoint"), found.get("frames")) == (settings.checkpoint, agent.frames)
+        which = (found.get("checkpoint"), found.get("frames"), found.get("arm", agent.arm))
+        same = which == (settings.checkpoint, agent.frames, agent.arm)
         numbers = [found.get("length_mean"), *(found.get("returns") or [None])]
-        if same and all(isinstance(number, int | float) for number in numbers):
+        enough = len(numbers) > settings.episodes
+        if same and enough and all(isinstance(number, int | float) for number in numbers):
             return found
     given = {name: getattr(settings, name) for name in ("run", "checkpoint", "episodes", "plugins")}
     return run_evaluation(check_settings(Evaluation, {**HELD_OUT, **given}), agent, ())

@@ -68,6 +68,7 @@ ALLOWED = {
     ("pipelines", "find_spec"): "of a name that stands in the source: whether another package hides ours",
     ("pipelines.training.session", "OmegaConf.create"): "of plain values that were read already",
     ("pipelines.training.resuming", "OmegaConf.create"): "of plain values that were read already",
+    ("pipelines.config.sweep_words", "OmegaConf.create"): "of the words of this process, to be written",
     ("pipelines.agent.trained_agent", "OmegaConf.create"): "of plain values that were read already",
     ("pipelines.config.plugins", "locate"): "after refused_target: ours, or in the user's own plugins",
     ("pipelines.__main__", "runpy.run_module"): "one of COMMANDS, which stand in the source",

@@ -12,6 +12,7 @@ from typing import Any
 from modules.spec import UsageError
 
 PATIENCE_S = 5  # for an answer
+log = logging.getLogger("recall")
 NAMESPACE = "recall"  # of the connections that are begun here, by which they are told from those of others
 QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
 
@@ -28,6 +29,8 @@ def connect(address: str, *, cpus: float) -> None:
     if not (before := ray.is_initialized()):
         refuse_silence(address)
         begin(address)
+    elif ray.get_runtime_context().namespace != NAMESPACE:
+        log.warning("Ray is connected already, and used as it is; collector.address=%s is not", address)
     there = ray.cluster_resources().get("CPU", 0.0)
     if there < cpus:
         if not before:

@@ -14,12 +14,15 @@ from omegaconf import OmegaConf
 
 from modules import keys
 from modules.envs.numpy_observations import NumpyObservations
+from modules.errors import told
 from modules.keys import Spaces, StateSchema
 from modules.networks.spec import NetworkSpec
-from pipelines.agent.described import ACTING, read_observations, read_spaces
+from modules.spec import UsageError
+from pipelines.agent.described import ACTING, VERSION, read_observations, read_spaces
 from pipelines.agent.saved import load_weights, read_config, read_saved_policy, refuse_impossible
 from pipelines.config.older import as_before
 from pipelines.config.plugins import import_plugins, make, refused_target, resolve_references, strings, with_plugins
+from pipelines.console.caller import fork_rngs, refusing_os_errors
 
 if TYPE_CHECKING:
     from pipelines.agent.trained_agent import TrainedAgent
@@ -63,11 +66,13 @@ def load_acting(run_dir: Path, which: str, arm: int | None, plugins: Sequence[st
     Raises:
         UsageError: there is no such run, checkpoint or arm, or it asks for modules that the user has not named.
     """
+    folder = run_dir.absolute()  # the caller may be elsewhere when all is asked for
 
     def whole() -> "TrainedAgent":
         from pipelines.agent.trained_agent import load_agent
 
-        return load_agent(run_dir, which=which, arm=arm, seed=0, plugins=plugins)
+        with fork_rngs(), refusing_os_errors():
+            return load_agent(folder, which=which, arm=arm, seed=0, plugins=plugins)
 
     described = load_described(run_dir, which, arm, plugins, whole)
     if described is not None:
@@ -105,20 +110,27 @@ def load_described(
     network = make(as_before({"network": plain.get("network")})["network"], "network", problems, plugins)
     if problems or not isinstance(network, NetworkSpec) or keys.PREVIOUS_INTRINSIC in network.reads:
         return None
-    spaces = read_spaces(known["spaces"])
+    if known["card"].get("version") != VERSION:
+        return None
+    try:
+        spaces, card = read_spaces(known["spaces"]), known["card"]
+        observations, window = read_observations(card, known["seen"]), int(card["observation"]["window"])
+        scale, clip = card["reward"]["scale"], card["reward"]["clip"]
+    except (LookupError, TypeError, ValueError, AttributeError, AssertionError) as error:
+        raise UsageError(f"{path}: what it says of the environment cannot be read ({told(error)})") from error
     if arm is not None and arm not in range(spaces.n_arms):
         return None
     refuse_impossible(path, state, spaces.n_arms, run_dir)
-    card, built = known["card"], network.build(spaces)
+    built = network.build(spaces)
     load_weights(built, state["network"], run_dir)
     return Acting(
         network=built.eval(),
         state=network.state(),
         spaces=spaces,
-        observations=read_observations(card, known["seen"]),
-        window=card["observation"]["window"],
-        reward_scale=card["reward"]["scale"],
-        reward_clip=card["reward"]["clip"],
+        observations=observations,
+        window=window,
+        reward_scale=scale,
+        reward_clip=clip,
         arm=state["arm"] if arm is None else arm,
         make_agent=whole,
     )

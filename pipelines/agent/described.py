@@ -11,6 +11,7 @@ from modules.envs.numpy_observations import NumpyGymObservations, NumpyObservati
 from modules.keys import Part, Spaces
 
 ACTING = "acting"  # in a checkpoint
+VERSION = 1  # of a policy's card
 
 
 def write_spaces(seen: Spaces) -> dict[str, Any]:

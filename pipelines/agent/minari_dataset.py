@@ -23,7 +23,7 @@ from modules.envs.gym_spaces import layers
 from modules.envs.gymnasium_ids import id_of
 from modules.envs.worlds.world import WorldSpec
 from modules.envs.wrappers.recorder import RawEpisode, Recorder
-from modules.evaluation import Callback, Step
+from modules.evaluation import Callback, Step, quotas
 from modules.spec import UsageError
 from pipelines.agent.trained_agent import TrainedAgent
 
@@ -60,7 +60,7 @@ class DatasetRecorder(Callback):
         self._raw = isinstance(env, GymSpec | AtariSpec)  # all others give what the network sees
         wrapped = replace(env, wrappers=(*env.wrappers, RECORDER)) if isinstance(env, GymSpec | AtariSpec) else env
         self.agent = replace(agent, run=replace(agent.run, env=wrapped))
-        self._quota = episodes // num_envs + (np.arange(num_envs) < episodes % num_envs)
+        self._quota = quotas(episodes, num_envs)
         self._seen: dict[int, RawEpisode] = {}
         self._ends: dict[int, tuple[bool, bool]] = {}
         self._recorders: list[Recorder] = []

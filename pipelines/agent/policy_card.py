@@ -7,10 +7,10 @@ import numpy as np
 from gymnasium import spaces
 
 from modules.envs.numpy_observations import NumpyGymObservations, NumpyObservations
-from pipelines.agent.described import write_spaces
+from pipelines.agent.described import VERSION, write_spaces
 from pipelines.config.schema import RunConfig
 
-FORMAT, VERSION = "recall-policy", 1
+FORMAT = "recall-policy"
 
 
 def describe_policy(run: RunConfig) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import re
 import shutil
 import socket
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import partial
 from getpass import getuser
 from importlib.util import find_spec
@@ -49,7 +50,7 @@ def public_config(config: Mapping[str, Any], run_dir: Path) -> dict[str, Any]:
     if "address" in (collector := config.get("collector") or {}):
         found["collector"] = {**collector, "address": "local"}
     for name, text in strings(found):
-        if what := private(text):
+        if what := "a secret" if text and SECRET.search(name.upper()) else private(text):
             raise UsageError(
                 f"{run_dir}: {name} in its config.yaml is {what}, which must not be shared: train with a value that "
                 "others have too, or change it in a copy of the folder"
@@ -64,10 +65,11 @@ def private(text: str) -> str:
     if PATH.search(text) or any(len(place) > 1 and place in text for place in (str(Path.home()), os.getcwd())):
         return f"a path of this machine ({text!r})"
     parts = re.split(r"[^\w-]+", text)
-    if socket.gethostname() in parts:
+    if socket.gethostname().partition(".")[0] in parts:
         return f"the name of this machine ({text!r})"
-    if re.search(r"[@\\/]", text) and getuser() in parts:
-        return f"the name of a user ({text!r})"
+    with suppress(KeyError, OSError):  # in a container, a user may have no name
+        if re.search(r"[@\\/]", text) and getuser() in parts:
+            return f"the name of a user ({text!r})"
     return ""
 
 

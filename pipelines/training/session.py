@@ -155,7 +155,8 @@ def run_training(loop: Loop) -> tuple[int, str]:
         write_summary(loop, "running")
         loop.train()
         loop.end_episodes_and_save()
-        status = "pruned" if loop.parts.callbacks.pruned else status
+        early = loop.frames < loop.run.total_frames  # else it is complete, whatever its trial came to
+        status = "pruned" if early and loop.parts.callbacks.pruned else status
     except BaseException as error:
         try:
             status, code, sentence = ended_by(error, loop)

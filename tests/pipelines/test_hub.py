@@ -6,8 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from omegaconf import OmegaConf
 
+from modules import checkpoint
 from modules.spec import UsageError
 from pipelines import evaluate as evaluate_command
 from pipelines.api import evaluate, load
@@ -177,7 +179,8 @@ def test_only_what_is_read_is_downloaded(cached, monkeypatch):
         ("plugins", ["trap"], "asks to import trap, which is not ours"),
     ],
 )
-def test_a_stranger_names_no_module_of_mine(setting, value, said, cached, tmp_path, monkeypatch):
+@pytest.mark.parametrize("use", [load, evaluate])
+def test_a_stranger_names_no_module_of_mine(use, setting, value, said, cached, tmp_path, monkeypatch):
     """Not even one that a folder on this machine could name, since it imports Gymnasium."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
@@ -186,7 +189,7 @@ def test_a_stranger_names_no_module_of_mine(setting, value, said, cached, tmp_pa
     OmegaConf.update(config, setting, value)
     OmegaConf.save(config, cached / "config.yaml")
     with pytest.raises(UsageError) as refusal:
-        load("hub:you/lstm")
+        use("hub:you/lstm")
     assert said in str(refusal.value)
     assert not Path("EXPLODED").exists()
 
@@ -207,4 +210,29 @@ def test_a_model_of_something_else_is_no_policy(cached):
     (cached / "config.yaml").unlink()
     with pytest.raises(UsageError, match=r"hub:you/lstm: no policy of Recall's is there \(it has no config.yaml\)"):
         load("hub:you/lstm")
-    shutil.rmtree(cached)
+
+
+class Trap:
+    def __reduce__(self):
+        return open, ("EXPLODED", "w")
+
+
+@pytest.mark.parametrize("use", [load, evaluate])
+def test_a_strangers_checkpoint_is_not_unpickled(use, cached, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    torch.save(
+        {**checkpoint.load(cached / "checkpoints" / "best.pt"), "more": Trap()}, cached / "checkpoints" / "best.pt"
+    )
+    with pytest.raises(UsageError, match=r"best\.pt"):
+        use("hub:you/lstm")
+    assert not Path("EXPLODED").exists()
+
+
+@pytest.mark.parametrize("part", ["spaces", "seen", "card"])
+def test_what_a_checkpoint_says_of_the_environment_may_be_anything(part, cached):
+    path = cached / "checkpoints" / "best.pt"
+    state = checkpoint.load(path)
+    state["acting"][part] = {"version": 1}
+    torch.save(state, path)
+    with pytest.raises(UsageError, match="what it says of the environment cannot be read"):
+        load("hub:you/lstm")

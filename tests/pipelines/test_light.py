@@ -1,6 +1,7 @@
 """Acting takes little more than PyTorch: neither TorchRL nor the environment's module is imported."""
 
 import json
+import random
 import subprocess
 import sys
 
@@ -67,6 +68,17 @@ def test_neither_torchrl_nor_the_environments_module_is_needed(tmp_path, monkeyp
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) == [expected, []]
     assert all(first in (1, 2) and second in (0, 1, 2) for first, second in expected)
+
+
+def test_what_else_a_policy_needs_leaves_the_callers_generators_as_they_were(tmp_path, monkeypatch):
+    saved_kind(tmp_path / "run", "lstm")
+    monkeypatch.chdir(tmp_path)
+    policy = load("run")
+    monkeypatch.chdir(tmp_path.parent)
+    before = torch.get_rng_state(), random.getstate()
+    assert policy.transforms()
+    assert torch.equal(torch.get_rng_state(), before[0])
+    assert random.getstate() == before[1]
 
 
 @pytest.mark.parametrize("kind", ["lstm", "previous", "window"])

@@ -137,7 +137,8 @@ def test_nothing_of_this_machine_goes_along(finished_run, tmp_path, monkeypatch)
         ("~/levels", "a path of this machine"),
         (r"C:\levels", "a path of this machine"),
         ("file:///home/me/a", "a path of this machine"),
-        ("tcp://HOST:1", "the name of this machine"),
+        ("tcp://host.of.mine:1", "the name of this machine"),
+        ("host/levels", "the name of this machine"),
         ("someone@elsewhere", "the name of a user"),
         ("x" * 20, "a secret"),
         ("ALE/Pong-v5", ""),
@@ -149,7 +150,7 @@ def test_nothing_of_this_machine_goes_along(finished_run, tmp_path, monkeypatch)
 def test_private_settings_are_found(text, said, monkeypatch):
     monkeypatch.setenv("MY_TOKEN", "x" * 20)
     monkeypatch.setattr("pipelines.sharing.folder.getuser", lambda: "someone")
-    monkeypatch.setattr("pipelines.sharing.folder.socket.gethostname", lambda: "HOST")
+    monkeypatch.setattr("pipelines.sharing.folder.socket.gethostname", lambda: "host.of.mine")
     assert private(text).startswith(said)
     assert bool(private(text)) == bool(said)
     assert "x" * 20 not in private(text)
@@ -210,11 +211,12 @@ def test_a_link_in_the_place_of_the_folder_is_not_written_through(tmp_path, caps
 def test_the_evaluation_of_these_weights_is_taken_and_no_other(tmp_path):
     saved_kind(tmp_path / "run", "lstm")
     found = {"checkpoint": "best", "frames": 1000, "length_mean": 7.0, "returns": [6.0, 8.0]}
-    for frames, mean in ((1000, 7.0), (999, None)):
-        (tmp_path / "run" / "evaluation.json").write_text(json.dumps({**found, "frames": frames}))
-        assert main([f"run={tmp_path / 'run'}", f"to=folder:{tmp_path / str(frames)}", *QUICK]) == 0
-        score = json.loads((tmp_path / str(frames) / "recall.json").read_text())["score"]
-        assert (score["mean"] == mean) == (mean is not None)
+    others = ({"frames": 999}, {"checkpoint": "last"}, {"arm": 3}, {"returns": [14.0]})
+    for number, change in enumerate(({}, *others)):
+        (tmp_path / "run" / "evaluation.json").write_text(json.dumps({**found, **change}))
+        assert main([f"run={tmp_path / 'run'}", f"to=folder:{tmp_path / str(number)}", *QUICK]) == 0
+        score = json.loads((tmp_path / str(number) / "recall.json").read_text())["score"]
+        assert (score["mean"] == 7.0) == (not change), change
 
 
 @pytest.mark.parametrize(
