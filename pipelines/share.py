@@ -11,7 +11,7 @@ from pydantic import Field
 
 from modules.files import refuse_unwritable
 from modules.plots.runs import evaluation_file, read_json
-from modules.spec import Spec, spec
+from modules.spec import Spec, UsageError, spec
 from pipelines.agent.held_out import DEFAULTS as HELD_OUT
 from pipelines.agent.held_out import Evaluation
 from pipelines.agent.trained_agent import TrainedAgent, load_agent, load_run
@@ -22,7 +22,7 @@ from pipelines.console.output import write
 from pipelines.evaluate import run_evaluation
 from pipelines.sharing.destination import destination, names_in, put, ready, refuse_taken, upload
 from pipelines.sharing.folder import make, public_config
-from pipelines.sharing.hub import PREFIX
+from pipelines.sharing.hub import PREFIX, is_hub
 
 DEFAULTS = {
     "checkpoint": "best",
@@ -71,6 +71,8 @@ def share(settings: Share) -> str:
             token is missing, or a setting must not be shared.
         OSError: a file could not be written.
     """
+    if is_hub(settings.run):
+        raise UsageError(f"run={settings.run}: what is shared is a run in a folder of this machine")
     kind, place = destination(settings.to)
     if kind == "folder":
         refuse_taken(names_in(Path(place)), place, overwrite=settings.overwrite)

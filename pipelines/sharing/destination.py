@@ -61,7 +61,8 @@ def put(made: Path, place: Path) -> None:
     make_folder(place)
     make_folder(place / "checkpoints")
     files = {path.relative_to(made) for path in made.rglob("*") if path.is_file()}
-    old = [*map(Path, NAMES), *(path.relative_to(place) for path in place.glob(WEIGHTS))]
+    measured = place.glob("evaluation*.json")  # of the weights that go, by `evaluate`
+    old = [*map(Path, NAMES), *(path.relative_to(place) for path in (*place.glob(WEIGHTS), *measured))]
     for name in old:
         if name not in files:
             (place / name).unlink(missing_ok=True)

@@ -85,12 +85,10 @@ def explaining(name: str) -> Iterator[None]:
         yield
     except UsageError:
         raise
-    except RepositoryNotFoundError as error:
-        raise UsageError(
-            f"{name}: the Hub has no such model, or shows it only with another token (HF_TOKEN)"
-        ) from error
-    except LocalEntryNotFoundError as error:
-        raise UsageError(f"{name}: it is not in the Hub's cache, and the Hub cannot be reached from here") from error
+    except RepositoryNotFoundError:
+        raise UsageError(f"{name}: the Hub has no such model, or shows it only with another token (HF_TOKEN)") from None
+    except LocalEntryNotFoundError:
+        raise UsageError(f"{name}: it is not in the Hub's cache, and the Hub cannot be reached from here") from None
     except Exception as error:  # the network has many ways to fail, and the library a class for each
         text = " ".join(str(error).split())[:200] or type(error).__name__
-        raise UsageError(f"{name}: the Hub does not do it: {text}") from error
+        raise UsageError(f"{name}: the Hub does not do it: {text}") from None
