@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from gymnasium.spaces import Box, Discrete
 
+from modules.plots.figure import with_palette
 from pipelines.api import Report, Result, RunFailed, TrainingCallback, UsageError, compose, report, resume, sweep, train
 from tests.pipelines.faulty import Faulty
 from tests.pipelines.launch import run
@@ -198,7 +199,7 @@ def test_a_notebook_shows_the_curve_in_one_place_while_it_trains(place, monkeypa
     monkeypatch.setitem(sys.modules, "IPython.display", image)
     train(compose(*TINY, "eval_every=40", "callbacks.curve.share=1"), run_dir="run")
     assert [kind for kind, _ in shown][:2] == ["first", "again"]
-    assert shown[-1][1] == (place / "run" / "learning_curve.png").read_bytes()
+    assert shown[-1][1] == with_palette((place / "run" / "learning_curve.png").read_bytes())
     shown.clear()
     train(compose(*TINY), run_dir="quiet", bar=False)
     assert not shown
