@@ -164,7 +164,7 @@ class OptunaSweeper(Sweeper):
 
 def distribution(override: Override) -> Any:
     """What Optuna draws from for one word of the space."""
-    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution  # pyright: ignore[reportMissingImports] - an extra
 
     value = override.value()
     if isinstance(value, IntervalSweep):
