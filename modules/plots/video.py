@@ -15,7 +15,7 @@ from modules.files import make_folder
 BAND, TEXT, STEP = 40, 16, 4  # pixels: of a band of the strip, of its text, between two steps; of narrow frames
 WIDE = 480  # pixels: wider frames have everything as many times larger
 PAPER, RULE = (255, 255, 255), (221, 221, 221)
-ENCODED = ("-preset", "veryfast", "-tune", "animation")  # of drawn pictures: half the time of x264's defaults
+ENCODED = ("-preset", "veryfast", "-tune", "animation")  # for drawn pictures, and faster than x264's defaults
 GIF_FPS, GIF_S, GIF_WIDE = 10, 20, 480  # frames per second, seconds and pixels of width at most
 INKS = ((0, 114, 178), (213, 94, 0))  # of the bands, from above
 

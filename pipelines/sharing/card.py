@@ -124,7 +124,7 @@ class Card:
         yield from (f"# {self.run.name}", "")
         kept = "with the best evaluation" if self.checkpoint == "best" else "at the end"
         yield f"A policy for **{self.policy['task']}**, trained with Recall: its weights {kept}, after {self.frames:,}"
-        memory = "nothing" if self.run.network.memory.name == "none" else "what it has seen"
+        memory = "what it has seen" if self.run.network.state() else "nothing"
         yield from (f"frames of the environment. It remembers {memory} from step to step.", "")
         yield from self._facts()
         for file, what in (("replay.gif", "greedy episodes"), ("learning_curve.png", "learning curve")):

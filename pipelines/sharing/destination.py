@@ -13,9 +13,9 @@ from pipelines.agent.policy_card import FORMAT
 from pipelines.agent.saved import CONFIG
 from pipelines.sharing.hub import PREFIX, explaining, split
 
-CARD, ABOUT = "README.md", "recall.json"
+CARD, ABOUT, METRICS = "README.md", "recall.json", "metrics.csv"
 FILM = "replay"  # the name under which the Hub looks for the film of an agent
-NAMES = (CARD, ABOUT, CONFIG, "metrics.csv", CURVE, "policy.onnx", f"{FILM}.mp4", f"{FILM}.gif")
+NAMES = (CARD, ABOUT, CONFIG, METRICS, CURVE, "policy.onnx", f"{FILM}.mp4", f"{FILM}.gif")
 WEIGHTS = "checkpoints/*.pt"
 
 

@@ -30,10 +30,9 @@ from pipelines.agent.trained_agent import TrainedAgent
 from pipelines.config.plugins import strings
 from pipelines.export import ONNX, policy_file
 from pipelines.sharing.card import Card, Score
-from pipelines.sharing.destination import ABOUT, CARD, FILM
+from pipelines.sharing.destination import ABOUT, CARD, FILM, METRICS
 from pipelines.sharing.retraining import training_command
 
-METRICS = "metrics.csv"
 SECRET = re.compile(r"(KEY|TOKEN|SECRET|PASSWORD)$")  # how variables are called that hold one
 PATH = re.compile(r"^(/|~|\\\\|[A-Za-z]:[\\/])|(^|[^\w.])/(home|Users|root|mnt|tmp|work)/")
 LOGGER = {"to": ["csv"], "mode": "offline", "project": "recall", "group": None, "name": None, "tags": []}

@@ -155,8 +155,7 @@ def run_training(loop: Loop) -> tuple[int, str]:
         write_summary(loop, "running")
         loop.train()
         loop.end_episodes_and_save()
-        early = loop.frames < loop.run.total_frames  # else it is complete, whatever its trial came to
-        status = "pruned" if early and loop.parts.callbacks.pruned else status
+        status = good_end(loop)
     except BaseException as error:
         try:
             status, code, sentence = ended_by(error, loop)
@@ -180,6 +179,12 @@ def run_training(loop: Loop) -> tuple[int, str]:
         but = f"; {way_on(loop, last=False)}, which draws {', '.join(path.name for path in missing)}" if missing else ""
         log.error("stopped by %s at the end: the run is finished, and all of it is saved%s", name, but)
     return code, sentence
+
+
+def good_end(loop: Loop) -> str:
+    """Name how a run ended that nothing interrupted; one with all its frames is complete, whatever its trial is."""
+    early = loop.frames < loop.run.total_frames
+    return "pruned" if early and loop.parts.callbacks.pruned else "finished"
 
 
 @contextlib.contextmanager
@@ -273,7 +278,7 @@ def report(loop: Loop) -> None:
     score, run_dir = loop.counters.score, loop.parts.run_dir
     log.info(
         "%s: greedy return %.1f ± %.1f over %d episodes (best evaluation %.1f); everything is in %s",
-        "pruned" if loop.parts.callbacks.pruned else "finished",
+        good_end(loop),
         score["eval/return_mean"], score["eval/return_std"], score["eval/episodes"], loop.counters.best_score, run_dir,
     )  # fmt: skip
 

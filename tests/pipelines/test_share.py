@@ -156,6 +156,17 @@ def test_private_settings_are_found(text, said, monkeypatch):
     assert "x" * 20 not in private(text)
 
 
+def test_a_secret_is_known_by_its_name_where_nothing_else_tells():
+    with pytest.raises(UsageError, match=r"env.kwargs.api_key in its config.yaml is a secret") as said:
+        public_config({"env": {"kwargs": {"api_key": "s3cr3t-of-mine"}}}, Path("run"))
+    assert "s3cr3t" not in str(said.value)
+
+
+def test_a_user_without_a_name_shares_all_the_same(monkeypatch):
+    monkeypatch.setattr("pipelines.sharing.folder.getuser", lambda: {}["uid"])
+    assert private("ALE/Pong-v5") == ""
+
+
 def test_a_private_setting_is_refused_by_its_name_and_a_cluster_left_out():
     config = {"env": {"kwargs": {"level": "/data/a.txt"}}, "collector": {"address": "10.0.0.1:6379"}}
     with pytest.raises(UsageError, match=r"run: env.kwargs.level in its config.yaml is a path of this machine"):
